@@ -1,0 +1,45 @@
+//! Project automation. `cargo xtask --help` lists what there is; CI and the justfile call the same commands.
+
+mod cluster;
+mod codegen;
+mod demo;
+mod image;
+mod test;
+mod tidy;
+
+use clap::{Parser, Subcommand};
+
+/// Project automation.
+#[derive(Parser)]
+#[command(name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// A real Kubernetes on this machine, without Docker.
+    Cluster(cluster::Args),
+    /// Build container images without a container engine, and load them into the cluster.
+    Image(image::Args),
+    /// Write the generated files (CRDs, RBAC, install.yaml); with --check, fail if they are stale.
+    Codegen(codegen::Args),
+    /// Check the house rules that a machine can check: sizes, purity of crates, label keys only in names.rs.
+    Tidy(tidy::Args),
+    /// Run a real training job to Succeeded on a local cluster.
+    Demo(demo::Args),
+    /// Run all tests.
+    Test(test::Args),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Cli::parse().command {
+        Command::Cluster(args) => cluster::run(args),
+        Command::Image(args) => image::run(args),
+        Command::Codegen(args) => codegen::run(args),
+        Command::Tidy(args) => tidy::run(args),
+        Command::Demo(args) => demo::run(args),
+        Command::Test(args) => test::run(args),
+    }
+}
