@@ -1,1 +1,38 @@
-//! Placeholder of the first commit.
+//! What a training job is, and what to do next: the pure half of Trainyard.
+//!
+//! Nothing here does I/O, knows a clock, an environment or randomness. The runtime shows this crate one closed
+//! world ([`Observed`]) and gets back one answer ([`Plan`]):
+//!
+//! ```text
+//!  Observed { now, job, pods, services }
+//!      │ resolve   raw spec -> ResolvedJob (defaults applied, checked) | Problems with field paths
+//!      │ tally     every slot of the cast: missing, pending, running, terminating, succeeded, failed, previous
+//!      │ decide    finished? suspended? past its deadline? failed? restart? succeeded? start what is missing
+//!      v
+//!  Plan { intent, writes in class order, status, notes, wake }
+//! ```
+//!
+//! A framework (a crate beside this one) contributes data, the wiring of one pod and its success rule through
+//! [`Framework`]; it never sees a pod object.
+
+pub mod api;
+pub mod build;
+pub mod cast;
+mod decide;
+pub mod framework;
+pub mod names;
+pub mod observe;
+pub mod plan;
+pub mod resolve;
+pub mod status;
+pub mod tally;
+#[cfg(feature = "testing")]
+pub mod testing;
+
+pub use cast::{Cast, Slot, SlotId};
+pub use decide::plan;
+pub use framework::{Framework, KindInfo, Outcome, RoleInfo, Wiring};
+pub use names::{Attempt, JobKey, Rank, ReplicaIndex, Role, Uid};
+pub use observe::{Observed, PodView, RawJob};
+pub use plan::{Note, NoteKind, Plan, Write};
+pub use resolve::{Problem, Problems, ResolvedJob, Settings};

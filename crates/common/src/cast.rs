@@ -1,0 +1,73 @@
+//! The cast of a job: every slot in rank order, with the names by which pods find each other.
+
+use crate::names::{self, Rank, ReplicaIndex, Role};
+
+/// A place in the job: role and index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SlotId {
+    /// Role.
+    pub role: Role,
+    /// Index within the role.
+    pub index: ReplicaIndex,
+}
+
+/// A slot with its rank and name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Slot {
+    /// Role and index.
+    pub id: SlotId,
+    /// Position in the job, leader first.
+    pub rank: Rank,
+    /// Name of the pod, its host name, and of the Service that reaches it alone where there is one.
+    pub name: String,
+}
+
+/// All slots of a job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cast {
+    slots: Vec<Slot>,
+}
+
+impl Cast {
+    /// Lines up `count` slots for each role, in the order given.
+    #[must_use]
+    pub fn new(job: &str, roles: impl IntoIterator<Item = (Role, u32)>) -> Self {
+        let ids = roles
+            .into_iter()
+            .flat_map(|(role, count)| (0..count).map(move |i| SlotId { role, index: ReplicaIndex(i) }));
+        let slots = ids
+            .zip(0..)
+            .map(|(id, rank)| Slot { id, rank: Rank(rank), name: names::replica(job, id.role, id.index) })
+            .collect();
+        Self { slots }
+    }
+
+    /// Slots in rank order.
+    #[must_use]
+    pub fn slots(&self) -> &[Slot] {
+        &self.slots
+    }
+
+    /// Slots of one role, by index.
+    pub fn of(&self, role: Role) -> impl Iterator<Item = &Slot> {
+        self.slots.iter().filter(move |s| s.id.role == role)
+    }
+
+    /// Number of slots of one role.
+    #[must_use]
+    pub fn count(&self, role: Role) -> u32 {
+        u32::try_from(self.of(role).count()).unwrap_or(u32::MAX)
+    }
+
+    /// Number of slots.
+    #[must_use]
+    pub fn len(&self) -> u32 {
+        u32::try_from(self.slots.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Whether the job has no slot at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+}

@@ -1,0 +1,191 @@
+//! Every label key, annotation key and object-name rule, and the newtypes that carry them.
+//!
+//! Invariant: a label key or an object name is written nowhere else in the workspace (`cargo xtask tidy`).
+//! The wire names are those of Kubeflow's training-operator 1.9 (`pkg/apis/kubeflow.org/v1/common_types.go`).
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+/// Longest name of a Service, and of a pod whose name is its host name (RFC 1035 label).
+pub const MAX_LABEL: usize = 63;
+
+/// Which controller made the object: `<kind lower>-controller`. The selector of every watch of children.
+pub const OPERATOR_NAME: &str = "training.kubeflow.org/operator-name";
+/// Name of the job.
+pub const JOB_NAME: &str = "training.kubeflow.org/job-name";
+/// Role of the replica in lower case.
+pub const REPLICA_TYPE: &str = "training.kubeflow.org/replica-type";
+/// Decimal index of the replica within its role.
+pub const REPLICA_INDEX: &str = "training.kubeflow.org/replica-index";
+/// `master` on the one pod whose log stands for the job.
+pub const JOB_ROLE: &str = "training.kubeflow.org/job-role";
+/// Value of [`JOB_ROLE`].
+pub const JOB_ROLE_MASTER: &str = "master";
+/// Which attempt at its slot a pod is, from 0. Ours, additive: it makes restarts exact across crashes.
+pub const ATTEMPT: &str = "trainyard.dev/attempt";
+/// `runPolicy.managedBy` of jobs that are ours (absent means the same).
+pub const MANAGED_BY_US: &str = "kubeflow.org/training-operator";
+/// `runPolicy.managedBy` of jobs that belong to MultiKueue.
+pub const MANAGED_BY_MULTIKUEUE: &str = "kueue.x-k8s.io/multikueue";
+
+/// UID of an API object.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Uid(pub Arc<str>);
+
+impl Uid {
+    /// Wraps the UID as the API server wrote it.
+    #[must_use]
+    pub fn new(uid: &str) -> Self {
+        Self(uid.into())
+    }
+    /// The UID as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Uid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Kind, namespace and name of a job. A record about one incarnation of it keeps the [`Uid`] beside the key.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct JobKey {
+    /// Kind, such as `PyTorchJob`.
+    pub kind: &'static str,
+    /// Namespace.
+    pub namespace: Arc<str>,
+    /// Name.
+    pub name: Arc<str>,
+}
+
+impl fmt::Display for JobKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}/{}", self.kind, self.namespace, self.name)
+    }
+}
+
+/// A replica role in its canonical spelling, such as `Master` or `Worker`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Role(pub &'static str);
+
+impl Role {
+    /// The spelling in names and labels.
+    #[must_use]
+    pub fn lower(self) -> String {
+        self.0.to_ascii_lowercase()
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+/// Index of a replica within its role, from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ReplicaIndex(pub u32);
+
+/// Position of a slot in the whole job, from 0: leader first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Rank(pub u32);
+
+/// Which incarnation of a slot, from 0. It only grows, and it is stored before the old pod is deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct Attempt(pub u32);
+
+impl Attempt {
+    /// The attempt after this one.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+}
+
+/// Name of the pod of a slot, and of the Service that reaches it alone: `<job>-<role lower>-<index>`.
+#[must_use]
+pub fn replica(job: &str, role: Role, index: ReplicaIndex) -> String {
+    format!("{job}-{}-{}", role.lower(), index.0)
+}
+
+/// Name of the headless Service of the whole job.
+#[must_use]
+pub fn job_service(job: &str) -> String {
+    job.to_owned()
+}
+
+/// Key of a slot in `status.slots`, and the part of a pod's name after the job's: `worker-3`.
+#[must_use]
+pub fn slot_key(role: Role, index: ReplicaIndex) -> String {
+    format!("{}-{}", role.lower(), index.0)
+}
+
+/// Labels that select all pods of a job.
+#[must_use]
+pub fn job_labels(controller: &str, job: &str) -> BTreeMap<String, String> {
+    BTreeMap::from([(OPERATOR_NAME.to_owned(), controller.to_owned()), (JOB_NAME.to_owned(), job.to_owned())])
+}
+
+/// Labels that select all pods of one role.
+#[must_use]
+pub fn role_labels(controller: &str, job: &str, role: Role) -> BTreeMap<String, String> {
+    let mut labels = job_labels(controller, job);
+    labels.insert(REPLICA_TYPE.to_owned(), role.lower());
+    labels
+}
+
+/// Labels that select the pod of one slot.
+#[must_use]
+pub fn slot_labels(controller: &str, job: &str, role: Role, index: ReplicaIndex) -> BTreeMap<String, String> {
+    let mut labels = role_labels(controller, job, role);
+    labels.insert(REPLICA_INDEX.to_owned(), index.0.to_string());
+    labels
+}
+
+/// The scale subresource's selector of one role, as upstream writes it into `replicaStatuses[].selector`.
+#[must_use]
+pub fn role_selector(controller: &str, job: &str, role: Role) -> String {
+    format!("{JOB_NAME}={job},{OPERATOR_NAME}={controller},{REPLICA_TYPE}={}", role.lower())
+}
+
+/// Why `name` cannot be the name of a job, or `None` if it can: it becomes a Service's name (RFC 1035 label).
+#[must_use]
+pub fn job_name_problem(name: &str) -> Option<&'static str> {
+    let first = name.bytes().next().is_some_and(|b| b.is_ascii_lowercase());
+    let last = name.bytes().last().is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    let all = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    (!(first && last && all)).then_some(
+        "must consist of lower case letters, digits or '-', start with a letter and end with a letter or digit \
+         (it becomes the name of a Service)",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_upstreams() {
+        assert_eq!(replica("mw", Role("Worker"), ReplicaIndex(11)), "mw-worker-11");
+        assert_eq!(
+            role_selector("pytorchjob-controller", "j", Role("Worker")),
+            "training.kubeflow.org/job-name=j,training.kubeflow.org/operator-name=pytorchjob-controller,\
+             training.kubeflow.org/replica-type=worker"
+        );
+    }
+
+    #[test]
+    fn job_names_are_rfc1035_labels() {
+        for good in ["a", "a-1", "digits"] {
+            assert_eq!(job_name_problem(good), None, "{good}");
+        }
+        for bad in ["", "1a", "a.b", "A", "a-", "-a"] {
+            assert!(job_name_problem(bad).is_some(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! The closed world of one decision: what the runtime shows to [`crate::plan`].
+//!
+//! Everything is as the runtime's views hold it; nothing here is fetched. A [`PodView`] is a pod pruned to what
+//! decisions read, a few hundred bytes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::names::{Attempt, JobKey, Uid};
+
+/// All that one decision may know.
+#[derive(Debug, Clone)]
+pub struct Observed {
+    /// The current time: the only clock of the pure half.
+    pub now: Timestamp,
+    /// The job.
+    pub job: Arc<RawJob>,
+    /// Pods whose controller is this job (by UID), in any order.
+    pub pods: Vec<Arc<PodView>>,
+    /// Services whose controller is this job (by UID), in any order.
+    pub services: Vec<Arc<ChildView>>,
+    /// Pods of this job that were seen to vanish since the last acknowledged status write without a deletion of ours.
+    pub vanished: Vec<Vanished>,
+    /// Writes of the last pass that the API server refused; empty once they went through.
+    pub refusals: Vec<Refusal>,
+}
+
+/// A job as stored: typed metadata, untyped spec. Typing happens in [`mod@crate::resolve`], so that a poison object is
+/// that job's problem and nobody else's.
+#[derive(Debug, Clone)]
+pub struct RawJob {
+    /// Kind, namespace, name.
+    pub key: JobKey,
+    /// UID.
+    pub uid: Uid,
+    /// resourceVersion.
+    pub resource_version: String,
+    /// creationTimestamp.
+    pub created: Option<Timestamp>,
+    /// Whether deletionTimestamp is set.
+    pub deleting: bool,
+    /// Annotations.
+    pub annotations: BTreeMap<String, String>,
+    /// `spec` as stored (JSON null if absent).
+    pub spec: serde_json::Value,
+    /// `status` as stored (JSON null if absent).
+    pub status: serde_json::Value,
+}
+
+/// Phase of a pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Phase {
+    /// Not all containers have started; also the phase "" of a pod that was just created.
+    Pending,
+    /// Bound, at least one container started.
+    Running,
+    /// All containers ended well.
+    Succeeded,
+    /// All containers ended, one of them badly; or evicted.
+    Failed,
+    /// The node does not answer.
+    Unknown,
+}
+
+/// A pod, pruned to what decisions read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PodView {
+    /// Name.
+    pub name: Box<str>,
+    /// UID.
+    pub uid: Uid,
+    /// Label `replica-type`, lower case; empty if absent.
+    pub role: Box<str>,
+    /// Label `replica-index`; `None` if absent or not a number.
+    pub index: Option<u32>,
+    /// Attempt label; 0 if absent.
+    pub attempt: Attempt,
+    /// Phase.
+    pub phase: Phase,
+    /// Whether deletionTimestamp is set.
+    pub deleting: bool,
+    /// Condition Ready.
+    pub ready: bool,
+    /// Node, once bound.
+    pub node: Option<Box<str>>,
+    /// Sum of restartCount over containers and init containers.
+    pub restarts: u32,
+    /// What only troubled or ended pods have.
+    pub detail: Option<Box<PodDetail>>,
+}
+
+/// What only troubled or ended pods have.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PodDetail {
+    /// `status.reason`, such as Evicted.
+    pub reason: Option<Box<str>>,
+    /// `status.message`.
+    pub message: Option<Box<str>>,
+    /// Reason of condition DisruptionTarget, if it is True.
+    pub disruption: Option<Box<str>>,
+    /// Reason and message of PodScheduled=False.
+    pub unschedulable: Option<Box<str>>,
+    /// Containers that have ended or wait with a reason; init containers first.
+    pub containers: Vec<ContainerView>,
+}
+
+/// One container's noteworthy state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContainerView {
+    /// Name.
+    pub name: Box<str>,
+    /// Whether it is an init container.
+    pub init: bool,
+    /// State.
+    pub state: ContainerState,
+}
+
+/// State of a container that has ended or cannot start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ContainerState {
+    /// It has ended and, for now, stays so (`state.terminated`).
+    Terminated {
+        /// Exit code.
+        exit_code: i32,
+        /// Reason, such as OOMKilled or Error.
+        reason: Option<Box<str>>,
+        /// Termination message, at most 4 KiB, as the kubelet stored it.
+        message: Option<Box<str>>,
+        /// finishedAt.
+        finished_at: Option<Timestamp>,
+    },
+    /// It waits (`state.waiting` with a reason other than ContainerCreating and PodInitializing).
+    Waiting {
+        /// Reason, such as ImagePullBackOff or CrashLoopBackOff.
+        reason: Box<str>,
+        /// Message.
+        message: Option<Box<str>>,
+    },
+}
+
+/// An object of ours of which only the existence matters (a Service).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChildView {
+    /// Name.
+    pub name: Box<str>,
+    /// UID.
+    pub uid: Uid,
+    /// Whether deletionTimestamp is set.
+    pub deleting: bool,
+}
+
+/// A pod that was there and then was not, although nobody here deleted it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Vanished {
+    /// Its role label.
+    pub role: Box<str>,
+    /// Its index.
+    pub index: u32,
+    /// Its attempt.
+    pub attempt: Attempt,
+    /// Container restarts that it had.
+    pub restarts: u32,
+    /// Whether it had already been seen to succeed.
+    pub succeeded: bool,
+}
+
+/// Why a write of ours did not go through.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// What was written, such as `Pod mw-worker-0`.
+    pub object: String,
+    /// Which class of trouble it is.
+    pub cause: RefusalCause,
+    /// The API server's message, or ours for name clashes.
+    pub message: String,
+}
+
+/// Class of a refused write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefusalCause {
+    /// An object that belongs to nobody of ours has the name. It is never touched.
+    Foreign,
+    /// The object belongs to an earlier job of the same name (or is a predecessor) and is going away.
+    Predecessor,
+    /// Quota, admission or RBAC said no (403, or a webhook's refusal).
+    Forbidden,
+    /// The object is not valid (422): the user's template has a mistake that only the API server sees.
+    Invalid,
+    /// Anything that a retry may cure.
+    Transient,
+}

@@ -1,0 +1,128 @@
+//! The answer of [`crate::plan`]: what to write, in which order, as data.
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Pod, Service};
+
+use crate::api::JobStatus;
+use crate::cast::SlotId;
+use crate::names::{Attempt, Uid};
+
+/// What to do for one job now. Carried out in this order, stopping at the first class that fails:
+/// `intent`, then `writes` class by class (see [`Write::class`]), then `status`, then `notes`.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Plan {
+    /// Status that must be stored, conditional on the observed resourceVersion, before any write is sent.
+    pub intent: Option<JobStatus>,
+    /// Writes, sorted by class; pods in rank order.
+    pub writes: Vec<Write>,
+    /// Status to store at the end, conditional on the resourceVersion, if it differs from what is stored;
+    /// `None` means: not ours to write.
+    pub status: Option<JobStatus>,
+    /// Whether `status` differs from the stored one in more than pod counts. If not, the write may wait so that at most
+    /// one such write per job and second is sent.
+    pub urgent: bool,
+    /// Events to send once everything above was acknowledged.
+    pub notes: Vec<Note>,
+    /// Decide again at this time even if nothing happens.
+    pub wake: Option<Timestamp>,
+}
+
+/// One request.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Write {
+    /// Create a Service.
+    CreateService(Box<Service>),
+    /// Delete a Service, only if it still has this UID.
+    DeleteService {
+        /// Name.
+        name: String,
+        /// Precondition.
+        uid: Uid,
+    },
+    /// Delete a pod, only if it still has this UID.
+    DeletePod {
+        /// Name.
+        name: String,
+        /// Precondition.
+        uid: Uid,
+    },
+    /// Create the pod of a slot.
+    CreatePod {
+        /// Slot.
+        slot: SlotId,
+        /// Attempt, as in the pod's label.
+        attempt: Attempt,
+        /// The pod.
+        pod: Box<Pod>,
+    },
+    /// Delete the job itself (time to live is over), only if it is still this very version.
+    DeleteJob {
+        /// Precondition.
+        uid: Uid,
+        /// Precondition.
+        resource_version: String,
+    },
+}
+
+/// Order of requests within a plan (DESIGN: 4 services, 5 deletes, 6 pods; the job itself last).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum WriteClass {
+    /// Services.
+    Services,
+    /// Deletes of children.
+    Deletes,
+    /// Pods, in rank order, by slow-start batches.
+    Pods,
+    /// The job.
+    Job,
+}
+
+impl Write {
+    /// The class that decides when the write is sent.
+    #[must_use]
+    pub fn class(&self) -> WriteClass {
+        match self {
+            Self::CreateService(_) => WriteClass::Services,
+            Self::DeleteService { .. } | Self::DeletePod { .. } => WriteClass::Deletes,
+            Self::CreatePod { .. } => WriteClass::Pods,
+            Self::DeleteJob { .. } => WriteClass::Job,
+        }
+    }
+}
+
+/// Severity of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoteKind {
+    /// Normal.
+    Normal,
+    /// Warning.
+    Warning,
+}
+
+/// An event on the job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    /// Severity.
+    pub kind: NoteKind,
+    /// Reason, such as `PyTorchJobSucceeded` or `SuccessfulCreatePod`.
+    pub reason: String,
+    /// Message.
+    pub message: String,
+    /// What the note means for the counters, if anything.
+    pub counter: Option<Counter>,
+}
+
+/// Counters that clients know from upstream (`training_operator_jobs_*_total`), each raised once per transition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Counter {
+    /// First status of a job.
+    Created,
+    /// A job succeeded.
+    Succeeded,
+    /// A job failed, for whatever reason.
+    Failed,
+    /// A restart of one or more pods.
+    Restarted,
+    /// A job was deleted by its time to live.
+    Deleted,
+}
