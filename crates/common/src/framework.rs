@@ -26,6 +26,9 @@ pub trait Framework: Send + Sync {
     /// The slot whose log stands for the job and whose name others are told.
     fn leader(&self, cast: &Cast, job: &ResolvedJob) -> Option<SlotId>;
 
+    /// Whether the leader's end is the job's end (a Master, a Chief); messages then call the job by its short name.
+    fn leader_decides(&self, job: &ResolvedJob) -> bool;
+
     /// Slots that are reached by their short name and so need a Service of their own in every service mode.
     fn addressed(&self, cast: &Cast, job: &ResolvedJob) -> Vec<SlotId>;
 

@@ -26,7 +26,7 @@ pub mod plan;
 pub mod resolve;
 pub mod status;
 pub mod tally;
-#[cfg(feature = "testing")]
+#[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
 pub use cast::{Cast, Slot, SlotId};

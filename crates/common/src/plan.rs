@@ -23,6 +23,8 @@ pub struct Plan {
     pub urgent: bool,
     /// Events to send once everything above was acknowledged.
     pub notes: Vec<Note>,
+    /// Counters to raise once the status was acknowledged, whether or not all writes went through.
+    pub counters: Vec<Counter>,
     /// Decide again at this time even if nothing happens.
     pub wake: Option<Timestamp>,
 }
@@ -108,8 +110,6 @@ pub struct Note {
     pub reason: String,
     /// Message.
     pub message: String,
-    /// What the note means for the counters, if anything.
-    pub counter: Option<Counter>,
 }
 
 /// Counters that clients know from upstream (`training_operator_jobs_*_total`), each raised once per transition.

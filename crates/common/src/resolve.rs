@@ -3,14 +3,14 @@
 //! Defaults live here and nowhere else; they are never written back to the object.
 
 use std::fmt;
-use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::PodTemplateSpec;
+use k8s_openapi::api::core::v1::{ContainerPort, PodTemplateSpec};
+use serde::Deserialize;
 
 use crate::api::{CleanPodPolicy, JobStatus, ReplicaSpec, RestartPolicy, RunPolicy, SchedulingPolicy};
 use crate::cast::Cast;
 use crate::framework::{Framework, KindInfo, RoleInfo};
-use crate::names::{self, JobKey, Role, Uid};
+use crate::names::{self, JobKey, ReplicaIndex, Role, Uid};
 use crate::observe::RawJob;
 
 /// The operator's own settings that change what pods and services look like.
@@ -144,5 +144,199 @@ impl fmt::Display for Problems {
             write!(f, "{}{problem}", if i == 0 { "" } else { "; " })?;
         }
         Ok(())
+    }
+}
+
+/// Whether the job is ours at all, by `spec.runPolicy.managedBy`.
+#[must_use]
+pub fn is_ours(job: &RawJob) -> bool {
+    match job.spec.pointer("/runPolicy/managedBy") {
+        None | Some(serde_json::Value::Null) => true,
+        Some(manager) => manager.as_str() == Some(names::MANAGED_BY_US),
+    }
+}
+
+/// Status as stored. Only this operator writes it, through the schema; what cannot be read counts as nothing.
+#[must_use]
+pub fn stored_status(job: &RawJob) -> JobStatus {
+    JobStatus::deserialize(&job.status).unwrap_or_default()
+}
+
+/// Types, defaults and checks a job.
+///
+/// # Errors
+/// All mistakes found, each with the path of its field.
+pub fn resolve(framework: &dyn Framework, raw: &RawJob) -> Result<ResolvedJob, Problems> {
+    let info = framework.kind();
+    let mut problems = Problems::default();
+    let policy = run_policy(raw, &mut problems);
+    let replicas = replicas(info, raw, &mut problems);
+    check_names(info, raw, &replicas, &mut problems);
+    let cast = Cast::new(&raw.key.name, replicas.iter().map(|r| (r.role, r.count)));
+    let job = ResolvedJob {
+        key: raw.key.clone(),
+        uid: raw.uid.clone(),
+        info,
+        policy,
+        replicas,
+        cast,
+        fields: framework_fields(info, raw),
+        stored: stored_status(raw),
+    };
+    if problems.0.is_empty() {
+        framework.check(&job, &mut problems);
+    }
+    if problems.0.is_empty() { Ok(job) } else { Err(problems) }
+}
+
+/// Reads `value` as `T`; a mistake is reported under `path`.
+pub fn read<T: serde::de::DeserializeOwned>(
+    value: &serde_json::Value,
+    path: &str,
+    problems: &mut Problems,
+) -> Option<T> {
+    match serde_path_to_error::deserialize(value) {
+        Ok(read) => Some(read),
+        Err(error) => {
+            let inner = error.path().to_string();
+            let field = if inner == "." { path.to_owned() } else { format!("{path}.{inner}") };
+            problems.add(field, error.into_inner().to_string());
+            None
+        }
+    }
+}
+
+fn framework_fields(info: &KindInfo, raw: &RawJob) -> serde_json::Value {
+    let fields = raw.spec.as_object().into_iter().flatten();
+    fields
+        .filter(|(key, _)| key.as_str() != "runPolicy" && key.as_str() != info.replicas_field)
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
+}
+
+pub(crate) fn run_policy(raw: &RawJob, problems: &mut Problems) -> ResolvedPolicy {
+    let stated = match raw.spec.get("runPolicy") {
+        None | Some(serde_json::Value::Null) => RunPolicy::default(),
+        Some(value) => read(value, "spec.runPolicy", problems).unwrap_or_default(),
+    };
+    let RunPolicy {
+        clean_pod_policy,
+        ttl_seconds_after_finished,
+        active_deadline_seconds,
+        backoff_limit,
+        scheduling_policy,
+        suspend,
+        managed_by: _, // is_ours() has looked at it
+    } = stated;
+    ResolvedPolicy {
+        clean_pod_policy: clean_pod_policy.unwrap_or_default(),
+        ttl: ttl_seconds_after_finished.map(i64::from),
+        active_deadline: active_deadline_seconds,
+        backoff_limit: backoff_limit.map(|limit| u32::try_from(limit).unwrap_or(0)),
+        suspend: suspend.unwrap_or(false),
+        scheduling: scheduling_policy.unwrap_or_default(),
+    }
+}
+
+fn replicas(info: &'static KindInfo, raw: &RawJob, problems: &mut Problems) -> Vec<ResolvedReplica> {
+    let map = format!("spec.{}", info.replicas_field);
+    let stated = raw.spec.get(info.replicas_field).and_then(|v| v.as_object());
+    let Some(stated) = stated.filter(|m| !m.is_empty()) else {
+        problems.add(map, "must be specified, with at least one replica type");
+        return Vec::new();
+    };
+    let mut found = Vec::new();
+    for (key, value) in stated {
+        let path = format!("{map}[{key}]");
+        let Some(role) = info.roles.iter().find(|r| r.role.0.eq_ignore_ascii_case(key)) else {
+            let known: Vec<_> = info.roles.iter().map(|r| format!("\"{}\"", r.role)).collect();
+            problems.add(path, format!("unknown replica type, supported are {}", known.join(", ")));
+            continue;
+        };
+        let spec = read::<ReplicaSpec>(value, &path, problems);
+        found.extend(spec.and_then(|spec| replica(info, role, spec, &path, problems)));
+    }
+    let rank = |role: Role| info.roles.iter().position(|r| r.role == role);
+    found.sort_by_key(|r: &ResolvedReplica| rank(r.role));
+    found
+}
+
+fn replica(
+    info: &KindInfo,
+    role: &RoleInfo,
+    spec: ReplicaSpec,
+    path: &str,
+    problems: &mut Problems,
+) -> Option<ResolvedReplica> {
+    let count = spec.replicas.unwrap_or(1);
+    let Ok(count) = u32::try_from(count) else {
+        problems.add(format!("{path}.replicas"), "must not be negative");
+        return None;
+    };
+    if let Some(max) = role.max_replicas.filter(|max| count > *max) {
+        problems.add(format!("{path}.replicas"), format!("must be {max}"));
+    }
+    let mut template = spec.template.unwrap_or_default();
+    if count > 0 {
+        check_template(info, &template, path, problems);
+    }
+    add_default_port(info, &mut template);
+    let restart_policy = spec.restart_policy.unwrap_or(info.default_restart_policy);
+    Some(ResolvedReplica { role: role.role, count, template, restart_policy })
+}
+
+fn check_template(info: &KindInfo, template: &PodTemplateSpec, path: &str, problems: &mut Problems) {
+    let path = format!("{path}.template.spec.containers");
+    let containers = template.spec.as_ref().map(|s| s.containers.as_slice()).unwrap_or_default();
+    if containers.is_empty() {
+        problems.add(path, format!("must be specified, with one container named {}", info.container));
+        return;
+    }
+    for (i, container) in containers.iter().enumerate() {
+        if container.image.as_deref().is_none_or(str::is_empty) {
+            problems.add(format!("{path}[{i}].image"), "must be specified");
+        }
+    }
+    if !containers.iter().any(|c| c.name == info.container) {
+        problems.add(path, format!("must have at least one container with name {}", info.container));
+    }
+}
+
+/// The training container always names the port that the others use.
+fn add_default_port(info: &KindInfo, template: &mut PodTemplateSpec) {
+    let containers = template.spec.iter_mut().flat_map(|s| s.containers.iter_mut());
+    for container in containers.filter(|c| c.name == info.container) {
+        let ports = container.ports.get_or_insert_default();
+        if !ports.iter().any(|p| p.name.as_deref() == Some(info.port_name)) {
+            ports.push(ContainerPort {
+                name: Some(info.port_name.to_owned()),
+                container_port: info.port,
+                ..ContainerPort::default()
+            });
+        }
+    }
+}
+
+fn check_names(info: &KindInfo, raw: &RawJob, replicas: &[ResolvedReplica], problems: &mut Problems) {
+    let name = &*raw.key.name;
+    if let Some(problem) = names::job_name_problem(name) {
+        problems.add("metadata.name", problem);
+        return;
+    }
+    let last = replicas.iter().filter_map(|r| Some((r.role, ReplicaIndex(r.count.checked_sub(1)?))));
+    let longest = last.map(|(role, index)| names::replica(name, role, index)).max_by_key(String::len);
+    if let Some(child) = longest.filter(|child| child.len() > names::MAX_LABEL) {
+        let room = names::MAX_LABEL.saturating_sub(child.len().saturating_sub(name.len()));
+        problems.add(
+            "metadata.name",
+            format!(
+                "is {} characters long, but with these replicas a {} may have at most {room}: the name of its pod and \
+                 Service {child} would exceed {} characters",
+                name.len(),
+                info.kind,
+                names::MAX_LABEL
+            ),
+        );
     }
 }

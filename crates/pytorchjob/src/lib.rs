@@ -1,1 +1,87 @@
-//! Placeholder of the first commit.
+//! PyTorchJob: one Master and any number of Workers, or Workers alone.
+//!
+//! How PyTorch's processes find each other (`torch.distributed`, `torchrun`):
+//!
+//! * static: everybody connects to the store of rank 0 at `MASTER_ADDR:MASTER_PORT` and says its `RANK` of `WORLD_SIZE`;
+//!   `torchrun` reads the same from `PET_*`, one node per pod.
+//! * elastic: everybody joins a rendezvous (`PET_RDZV_*`) that hands out ranks; with the c10d backend, worker 0 hosts it.
+//!
+//! Rank 0 is the Master, or worker 0 where there is none.
+
+pub mod api;
+mod outcome;
+mod wiring;
+
+use common::api::RestartPolicy;
+use common::resolve::Problems;
+use common::tally::Tally;
+use common::{Cast, Framework, KindInfo, Outcome, ResolvedJob, Role, RoleInfo, Settings, Slot, SlotId, Wiring};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+
+/// The role of rank 0.
+pub const MASTER: Role = Role("Master");
+/// The role of all others.
+pub const WORKER: Role = Role("Worker");
+
+/// The framework, for the operator's registry.
+pub static FRAMEWORK: PyTorch = PyTorch;
+
+/// PyTorchJob's contribution.
+#[derive(Debug)]
+pub struct PyTorch;
+
+/// Facts of the kind (training-operator 1.9, `pkg/apis/kubeflow.org/v1/pytorch_types.go`).
+pub static KIND: KindInfo = KindInfo {
+    kind: "PyTorchJob",
+    group: "kubeflow.org",
+    version: "v1",
+    plural: "pytorchjobs",
+    controller: "pytorchjob-controller",
+    framework: "pytorch",
+    replicas_field: "pytorchReplicaSpecs",
+    container: "pytorch",
+    port_name: "pytorchjob-port",
+    port: 23456,
+    roles: &[RoleInfo { role: MASTER, max_replicas: Some(1) }, RoleInfo { role: WORKER, max_replicas: None }],
+    default_restart_policy: RestartPolicy::OnFailure,
+    scaled_role: Some(WORKER),
+};
+
+impl Framework for PyTorch {
+    fn kind(&self) -> &'static KindInfo {
+        &KIND
+    }
+
+    fn crd(&self) -> CustomResourceDefinition {
+        api::crd()
+    }
+
+    fn wiring(&self, slot: &Slot, cast: &Cast, job: &ResolvedJob, settings: &Settings) -> Wiring {
+        wiring::wiring(slot, cast, job, settings)
+    }
+
+    fn outcome(&self, tally: &Tally, job: &ResolvedJob) -> Outcome {
+        outcome::outcome(tally, job)
+    }
+
+    fn leader(&self, cast: &Cast, _job: &ResolvedJob) -> Option<SlotId> {
+        cast.slots().first().map(|slot| slot.id)
+    }
+
+    fn leader_decides(&self, job: &ResolvedJob) -> bool {
+        job.replica(MASTER).is_some_and(|master| master.count > 0)
+    }
+
+    fn addressed(&self, cast: &Cast, job: &ResolvedJob) -> Vec<SlotId> {
+        let mut slots: Vec<SlotId> = self.leader(cast, job).into_iter().collect();
+        // The rendezvous of an elastic job is at worker 0 even beside a Master.
+        if wiring::fields(job).elastic_policy.is_some() {
+            slots.extend(cast.of(WORKER).next().map(|slot| slot.id).filter(|id| !slots.contains(id)));
+        }
+        slots
+    }
+
+    fn check(&self, job: &ResolvedJob, problems: &mut Problems) {
+        wiring::check(job, problems);
+    }
+}

@@ -48,6 +48,17 @@ pub enum CleanPodPolicy {
     None,
 }
 
+impl CleanPodPolicy {
+    /// This policy, but no weaker than Running: for jobs that are stopped at a limit.
+    #[must_use]
+    pub fn max_with_running(self) -> Self {
+        match self {
+            Self::All => Self::All,
+            Self::Running | Self::None => Self::Running,
+        }
+    }
+}
+
 /// What a gang scheduler is told.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

@@ -6,6 +6,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::run_policy::CleanPodPolicy;
+
 /// What is known about a job.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
@@ -28,6 +30,12 @@ pub struct JobStatus {
     /// Restarts so far. Trainyard's addition.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restart_counts: Option<RestartCounts>,
+    /// Lowest attempt that counts: pods of lower attempts belong to the time before a suspension. Trainyard's addition.
+    #[serde(skip_serializing_if = "is_first")]
+    pub attempt: u32,
+    /// What is done with the pods of the finished job, fixed at its end. Trainyard's addition.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cleanup: Option<CleanPodPolicy>,
     /// Slots that were restarted, by `<role lower>-<index>`. Trainyard's addition.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub slots: BTreeMap<String, SlotStatus>,
@@ -37,7 +45,7 @@ pub struct JobStatus {
 }
 
 /// Counts of one role's pods.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ReplicaStatus {
     /// Pods that run.
@@ -62,6 +70,11 @@ pub struct ReplicaStatus {
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's skip_serializing_if passes a reference")]
 fn is_zero(n: &i32) -> bool {
+    *n == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's skip_serializing_if passes a reference")]
+fn is_first(n: &u32) -> bool {
     *n == 0
 }
 

@@ -1,0 +1,73 @@
+//! The headless Services of a job.
+//!
+//! They publish addresses of pods that are not ready: pods look each other up in order to become ready.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use crate::cast::SlotId;
+use crate::names::{self, Role};
+use crate::resolve::{ResolvedJob, ServiceMode, Settings};
+
+/// All Services that the job should have. `addressed` are the slots that others call by their short name.
+#[must_use]
+pub fn services(job: &ResolvedJob, addressed: &[SlotId], settings: &Settings) -> Vec<Service> {
+    if job.cast.is_empty() {
+        return Vec::new();
+    }
+    let controller = job.info.controller;
+    let of_slot = |id: SlotId| {
+        let labels = names::slot_labels(controller, &job.key.name, id.role, id.index);
+        headless(job, names::replica(&job.key.name, id.role, id.index), labels, ports(job, Some(id.role)))
+    };
+    match settings.service_mode {
+        ServiceMode::PerReplica => job.cast.slots().iter().map(|slot| of_slot(slot.id)).collect(),
+        ServiceMode::Job => {
+            let labels = names::job_labels(controller, &job.key.name);
+            let whole = headless(job, names::job_service(&job.key.name), labels, ports(job, None));
+            std::iter::once(whole).chain(addressed.iter().copied().map(of_slot)).collect()
+        }
+    }
+}
+
+fn headless(job: &ResolvedJob, name: String, labels: BTreeMap<String, String>, ports: Vec<ServicePort>) -> Service {
+    Service {
+        metadata: ObjectMeta {
+            name: Some(name),
+            namespace: Some(job.key.namespace.to_string()),
+            labels: Some(labels.clone()),
+            owner_references: Some(vec![super::owner_reference(job)]),
+            ..ObjectMeta::default()
+        },
+        spec: Some(ServiceSpec {
+            cluster_ip: Some("None".to_owned()),
+            selector: Some(labels),
+            ports: Some(ports),
+            publish_not_ready_addresses: Some(true),
+            ..ServiceSpec::default()
+        }),
+        status: None,
+    }
+}
+
+/// The training containers' ports, of one role or of all. A Service must name each of several ports, and no name twice.
+fn ports(job: &ResolvedJob, role: Option<Role>) -> Vec<ServicePort> {
+    let replicas = job.replicas.iter().filter(|r| role.is_none_or(|role| r.role == role));
+    let containers = replicas.filter_map(|r| {
+        r.template.spec.as_ref()?.containers.iter().find(|c| c.name == job.info.container)?.ports.as_ref()
+    });
+    let mut by_number: BTreeMap<i32, String> = BTreeMap::new();
+    for port in containers.flatten() {
+        let name = port.name.clone().unwrap_or_else(|| unnamed(port.container_port));
+        let name = if by_number.values().any(|n| *n == name) { unnamed(port.container_port) } else { name };
+        by_number.entry(port.container_port).or_insert(name);
+    }
+    let service_port = |(port, name)| ServicePort { port, name: Some(name), ..ServicePort::default() };
+    by_number.into_iter().map(service_port).collect()
+}
+
+fn unnamed(port: i32) -> String {
+    format!("port-{port}")
+}

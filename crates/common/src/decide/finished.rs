@@ -1,0 +1,55 @@
+//! The job has ended: clean up, and delete it when its time to live is over. Nothing undoes an end.
+
+use crate::api::{CleanPodPolicy, JobStatus};
+use crate::names::Uid;
+use crate::observe::{Observed, Phase, PodView};
+use crate::plan::{Counter, Plan, Write};
+use crate::resolve::{self, Problems};
+use crate::status;
+
+use super::{after, answer, normal};
+
+pub(super) fn plan(observed: &Observed, stored: &JobStatus) -> Plan {
+    let policy = resolve::run_policy(&observed.job, &mut Problems::default());
+    let mut status = stored.clone();
+    // Upstream left jobs without it; every rule about the time after the end needs it.
+    let ended = status.completion_time.get_or_insert_with(|| status::whole_seconds(observed.now)).0;
+    let due = policy.ttl.map(|ttl| after(ended, ttl));
+    if stored.completion_time.is_some() && due.is_some_and(|due| due <= observed.now) {
+        return delete_job(observed);
+    }
+    let writes = clean_up(observed, stored.cleanup.unwrap_or(policy.clean_pod_policy));
+    Plan { wake: due, ..answer(stored, status, writes, Vec::new()) }
+}
+
+fn delete_job(observed: &Observed) -> Plan {
+    let job = &observed.job;
+    let delete = Write::DeleteJob { uid: job.uid.clone(), resource_version: job.resource_version.clone() };
+    let note = normal("SuccessfulDeleteJob", format!("Deleted job: {}", job.key.name));
+    Plan { writes: vec![delete], notes: vec![note], counters: vec![Counter::Deleted], ..Plan::default() }
+}
+
+fn clean_up(observed: &Observed, policy: CleanPodPolicy) -> Vec<Write> {
+    let doomed = |pod: &PodView| match policy {
+        CleanPodPolicy::All => true,
+        CleanPodPolicy::Running => !matches!(pod.phase, Phase::Succeeded | Phase::Failed),
+        CleanPodPolicy::None => false,
+    };
+    let pods = observed.pods.iter().filter(|pod| doomed(pod) && !pod.deleting);
+    let mut writes: Vec<Write> = pods.map(|pod| delete_pod(&pod.name, &pod.uid)).collect();
+    // A Service that was one pod's alone goes with its pod; one that serves the whole job goes with the last pods.
+    let services = observed.services.iter().filter(|service| !service.deleting);
+    let doomed_service = |name: &str| {
+        policy == CleanPodPolicy::All || observed.pods.iter().any(|pod| *pod.name == *name && doomed(pod))
+    };
+    writes.extend(services.filter(|s| doomed_service(&s.name)).map(|s| delete_service(&s.name, &s.uid)));
+    writes
+}
+
+pub(super) fn delete_pod(name: &str, uid: &Uid) -> Write {
+    Write::DeletePod { name: name.to_owned(), uid: uid.clone() }
+}
+
+pub(super) fn delete_service(name: &str, uid: &Uid) -> Write {
+    Write::DeleteService { name: name.to_owned(), uid: uid.clone() }
+}

@@ -1,0 +1,31 @@
+//! The job cannot be understood. One that never started fails, with all mistakes named; one that runs goes on as it is
+//! and says what is wrong, so that a slip in an edit does not cost a training run.
+
+use crate::api::{ConditionStatus, ConditionType, JobStatus};
+use crate::framework::KindInfo;
+use crate::observe::Observed;
+use crate::plan::{Counter, Plan};
+use crate::resolve::Problems;
+use crate::status;
+
+use super::{answer, state_created, warning};
+
+pub(super) fn plan(info: &KindInfo, observed: &Observed, stored: &JobStatus, problems: &Problems) -> Plan {
+    let (now, kind, name) = (observed.now, info.kind, &observed.job.key.name);
+    let mut status = stored.clone();
+    state_created(&mut status, now, kind, name);
+    let message = format!("{kind} {name} is not valid: {problems}");
+    if stored.start_time.is_some() {
+        let news = stored.waiting_for.as_deref() != Some(&message);
+        let notes = if news { vec![warning(format!("{kind}Invalid"), &message)] } else { Vec::new() };
+        status.waiting_for = Some(message);
+        return answer(stored, status, Vec::new(), notes);
+    }
+    let reason = format!("{kind}Failed");
+    status::set_condition(&mut status, now, ConditionType::Failed, ConditionStatus::True, &reason, &message);
+    status.completion_time = Some(status::whole_seconds(now));
+    status.waiting_for = None;
+    let mut plan = answer(stored, status, Vec::new(), vec![warning(reason, message)]);
+    plan.counters.push(Counter::Failed);
+    plan
+}

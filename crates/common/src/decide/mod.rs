@@ -1,0 +1,127 @@
+//! The order of questions. Each is a pure function in its own file that either answers with a [`Plan`] or passes.
+//!
+//! 1. Is the job ours, and alive?              here
+//! 2. Has it ended?                            finished
+//! 3. Is it valid?                             invalid
+//! 4. Is it to have no pods?                   suspend
+//! 5. Has it just ended, well or badly?        outcome (success, deadline, failures, limit)
+//! 6. Must pods be replaced?                   restart
+//! 7. What is missing?                         start
+
+mod finished;
+mod invalid;
+mod outcome;
+mod restart;
+mod start;
+mod suspend;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::api::{ConditionStatus, ConditionType, JobStatus};
+use crate::framework::Framework;
+use crate::observe::Observed;
+use crate::plan::{Counter, Note, NoteKind, Plan, Write};
+use crate::resolve::{self, ResolvedJob, Settings};
+use crate::status;
+use crate::tally::{self, Tally};
+
+/// What to do for one job now. Total: whatever the input, there is an answer.
+#[must_use]
+pub fn plan(framework: &dyn Framework, observed: &Observed, settings: &Settings) -> Plan {
+    let raw = &observed.job;
+    if raw.deleting || !resolve::is_ours(raw) {
+        return Plan::default();
+    }
+    let stored = resolve::stored_status(raw);
+    if status::is_finished(&stored) {
+        return finished::plan(observed, &stored);
+    }
+    let job = match resolve::resolve(framework, raw) {
+        Ok(job) => job,
+        Err(problems) => return invalid::plan(framework.kind(), observed, &stored, &problems),
+    };
+    let tally = tally::tally(observed, &job);
+    let question = Question { framework, observed, settings, job: &job, tally: &tally };
+    suspend::plan(&question)
+        .or_else(|| outcome::plan(&question))
+        .or_else(|| restart::plan(&question))
+        .unwrap_or_else(|| start::plan(&question))
+}
+
+/// All that a question may look at.
+#[derive(Clone, Copy)]
+struct Question<'a> {
+    framework: &'a dyn Framework,
+    observed: &'a Observed,
+    settings: &'a Settings,
+    job: &'a ResolvedJob,
+    tally: &'a Tally,
+}
+
+impl Question<'_> {
+    fn now(&self) -> Timestamp {
+        self.observed.now
+    }
+
+    /// How messages call the job.
+    fn subject(&self) -> String {
+        let key = &self.job.key;
+        if self.framework.leader_decides(self.job) {
+            format!("{} {}", key.kind, key.name)
+        } else {
+            format!("{} {}/{}", key.kind, key.namespace, key.name)
+        }
+    }
+
+    /// Stored status with Created stated, a start time, and the counts of now: what every answer begins with.
+    fn begin(&self) -> JobStatus {
+        let mut status = self.job.stored.clone();
+        state_created(&mut status, self.now(), self.job.info.kind, &self.job.key.name);
+        status::count_replicas(&mut status, self.tally, self.job);
+        status.waiting_for = None;
+        status
+    }
+}
+
+fn state_created(status: &mut JobStatus, now: Timestamp, kind: &str, name: &str) {
+    let (reason, message) = (format!("{kind}Created"), created_message(kind, name));
+    status::set_condition(status, now, ConditionType::Created, ConditionStatus::True, &reason, &message);
+}
+
+fn created_message(kind: &str, name: &str) -> String {
+    format!("{kind} {name} is created.")
+}
+
+fn normal(reason: impl Into<String>, message: impl Into<String>) -> Note {
+    Note { kind: NoteKind::Normal, reason: reason.into(), message: message.into() }
+}
+
+fn warning(reason: impl Into<String>, message: impl Into<String>) -> Note {
+    Note { kind: NoteKind::Warning, reason: reason.into(), message: message.into() }
+}
+
+/// `time` plus seconds, as far as times go.
+fn after(time: Timestamp, seconds: i64) -> Timestamp {
+    time.checked_add(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX)
+}
+
+/// Sorts the writes and says whether the status is worth a request of its own at once.
+fn answer(stored: &JobStatus, status: JobStatus, mut writes: Vec<Write>, notes: Vec<Note>) -> Plan {
+    writes.sort_by_key(Write::class);
+    let urgent = quiet(status.clone()) != quiet(stored.clone());
+    let first = stored.conditions.is_empty();
+    let counters = if first { vec![Counter::Created] } else { Vec::new() };
+    Plan { intent: None, writes, status: Some(status), urgent, notes, counters, wake: None }
+}
+
+/// Status without what may be told a little later.
+fn quiet(mut status: JobStatus) -> JobStatus {
+    for counts in status.replica_statuses.values_mut() {
+        counts.active = 0;
+    }
+    if let Some(restarts) = &mut status.restart_counts {
+        restarts.in_place = 0;
+    }
+    status.waiting_for = None;
+    status
+}

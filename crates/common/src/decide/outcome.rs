@@ -1,0 +1,143 @@
+//! Has the job just ended? Success first: a master that is done makes later failures of its workers meaningless.
+
+use crate::api::{CleanPodPolicy, ConditionStatus, ConditionType, JobStatus, RestartPolicy};
+use crate::framework::Outcome;
+use crate::plan::{Counter, Plan};
+use crate::status;
+use crate::tally::{Failure, SlotState, SlotTally};
+
+use super::{Question, after, answer, normal, warning};
+
+/// Exit codes from here on say that a signal or the platform ended the process: worth another try under `ExitCode`
+/// (upstream pkg/util/train/train_util.go).
+const FIRST_RETRYABLE_EXIT_CODE: i32 = 128;
+
+pub(super) fn plan(q: &Question<'_>) -> Option<Plan> {
+    if q.framework.outcome(q.tally, q.job) == Outcome::Succeeded {
+        return Some(succeed(q));
+    }
+    let name = &q.job.key.name;
+    if deadline(q).is_some_and(|due| due <= q.now()) {
+        let kind = q.job.info.kind;
+        let message = format!("{kind} {name} has failed because it was active longer than specified deadline");
+        return Some(fail(q, &message, q.job.policy.clean_pod_policy.max_with_running()));
+    }
+    if let Some(message) = permanent_failure(q) {
+        return Some(fail(q, &message, q.job.policy.clean_pod_policy));
+    }
+    let message = past_limit(q)?;
+    Some(fail(q, &message, q.job.policy.clean_pod_policy.max_with_running()))
+}
+
+/// When the job's time is over.
+pub(super) fn deadline(q: &Question<'_>) -> Option<jiff::Timestamp> {
+    Some(after(q.job.stored.start_time.as_ref()?.0, q.job.policy.active_deadline?))
+}
+
+/// Failed slots, the one that failed first first.
+pub(super) fn failures<'a>(q: &'a Question<'_>) -> Vec<(&'a SlotTally, &'a Failure)> {
+    let failed = q.tally.slots.iter().filter_map(|slot| match &slot.state {
+        SlotState::Failed(failure) => Some((slot, failure)),
+        SlotState::Missing
+        | SlotState::Lost
+        | SlotState::Previous
+        | SlotState::Terminating
+        | SlotState::Pending
+        | SlotState::Running
+        | SlotState::Succeeded => None,
+    });
+    let mut failed: Vec<_> = failed.collect();
+    failed.sort_by_key(|(slot, failure)| (failure.finished_at.is_none(), failure.finished_at, slot.slot.rank));
+    failed
+}
+
+/// `N T replica(s) failed: <the first one in words>`, of the role that failed first.
+pub(super) fn describe(failures: &[(&SlotTally, &Failure)], verb: &str) -> Option<String> {
+    let (first, failure) = failures.first()?;
+    let role = first.slot.id.role;
+    let count = failures.iter().filter(|(slot, _)| slot.slot.id.role == role).count();
+    Some(format!("{count} {role} replica(s) {verb}: {}", failure.text))
+}
+
+fn permanent_failure(q: &Question<'_>) -> Option<String> {
+    let all = failures(q);
+    let permanent: Vec<_> = all.into_iter().filter(|(slot, failure)| is_permanent(slot.policy, failure)).collect();
+    let what = describe(&permanent, "failed")?;
+    Some(format!("{} {} is failed because {what}", q.job.info.kind, q.job.key.name))
+}
+
+fn is_permanent(policy: RestartPolicy, failure: &Failure) -> bool {
+    let retryable_code = failure.exit_code.is_none_or(|code| code >= FIRST_RETRYABLE_EXIT_CODE);
+    match policy {
+        _ if failure.disruption.is_some() => false,
+        RestartPolicy::Never => true,
+        RestartPolicy::ExitCode => !retryable_code,
+        RestartPolicy::OnFailure | RestartPolicy::Always => false,
+    }
+}
+
+fn past_limit(q: &Question<'_>) -> Option<String> {
+    let limit = q.job.policy.backoff_limit?;
+    let used = status::counted_restarts(&q.job.stored, q.tally);
+    let counted: Vec<_> = failures(q).into_iter().filter(|(_, failure)| failure.disruption.is_none()).collect();
+    let wanted = used.saturating_add(u32::try_from(counted.len()).unwrap_or(u32::MAX));
+    if wanted <= limit {
+        return None;
+    }
+    let subject = format!("{} {}", q.job.info.kind, q.job.key.name);
+    let why = describe(&counted, "failed").unwrap_or_else(|| format!("its containers were restarted {used} times"));
+    Some(format!("{subject} has failed because it has reached the specified backoff limit of {limit}: {why}"))
+}
+
+fn succeed(q: &Question<'_>) -> Plan {
+    let mut status = q.begin();
+    // Clients wait for `succeeded` to reach the number of replicas; what still runs beside a finished job has done its part.
+    for counts in status.replica_statuses.values_mut() {
+        counts.succeeded = counts.succeeded.saturating_add(counts.active);
+        counts.active = 0;
+    }
+    let message = if q.framework.leader_decides(q.job) {
+        format!("{} is successfully completed.", q.subject())
+    } else {
+        format!("{} successfully completed.", q.subject())
+    };
+    let reason = format!("{}Succeeded", q.job.info.kind);
+    end(q, &mut status, ConditionType::Succeeded, &reason, &message, q.job.policy.clean_pod_policy);
+    let mut plan = answer(&q.job.stored, status, Vec::new(), vec![normal(reason, message)]);
+    plan.counters.push(Counter::Succeeded);
+    plan
+}
+
+fn fail(q: &Question<'_>, message: &str, cleanup: CleanPodPolicy) -> Plan {
+    let mut status = q.begin();
+    for (slot, _) in failures(q) {
+        if let Some(counts) = status.replica_statuses.get_mut(slot.slot.id.role.0) {
+            counts.failed = counts.failed.saturating_add(1);
+        }
+    }
+    if cleanup != CleanPodPolicy::None {
+        // They are about to be deleted; counts of a finished job do not change any more.
+        status.replica_statuses.values_mut().for_each(|counts| counts.active = 0);
+    }
+    let reason = format!("{}Failed", q.job.info.kind);
+    end(q, &mut status, ConditionType::Failed, &reason, message, cleanup);
+    let mut plan = answer(&q.job.stored, status, Vec::new(), vec![warning(reason, message)]);
+    plan.counters.push(Counter::Failed);
+    plan
+}
+
+fn end(
+    q: &Question<'_>,
+    status: &mut JobStatus,
+    type_: ConditionType,
+    reason: &str,
+    message: &str,
+    cleanup: CleanPodPolicy,
+) {
+    let now = status::whole_seconds(q.now());
+    let started = status.start_time.get_or_insert_with(|| now.clone()).0;
+    // A clock that was set back must not end a job before its start.
+    status.completion_time = Some(if now.0 < started { status::whole_seconds(started) } else { now });
+    status.cleanup = Some(cleanup);
+    status::set_condition(status, q.now(), type_, ConditionStatus::True, reason, message);
+}

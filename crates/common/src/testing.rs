@@ -1,0 +1,398 @@
+//! A small world for tests: one job, its pods and services as values, and the carrying out of plans on them.
+//!
+//! Time stands still unless a test moves it. Pods that are deleted while they live stay until [`World::reap`], as on a
+//! real node.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+
+use crate::api::JobStatus;
+use crate::framework::Framework;
+use crate::names::{self, Attempt, JobKey, Uid};
+use crate::observe::{
+    ChildView, ContainerState, ContainerView, Observed, Phase, PodDetail, PodView, RawJob, Refusal, Vanished,
+};
+use crate::plan::{Plan, Write};
+use crate::resolve::{self, Settings};
+
+/// One job and all that belongs to it.
+#[derive(Debug, Clone)]
+pub struct World {
+    /// The time.
+    pub now: Timestamp,
+    /// The job; `None` once it was deleted.
+    pub job: Option<RawJob>,
+    /// Its pods.
+    pub pods: Vec<PodView>,
+    /// Its services.
+    pub services: Vec<ChildView>,
+    /// Pods that vanished unseen.
+    pub vanished: Vec<Vanished>,
+    /// Refused writes that the next plan is told of.
+    pub refusals: Vec<Refusal>,
+    /// Settings of the operator.
+    pub settings: Settings,
+    /// Every incarnation of a pod ever created: name and attempt.
+    pub created: Vec<(String, Attempt)>,
+    /// Names of pods that were deleted by us.
+    pub deleted: Vec<String>,
+    serial: u64,
+}
+
+impl World {
+    /// A world with one job, made from a manifest; the time is 2026-01-01T00:00:00Z.
+    ///
+    /// # Panics
+    /// If the manifest has no name.
+    #[must_use]
+    #[expect(clippy::expect_used, reason = "a test's own input")]
+    pub fn new(framework: &dyn Framework, manifest: &Value) -> Self {
+        let metadata = manifest.get("metadata").cloned().unwrap_or_default();
+        let text = |key: &str| metadata.get(key).and_then(Value::as_str);
+        let now: Timestamp = "2026-01-01T00:00:00Z".parse().expect("a time");
+        let job = RawJob {
+            key: JobKey {
+                kind: framework.kind().kind,
+                namespace: text("namespace").unwrap_or("ns1").into(),
+                name: text("name").expect("a name").into(),
+            },
+            uid: Uid::new("11111111-2222-3333-4444-555555555555"),
+            resource_version: "1".to_owned(),
+            created: Some(now),
+            deleting: false,
+            annotations: Default::default(),
+            spec: manifest.get("spec").cloned().unwrap_or_default(),
+            status: Value::Null,
+        };
+        Self {
+            now,
+            job: Some(job),
+            pods: Vec::new(),
+            services: Vec::new(),
+            vanished: Vec::new(),
+            refusals: Vec::new(),
+            settings: Settings::default(),
+            created: Vec::new(),
+            deleted: Vec::new(),
+            serial: 0,
+        }
+    }
+
+    /// What a plan would be shown now; `None` once the job is gone.
+    #[must_use]
+    pub fn observe(&self) -> Option<Observed> {
+        Some(Observed {
+            now: self.now,
+            job: Arc::new(self.job.clone()?),
+            pods: self.pods.iter().cloned().map(Arc::new).collect(),
+            services: self.services.iter().cloned().map(Arc::new).collect(),
+            vanished: self.vanished.clone(),
+            refusals: self.refusals.clone(),
+        })
+    }
+
+    /// The plan of now; the empty one once the job is gone.
+    #[must_use]
+    pub fn plan(&self, framework: &dyn Framework) -> Plan {
+        self.observe().map(|observed| crate::plan(framework, &observed, &self.settings)).unwrap_or_default()
+    }
+
+    /// Status as stored.
+    #[must_use]
+    pub fn status(&self) -> JobStatus {
+        self.job.as_ref().map(resolve::stored_status).unwrap_or_default()
+    }
+
+    /// Carries out a plan; returns the number of requests.
+    pub fn apply(&mut self, plan: &Plan) -> usize {
+        self.apply_until(plan, usize::MAX)
+    }
+
+    /// Carries out a plan and dies after `limit` requests; returns how many were sent.
+    pub fn apply_until(&mut self, plan: &Plan, limit: usize) -> usize {
+        let mut sent = 0;
+        let mut send = || {
+            sent += 1;
+            sent <= limit
+        };
+        if let Some(intent) = plan.intent.as_ref().filter(|intent| **intent != self.status()) {
+            if !send() {
+                return limit;
+            }
+            self.store(intent);
+        }
+        for write in &plan.writes {
+            if !send() {
+                return limit;
+            }
+            self.write(write);
+        }
+        if let Some(status) = plan.status.as_ref().filter(|status| **status != self.status()) {
+            if !send() {
+                return limit;
+            }
+            self.store(status);
+        }
+        sent
+    }
+
+    /// Plans and applies until nothing is left to do; returns the plans that did something.
+    ///
+    /// # Panics
+    /// If it does not settle within 20 passes.
+    #[expect(clippy::panic, reason = "a law of tests")]
+    pub fn settle(&mut self, framework: &dyn Framework) -> Vec<Plan> {
+        let mut plans = Vec::new();
+        for _ in 0..20 {
+            let plan = self.plan(framework);
+            if self.apply(&plan) == 0 {
+                return plans;
+            }
+            plans.push(plan);
+        }
+        panic!("does not settle: {:#?}", plans.last());
+    }
+
+    fn store(&mut self, status: &JobStatus) {
+        self.vanished.clear();
+        self.serial += 1;
+        if let Some(job) = &mut self.job {
+            job.status = serde_json::to_value(status).unwrap_or_default();
+            job.resource_version = self.serial.to_string();
+        }
+    }
+
+    fn write(&mut self, write: &Write) {
+        self.serial += 1;
+        let uid = Uid::new(&format!("uid-{}", self.serial));
+        match write {
+            Write::CreateService(service) => {
+                let name = service.metadata.name.clone().unwrap_or_default().into();
+                self.services.push(ChildView { name, uid, deleting: false });
+            }
+            Write::DeleteService { name, .. } => self.services.retain(|s| *s.name != **name),
+            Write::DeletePod { name, uid } => {
+                self.deleted.push(name.clone());
+                self.take_away(name, uid);
+            }
+            Write::CreatePod { slot, attempt, pod } => {
+                let name = pod.metadata.name.clone().unwrap_or_default();
+                self.created.push((name.clone(), *attempt));
+                self.pods.push(PodView {
+                    name: name.into(),
+                    uid,
+                    role: slot.role.lower().into(),
+                    index: Some(slot.index.0),
+                    attempt: *attempt,
+                    phase: Phase::Pending,
+                    deleting: false,
+                    ready: false,
+                    node: None,
+                    restarts: 0,
+                    detail: None,
+                });
+            }
+            Write::DeleteJob { .. } => {
+                self.job = None;
+                self.pods.clear();
+                self.services.clear();
+            }
+        }
+    }
+
+    fn take_away(&mut self, name: &str, uid: &Uid) {
+        let ended = |p: &PodView| matches!(p.phase, Phase::Succeeded | Phase::Failed);
+        self.pods.retain(|p| *p.name != *name || p.uid != *uid || !ended(p));
+        for pod in self.pods.iter_mut().filter(|p| *p.name == *name && p.uid == *uid) {
+            pod.deleting = true;
+        }
+    }
+
+    /// Moves the time.
+    pub fn pass_time(&mut self, seconds: i64) {
+        self.now += SignedDuration::from_secs(seconds);
+    }
+
+    /// Changes a pod.
+    ///
+    /// # Panics
+    /// If there is no such pod.
+    #[expect(clippy::panic, reason = "a test's own input")]
+    pub fn pod(&mut self, name: &str) -> &mut PodView {
+        self.pods.iter_mut().find(|p| *p.name == *name).unwrap_or_else(|| panic!("no pod {name}"))
+    }
+
+    /// Pods start to run.
+    pub fn run(&mut self, names: &[&str]) {
+        for name in names {
+            let pod = self.pod(name);
+            pod.phase = Phase::Running;
+            pod.ready = true;
+            pod.node = Some("node-1".into());
+        }
+    }
+
+    /// All pods that wait start to run.
+    pub fn run_all(&mut self) {
+        let waiting: Vec<String> =
+            self.pods.iter().filter(|p| p.phase == Phase::Pending).map(|p| p.name.to_string()).collect();
+        self.run(&waiting.iter().map(String::as_str).collect::<Vec<_>>());
+    }
+
+    /// The container of a pod ends, and so does the pod.
+    pub fn end(&mut self, name: &str, container: &str, exit_code: i32, reason: &str, message: Option<&str>) {
+        let finished_at = Some(self.now);
+        let pod = self.pod(name);
+        pod.phase = if exit_code == 0 { Phase::Succeeded } else { Phase::Failed };
+        pod.ready = false;
+        let state = ContainerState::Terminated {
+            exit_code,
+            reason: Some(reason.into()),
+            message: message.map(Into::into),
+            finished_at,
+        };
+        let container = ContainerView { name: container.into(), init: false, state };
+        pod.detail = Some(Box::new(PodDetail { containers: vec![container], ..PodDetail::default() }));
+    }
+
+    /// A pod is evicted: Failed, without container statuses.
+    pub fn evict(&mut self, name: &str, disruption: Option<&str>) {
+        let pod = self.pod(name);
+        pod.phase = Phase::Failed;
+        pod.detail = Some(Box::new(PodDetail {
+            reason: Some("Evicted".into()),
+            message: Some("The node was low on resource: memory.".into()),
+            disruption: disruption.map(Into::into),
+            ..PodDetail::default()
+        }));
+    }
+
+    /// Somebody deletes a pod; it stays, terminating, until [`World::reap`].
+    pub fn delete(&mut self, name: &str) {
+        self.pod(name).deleting = true;
+    }
+
+    /// Terminating pods go.
+    pub fn reap(&mut self) {
+        self.pods.retain(|p| !p.deleting);
+    }
+
+    /// A pod is gone at once, without having been seen terminating.
+    pub fn vanish(&mut self, name: &str) {
+        let pod = self.pod(name).clone();
+        self.vanished.push(Vanished {
+            role: pod.role.clone(),
+            index: pod.index.unwrap_or_default(),
+            attempt: pod.attempt,
+            restarts: pod.restarts,
+            succeeded: pod.phase == Phase::Succeeded,
+        });
+        self.pods.retain(|p| *p.name != *name);
+    }
+
+    /// A field of `spec` changes, by JSON pointer relative to `spec`.
+    pub fn edit(&mut self, pointer: &str, value: Value) {
+        if let Some(slot) = self.job.as_mut().and_then(|job| job.spec.pointer_mut(pointer)) {
+            *slot = value;
+        }
+    }
+
+    /// The pods of the job as `name(attempt) state`, sorted.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        let mut pods: Vec<String> = self
+            .pods
+            .iter()
+            .map(|p| {
+                let terminating = if p.deleting { " terminating" } else { "" };
+                format!("{}({}) {:?}{terminating}", p.name, p.attempt.0, p.phase)
+            })
+            .collect();
+        pods.sort();
+        pods.join(", ")
+    }
+}
+
+/// A plan in words, one line per request, for snapshots that people read.
+#[must_use]
+pub fn describe_plan(plan: &Plan) -> String {
+    let mut text = String::new();
+    if plan.intent.is_some() {
+        text += "store intent\n";
+    }
+    for write in &plan.writes {
+        let _ = match write {
+            Write::CreateService(s) => writeln!(text, "create service {}", s.metadata.name.as_deref().unwrap_or("?")),
+            Write::DeleteService { name, .. } => writeln!(text, "delete service {name}"),
+            Write::DeletePod { name, .. } => writeln!(text, "delete pod {name}"),
+            Write::CreatePod { attempt, pod, .. } => {
+                writeln!(text, "create pod {} attempt {}", pod.metadata.name.as_deref().unwrap_or("?"), attempt.0)
+            }
+            Write::DeleteJob { .. } => writeln!(text, "delete job"),
+        };
+    }
+    for note in &plan.notes {
+        let _ = writeln!(text, "event {:?} {}: {}", note.kind, note.reason, note.message);
+    }
+    if let Some(wake) = plan.wake {
+        let _ = writeln!(text, "wake at {wake}");
+    }
+    text
+}
+
+/// A status in words: conditions in order, counts, attempts.
+#[must_use]
+pub fn describe_status(status: &JobStatus) -> String {
+    let mut text = String::new();
+    for c in &status.conditions {
+        let (reason, message) = (c.reason.as_deref().unwrap_or(""), c.message.as_deref().unwrap_or(""));
+        let _ = writeln!(text, "{}={:?} {reason}: {message}", c.type_.as_str(), c.status);
+    }
+    for (role, counts) in &status.replica_statuses {
+        let done = counts.succeeded_indices.as_deref().map(|d| format!(" done={d}")).unwrap_or_default();
+        let (active, succeeded, failed) = (counts.active, counts.succeeded, counts.failed);
+        let _ = writeln!(text, "{role}: active={active} succeeded={succeeded} failed={failed}{done}");
+    }
+    for (slot, s) in &status.slots {
+        let _ = writeln!(text, "{slot}: attempt {} because {}", s.attempt, s.reason.as_deref().unwrap_or(""));
+    }
+    if let Some(counts) = &status.restart_counts {
+        let (failures, in_place, disruptions) = (counts.failures, counts.in_place, counts.disruptions);
+        let _ = writeln!(text, "restarts: failures={failures} inPlace={in_place} disruptions={disruptions}");
+    }
+    if let Some(waiting) = &status.waiting_for {
+        let _ = writeln!(text, "waits for: {waiting}");
+    }
+    let (start, end) = (status.start_time.is_some(), status.completion_time.is_some());
+    let _ = writeln!(text, "started={start} completed={end}");
+    text
+}
+
+/// A job manifest of any kind: `replicas` gives role and count.
+#[must_use]
+pub fn manifest(framework: &dyn Framework, name: &str, replicas: &[(&str, u32)]) -> Value {
+    let info = framework.kind();
+    let container = serde_json::json!({"name": info.container, "image": "img:1"});
+    let specs: serde_json::Map<String, Value> = replicas
+        .iter()
+        .map(|(role, count)| {
+            let template = serde_json::json!({"spec": {"containers": [container]}});
+            ((*role).to_owned(), serde_json::json!({"replicas": count, "template": template}))
+        })
+        .collect();
+    serde_json::json!({
+        "apiVersion": info.api_version(),
+        "kind": info.kind,
+        "metadata": {"name": name, "namespace": "ns1"},
+        "spec": {"runPolicy": {}, (info.replicas_field): specs},
+    })
+}
+
+/// Pod name of a slot, for tests.
+#[must_use]
+pub fn pod_name(job: &str, role: &'static str, index: u32) -> String {
+    names::replica(job, names::Role(role), names::ReplicaIndex(index))
+}

@@ -1,0 +1,138 @@
+//! The environment of one pod. Names, values and order are upstream's
+//! (training-operator 1.9, `pkg/controller.v1/pytorch/envvar.go`, `elastic.go`, `initcontainer.go`).
+
+use std::collections::BTreeMap;
+
+use common::names::{self, ReplicaIndex};
+use common::resolve::{self, InitContainer, Problems};
+use common::{Cast, ResolvedJob, Settings, Slot, Wiring};
+use k8s_openapi::api::core::v1::{Container, EnvVar, ResourceRequirements};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+
+use crate::api::{ElasticPolicy, Fields};
+use crate::{MASTER, WORKER};
+
+/// What only this kind's spec has. A spec that [`check`] refuses reads as empty.
+pub(crate) fn fields(job: &ResolvedJob) -> Fields {
+    resolve::read(&job.fields, "spec", &mut Problems::default()).unwrap_or_default()
+}
+
+/// Checks what the schema's rules check too, for objects that came round them.
+pub(crate) fn check(job: &ResolvedJob, problems: &mut Problems) {
+    let Some(fields) = resolve::read::<Fields>(&job.fields, "spec", problems) else { return };
+    let Some(elastic) = fields.elastic_policy else { return };
+    if job.replica(WORKER).is_none() {
+        let field = format!("spec.{}[{WORKER}]", job.info.replicas_field);
+        problems.add(field, "must be configured if elastic policy is used");
+    }
+    if let (Some(min), Some(max)) = (elastic.min_replicas, elastic.max_replicas)
+        && min > max
+    {
+        let message = format!("must not be greater than spec.elasticPolicy.maxReplicas ({min} > {max})");
+        problems.add("spec.elasticPolicy.minReplicas", message);
+    }
+    if elastic.n_proc_per_node.is_some() && fields.nproc_per_node.is_some() {
+        problems.add("spec.elasticPolicy.nProcPerNode", "must not be used with spec.nprocPerNode");
+    }
+}
+
+/// The wiring of one slot.
+pub(crate) fn wiring(slot: &Slot, cast: &Cast, job: &ResolvedJob, settings: &Settings) -> Wiring {
+    let fields = fields(job);
+    let mut env = vec![var("PYTHONUNBUFFERED", "1")];
+    if let Some(leader) = static_leader(cast, job, &fields) {
+        env.extend(static_env(slot, leader, cast, job, &fields));
+    }
+    env.extend(nproc_per_node(&fields).map(|n| var("PET_NPROC_PER_NODE", n)));
+    match &fields.elastic_policy {
+        None => env.push(var("PET_NNODES", cast.len())),
+        Some(elastic) => env.extend(elastic_env(elastic, job)),
+    }
+    let waits = slot.id.role == WORKER && job.replica(MASTER).is_some_and(|master| master.count > 0);
+    let init = settings.init_container.as_ref().filter(|_| waits);
+    let init_containers = init.map(|init| init_container(init, &job.key.name)).into_iter().collect();
+    Wiring { env, init_containers }
+}
+
+fn var(name: &str, value: impl ToString) -> EnvVar {
+    EnvVar { name: name.to_owned(), value: Some(value.to_string()), value_from: None }
+}
+
+/// Who hosts the store of a static rendezvous. Upstream names nobody where there is no Master, so that plain `torchrun`
+/// could not connect; here worker 0 does it. An elastic job without Master has its own rendezvous.
+fn static_leader<'a>(cast: &'a Cast, job: &ResolvedJob, fields: &Fields) -> Option<&'a Slot> {
+    let master = job.replica(MASTER).is_some_and(|master| master.count > 0);
+    cast.slots().first().filter(|_| master || fields.elastic_policy.is_none())
+}
+
+fn static_env(slot: &Slot, leader: &Slot, cast: &Cast, job: &ResolvedJob, fields: &Fields) -> [EnvVar; 7] {
+    let port = job.port(leader.id.role);
+    // A number multiplies the world; auto, cpu and gpu leave it at one process per pod, as far as is known here.
+    let processes = fields.nproc_per_node.as_deref().and_then(|n| n.parse::<u32>().ok()).unwrap_or(1);
+    [
+        var("MASTER_PORT", port),
+        var("PET_MASTER_PORT", port),
+        var("MASTER_ADDR", &leader.name),
+        var("PET_MASTER_ADDR", &leader.name),
+        var("WORLD_SIZE", cast.len().saturating_mul(processes)),
+        var("RANK", slot.rank.0),
+        var("PET_NODE_RANK", slot.rank.0),
+    ]
+}
+
+/// `spec.nprocPerNode`, whose default is `auto` unless the deprecated field of the elastic policy is used.
+fn nproc_per_node(fields: &Fields) -> Option<&str> {
+    let deprecated = fields.elastic_policy.as_ref().is_some_and(|e| e.n_proc_per_node.is_some());
+    fields.nproc_per_node.as_deref().or((!deprecated).then_some("auto"))
+}
+
+fn elastic_env(elastic: &ElasticPolicy, job: &ResolvedJob) -> Vec<EnvVar> {
+    let workers = job.replica(WORKER).map_or(0, |r| i32::try_from(r.count).unwrap_or(i32::MAX));
+    let min = elastic.min_replicas.or(elastic.max_replicas).unwrap_or(workers);
+    let max = elastic.max_replicas.or(elastic.min_replicas).unwrap_or(workers);
+    let host = elastic.rdzv_host.clone();
+    let host = host.unwrap_or_else(|| names::replica(&job.key.name, WORKER, ReplicaIndex(0)));
+    let port = elastic.rdzv_port.unwrap_or_else(|| job.port(WORKER));
+    let mut env = vec![
+        var("PET_RDZV_ENDPOINT", format!("{host}:{port}")),
+        var("PET_RDZV_BACKEND", elastic.rdzv_backend.as_deref().unwrap_or("c10d")),
+        var("PET_NNODES", format!("{min}:{max}")),
+    ];
+    env.extend(elastic.max_restarts.map(|n| var("PET_MAX_RESTARTS", n)));
+    env.extend(elastic.n_proc_per_node.map(|n| var("PET_NPROC_PER_NODE", n)));
+    env.extend(elastic.rdzv_id.as_deref().map(|id| var("PET_RDZV_ID", id)));
+    let conf: Vec<String> = elastic.rdzv_conf.iter().flatten().map(|c| format!("{}={}", c.key, c.value)).collect();
+    if !conf.is_empty() {
+        env.push(var("PET_RDZV_CONF", conf.join(",")));
+    }
+    if elastic.standalone == Some(true) {
+        env.push(var("PET_STANDALONE", ""));
+    }
+    env
+}
+
+/// Waits until the master's name resolves. Off by default: PyTorch's own store client retries.
+fn init_container(init: &InitContainer, job: &str) -> Container {
+    let master = names::replica(job, MASTER, ReplicaIndex(0));
+    let script = format!(
+        "err=1;for i in $(seq {}); do if nslookup {master}; then err=0 && break; fi;echo waiting for master; sleep 2; \
+         done; exit $err",
+        init.max_tries
+    );
+    let amounts = |cpu: &str, memory: &str| {
+        let of = |name: &str, amount: &str| (name.to_owned(), Quantity(amount.to_owned()));
+        Some(BTreeMap::from([of("cpu", cpu), of("memory", memory)]))
+    };
+    Container {
+        name: "init-pytorch".to_owned(),
+        image: Some(init.image.clone()),
+        image_pull_policy: Some("IfNotPresent".to_owned()),
+        command: Some(vec!["sh".to_owned(), "-c".to_owned(), script]),
+        resources: Some(ResourceRequirements {
+            limits: amounts("100m", "20Mi"),
+            requests: amounts("50m", "10Mi"),
+            claims: None,
+        }),
+        ..Container::default()
+    }
+}
