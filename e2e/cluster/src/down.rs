@@ -1,0 +1,83 @@
+//! Taking a cluster down without a trace.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::cgroups;
+use crate::command::run;
+use crate::layout::Layout;
+use crate::network;
+use crate::process::{Process, wait_ended, with_argument};
+use crate::state::State;
+
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Whether anything of a cluster is there.
+pub(crate) fn residue(layout: &Layout) -> bool {
+    layout.root().exists() || network::present() || !cgroups::processes().is_empty()
+}
+
+/// Ends what runs and removes what is left. Works on a cluster in any condition.
+pub(crate) fn take_down(layout: &Layout) -> Result<()> {
+    let state = State::read(&layout.state()).unwrap_or_default();
+    end(&state.processes)?;
+    // Shims are the runtime's children: now that it is gone, no new one can appear.
+    end(&with_argument(&layout.containerd_socket().to_string_lossy()))?;
+    end(&cgroups::processes())?;
+    cgroups::remove(PATIENCE)?;
+    network::remove()?;
+    unmount_below(layout.root())?;
+    if layout.root().exists() {
+        fs::remove_dir_all(layout.root()).with_context(|| {
+            format!(
+                "cannot remove {}; is something mounted there?",
+                layout.root().display()
+            )
+        })?;
+    }
+    for folder in state.made_folders.iter().rev() {
+        // Only when empty: what somebody else put there since is theirs.
+        let _ = fs::remove_dir(folder);
+    }
+    Ok(())
+}
+
+fn end(processes: &[Process]) -> Result<()> {
+    for process in processes.iter().rev() {
+        process.kill();
+    }
+    wait_ended(processes, PATIENCE)
+}
+
+/// The node's mounts go with its namespace; this finds those that somebody made from outside.
+fn unmount_below(root: &Path) -> Result<()> {
+    let mounts = fs::read_to_string("/proc/self/mounts")?;
+    for target in mounts_below(&mounts, &root.to_string_lossy()).iter().rev() {
+        run("umount", &["--lazy", target])?;
+    }
+    Ok(())
+}
+
+fn mounts_below(mounts: &str, root: &str) -> Vec<String> {
+    let inside = format!("{root}/");
+    mounts
+        .lines()
+        .filter_map(|line| line.split(' ').nth(1))
+        .filter(|target| *target == root || target.starts_with(&inside))
+        .map(str::to_owned)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::mounts_below;
+
+    #[test]
+    fn only_own_mounts_are_taken() {
+        let mounts = "a /var/lib/x tmpfs rw 0 0\nb /var/lib/x/y tmpfs rw 0 0\nc /var/lib/xy tmpfs rw 0 0\n";
+        assert_eq!(mounts_below(mounts, "/var/lib/x"), ["/var/lib/x", "/var/lib/x/y"]);
+    }
+}

@@ -1,0 +1,149 @@
+//! Container images without a container engine: what each is made of, and the cache of archives.
+
+mod archive;
+mod debian;
+mod layer;
+mod operator;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use anyhow::{Context, Result, anyhow};
+
+pub use archive::{Described, describe};
+
+use crate::cache;
+use crate::packages;
+use crate::progress::Progress;
+use archive::{Config, Spec};
+
+/// The image that holds a pod's namespaces open.
+pub const PAUSE: &str = "localhost/pause:1";
+/// The version of all images of this project.
+const TAG: &str = env!("CARGO_PKG_VERSION");
+/// Raised when the same inputs give another archive.
+const REVISION: &str = "1";
+
+/// An image of this project.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Image {
+    /// Sleeps; every pod has one.
+    Pause,
+    /// A shell with small tools, for quick tests.
+    Toolbox,
+    /// PyTorch and a training script on real data.
+    PytorchDigits,
+    /// The operator.
+    Operator,
+}
+
+impl Image {
+    /// All images.
+    pub const ALL: [Self; 4] = [Self::Pause, Self::Toolbox, Self::PytorchDigits, Self::Operator];
+
+    /// The name on the command line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Pause => "pause",
+            Self::Toolbox => "toolbox",
+            Self::PytorchDigits => "pytorch-digits",
+            Self::Operator => "operator",
+        }
+    }
+
+    /// The reference that pods state.
+    #[must_use]
+    pub fn reference(self) -> String {
+        match self {
+            Self::Pause => PAUSE.to_owned(),
+            Self::Toolbox | Self::PytorchDigits | Self::Operator => {
+                format!("docker.io/trainyard/{}:{TAG}", self.name())
+            }
+        }
+    }
+}
+
+impl FromStr for Image {
+    type Err = anyhow::Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|image| image.name() == name)
+            .ok_or_else(|| {
+                let names = Self::ALL.map(Self::name).join(", ");
+                anyhow!("there is no image {name}; the images are {names}")
+            })
+    }
+}
+
+/// Makes an image's archive, unless one of the same inputs is in the cache, and returns its path.
+///
+/// # Errors
+/// When a tool is missing or fails, or the cache cannot be written.
+pub fn build(image: Image, progress: Progress) -> Result<PathBuf> {
+    let folder = cache::folder()?.join("images");
+    let _lock = cache::lock(&folder, image.name(), progress)?;
+    match image {
+        Image::Pause => busybox(
+            image,
+            &folder,
+            progress,
+            &["sleep"],
+            &["/bin/sleep", "infinity"],
+            &[],
+        ),
+        Image::Toolbox => {
+            let applets = layer::applets()?;
+            let applets: Vec<_> = applets.iter().map(String::as_str).collect();
+            busybox(image, &folder, progress, &applets, &[], &["/bin/sh"])
+        }
+        Image::PytorchDigits => debian::build(image, &folder, progress),
+        Image::Operator => operator::build(image, &folder, progress),
+    }
+    .with_context(|| format!("cannot make the image {}", image.name()))
+}
+
+fn busybox(
+    image: Image,
+    folder: &Path,
+    progress: Progress,
+    applets: &[&str],
+    entrypoint: &[&str],
+    cmd: &[&str],
+) -> Result<PathBuf> {
+    packages::ensure(&[packages::BUSYBOX], progress)?;
+    let program = layer::busybox()?;
+    let content = fs::read(&program).with_context(|| format!("cannot read {}", program.display()))?;
+    let config = Config::new(entrypoint, cmd);
+    let key = cache::key([
+        ("revision", REVISION.as_bytes()),
+        ("busybox", &content),
+        ("applets", applets.join(" ").as_bytes()),
+        ("config", config.text().as_bytes()),
+    ]);
+    cached(image, folder, &key, |archive| {
+        let layer = layer::of_busybox(&content, applets)?;
+        archive::write(
+            archive,
+            &Spec {
+                reference: &image.reference(),
+                config: &config,
+                layers: &[layer],
+            },
+        )
+    })
+}
+
+/// The archive of a key: made under another name, then renamed.
+fn cached(image: Image, folder: &Path, key: &str, make: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
+    let archive = folder.join(format!("{}-{key}.tar", image.name()));
+    if !archive.exists() {
+        let temporary = archive.with_extension("partial");
+        make(&temporary)?;
+        fs::rename(&temporary, &archive)?;
+    }
+    Ok(archive)
+}

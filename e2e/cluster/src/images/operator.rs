@@ -1,0 +1,92 @@
+//! The operator's image: one static program and nothing else.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use super::archive::{self, Config, Spec};
+use super::layer::{self, Entry};
+use super::{Image, REVISION, cached};
+use crate::cache;
+use crate::progress::Progress;
+
+const PROGRAM: &str = "trainyard-operator";
+/// A user of no meaning on any node.
+const USER: &str = "65532:65532";
+
+/// Makes the archive.
+pub(super) fn build(image: Image, folder: &Path, progress: Progress) -> Result<PathBuf> {
+    let step = progress.step("building the operator");
+    let path = compile()?;
+    step.done();
+    let program = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    if layer::is_dynamic(&program) {
+        bail!("{} is not static, and the image holds no loader", path.display());
+    }
+    let config = Config::new(&[&format!("/{PROGRAM}")], &[]).user(USER);
+    let described = config.text();
+    let key = cache::key([
+        ("revision", REVISION.as_bytes()),
+        ("program", program.as_slice()),
+        ("config", described.as_bytes()),
+    ]);
+    cached(image, folder, &key, |archive| {
+        let layer = layer::of_entries(&[
+            Entry::Folder("tmp", 0o1777),
+            Entry::File(PROGRAM, 0o755, &program),
+        ])?;
+        archive::write(
+            archive,
+            &Spec {
+                reference: &image.reference(),
+                config: &config,
+                layers: &[layer],
+            },
+        )
+    })
+}
+
+/// Builds for an explicit target: the flags then do not reach build scripts and macros, which cannot be static.
+fn compile() -> Result<PathBuf> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    let output = Command::new(cargo)
+        .args(["build", "--release", "--package", "operator", "--target", &target])
+        .arg("--message-format=json-render-diagnostics")
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."))
+        .env("RUSTFLAGS", "-C target-feature=+crt-static")
+        .env_remove("CARGO_ENCODED_RUSTFLAGS")
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .context("cannot start cargo")?;
+    if !output.status.success() {
+        bail!("cargo build failed ({})", output.status);
+    }
+    executable(&String::from_utf8_lossy(&output.stdout)).context("cargo did not say where the program is")
+}
+
+fn executable(messages: &str) -> Option<PathBuf> {
+    messages.lines().find_map(|line| {
+        let message: Value = serde_json::from_str(line).ok()?;
+        let named = message.pointer("/target/name")? == PROGRAM;
+        let path = message.get("executable")?.as_str()?;
+        named.then(|| PathBuf::from(path))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn program_is_found_among_cargos_messages() {
+        let messages = "{\"reason\":\"build-script-executed\"}\n\
+             {\"target\":{\"name\":\"other\"},\"executable\":\"/t/other\"}\n\
+             {\"target\":{\"name\":\"trainyard-operator\"},\"executable\":\"/t/x\"}\n";
+        assert_eq!(executable(messages), Some(PathBuf::from("/t/x")));
+    }
+}

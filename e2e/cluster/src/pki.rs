@@ -1,0 +1,171 @@
+//! Certificates: one authority, a server certificate per server, a client certificate per component.
+
+use std::fs;
+use std::io::Write;
+use std::net::IpAddr;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, SanType,
+};
+
+/// Client identities: file name, user (CN) and group (O).
+pub(crate) const CLIENTS: &[(&str, &str, Option<&str>)] = &[
+    ("admin", "kubernetes-admin", Some("system:masters")),
+    (
+        "apiserver-kubelet",
+        "kube-apiserver-kubelet",
+        Some("system:masters"),
+    ),
+    ("controller-manager", "system:kube-controller-manager", None),
+    ("scheduler", "system:kube-scheduler", None),
+    ("kube-proxy", "system:kube-proxy", None),
+    ("coredns", "coredns", None),
+    ("kubelet-client", "system:node:trainyard", Some("system:nodes")),
+];
+
+/// The certificates of one cluster, as files in a folder.
+#[derive(Clone, Debug)]
+pub(crate) struct Pki {
+    folder: PathBuf,
+}
+
+impl Pki {
+    /// Makes the authority, the service-account key, the API server's certificate for `names`, and all clients.
+    pub(crate) fn create(folder: &Path, names: &[&str]) -> Result<Self> {
+        fs::create_dir_all(folder)?;
+        let pki = Self {
+            folder: folder.to_owned(),
+        };
+        let issuer = pki.authority()?;
+        pki.issue(&issuer, "apiserver", &server(names)?)?;
+        for (file, user, group) in CLIENTS {
+            pki.issue(&issuer, file, &client(user, *group))?;
+        }
+        let kubelet = server(&[crate::layout::NODE_IP, "127.0.0.1", crate::layout::NAME])?;
+        pki.issue(&issuer, "kubelet", &kubelet)?;
+        write_private(&pki.service_account_key(), &KeyPair::generate()?.serialize_pem())?;
+        Ok(pki)
+    }
+
+    /// The authority's certificate.
+    pub(crate) fn ca(&self) -> PathBuf {
+        self.certificate("ca")
+    }
+
+    /// A certificate by name.
+    pub(crate) fn certificate(&self, name: &str) -> PathBuf {
+        self.folder.join(format!("{name}.crt"))
+    }
+
+    /// The key of a certificate.
+    pub(crate) fn key(&self, name: &str) -> PathBuf {
+        self.folder.join(format!("{name}.key"))
+    }
+
+    /// The key that signs service-account tokens.
+    pub(crate) fn service_account_key(&self) -> PathBuf {
+        self.folder.join("service-account.key")
+    }
+
+    fn authority(&self) -> Result<Issuer<'static, KeyPair>> {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "trainyard-cluster-ca");
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyCertSign];
+        let key = KeyPair::generate()?;
+        fs::write(self.ca(), params.self_signed(&key)?.pem())?;
+        write_private(&self.key("ca"), &key.serialize_pem())?;
+        Ok(Issuer::new(params, key))
+    }
+
+    fn issue(&self, issuer: &Issuer<'static, KeyPair>, name: &str, params: &CertificateParams) -> Result<()> {
+        let key = KeyPair::generate()?;
+        fs::write(self.certificate(name), params.signed_by(&key, issuer)?.pem())?;
+        write_private(&self.key(name), &key.serialize_pem())
+    }
+}
+
+/// The names of a cluster's API server, beside its addresses.
+pub(crate) const API_SERVER_NAMES: [&str; 4] = [
+    "kubernetes",
+    "kubernetes.default",
+    "kubernetes.default.svc",
+    "kubernetes.default.svc.cluster.local",
+];
+
+fn server(names: &[&str]) -> Result<CertificateParams> {
+    let mut params = CertificateParams::default();
+    params.subject_alt_names = names.iter().map(|name| san(name)).collect::<Result<_>>()?;
+    params
+        .distinguished_name
+        .push(DnType::CommonName, names.first().copied().unwrap_or_default());
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.use_authority_key_identifier_extension = true;
+    Ok(params)
+}
+
+fn client(user: &str, group: Option<&str>) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, user);
+    if let Some(group) = group {
+        params.distinguished_name.push(DnType::OrganizationName, group);
+    }
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.use_authority_key_identifier_extension = true;
+    params
+}
+
+fn san(name: &str) -> Result<SanType> {
+    if let Ok(address) = name.parse::<IpAddr>() {
+        return Ok(SanType::IpAddress(address));
+    }
+    Ok(SanType::DnsName(
+        name.try_into()
+            .with_context(|| format!("{name} is no DNS name"))?,
+    ))
+}
+
+fn write_private(path: &Path, content: &str) -> Result<()> {
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)?;
+    file.write_all(content.as_bytes())
+        .with_context(|| format!("cannot write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn server_certificate_tells_addresses_from_names() {
+        let params = server(&["10.200.0.2", "kubernetes.default.svc"]).unwrap();
+        assert!(
+            matches!(params.subject_alt_names[0], SanType::IpAddress(ip) if ip.to_string() == "10.200.0.2")
+        );
+        assert!(
+            matches!(&params.subject_alt_names[1], SanType::DnsName(name) if name.as_ref() == "kubernetes.default.svc")
+        );
+    }
+
+    #[test]
+    fn node_client_is_named_as_the_node_authorizer_expects() {
+        let (_, user, group) = CLIENTS
+            .iter()
+            .find(|(file, ..)| *file == "kubelet-client")
+            .unwrap();
+        assert_eq!(*user, format!("system:node:{}", crate::layout::NAME));
+        assert_eq!(*group, Some("system:nodes"));
+    }
+}
