@@ -55,7 +55,7 @@ pub(crate) fn api_server(listen: Listen<'_>, etcd: EtcdPorts, pki: &Pki) -> Vec<
         format!("--tls-private-key-file={}", pki.key("apiserver").display()),
         format!(
             "--service-account-key-file={}",
-            pki.service_account_key().display()
+            pki.service_account_public_key().display()
         ),
         format!(
             "--service-account-signing-key-file={}",

@@ -47,7 +47,9 @@ impl Pki {
         }
         let kubelet = server(&[crate::layout::NODE_IP, "127.0.0.1", crate::layout::NAME])?;
         pki.issue(&issuer, "kubelet", &kubelet)?;
-        write_private(&pki.service_account_key(), &KeyPair::generate()?.serialize_pem())?;
+        let tokens = KeyPair::generate()?;
+        write_private(&pki.service_account_key(), &tokens.serialize_pem())?;
+        fs::write(pki.service_account_public_key(), tokens.public_key_pem())?;
         Ok(pki)
     }
 
@@ -69,6 +71,11 @@ impl Pki {
     /// The key that signs service-account tokens.
     pub(crate) fn service_account_key(&self) -> PathBuf {
         self.folder.join("service-account.key")
+    }
+
+    /// Its public half: the API server cannot derive it from a PKCS #8 file.
+    pub(crate) fn service_account_public_key(&self) -> PathBuf {
+        self.folder.join("service-account.pub")
     }
 
     fn authority(&self) -> Result<Issuer<'static, KeyPair>> {
