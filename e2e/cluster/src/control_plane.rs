@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::layout::{DNS_IP, POD_CIDR, POD_MASK, SERVICE_CIDR};
+use crate::layout::{POD_CIDR, POD_MASK, SERVICE_CIDR};
 use crate::pki::Pki;
 
 /// Kubernetes' own gang scheduling: needed on API server, controller-manager and scheduler.
@@ -137,11 +137,25 @@ fn client(bind: &str, kubeconfig: &Path) -> Vec<String> {
     ]
 }
 
-/// The Corefile: cluster names only, nothing cached, so that a changed endpoint is seen at once.
+/// The Corefile. Nothing is cached, so that a changed endpoint is seen at once; and a name outside of the
+/// cluster does not exist, which spares clients the retries that a failure would cost them.
 pub(crate) fn corefile(address: &str, kubeconfig: &Path) -> String {
     format!(
-        ".:53 {{\n    bind {address}\n    errors\n    ready 127.0.0.1:8181\n    kubernetes cluster.local \
-         in-addr.arpa ip6.arpa {{\n        kubeconfig {}\n        ttl 0\n    }}\n}}\n# Reached as {DNS_IP}.\n",
+        "cluster.local in-addr.arpa ip6.arpa {{
+    bind {address}
+    errors
+    kubernetes {{
+        kubeconfig {}
+        ttl 0
+    }}
+}}
+. {{
+    bind {address}
+    template ANY ANY {{
+        rcode NXDOMAIN
+    }}
+}}
+",
         kubeconfig.display()
     )
 }

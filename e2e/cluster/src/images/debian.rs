@@ -18,13 +18,23 @@ use crate::progress::Progress;
 const SUITE: &str = "bookworm";
 /// Where the scripts are in the image.
 const SCRIPTS: &str = "opt/trainyard";
-/// What a container does not read.
-const EXCLUDED: [&str; 5] = [
+/// What a training container does not read: documents, what compilers need, graphics drivers, tests.
+const EXCLUDED: [&str; 15] = [
     "/usr/share/doc/*",
     "/usr/share/man/*",
     "/usr/share/info/*",
     "/usr/share/locale/*",
     "/usr/share/lintian/*",
+    "/usr/include/*",
+    "/usr/lib/gcc/*",
+    "/usr/lib/*.a",
+    "/usr/bin/*-lto-dump-*",
+    "/usr/lib/*/dri/*",
+    "/usr/lib/*/mfx/*",
+    "/usr/lib/*/libLLVM*",
+    "/usr/lib/python3/dist-packages/*/tests/*",
+    "/usr/lib/python3/dist-packages/torch/bin/*",
+    "/usr/share/proj/*",
 ];
 
 /// Makes the archive.
