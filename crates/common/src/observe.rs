@@ -151,7 +151,7 @@ pub struct ChildView {
     pub deleting: bool,
 }
 
-/// A pod that was there and then was not, although nobody here deleted it.
+/// A pod that was there and then was not, although nobody here deleted it; whether or not it was seen terminating.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Vanished {
     /// Its role label.
@@ -162,7 +162,7 @@ pub struct Vanished {
     pub attempt: Attempt,
     /// Container restarts that it had.
     pub restarts: u32,
-    /// Whether it had already been seen to succeed.
+    /// Whether it had been seen to succeed before anybody deleted it.
     pub succeeded: bool,
 }
 

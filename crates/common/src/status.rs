@@ -103,11 +103,15 @@ pub fn count_replicas(status: &mut JobStatus, tally: &Tally, job: &ResolvedJob) 
         .replicas
         .iter()
         .map(|r| {
-            let done: BTreeSet<u32> =
+            let mut done: BTreeSet<u32> =
                 tally.in_state(Some(r.role), &SlotState::Succeeded).map(|s| s.slot.id.index.0).collect();
+            let succeeded = i32::try_from(done.len()).unwrap_or(i32::MAX);
+            // Scaled down and up again, a slot that has done its work is still done.
+            let stored = status.replica_statuses.get(r.role.0).and_then(|c| c.succeeded_indices.as_deref());
+            done.extend(stored.map(tally::parse_indices).unwrap_or_default().range(r.count..));
             let counts = ReplicaStatus {
                 active: to_i32(tally.count(r.role, &SlotState::Running)),
-                succeeded: i32::try_from(done.len()).unwrap_or(i32::MAX),
+                succeeded,
                 failed: 0,
                 label_selector: None,
                 selector: job
@@ -129,7 +133,8 @@ pub fn count_replicas(status: &mut JobStatus, tally: &Tally, job: &ResolvedJob) 
 #[must_use]
 pub fn counted_restarts(status: &JobStatus, tally: &Tally) -> u32 {
     let stored = status.restart_counts.as_ref().map_or(0, |c| u32::try_from(c.failures).unwrap_or(0));
-    stored.saturating_add(tally.in_place_restarts())
+    let lost = tally.slots.iter().fold(0_u32, |sum, slot| sum.saturating_add(slot.lost_restarts));
+    stored.saturating_add(tally.in_place_restarts()).saturating_add(lost)
 }
 
 /// Number for an API field of type int32.

@@ -21,6 +21,8 @@ pub struct Tally {
     pub slots: Vec<SlotTally>,
     /// Pods of this job whose slot no longer exists (scaled down).
     pub strays: Vec<(SlotId, Arc<PodView>)>,
+    /// Attempts of such pods that vanished before they were dealt with.
+    pub lost_strays: Vec<(SlotId, Attempt)>,
 }
 
 /// One slot with what is known about it.
@@ -111,11 +113,18 @@ pub fn tally(observed: &Observed, job: &ResolvedJob) -> Tally {
         slots.push(slot_tally(observed, job, slot, pod, done.contains(&slot.id)));
     }
     let strays = by_slot.into_iter().filter_map(|((role, index), pod)| {
-        let role = job.info.roles.iter().find(|r| r.role.lower() == role)?.role;
-        let id = SlotId { role, index: ReplicaIndex(index) };
-        (*pod.name == *names::replica(&job.key.name, role, id.index)).then_some((id, pod))
+        let id = slot_id(job, &role, index)?;
+        (*pod.name == *names::replica(&job.key.name, id.role, id.index)).then_some((id, pod))
     });
-    Tally { slots, strays: strays.collect() }
+    let strays = strays.collect();
+    let lost = observed.vanished.iter().filter_map(|v| Some((slot_id(job, &v.role, v.index)?, v.attempt)));
+    let lost_strays = lost.filter(|(id, _)| !slots.iter().any(|s| s.slot.id == *id)).collect();
+    Tally { slots, strays, lost_strays }
+}
+
+fn slot_id(job: &ResolvedJob, role: &str, index: u32) -> Option<SlotId> {
+    let role = job.info.roles.iter().find(|r| r.role.lower() == role)?.role;
+    Some(SlotId { role, index: ReplicaIndex(index) })
 }
 
 fn slot_tally(

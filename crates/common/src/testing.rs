@@ -37,8 +37,8 @@ pub struct World {
     pub settings: Settings,
     /// Every incarnation of a pod ever created: name and attempt.
     pub created: Vec<(String, Attempt)>,
-    /// Names of pods that were deleted by us.
-    pub deleted: Vec<String>,
+    /// Pods that were deleted by us.
+    pub deleted: Vec<Uid>,
     serial: u64,
 }
 
@@ -175,7 +175,7 @@ impl World {
             }
             Write::DeleteService { name, .. } => self.services.retain(|s| *s.name != **name),
             Write::DeletePod { name, uid } => {
-                self.deleted.push(name.clone());
+                self.deleted.push(uid.clone());
                 self.take_away(name, uid);
             }
             Write::CreatePod { slot, attempt, pod } => {
@@ -275,22 +275,29 @@ impl World {
         self.pod(name).deleting = true;
     }
 
-    /// Terminating pods go.
+    /// Terminating pods go; those that we did not delete are missed.
     pub fn reap(&mut self) {
-        self.pods.retain(|p| !p.deleting);
+        let (gone, left) = std::mem::take(&mut self.pods).into_iter().partition(|p| p.deleting);
+        self.pods = left;
+        self.miss(gone);
+    }
+
+    fn miss(&mut self, gone: Vec<PodView>) {
+        let missed = gone.into_iter().filter(|pod| !self.deleted.contains(&pod.uid));
+        self.vanished.extend(missed.map(|pod| Vanished {
+            role: pod.role,
+            index: pod.index.unwrap_or_default(),
+            attempt: pod.attempt,
+            restarts: pod.restarts,
+            succeeded: pod.phase == Phase::Succeeded && !pod.deleting,
+        }));
     }
 
     /// A pod is gone at once, without having been seen terminating.
     pub fn vanish(&mut self, name: &str) {
-        let pod = self.pod(name).clone();
-        self.vanished.push(Vanished {
-            role: pod.role.clone(),
-            index: pod.index.unwrap_or_default(),
-            attempt: pod.attempt,
-            restarts: pod.restarts,
-            succeeded: pod.phase == Phase::Succeeded,
-        });
-        self.pods.retain(|p| *p.name != *name);
+        let (gone, left) = std::mem::take(&mut self.pods).into_iter().partition(|p| *p.name == *name);
+        self.pods = left;
+        self.miss(gone);
     }
 
     /// A field of `spec` changes, by JSON pointer relative to `spec`.

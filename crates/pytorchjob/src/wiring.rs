@@ -54,8 +54,10 @@ pub(crate) fn wiring(slot: &Slot, cast: &Cast, job: &ResolvedJob, settings: &Set
     Wiring { env, init_containers }
 }
 
+/// An absent value is the empty string (upstream's client leaves it out as well).
 fn var(name: &str, value: impl ToString) -> EnvVar {
-    EnvVar { name: name.to_owned(), value: Some(value.to_string()), value_from: None }
+    let value = Some(value.to_string()).filter(|v| !v.is_empty());
+    EnvVar { name: name.to_owned(), value, value_from: None }
 }
 
 /// Who hosts the store of a static rendezvous. Upstream names nobody where there is no Master, so that plain `torchrun`

@@ -53,7 +53,10 @@ pub fn crd<Fields: JsonSchema>(
         ..CustomResourceDefinitionVersion::default()
     };
     CustomResourceDefinition {
-        metadata: ObjectMeta { name: Some(format!("{}.{}", info.plural, info.group)), ..ObjectMeta::default() },
+        metadata: ObjectMeta {
+            name: Some(format!("{}.{}", info.plural, info.group)),
+            ..ObjectMeta::default()
+        },
         spec: CustomResourceDefinitionSpec {
             group: info.group.to_owned(),
             names: CustomResourceDefinitionNames {
@@ -121,7 +124,11 @@ fn spec<Fields: JsonSchema>(info: &KindInfo, rules: &[Rule]) -> Value {
         properties.insert("runPolicy".to_owned(), run_policy());
         properties.insert(info.replicas_field.to_owned(), replica_map(info));
     }
-    set(&mut schema, "", json!({ "required": [info.replicas_field], "description": "What is to run." }));
+    set(
+        &mut schema,
+        "",
+        json!({ "required": [info.replicas_field], "description": "What is to run." }),
+    );
     rules::add(schema, &[rules::of_roles(info), rules.to_vec()].concat())
 }
 
@@ -141,9 +148,17 @@ fn replica_map(info: &KindInfo) -> Value {
 fn replica(info: &KindInfo) -> Value {
     let mut schema = structural::of::<ReplicaSpec>();
     let pod = "/properties/template/properties/spec/properties";
-    set(&mut schema, &format!("{pod}/containers"), json!({ "maxItems": MAX_CONTAINERS }));
+    set(
+        &mut schema,
+        &format!("{pod}/containers"),
+        json!({ "maxItems": MAX_CONTAINERS }),
+    );
     let container = format!("{pod}/containers/items");
-    set(&mut schema, &format!("{container}/properties/name"), json!({ "maxLength": MAX_CONTAINER_NAME }));
+    set(
+        &mut schema,
+        &format!("{container}/properties/name"),
+        json!({ "maxLength": MAX_CONTAINER_NAME }),
+    );
     if let Some(item) = schema.pointer_mut(&container) {
         *item = rules::add(item.take(), &rules::of_container());
     }

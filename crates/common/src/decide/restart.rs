@@ -5,7 +5,7 @@
 
 use crate::api::{ConditionStatus, ConditionType, JobStatus, SlotStatus};
 use crate::cast::SlotId;
-use crate::names;
+use crate::names::{self, Attempt};
 use crate::observe::PodView;
 use crate::plan::{Counter, Note, Plan, Write};
 use crate::status;
@@ -14,10 +14,15 @@ use crate::tally::{self, SlotState, SlotTally};
 use super::finished::{delete_pod, delete_service};
 use super::{Question, answer, outcome, warning};
 
+/// A job of a thousand pods that all restart must still fit into one object: 160 characters each.
+const LONGEST_REASON: usize = 160;
+
 pub(super) fn plan(q: &Question<'_>) -> Option<Plan> {
     let replaced: Vec<&SlotTally> = q.tally.slots.iter().filter(|s| must_be_replaced(&s.state)).collect();
-    let strays = || q.tally.strays.iter().filter(|(id, pod)| pod.attempt >= tally::stored_attempt(&q.job.stored, *id));
-    if replaced.is_empty() && strays().next().is_none() {
+    let current = |id: SlotId, attempt: Attempt| attempt >= tally::stored_attempt(&q.job.stored, id);
+    let strays = || q.tally.strays.iter().filter(|(id, pod)| current(*id, pod.attempt));
+    let lost_strays = || q.tally.lost_strays.iter().filter(|(id, attempt)| current(*id, *attempt));
+    if replaced.is_empty() && strays().next().is_none() && lost_strays().next().is_none() {
         return None;
     }
     let mut status = q.begin();
@@ -31,6 +36,9 @@ pub(super) fn plan(q: &Question<'_>) -> Option<Plan> {
         writes.extend(delete(pod));
         let services = q.observed.services.iter().filter(|s| !s.deleting && s.name == pod.name);
         writes.extend(services.map(|s| delete_service(&s.name, &s.uid)));
+    }
+    for (id, attempt) in lost_strays() {
+        next_attempt(q, &mut status, *id, *attempt, "scaled down");
     }
     let notes = announce(q, &mut status, &replaced);
     let restarted = !notes.is_empty();
@@ -76,11 +84,11 @@ fn retire(q: &Question<'_>, status: &mut JobStatus, slot: &SlotTally) {
     next_attempt(q, status, slot.slot.id, slot.attempt, &reason(slot));
 }
 
-fn next_attempt(q: &Question<'_>, status: &mut JobStatus, id: SlotId, old: names::Attempt, reason: &str) {
+fn next_attempt(q: &Question<'_>, status: &mut JobStatus, id: SlotId, old: Attempt, reason: &str) {
     let entry = SlotStatus {
         attempt: old.next().0,
         since: Some(status::whole_seconds(q.now())),
-        reason: Some(reason.to_owned()),
+        reason: Some(reason.chars().take(LONGEST_REASON).collect()),
     };
     status.slots.insert(names::slot_key(id.role, id.index), entry);
 }

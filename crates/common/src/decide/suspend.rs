@@ -69,11 +69,15 @@ fn without_pods(q: &Question<'_>) -> JobStatus {
 
 /// All pods there are become pods of the past; their container restarts stay counted.
 fn retire_attempts(q: &Question<'_>, status: &mut JobStatus) {
-    if status.start_time.is_none() {
+    // Pods may be there although no status was ever stored: the operator may have died in between.
+    if status.start_time.is_none() && q.observed.pods.is_empty() && q.observed.vanished.is_empty() {
         return;
     }
-    let highest = q.tally.slots.iter().map(|s| s.attempt).max().unwrap_or_default();
-    status.attempt = highest.next().0.max(status.attempt);
+    let stored = status.slots.values().map(|slot| slot.attempt);
+    let seen = q.observed.pods.iter().map(|pod| pod.attempt.0);
+    let missed = q.observed.vanished.iter().map(|pod| pod.attempt.0);
+    let highest = stored.chain(seen).chain(missed).max().unwrap_or(0).max(status.attempt);
+    status.attempt = highest.saturating_add(1);
     status.slots.clear();
     if let Some(counts) = &mut status.restart_counts {
         counts.failures = counts.failures.saturating_add(counts.in_place);

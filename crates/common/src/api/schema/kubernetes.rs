@@ -19,7 +19,11 @@ const LIST_MAPS: [(&str, &str, &[&str]); 10] = [
     ("core.v1.PodSpec", "volumes", &["name"]),
     ("core.v1.PodSpec", "resourceClaims", &["name"]),
     ("core.v1.PodSpec", "schedulingGates", &["name"]),
-    ("core.v1.PodSpec", "topologySpreadConstraints", &["topologyKey", "whenUnsatisfiable"]),
+    (
+        "core.v1.PodSpec",
+        "topologySpreadConstraints",
+        &["topologyKey", "whenUnsatisfiable"],
+    ),
     ("core.v1.Container", "ports", &["containerPort", "protocol"]),
     ("core.v1.Container", "volumeMounts", &["mountPath"]),
     ("core.v1.Container", "volumeDevices", &["devicePath"]),
@@ -27,17 +31,27 @@ const LIST_MAPS: [(&str, &str, &[&str]); 10] = [
 
 /// Metadata that a pod template may carry. The creation time is there for clients written in Go, which send it as
 /// null: known, it is dropped in silence; unknown, `kubectl apply` would refuse the template.
-const TEMPLATE_METADATA: [&str; 6] = ["annotations", "creationTimestamp", "finalizers", "labels", "name", "namespace"];
+const TEMPLATE_METADATA: [&str; 6] = [
+    "annotations",
+    "creationTimestamp",
+    "finalizers",
+    "labels",
+    "name",
+    "namespace",
+];
 
 /// As in upstream's CRDs: what Kubernetes' parser of quantities takes.
-const QUANTITY: &str =
-    r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))))?$";
+const QUANTITY: &str = r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))))?$";
 
 /// Changes the definition of a type of Kubernetes; others are left alone.
 pub(super) fn adapt(name: &str, definition: &mut Value) {
-    let Some(name) = name.strip_prefix(KUBERNETES) else { return };
+    let Some(name) = name.strip_prefix(KUBERNETES) else {
+        return;
+    };
     strip_descriptions(definition);
-    let Some(schema) = definition.as_object_mut() else { return };
+    let Some(schema) = definition.as_object_mut() else {
+        return;
+    };
     match name {
         "apimachinery.pkg.api.resource.Quantity" => {
             schema.insert("pattern".to_owned(), QUANTITY.into());
@@ -55,7 +69,10 @@ pub(super) fn adapt(name: &str, definition: &mut Value) {
         }
         _ => {}
     }
-    for (_, field, keys) in LIST_MAPS.iter().filter(|(of, ..)| name.strip_prefix("api.") == Some(of)) {
+    for (_, field, keys) in LIST_MAPS
+        .iter()
+        .filter(|(of, ..)| name.strip_prefix("api.") == Some(of))
+    {
         let list = json!({ "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": keys });
         extend(definition, field, list);
     }
@@ -63,7 +80,10 @@ pub(super) fn adapt(name: &str, definition: &mut Value) {
 
 /// Adds keywords to the schema of a field.
 fn extend(definition: &mut Value, field: &str, keywords: Value) {
-    let field = definition.get_mut("properties").and_then(|p| p.get_mut(field)).and_then(Value::as_object_mut);
+    let field = definition
+        .get_mut("properties")
+        .and_then(|p| p.get_mut(field))
+        .and_then(Value::as_object_mut);
     if let Some(field) = field {
         field.extend(into_map(keywords));
     }

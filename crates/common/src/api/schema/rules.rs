@@ -38,13 +38,22 @@ pub enum Reason {
 impl Rule {
     /// A rule with a fixed message.
     pub fn new(reason: Reason, field: &str, rule: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { rule: rule.into(), message: message.into(), computed: false, field: field.to_owned(), reason }
+        Self {
+            rule: rule.into(),
+            message: message.into(),
+            computed: false,
+            field: field.to_owned(),
+            reason,
+        }
     }
 
     /// The same rule with a message that is an expression.
     #[must_use]
     pub fn computed(self) -> Self {
-        Self { computed: true, ..self }
+        Self {
+            computed: true,
+            ..self
+        }
     }
 
     fn json(&self) -> Value {
@@ -53,7 +62,11 @@ impl Rule {
             Reason::Forbidden => "FieldValueForbidden",
             Reason::Required => "FieldValueRequired",
         };
-        let message = if self.computed { "messageExpression" } else { "message" };
+        let message = if self.computed {
+            "messageExpression"
+        } else {
+            "message"
+        };
         let mut json = into_map(json!({ "rule": self.rule, message: self.message, "reason": reason }));
         if !self.field.is_empty() {
             json.insert("fieldPath".to_owned(), self.field.clone().into());
@@ -66,7 +79,10 @@ impl Rule {
 pub(super) fn add(schema: Value, rules: &[Rule]) -> Value {
     let mut schema = into_map(schema);
     if !rules.is_empty() {
-        schema.insert("x-kubernetes-validations".to_owned(), rules.iter().map(Rule::json).collect());
+        schema.insert(
+            "x-kubernetes-validations".to_owned(),
+            rules.iter().map(Rule::json).collect(),
+        );
     }
     schema.into()
 }
@@ -152,7 +168,12 @@ pub(super) fn of_roles(info: &KindInfo) -> Vec<Rule> {
         };
         let replicas = format!("self.{map}['{role}'].replicas");
         let rule = format!("!('{role}' in self.{map}) || !has({replicas}) || {replicas} {test}");
-        Some(Rule::new(Reason::Forbidden, &format!(".{map}.{role}.replicas"), rule, message))
+        Some(Rule::new(
+            Reason::Forbidden,
+            &format!(".{map}.{role}.replicas"),
+            rule,
+            message,
+        ))
     };
     info.roles.iter().filter_map(rule).collect()
 }
@@ -172,15 +193,24 @@ pub(super) fn of_replica(info: &KindInfo) -> Vec<Rule> {
         Rule::new(
             Reason::Required,
             ".template.spec.containers",
-            format!("!({given}) || size({containers}) == 0 || {containers}.exists(c, c.name == '{container}')"),
-            format!("must have at least one container with name {container}: the one whose exit code is the pod's"),
+            format!(
+                "!({given}) || size({containers}) == 0 || {containers}.exists(c, c.name == '{container}')"
+            ),
+            format!(
+                "must have at least one container with name {container}: the one whose exit code is the pod's"
+            ),
         ),
     ]
 }
 
 /// `self` is one container of a template.
 pub(super) fn of_container() -> Vec<Rule> {
-    vec![Rule::new(Reason::Required, ".image", "has(self.image) && self.image != ''", "must be required")]
+    vec![Rule::new(
+        Reason::Required,
+        ".image",
+        "has(self.image) && self.image != ''",
+        "must be required",
+    )]
 }
 
 /// `self` is the run policy.

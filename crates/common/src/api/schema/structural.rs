@@ -39,7 +39,11 @@ fn node(schema: Value, definitions: &Map<String, Value>) -> Value {
         schema.insert("type".to_owned(), stated.unwrap_or_default());
     }
     // The API server knows signed formats only and warns of others.
-    if schema.get("format").and_then(Value::as_str).is_some_and(|f| f.starts_with("uint")) {
+    if schema
+        .get("format")
+        .and_then(Value::as_str)
+        .is_some_and(|f| f.starts_with("uint"))
+    {
         schema.insert("format".to_owned(), "int64".into());
     }
     for keyword in ["items", "additionalProperties"] {
@@ -59,9 +63,14 @@ fn node(schema: Value, definitions: &Map<String, Value>) -> Value {
 /// the field over that of its type.
 fn resolved(mut schema: Map<String, Value>, definitions: &Map<String, Value>) -> Map<String, Value> {
     let target = if let Some(Value::String(path)) = schema.remove("$ref") {
-        path.rsplit('/').next().and_then(|name| definitions.get(name)).cloned()
+        path.rsplit('/')
+            .next()
+            .and_then(|name| definitions.get(name))
+            .cloned()
     } else if let Some(Value::Array(variants)) = schema.remove("anyOf") {
-        variants.into_iter().find(|variant| *variant != json!({ "type": "null" }))
+        variants
+            .into_iter()
+            .find(|variant| *variant != json!({ "type": "null" }))
     } else {
         return schema;
     };
@@ -74,7 +83,11 @@ fn resolved(mut schema: Map<String, Value>, definitions: &Map<String, Value>) ->
 fn constants(variants: &Value) -> Value {
     let variants = variants.as_array().into_iter().flatten();
     let values = variants.flat_map(|variant| {
-        let listed = variant.get("enum").and_then(Value::as_array).cloned().unwrap_or_default();
+        let listed = variant
+            .get("enum")
+            .and_then(Value::as_array)
+            .cloned()
+            .unwrap_or_default();
         variant.get("const").cloned().into_iter().chain(listed)
     });
     values.collect()

@@ -1,0 +1,306 @@
+//! Laws that hold whatever happens: random jobs, random mishaps, the operator dying after any request.
+//!
+//! Written against the seam only: a further framework is one more entry in `FRAMEWORKS`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use common::api::{ConditionStatus, ConditionType, JobStatus};
+use common::plan::{Plan, Write};
+use common::testing::{World, manifest};
+use common::{Framework, status};
+use proptest::prelude::*;
+use serde_json::json;
+
+const FRAMEWORKS: &[&dyn Framework] = &[&pytorchjob::FRAMEWORK];
+
+/// One thing that happens. Numbers choose a pod, modulo the pods there are.
+#[derive(Debug, Clone)]
+enum Step {
+    RunAll,
+    End(usize, i32),
+    RestartInPlace(usize),
+    Evict(usize, bool),
+    Delete(usize),
+    Vanish(usize),
+    Reap,
+    PassTime(i64),
+    Suspend(bool),
+    Scale(u32),
+    /// Reconcile, and die after so many requests.
+    CrashAfter(usize),
+    Reconcile,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        3 => Just(Step::RunAll),
+        3 => (0..9_usize, prop_oneof![Just(0), Just(1), Just(137), Just(143)]).prop_map(|(p, c)| Step::End(p, c)),
+        1 => (0..9_usize).prop_map(Step::RestartInPlace),
+        1 => (0..9_usize, any::<bool>()).prop_map(|(p, d)| Step::Evict(p, d)),
+        2 => (0..9_usize).prop_map(Step::Delete),
+        1 => (0..9_usize).prop_map(Step::Vanish),
+        3 => Just(Step::Reap),
+        2 => (1..700_i64).prop_map(Step::PassTime),
+        1 => any::<bool>().prop_map(Step::Suspend),
+        1 => (0..5_u32).prop_map(Step::Scale),
+        4 => (0..6_usize).prop_map(Step::CrashAfter),
+        6 => Just(Step::Reconcile),
+    ]
+}
+
+#[derive(Debug, Clone)]
+struct Job {
+    framework: usize,
+    counts: Vec<u32>,
+    restart_policy: &'static str,
+    backoff_limit: Option<i32>,
+    deadline: Option<i64>,
+    clean: &'static str,
+    ttl: Option<i32>,
+}
+
+fn job() -> impl Strategy<Value = Job> {
+    (
+        0..FRAMEWORKS.len(),
+        prop::collection::vec(0..4_u32, 2),
+        prop::sample::select(vec!["Always", "OnFailure", "Never", "ExitCode"]),
+        prop::option::of(0..4_i32),
+        prop::option::of(1..900_i64),
+        prop::sample::select(vec!["None", "Running", "All"]),
+        prop::option::of(0..900_i32),
+    )
+        .prop_map(|(framework, counts, restart_policy, backoff_limit, deadline, clean, ttl)| Job {
+            framework,
+            counts,
+            restart_policy,
+            backoff_limit,
+            deadline,
+            clean,
+            ttl,
+        })
+}
+
+fn world(job: &Job) -> (World, &'static dyn Framework) {
+    let framework = FRAMEWORKS[job.framework];
+    let info = framework.kind();
+    let roles: Vec<(&str, u32)> = info
+        .roles
+        .iter()
+        .zip(&job.counts)
+        .map(|(role, count)| (role.role.0, role.max_replicas.map_or(*count, |max| max.min(*count))))
+        .collect();
+    let mut manifest = manifest(framework, "j", &roles);
+    for (role, _) in &roles {
+        manifest["spec"][info.replicas_field][*role]["restartPolicy"] = json!(job.restart_policy);
+    }
+    manifest["spec"]["runPolicy"] = json!({
+        "backoffLimit": job.backoff_limit, "activeDeadlineSeconds": job.deadline, "cleanPodPolicy": job.clean,
+        "ttlSecondsAfterFinished": job.ttl, "suspend": false,
+    });
+    (World::new(framework, &manifest), framework)
+}
+
+fn happen(world: &mut World, framework: &dyn Framework, step: &Step) {
+    let info = framework.kind();
+    let name = |world: &World, n: usize| {
+        (!world.pods.is_empty()).then(|| world.pods[n % world.pods.len()].name.to_string())
+    };
+    match step {
+        Step::RunAll => world.run_all(),
+        Step::End(n, code) => {
+            if let Some(name) = name(world, *n) {
+                world.end(&name, info.container, *code, "Error", None);
+            }
+        }
+        Step::RestartInPlace(n) => {
+            if let Some(name) = name(world, *n) {
+                world.pod(&name).restarts += 1;
+            }
+        }
+        Step::Evict(n, disruption) => {
+            if let Some(name) = name(world, *n) {
+                world.evict(&name, disruption.then_some("EvictionByEvictionAPI"));
+            }
+        }
+        Step::Delete(n) => {
+            if let Some(name) = name(world, *n) {
+                world.delete(&name);
+            }
+        }
+        Step::Vanish(n) => {
+            if let Some(name) = name(world, *n) {
+                world.vanish(&name);
+            }
+        }
+        Step::Reap => world.reap(),
+        Step::PassTime(seconds) => world.pass_time(*seconds),
+        Step::Suspend(suspend) => world.edit("/runPolicy/suspend", json!(suspend)),
+        Step::Scale(count) => {
+            let role = info.roles.last().unwrap().role;
+            world.edit(&format!("/{}/{role}/replicas", info.replicas_field), json!(count));
+        }
+        Step::CrashAfter(limit) => {
+            let plan = world.plan(framework);
+            world.apply_until(&plan, *limit);
+        }
+        Step::Reconcile => {
+            let plan = world.plan(framework);
+            world.apply(&plan);
+        }
+    }
+}
+
+fn attempts(status: &JobStatus) -> BTreeMap<String, u32> {
+    status.slots.iter().map(|(slot, s)| (slot.clone(), s.attempt.max(status.attempt))).collect()
+}
+
+/// What every plan keeps to, whatever it was made from.
+fn check_plan(world: &World, plan: &Plan) {
+    let stored = world.status();
+    let order: Vec<_> = plan.writes.iter().map(Write::class).collect();
+    assert!(order.is_sorted(), "writes out of class order: {order:?}");
+    let job = world.job.as_ref().unwrap();
+    for write in &plan.writes {
+        match write {
+            Write::CreatePod { pod, .. } => {
+                let owner = &pod.metadata.owner_references.as_ref().unwrap()[0];
+                assert_eq!(owner.uid, job.uid.as_str());
+                let name = pod.metadata.name.as_deref().unwrap();
+                assert!(world.pods.iter().all(|p| *p.name != *name), "{name} is still there");
+                assert!(!status::is_finished(&stored), "a finished job makes no pods");
+                assert!(!status::is_true(&stored, ConditionType::Suspended), "nor does a suspended one");
+            }
+            Write::CreateService(service) => {
+                assert_eq!(service.metadata.owner_references.as_ref().unwrap()[0].uid, job.uid.as_str());
+            }
+            Write::DeletePod { name, uid } => check_delete(world, plan, name, uid.as_str()),
+            Write::DeleteService { name, uid } => {
+                assert!(world.services.iter().any(|s| *s.name == **name && s.uid == *uid), "foreign {name}");
+            }
+            Write::DeleteJob { uid, resource_version } => {
+                assert!(*uid == job.uid && *resource_version == job.resource_version);
+            }
+        }
+    }
+    if let Some(next) = &plan.status {
+        check_status(&stored, next, job.spec.pointer("/runPolicy/backoffLimit").and_then(serde_json::Value::as_i64));
+    }
+}
+
+/// Nothing destructive before its intent is stored.
+fn check_delete(world: &World, plan: &Plan, name: &str, uid: &str) {
+    let pod = world.pods.iter().find(|p| *p.name == *name && p.uid.as_str() == uid);
+    let pod = pod.unwrap_or_else(|| panic!("{name} is not ours"));
+    let known = plan.intent.clone().unwrap_or_else(|| world.status());
+    let slot = format!("{}-{}", pod.role, pod.index.unwrap());
+    let attempt = known.slots.get(&slot).map_or(0, |s| s.attempt).max(known.attempt);
+    let intended = attempt > pod.attempt.0
+        || status::is_finished(&known)
+        || status::is_true(&known, ConditionType::Suspended);
+    assert!(intended, "{name} would be deleted without a stored intent");
+}
+
+fn check_status(stored: &JobStatus, next: &JobStatus, limit: Option<i64>) {
+    for (slot, attempt) in attempts(stored) {
+        let now = next.slots.get(&slot).map_or(0, |s| s.attempt).max(next.attempt);
+        assert!(now >= attempt, "attempt of {slot} falls from {attempt} to {now}");
+    }
+    let used = |s: &JobStatus| s.restart_counts.as_ref().map_or(0, |c| c.failures);
+    assert!(used(next) >= used(stored), "restarts are forgotten");
+    let grew = used(next) > used(stored);
+    if let (Some(limit), true) = (limit, grew && !status::is_true(next, ConditionType::Suspended)) {
+        assert!(i64::from(used(next)) <= limit, "{} restarts with a limit of {limit}", used(next));
+    }
+    if status::is_finished(stored) {
+        assert_eq!(next.conditions, stored.conditions, "an end is undone");
+        assert_eq!(next.completion_time, stored.completion_time);
+    }
+    let is = |t| status::is_true(next, t);
+    assert!(!(is(ConditionType::Succeeded) && is(ConditionType::Failed)));
+    assert!(!(is(ConditionType::Running) && is(ConditionType::Restarting)));
+    if status::is_finished(next) {
+        assert!(!is(ConditionType::Running) && !is(ConditionType::Restarting));
+        assert!(next.completion_time.is_some());
+        let last = next.conditions.last().unwrap();
+        assert!(matches!(last.type_, ConditionType::Succeeded | ConditionType::Failed));
+        assert_eq!(last.status, ConditionStatus::True);
+    }
+    let mut types: Vec<_> = next.conditions.iter().map(|c| c.type_.as_str()).collect();
+    types.sort_unstable();
+    types.dedup();
+    assert_eq!(types.len(), next.conditions.len(), "one entry per type");
+    if stored.start_time.is_some() && stored.start_time != next.start_time {
+        assert!(status::is_true(stored, ConditionType::Suspended), "startTime moves only on resume");
+    }
+}
+
+fn check_order_is_irrelevant(world: &World, framework: &dyn Framework, plan: &Plan) {
+    let mut observed = world.observe().unwrap();
+    observed.pods.reverse();
+    observed.services.reverse();
+    let pods: Vec<_> = observed.pods.iter().map(Arc::clone).collect();
+    assert_eq!(pods.len(), world.pods.len());
+    let reversed = common::plan(framework, &observed, &world.settings);
+    assert_eq!(reversed.intent, plan.intent);
+    assert_eq!(reversed.status, plan.status);
+    let keys = |plan: &Plan| {
+        let mut keys: Vec<String> = plan.writes.iter().map(|w| format!("{w:?}")).collect();
+        keys.sort();
+        keys
+    };
+    assert_eq!(keys(&reversed), keys(plan));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 600, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn laws_hold_through_any_story(job in job(), steps in prop::collection::vec(step(), 1..40)) {
+        let (mut world, framework) = world(&job);
+        for step in &steps {
+            happen(&mut world, framework, step);
+            if world.job.is_none() {
+                return Ok(());
+            }
+            let plan = world.plan(framework);
+            check_plan(&world, &plan);
+            check_order_is_irrelevant(&world, framework, &plan);
+        }
+        // No incarnation of a pod is ever made twice.
+        let mut created = world.created.clone();
+        created.sort();
+        created.dedup();
+        prop_assert_eq!(created.len(), world.created.len(), "{:?}", world.created);
+        // Left alone, it settles; and then there is nothing left to do.
+        world.settle(framework);
+        if world.job.is_some() {
+            let again = world.plan(framework);
+            prop_assert!(again.writes.is_empty() && again.intent.is_none() && again.notes.is_empty());
+            prop_assert_eq!(again.status, Some(world.status()));
+        }
+    }
+
+    #[test]
+    fn dying_after_any_request_changes_nothing_in_the_end(
+        job in job(),
+        before in prop::collection::vec(step(), 0..12),
+        limit in 0..8_usize,
+    ) {
+        let (mut world, framework) = world(&job);
+        for step in before.iter().filter(|s| !matches!(s, Step::CrashAfter(_))) {
+            happen(&mut world, framework, step);
+        }
+        if world.job.is_none() {
+            return Ok(());
+        }
+        let mut undisturbed = world.clone();
+        undisturbed.settle(framework);
+        let plan = world.plan(framework);
+        world.apply_until(&plan, limit);
+        world.settle(framework);
+        prop_assert_eq!(world.status(), undisturbed.status());
+        prop_assert_eq!(world.describe(), undisturbed.describe());
+        prop_assert_eq!(world.created.len(), undisturbed.created.len());
+    }
+}

@@ -1,0 +1,339 @@
+//! What becomes of a PyTorchJob, story by story; each is named after what a user would see. The snapshots beside this
+//! file are meant to be read.
+
+use common::api::ConditionType;
+use common::observe::{ContainerState, ContainerView, PodDetail, Refusal, RefusalCause};
+use common::testing::{World, describe_plan, describe_status, manifest};
+use common::status;
+use pytorchjob::FRAMEWORK;
+use serde_json::{Value, json};
+
+/// A world and the tale of it.
+struct Story {
+    world: World,
+    tale: String,
+}
+
+impl Story {
+    fn new(replicas: &[(&str, u32)], edit: impl FnOnce(&mut Value)) -> Self {
+        let mut manifest = manifest(&FRAMEWORK, "j", replicas);
+        edit(&mut manifest["spec"]);
+        Self { world: World::new(&FRAMEWORK, &manifest), tale: String::new() }
+    }
+
+    /// Something happens, then the operator does all there is to do.
+    fn when(&mut self, what: &str, happens: impl FnOnce(&mut World)) -> &mut Self {
+        happens(&mut self.world);
+        self.tale += &format!("## {what}\n");
+        for plan in self.world.settle(&FRAMEWORK) {
+            self.tale += &describe_plan(&plan);
+        }
+        self.tale += &format!("-> {}\n{}\n", self.world.describe(), describe_status(&self.world.status()));
+        self
+    }
+
+    fn started(replicas: &[(&str, u32)], edit: impl FnOnce(&mut Value)) -> Self {
+        let mut story = Self::new(replicas, edit);
+        story.when("applied", |_| {});
+        story.when("all pods run", World::run_all);
+        story
+    }
+}
+
+fn master_and_workers(edit: impl FnOnce(&mut Value)) -> Story {
+    Story::started(&[("Master", 1), ("Worker", 2)], edit)
+}
+
+fn policy(spec: &mut Value, policy: &str) {
+    for role in ["Master", "Worker"] {
+        if let Some(replica) = spec["pytorchReplicaSpecs"].get_mut(role) {
+            replica["restartPolicy"] = json!(policy);
+        }
+    }
+}
+
+#[test]
+fn master_succeeds_and_so_does_the_job() {
+    let mut story = master_and_workers(|_| {});
+    story.when("master exits 0", |w| w.end("j-master-0", "pytorch", 0, "Completed", None));
+    story.when("an hour passes", |w| w.pass_time(3600));
+    insta::assert_snapshot!(story.tale);
+}
+
+#[test]
+fn workers_alone_succeed_when_all_have() {
+    let mut story = Story::started(&[("Worker", 2)], |_| {});
+    story.when("worker 1 exits 0", |w| w.end("j-worker-1", "pytorch", 0, "Completed", None));
+    story.when("its finished pod is removed by somebody", |w| w.vanish("j-worker-1"));
+    story.when("worker 0 exits 0", |w| w.end("j-worker-0", "pytorch", 0, "Completed", None));
+    insta::assert_snapshot!(story.tale);
+}
+
+#[test]
+fn exit_137_under_exit_code_policy_replaces_the_pod() {
+    let mut story = master_and_workers(|spec| policy(spec, "ExitCode"));
+    story.when("worker 1 is killed", |w| w.end("j-worker-1", "pytorch", 137, "OOMKilled", Some("step 4\nkilled\n")));
+    story.when("its replacement runs", World::run_all);
+    story.when("it is killed again", |w| w.end("j-worker-1", "pytorch", 137, "Error", None));
+    story.when("six seconds pass", |w| w.pass_time(6));
+    insta::assert_snapshot!(story.tale);
+}
+
+#[test]
+fn exit_1_under_exit_code_policy_fails_the_job_and_names_the_cause() {
+    let mut story = master_and_workers(|spec| policy(spec, "ExitCode"));
+    let boom = "Traceback (most recent call last):\nRuntimeError: no such file: /data/train.bin\n";
+    story.when("worker 1 exits 1", |w| w.end("j-worker-1", "pytorch", 1, "Error", Some(boom)));
+    insta::assert_snapshot!(story.tale);
+}
+
+#[test]
+fn never_fails_the_job_but_forgives_a_disruption() {
+    let mut story = master_and_workers(|spec| policy(spec, "Never"));
+    story.when("worker 0 is preempted", |w| w.evict("j-worker-0", Some("PreemptionByScheduler")));
+    story.when("its replacement runs", World::run_all);
+    story.when("worker 1 is evicted", |w| w.evict("j-worker-1", None));
+    insta::assert_snapshot!(story.tale);
+}
+
+#[test]
+fn a_deleted_pod_is_replaced_after_it_is_gone() {
+    let mut story = master_and_workers(|spec| policy(spec, "Never"));
+    story.when("worker 0 is deleted", |w| w.delete("j-worker-0"));
+    story.when("it is gone", World::reap);
+    story.when("its replacement runs", World::run_all);
+    story.when("worker 1 is force-deleted", |w| w.vanish("j-worker-1"));
+    insta::assert_snapshot!(story.tale);
+}
+
+#[test]
+fn backoff_limit_limits_replaced_pods() {
+    let mut story = master_and_workers(|spec| {
+        policy(spec, "ExitCode");
+        spec["runPolicy"] = json!({"backoffLimit": 1});
+    });
+    story.when("worker 1 is killed", |w| w.end("j-worker-1", "pytorch", 137, "Error", None));
+    story.when("its replacement runs", World::run_all);
+    story.when("worker 0 is killed", |w| w.end("j-worker-0", "pytorch", 137, "Error", None));
+    insta::assert_snapshot!(story.tale);
+}
+
+#[test]
+fn backoff_limit_limits_restarts_in_place() {
+    let mut story = master_and_workers(|spec| spec["runPolicy"] = json!({"backoffLimit": 2}));
+    story.when("containers restarted twice", |w| {
+        w.pod("j-worker-0").restarts = 1;
+        w.pod("j-worker-1").restarts = 1;
+    });
+    story.when("and once more", |w| w.pod("j-worker-1").restarts = 2);
+    insta::assert_snapshot!(story.tale);
+}
+
+#[test]
+fn restarts_in_place_stay_counted_when_their_pod_goes() {
+    let mut story = master_and_workers(|spec| spec["runPolicy"] = json!({"backoffLimit": 2}));
+    story.when("worker 0 restarts twice in place", |w| w.pod("j-worker-0").restarts = 2);
+    story.when("and is deleted", |w| w.delete("j-worker-0"));
+    story.when("it is gone", World::reap);
+    story.when("its replacement restarts once", |w| {
+        w.run_all();
+        w.pod("j-worker-0").restarts = 1;
+    });
+    insta::assert_snapshot!(story.tale);
+}
+
+#[test]
+fn active_deadline_ends_the_job_on_time() {
+    let mut story = master_and_workers(|spec| spec["runPolicy"] = json!({"activeDeadlineSeconds": 300}));
+    story.when("299 seconds pass", |w| w.pass_time(299));
+    story.when("one more", |w| w.pass_time(1));
+    insta::assert_snapshot!(story.tale);
+}
+
+#[test]
+fn ttl_deletes_the_job_after_the_end() {
+    let mut story = master_and_workers(|spec| {
+        policy(spec, "ExitCode");
+        spec["runPolicy"] = json!({"ttlSecondsAfterFinished": 60, "cleanPodPolicy": "Running"});
+    });
+    story.when("worker 1 exits 1", |w| w.end("j-worker-1", "pytorch", 1, "Error", None));
+    story.when("59 seconds pass", |w| w.pass_time(59));
+    story.when("one more", |w| w.pass_time(1));
+    assert!(story.world.job.is_none());
+    insta::assert_snapshot!(story.tale);
+}
+
+#[test]
+fn clean_pod_policy_all_leaves_nothing() {
+    let mut story = master_and_workers(|spec| spec["runPolicy"] = json!({"cleanPodPolicy": "All"}));
+    story.when("master exits 0", |w| w.end("j-master-0", "pytorch", 0, "Completed", None));
+    story.when("pods are gone", World::reap);
+    assert!(story.world.pods.is_empty() && story.world.services.is_empty());
+    insta::assert_snapshot!(story.tale);
+}
+
+#[test]
+fn suspend_and_resume_keep_the_counts() {
+    let mut story = master_and_workers(|spec| {
+        policy(spec, "ExitCode");
+        spec["runPolicy"] = json!({"suspend": false});
+    });
+    story.when("worker 1 is killed", |w| w.end("j-worker-1", "pytorch", 137, "Error", None));
+    story.when("its replacement runs", World::run_all);
+    story.when("suspended", |w| w.edit("/runPolicy/suspend", json!(true)));
+    story.when("pods are gone", World::reap);
+    story.when("resumed a minute later", |w| {
+        w.pass_time(60);
+        w.edit("/runPolicy/suspend", json!(false));
+    });
+    story.when("all pods run", World::run_all);
+    insta::assert_snapshot!(story.tale);
+}
+
+#[test]
+fn suspended_at_creation_makes_nothing() {
+    let mut story = Story::new(&[("Worker", 2)], |spec| spec["runPolicy"] = json!({"suspend": true}));
+    story.when("applied", |_| {});
+    assert!(story.world.pods.is_empty() && story.world.services.is_empty());
+    assert!(story.world.status().start_time.is_none());
+    insta::assert_snapshot!(story.tale);
+}
+
+#[test]
+fn replicas_zero_means_none() {
+    let mut story = Story::new(&[("Master", 1), ("Worker", 0)], |_| {});
+    story.when("applied", |_| {});
+    story.when("all pods run", World::run_all);
+    assert_eq!(story.world.created.len(), 1);
+    insta::assert_snapshot!(story.tale);
+}
+
+#[test]
+fn scaled_down_and_up_again() {
+    let workers = "/pytorchReplicaSpecs/Worker/replicas";
+    let mut story = Story::started(&[("Worker", 3)], |spec| {
+        spec["elasticPolicy"] = json!({"minReplicas": 1, "maxReplicas": 3});
+    });
+    story.when("scaled to 2", |w| w.edit(workers, json!(2)));
+    story.when("scaled to 3 while the old pod still ends", |w| w.edit(workers, json!(3)));
+    story.when("it is gone", World::reap);
+    insta::assert_snapshot!(story.tale);
+}
+
+#[test]
+fn a_sidecar_neither_fails_nor_holds_up_the_job() {
+    let mut story = Story::started(&[("Master", 1)], |spec| policy(spec, "ExitCode"));
+    story.when("training ends well, the side-car goes on", |w| {
+        w.end("j-master-0", "pytorch", 0, "Completed", None);
+        w.pod("j-master-0").phase = common::observe::Phase::Running;
+    });
+    assert!(status::is_true(&story.world.status(), ConditionType::Succeeded));
+    let mut other = Story::started(&[("Master", 1)], |spec| policy(spec, "Never"));
+    other.when("training ends well, the side-car badly", |w| {
+        w.end("j-master-0", "pytorch", 0, "Completed", None);
+        let pod = w.pod("j-master-0");
+        pod.phase = common::observe::Phase::Failed;
+        let state = ContainerState::Terminated { exit_code: 3, reason: None, message: None, finished_at: None };
+        pod.detail.as_mut().unwrap().containers.push(ContainerView { name: "proxy".into(), init: false, state });
+    });
+    assert!(status::is_true(&other.world.status(), ConditionType::Succeeded));
+}
+
+#[test]
+fn a_foreign_service_under_our_name_is_named_and_never_touched() {
+    let mut story = Story::new(&[("Worker", 1)], |_| {});
+    story.world.services.clear();
+    let refusal = Refusal {
+        object: "Service j".to_owned(),
+        cause: RefusalCause::Foreign,
+        message: "its controller is Deployment web".to_owned(),
+    };
+    let plan = story.world.plan(&FRAMEWORK);
+    story.world.refusals = vec![refusal];
+    let told = story.world.plan(&FRAMEWORK);
+    let text = describe_plan(&told) + &describe_status(told.status.as_ref().unwrap());
+    assert!(plan.writes.len() == told.writes.len());
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn a_pod_that_cannot_be_scheduled_is_explained() {
+    let mut story = Story::new(&[("Worker", 1)], |_| {});
+    story.when("applied", |_| {});
+    story.when("no node fits", |w| {
+        let unschedulable = Some("0/1 nodes are available: 1 Insufficient cpu.".into());
+        w.pod("j-worker-0").detail = Some(Box::new(PodDetail { unschedulable, ..PodDetail::default() }));
+    });
+    story.when("the same, seen again", |_| {});
+    insta::assert_snapshot!(story.tale);
+}
+
+#[test]
+fn another_controllers_job_gets_not_one_write() {
+    for manager in ["kueue.x-k8s.io/multikueue", "somebody.else/x", ""] {
+        let story = Story::new(&[("Worker", 1)], |spec| spec["runPolicy"] = json!({"managedBy": manager}));
+        assert_eq!(story.world.plan(&FRAMEWORK), common::Plan::default(), "{manager}");
+    }
+}
+
+/// Bad input, as it reads when it comes round the schema's rules; the rules themselves are tried on an API server.
+#[test]
+fn bad_input_is_named_by_field() {
+    let long = "a".repeat(60);
+    let spec = |edit: &dyn Fn(&mut Value)| {
+        let mut m = manifest(&FRAMEWORK, "j", &[("Master", 1), ("Worker", 1)]);
+        edit(&mut m);
+        m
+    };
+    let cases: Vec<(&str, Value)> = vec![
+        ("no container named pytorch", spec(&|m| {
+            m["spec"]["pytorchReplicaSpecs"]["Worker"]["template"]["spec"]["containers"][0]["name"] = json!("main");
+        })),
+        ("two masters", spec(&|m| m["spec"]["pytorchReplicaSpecs"]["Master"]["replicas"] = json!(2))),
+        ("unknown restart policy", spec(&|m| {
+            m["spec"]["pytorchReplicaSpecs"]["Worker"]["restartPolicy"] = json!("Sometimes");
+        })),
+        ("name too long", spec(&|m| m["metadata"]["name"] = json!(long))),
+        ("name with a dot", spec(&|m| m["metadata"]["name"] = json!("a.b"))),
+        ("elastic policy without workers", spec(&|m| {
+            m["spec"]["pytorchReplicaSpecs"].as_object_mut().unwrap().remove("Worker");
+            m["spec"]["elasticPolicy"] = json!({"minReplicas": 1});
+        })),
+        ("min above max", spec(&|m| m["spec"]["elasticPolicy"] = json!({"minReplicas": 3, "maxReplicas": 2}))),
+        ("an empty replica", spec(&|m| m["spec"]["pytorchReplicaSpecs"]["Worker"] = json!({}))),
+        ("unknown role", spec(&|m| m["spec"]["pytorchReplicaSpecs"]["Foo"] = json!({}))),
+        ("does not parse", spec(&|m| {
+            m["spec"]["pytorchReplicaSpecs"]["Worker"]["template"]["spec"]["containers"][0]["ports"] =
+                json!([{"containerPort": "http"}]);
+        })),
+        ("no spec", json!({"metadata": {"name": "j"}})),
+        ("both nproc fields", spec(&|m| {
+            m["spec"]["nprocPerNode"] = json!("2");
+            m["spec"]["elasticPolicy"] = json!({"nProcPerNode": 2});
+        })),
+    ];
+    let mut text = String::new();
+    for (what, manifest) in cases {
+        let world = World::new(&FRAMEWORK, &manifest);
+        let plan = world.plan(&FRAMEWORK);
+        assert!(plan.writes.is_empty(), "{what}");
+        let status = plan.status.unwrap();
+        assert!(status::is_true(&status, ConditionType::Failed) && status.completion_time.is_some(), "{what}");
+        text += &format!("{what}\n  {}\n", plan.notes[0].message);
+    }
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn a_slip_in_an_edit_does_not_stop_a_running_job() {
+    let mut story = master_and_workers(|_| {});
+    story.when("worker's containers are edited away", |w| {
+        w.edit("/pytorchReplicaSpecs/Worker/template/spec/containers", json!([]));
+    });
+    story.when("and put back", |w| {
+        let containers = json!([{"name": "pytorch", "image": "img:1"}]);
+        w.edit("/pytorchReplicaSpecs/Worker/template/spec/containers", containers);
+    });
+    assert_eq!(story.world.pods.len(), 3);
+    insta::assert_snapshot!(story.tale);
+}
