@@ -210,34 +210,31 @@ fn culprit<'a>(detail: &'a PodDetail, container: &str) -> Option<&'a ContainerVi
 fn failure(pod: &PodView, container: &str) -> Failure {
     let none = PodDetail::default();
     let detail = pod.detail.as_deref().unwrap_or(&none);
-    let culprit = culprit(detail, container);
-    let mut text = format!("pod {}", pod.name);
+    let mut words = vec![format!("pod {}", pod.name)];
     let (mut code, mut at) = (None, None);
     let mut last = detail.message.as_deref().and_then(last_line);
+    let culprit = culprit(detail, container);
     if let Some(ContainerView { name, init, state }) = culprit
         && let ContainerState::Terminated { exit_code, reason, message, finished_at } = state
     {
         (code, at) = (Some(*exit_code), *finished_at);
         let init = if *init { "init container" } else { "container" };
-        text += &format!(" {init} {name} exited with code {exit_code}");
-        if let Some(reason) = reason {
-            text += &format!(" ({reason})");
-        }
+        words.push(format!("{init} {name} exited with code {exit_code}"));
+        words.extend(reason.as_ref().map(|reason| format!("({reason})")));
         last = message.as_deref().and_then(last_line).or(last);
     }
-    if let Some(reason) = &detail.reason {
-        text += &format!(" {}{reason}", if culprit.is_some() { "and was " } else { "was " });
-    } else if culprit.is_none() {
-        text += " failed without a container status";
+    match (&detail.reason, culprit) {
+        (Some(reason), Some(_)) => words.push(format!("and was {reason}")),
+        (Some(reason), None) => words.push(format!("was {reason}")),
+        (None, None) => words.push("failed without a container status".to_owned()),
+        (None, Some(_)) => {}
     }
-    if let Some(disruption) = &detail.disruption {
-        text += &format!(" (disruption: {disruption})");
-    }
-    if let Some(node) = &pod.node {
-        text += &format!(" on node {node}");
-    }
+    words.extend(detail.disruption.as_ref().map(|reason| format!("(disruption: {reason})")));
+    words.extend(pod.node.as_ref().map(|node| format!("on node {node}")));
+    let mut text = words.join(" ");
     if let Some(last) = last {
-        text += &format!(": {last}");
+        text.push_str(": ");
+        text.push_str(&last);
     }
     Failure { disruption: disruption(pod), exit_code: code, finished_at: at, text }
 }

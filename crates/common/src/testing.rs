@@ -63,7 +63,7 @@ impl World {
             resource_version: "1".to_owned(),
             created: Some(now),
             deleting: false,
-            annotations: Default::default(),
+            annotations: std::collections::BTreeMap::new(),
             spec: manifest.get("spec").cloned().unwrap_or_default(),
             status: Value::Null,
         };
@@ -114,24 +114,24 @@ impl World {
     /// Carries out a plan and dies after `limit` requests; returns how many were sent.
     pub fn apply_until(&mut self, plan: &Plan, limit: usize) -> usize {
         let mut sent = 0;
-        let mut send = || {
+        let mut alive = || {
             sent += 1;
             sent <= limit
         };
         if let Some(intent) = plan.intent.as_ref().filter(|intent| **intent != self.status()) {
-            if !send() {
+            if !alive() {
                 return limit;
             }
             self.store(intent);
         }
         for write in &plan.writes {
-            if !send() {
+            if !alive() {
                 return limit;
             }
             self.write(write);
         }
         if let Some(status) = plan.status.as_ref().filter(|status| **status != self.status()) {
-            if !send() {
+            if !alive() {
                 return limit;
             }
             self.store(status);

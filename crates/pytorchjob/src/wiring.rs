@@ -45,7 +45,7 @@ pub(crate) fn wiring(slot: &Slot, cast: &Cast, job: &ResolvedJob, settings: &Set
     }
     env.extend(nproc_per_node(&fields).map(|n| var("PET_NPROC_PER_NODE", n)));
     match &fields.elastic_policy {
-        None => env.push(var("PET_NNODES", cast.len())),
+        None => env.push(var("PET_NNODES", cast.len().to_string())),
         Some(elastic) => env.extend(elastic_env(elastic, job)),
     }
     let waits = slot.id.role == WORKER && job.replica(MASTER).is_some_and(|master| master.count > 0);
@@ -55,8 +55,8 @@ pub(crate) fn wiring(slot: &Slot, cast: &Cast, job: &ResolvedJob, settings: &Set
 }
 
 /// An absent value is the empty string (upstream's client leaves it out as well).
-fn var(name: &str, value: impl ToString) -> EnvVar {
-    let value = Some(value.to_string()).filter(|v| !v.is_empty());
+fn var(name: &str, value: impl Into<String>) -> EnvVar {
+    let value = Some(value.into()).filter(|v| !v.is_empty());
     EnvVar { name: name.to_owned(), value, value_from: None }
 }
 
@@ -68,17 +68,18 @@ fn static_leader<'a>(cast: &'a Cast, job: &ResolvedJob, fields: &Fields) -> Opti
 }
 
 fn static_env(slot: &Slot, leader: &Slot, cast: &Cast, job: &ResolvedJob, fields: &Fields) -> [EnvVar; 7] {
-    let port = job.port(leader.id.role);
+    let port = job.port(leader.id.role).to_string();
+    let rank = slot.rank.0.to_string();
     // A number multiplies the world; auto, cpu and gpu leave it at one process per pod, as far as is known here.
     let processes = fields.nproc_per_node.as_deref().and_then(|n| n.parse::<u32>().ok()).unwrap_or(1);
     [
-        var("MASTER_PORT", port),
+        var("MASTER_PORT", &*port),
         var("PET_MASTER_PORT", port),
         var("MASTER_ADDR", &leader.name),
         var("PET_MASTER_ADDR", &leader.name),
-        var("WORLD_SIZE", cast.len().saturating_mul(processes)),
-        var("RANK", slot.rank.0),
-        var("PET_NODE_RANK", slot.rank.0),
+        var("WORLD_SIZE", cast.len().saturating_mul(processes).to_string()),
+        var("RANK", &*rank),
+        var("PET_NODE_RANK", rank),
     ]
 }
 
@@ -100,8 +101,8 @@ fn elastic_env(elastic: &ElasticPolicy, job: &ResolvedJob) -> Vec<EnvVar> {
         var("PET_RDZV_BACKEND", elastic.rdzv_backend.as_deref().unwrap_or("c10d")),
         var("PET_NNODES", format!("{min}:{max}")),
     ];
-    env.extend(elastic.max_restarts.map(|n| var("PET_MAX_RESTARTS", n)));
-    env.extend(elastic.n_proc_per_node.map(|n| var("PET_NPROC_PER_NODE", n)));
+    env.extend(elastic.max_restarts.map(|n| var("PET_MAX_RESTARTS", n.to_string())));
+    env.extend(elastic.n_proc_per_node.map(|n| var("PET_NPROC_PER_NODE", n.to_string())));
     env.extend(elastic.rdzv_id.as_deref().map(|id| var("PET_RDZV_ID", id)));
     let conf: Vec<String> = elastic.rdzv_conf.iter().flatten().map(|c| format!("{}={}", c.key, c.value)).collect();
     if !conf.is_empty() {

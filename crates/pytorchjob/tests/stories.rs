@@ -1,5 +1,12 @@
 //! What becomes of a PyTorchJob, story by story; each is named after what a user would see. The snapshots beside this
 //! file are meant to be read.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests fail by panicking"
+)]
 
 use common::api::ConditionType;
 use common::observe::{ContainerState, ContainerView, PodDetail, Refusal, RefusalCause};

@@ -63,14 +63,13 @@ fn missing_pods(q: &Question<'_>) -> (Vec<Write>, Option<Timestamp>) {
     let leader = q.framework.leader(&q.job.cast, q.job);
     let (mut pods, mut held_until) = (Vec::new(), None);
     for slot in q.tally.slots.iter().filter(|s| s.state == SlotState::Missing) {
-        match not_before(q, slot).filter(|due| *due > q.now()) {
-            Some(due) => held_until = Some(held_until.map_or(due, |t: Timestamp| t.min(due))),
-            None => {
-                let wiring = q.framework.wiring(&slot.slot, &q.job.cast, q.job, q.settings);
-                let pod = build::pod::pod(q.job, &slot.slot, slot.attempt, leader, wiring, q.settings);
-                pods.push(Write::CreatePod { slot: slot.slot.id, attempt: slot.attempt, pod: Box::new(pod) });
-            }
+        if let Some(due) = not_before(q, slot).filter(|due| *due > q.now()) {
+            held_until = Some(held_until.map_or(due, |t: Timestamp| t.min(due)));
+            continue;
         }
+        let wiring = q.framework.wiring(&slot.slot, &q.job.cast, q.job, q.settings);
+        let pod = build::pod::pod(q.job, &slot.slot, slot.attempt, leader, wiring, q.settings);
+        pods.push(Write::CreatePod { slot: slot.slot.id, attempt: slot.attempt, pod: Box::new(pod) });
     }
     (pods, held_until)
 }
@@ -133,8 +132,8 @@ fn trouble(q: &Question<'_>, status: &mut JobStatus, held_until: Option<Timestam
         return news.then(|| warning(reason, text));
     }
     status::refresh_message(status, q.now(), ConditionType::Created, &created);
-    let pods = q.tally.slots.iter().filter_map(|s| s.pod.as_deref());
-    if let Some((reason, text)) = pods.filter_map(pod_trouble).next() {
+    let mut pods = q.tally.slots.iter().filter_map(|s| s.pod.as_deref());
+    if let Some((reason, text)) = pods.find_map(pod_trouble) {
         let news = q.job.stored.waiting_for.is_none();
         status.waiting_for = Some(text.clone());
         return news.then(|| warning(reason, text));
