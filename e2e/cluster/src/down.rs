@@ -39,10 +39,19 @@ pub(crate) fn take_down(layout: &Layout) -> Result<()> {
         })?;
     }
     for folder in state.made_folders.iter().rev() {
-        // Only when empty: what somebody else put there since is theirs.
-        let _ = fs::remove_dir(folder);
+        remove_made(folder);
     }
     Ok(())
+}
+
+/// Removes a folder that was made outside the cluster's own, if it is empty: what somebody else put there since
+/// is theirs.
+fn remove_made(folder: &str) {
+    let empty = fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none());
+    if empty && folder == network::NAMESPACES {
+        let _ = run("umount", &[folder]);
+    }
+    let _ = fs::remove_dir(folder);
 }
 
 fn end(processes: &[Process]) -> Result<()> {

@@ -283,7 +283,7 @@ impl<'a> Start<'a> {
         let names = [&API_SERVER_NAMES[..], &[NODE_IP, "127.0.0.1", API_SERVICE_IP]].concat();
         let pki = Pki::create(&layout.pki(), &names)?;
         let mut state = State::begin(fingerprint());
-        state.made_folders = node::missing_mount_points();
+        state.made_folders = node::missing_folders();
         state.write(&layout.state())?;
         Ok(Self {
             cluster,

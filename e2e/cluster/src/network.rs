@@ -9,9 +9,12 @@ use anyhow::{Context, Result};
 use crate::command::run;
 use crate::layout::{HOST_IP, HOST_LINK, NAME, NODE_IP};
 
+/// Where `ip netns` keeps namespaces; it makes the folder and mounts it on itself.
+pub(crate) const NAMESPACES: &str = "/run/netns";
+
 /// The file that stands for the namespace.
 pub(crate) fn namespace() -> PathBuf {
-    Path::new("/run/netns").join(NAME)
+    Path::new(NAMESPACES).join(NAME)
 }
 
 /// Makes the namespace and the pair.

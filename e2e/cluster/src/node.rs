@@ -55,12 +55,12 @@ pub(crate) fn keeper(layout: &Layout) -> Result<Process> {
     Ok(keeper)
 }
 
-/// The mount points that do not exist yet.
-pub(crate) fn missing_mount_points() -> Vec<String> {
-    COVERED
-        .iter()
+/// The folders outside the cluster's own that starting it will make.
+pub(crate) fn missing_folders() -> Vec<String> {
+    let wanted = COVERED.into_iter().chain([network::NAMESPACES]);
+    wanted
         .filter(|path| !Path::new(path).is_dir())
-        .map(|path| (*path).to_owned())
+        .map(str::to_owned)
         .collect()
 }
 

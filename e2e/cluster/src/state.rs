@@ -17,7 +17,7 @@ pub(crate) struct State {
     pub(crate) boot: String,
     /// All processes in the order in which they were started.
     pub(crate) processes: Vec<Process>,
-    /// Folders outside the cluster's own that were made as mount points.
+    /// Folders outside the cluster's own that did not exist before.
     pub(crate) made_folders: Vec<String>,
 }
 

@@ -1,4 +1,4 @@
-//! Images of Debian packages and a few scripts: `e2e/images/<name>/{packages.txt,*.py}`.
+//! Images of Debian packages and a few scripts: `e2e/images/<name>/{packages.txt,setup.sh,*.py}`.
 //!
 //! Packages and scripts are two layers, so that a changed script does not cost the packages again.
 
@@ -18,33 +18,55 @@ use crate::progress::Progress;
 const SUITE: &str = "bookworm";
 /// Where the scripts are in the image.
 const SCRIPTS: &str = "opt/trainyard";
-/// What a training container does not read: documents, what compilers need, graphics drivers, tests.
-const EXCLUDED: [&str; 15] = [
+/// What no container reads.
+const EXCLUDED: [&str; 5] = [
     "/usr/share/doc/*",
     "/usr/share/man/*",
     "/usr/share/info/*",
     "/usr/share/locale/*",
     "/usr/share/lintian/*",
-    "/usr/include/*",
-    "/usr/lib/gcc/*",
-    "/usr/lib/*.a",
-    "/usr/bin/*-lto-dump-*",
-    "/usr/lib/*/dri/*",
-    "/usr/lib/*/mfx/*",
-    "/usr/lib/*/libLLVM*",
-    "/usr/lib/python3/dist-packages/*/tests/*",
-    "/usr/lib/python3/dist-packages/torch/bin/*",
-    "/usr/share/proj/*",
 ];
+
+/// The root filesystem of an image.
+struct Base {
+    key: String,
+    /// Packages, separated by commas.
+    packages: String,
+    /// A script that finishes the root filesystem, which it is given as its argument.
+    setup: PathBuf,
+}
+
+impl Base {
+    fn of(source: &Path) -> Result<Self> {
+        let read =
+            |path: &Path| fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()));
+        let packages = package_names(&read(&source.join("packages.txt"))?).join(",");
+        let setup = source.join("setup.sh");
+        let excluded = EXCLUDED.join(",");
+        let script = read(&setup)?;
+        let parts = [
+            ("revision", REVISION),
+            ("suite", SUITE),
+            ("packages", &packages),
+            ("excluded", &excluded),
+            ("setup", &script),
+        ];
+        Ok(Self {
+            key: cache::key(parts.map(|(label, text)| (label, text.as_bytes()))),
+            packages,
+            setup,
+        })
+    }
+}
 
 /// Makes the archive.
 pub(super) fn build(image: Image, folder: &Path, progress: Progress) -> Result<PathBuf> {
     let source = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../images")
-        .join(image.name());
-    let list = fs::read_to_string(source.join("packages.txt"))
-        .with_context(|| format!("cannot read the package list of {}", image.name()))?;
-    let names = package_names(&list);
+        .join(image.name())
+        .canonicalize()
+        .context("the sources of the images are not at hand")?;
+    let root = Base::of(&source)?;
     let scripts = layer::files(&source, "py")?;
     let command = format!("/{SCRIPTS}/train.py");
     let config = Config::new(&[], &["python3", &command])
@@ -52,21 +74,17 @@ pub(super) fn build(image: Image, folder: &Path, progress: Progress) -> Result<P
         // One thread per process: many replicas share a machine.
         .env("OMP_NUM_THREADS", "1")
         .env("PYTHONUNBUFFERED", "1");
-    let base_key = base_key(&names);
     let described = config.text();
     let scripts_of_key = scripts
         .iter()
         .map(|(name, content)| (name.as_str(), content.as_slice()));
     let key = cache::key(
-        [("base", base_key.as_bytes()), ("config", described.as_bytes())]
+        [("base", root.key.as_bytes()), ("config", described.as_bytes())]
             .into_iter()
             .chain(scripts_of_key),
     );
     cached(image, folder, &key, |archive| {
-        let layers = [
-            base(image, folder, &base_key, &names, progress)?,
-            scripts_layer(&scripts)?,
-        ];
+        let layers = [base(image, folder, &root, progress)?, scripts_layer(&scripts)?];
         let step = progress.step(&format!("writing the image {}", image.name()));
         archive::write(
             archive,
@@ -79,17 +97,6 @@ pub(super) fn build(image: Image, folder: &Path, progress: Progress) -> Result<P
         step.done();
         Ok(())
     })
-}
-
-fn base_key(names: &[&str]) -> String {
-    let (names, excluded) = (names.join(","), EXCLUDED.join(","));
-    let parts = [
-        ("revision", REVISION),
-        ("suite", SUITE),
-        ("packages", &names),
-        ("excluded", &excluded),
-    ];
-    cache::key(parts.map(|(label, text)| (label, text.as_bytes())))
 }
 
 /// One name a line; `#` begins a comment.
@@ -116,8 +123,8 @@ fn scripts_layer(scripts: &[(String, Vec<u8>)]) -> Result<Layer> {
 }
 
 /// The layer of packages, with its digest beside it: hashing it again takes as long as reading it all.
-fn base(image: Image, folder: &Path, key: &str, names: &[&str], progress: Progress) -> Result<Layer> {
-    let tar = folder.join(format!("{}-base-{key}.layer", image.name()));
+fn base(image: Image, folder: &Path, root: &Base, progress: Progress) -> Result<Layer> {
+    let tar = folder.join(format!("{}-base-{}.layer", image.name(), root.key));
     let digest = tar.with_extension("digest");
     if !tar.exists() || !digest.exists() {
         packages::ensure(&[packages::MMDEBSTRAP], progress)?;
@@ -126,7 +133,7 @@ fn base(image: Image, folder: &Path, key: &str, names: &[&str], progress: Progre
             image.name()
         ));
         let temporary = tar.with_extension("partial.tar");
-        bootstrap(folder, &temporary, names)?;
+        bootstrap(folder, &temporary, root)?;
         let blob = Blob::of_file(&temporary)?;
         fs::write(&digest, format!("{} {}", blob.sha256, blob.size))?;
         fs::rename(&temporary, &tar)?;
@@ -145,13 +152,14 @@ fn base(image: Image, folder: &Path, key: &str, names: &[&str], progress: Progre
     ))
 }
 
-fn bootstrap(folder: &Path, target: &Path, names: &[&str]) -> Result<()> {
+fn bootstrap(folder: &Path, target: &Path, root: &Base) -> Result<()> {
     let sources = folder.join("sources");
     fs::create_dir_all(&sources)?;
     let mirrors = mirrors(&sources)?;
     let mut make = command("mmdebstrap", &["--quiet", "--variant=minbase", "--format=tar"]);
-    make.arg(format!("--include={}", names.join(",")));
+    make.arg(format!("--include={}", root.packages));
     make.args(EXCLUDED.map(|path| format!("--dpkgopt=path-exclude={path}")));
+    make.arg(format!("--customize-hook={}", root.setup.display()));
     make.arg(SUITE).arg(target).args(mirrors);
     output(&mut make).map(drop)
 }
@@ -225,11 +233,27 @@ mod tests {
     }
 
     #[test]
+    fn base_follows_packages_and_setup_but_not_scripts() {
+        let folder = std::env::temp_dir().join(format!("debian-{}", std::process::id()));
+        let key = |file: &str, text: &str| {
+            fs::write(folder.join(file), text).unwrap();
+            Base::of(&folder).unwrap().key
+        };
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("setup.sh"), "").unwrap();
+        let first = key("packages.txt", "a");
+        assert_eq!(first, key("train.py", "changed"));
+        assert_eq!(first, key("packages.txt", "a # with a comment"));
+        assert_ne!(first, key("packages.txt", "a\nb"));
+        assert_ne!(key("setup.sh", ""), key("setup.sh", "changed"));
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
     fn package_list_may_hold_comments() {
         assert_eq!(
             package_names("# why\npython3-torch # gloo\n\npython3-numpy\n"),
             ["python3-torch", "python3-numpy"]
         );
-        assert_ne!(base_key(&["a"]), base_key(&["a", "b"]));
     }
 }
