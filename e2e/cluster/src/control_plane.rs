@@ -75,6 +75,10 @@ pub(crate) fn api_server(listen: Listen<'_>, etcd: EtcdPorts, pki: &Pki) -> Vec<
 pub(crate) fn api_server_with_nodes(pki: &Pki) -> Vec<String> {
     vec![
         "--enable-admission-plugins=NodeRestriction".into(),
+        // Nobody has this name; controllers complain without end when the authority is not set at all.
+        format!("--requestheader-client-ca-file={}", pki.ca().display()),
+        "--requestheader-allowed-names=front-proxy-client".into(),
+        "--requestheader-username-headers=X-Remote-User".into(),
         // Else `kubectl logs` and `kubectl exec` try to resolve the node's name.
         "--kubelet-preferred-address-types=InternalIP".into(),
         format!(
