@@ -1,1 +1,40 @@
-//! Placeholder of the first commit.
+//! All I/O: turns the cluster into [`common::Observed`], and a [`common::Plan`] into requests.
+//!
+//! ```text
+//!  API server ── watch ──> view ──> world ──> queue ──> reconcile ── observe ──> common::plan
+//!       ^         lists,    index     records,  dedup,     one pass                     │
+//!       │         events              watermark delay,                                  │
+//!       └──────────────────────────── carry_out <── backoff ────────────────────────────┘
+//! ```
+//!
+//! Invariant: a pass makes no reads. The only reads beside the watches are look-ups of single objects: of one whose
+//! acknowledged write stays invisible ([`world`]), and of one whose name was taken (`carry_out`).
+
+mod admin;
+mod backoff;
+mod carry_out;
+mod children;
+mod client;
+mod decode;
+mod events;
+mod lease;
+mod merge_patch;
+mod metrics;
+mod observe;
+mod queue;
+mod reconcile;
+mod record;
+mod resource;
+mod run;
+pub mod shutdown;
+pub mod telemetry;
+mod view;
+mod watch;
+mod watermark;
+mod world;
+
+pub mod access;
+
+pub use decode::{DecodeError, offline_job, offline_pod};
+pub use lease::LeaseOptions;
+pub use run::{Exit, Options, RunError, run};

@@ -1,0 +1,237 @@
+//! From [`Plan`] to requests: the only writer.
+//!
+//! Invariants: the intent is stored before anything else is sent; classes of writes go out in order, and none after one
+//! that failed; what went through is kept; the status is stored even after a failed class, conditional on the version
+//! that was decided on; events and counters come after it.
+
+mod fan_out;
+mod status;
+mod write;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::observe::RefusalCause;
+use common::plan::WriteClass;
+use common::{KindInfo, Note, Plan, Write};
+use tokio::time::Instant;
+
+use crate::client::{Api, RequestError, RetryClass};
+use crate::events::Events;
+use crate::metrics::{Metrics, PassResult};
+use crate::queue::Verdict;
+use crate::record::Pace;
+use crate::world::{Pass, World};
+
+use self::status::{Stored, Told};
+use self::write::Refused;
+
+/// After a conflict: long enough for the watch to show what happened.
+const CONFLICT: Duration = Duration::from_millis(50);
+
+/// What a pass needs to write.
+#[derive(Clone)]
+pub(crate) struct Hands {
+    /// The API server.
+    pub(crate) api: Api,
+    /// Memory.
+    pub(crate) world: Arc<World>,
+    /// Kubernetes events.
+    pub(crate) events: Events,
+    /// Metrics.
+    pub(crate) metrics: Metrics,
+}
+
+/// How a pass ended.
+#[derive(Debug)]
+pub(crate) struct Ending {
+    /// For the metrics.
+    pub(crate) result: PassResult,
+    /// For the queue.
+    pub(crate) verdict: Verdict,
+}
+
+/// What became of the writes.
+#[derive(Debug)]
+enum Sent {
+    /// All went through, or there were none.
+    All,
+    /// Some must not be tried before this time.
+    Held(Instant),
+    /// A class was refused; tried again at this time.
+    Refused {
+        until: Instant,
+        news: bool,
+        result: PassResult,
+    },
+    /// This process must not write any more.
+    NotLeader,
+}
+
+/// Carries out a plan.
+pub(crate) async fn carry_out(hands: &Hands, kind: &'static KindInfo, pass: &Pass, plan: Plan) -> Ending {
+    let Plan {
+        intent,
+        writes,
+        status,
+        urgent,
+        notes,
+        counters,
+        wake,
+    } = plan;
+    let mut stored = Stored::of(pass.job());
+    if let Some(intent) = &intent
+        && let Err(error) = stored.store(hands, kind, pass, intent).await
+    {
+        return Ending::of_status(&error);
+    }
+    let sent = send(hands, kind, pass, writes).await;
+    if matches!(sent, Sent::NotLeader) {
+        return Ending {
+            result: PassResult::transient,
+            verdict: Verdict::Retry(Duration::from_secs(1)),
+        };
+    }
+    let complete = matches!(sent, Sent::All);
+    // The plan was made to tell of refusals that are over now: look again rather than tell.
+    let cured = complete && !pass.observed.refusals.is_empty();
+    let urgent = urgent || !notes.is_empty() || !counters.is_empty();
+    let told = match status {
+        Some(_) if cured => Ok(Told::Later(Duration::ZERO)),
+        Some(status) => stored.tell(hands, kind, pass, &status, urgent).await,
+        None if complete => Ok(Told::Now),
+        None => Ok(Told::Later(Duration::ZERO)),
+    };
+    let told = match told {
+        Ok(told) => told,
+        Err(error) => return Ending::of_status(&error),
+    };
+    let job = pass.job();
+    for note in notes.iter().filter(|note| may_tell(note, &told, complete)) {
+        hands.events.send(kind, job, note);
+    }
+    if told == Told::Now {
+        for counter in counters {
+            hands.metrics.job(counter, &job.key.namespace, kind.framework);
+        }
+    }
+    let wake = wake.map(|at| until(pass.observed.now, at));
+    Ending::of_writes(&sent, [wake, told.again()].into_iter().flatten().min())
+}
+
+/// Notes that tell of writes need the writes, all others the status that they go with.
+fn may_tell(note: &Note, told: &Told, complete: bool) -> bool {
+    if note.reason.starts_with("Successful") {
+        complete
+    } else {
+        *told == Told::Now
+    }
+}
+
+fn until(now: jiff::Timestamp, at: jiff::Timestamp) -> Duration {
+    Duration::try_from(at.duration_since(now)).unwrap_or(Duration::ZERO)
+}
+
+impl Ending {
+    fn of_status(error: &RequestError) -> Self {
+        // The job was deleted meanwhile, or changed: its event is on the way.
+        if error.is_not_found() || error.class() == RetryClass::Conflict {
+            tracing::debug!(%error, "job has changed meanwhile");
+            return Self {
+                result: PassResult::conflict,
+                verdict: Verdict::Retry(CONFLICT),
+            };
+        }
+        tracing::warn!(%error, "status could not be stored");
+        let verdict = Verdict::Retry(error.retry_after().unwrap_or_default());
+        Self {
+            result: result(error.class()),
+            verdict,
+        }
+    }
+
+    fn of_writes(sent: &Sent, again: Option<Duration>) -> Self {
+        let left = |until: Instant| until.saturating_duration_since(Instant::now());
+        let (result, at) = match sent {
+            Sent::All | Sent::NotLeader => (PassResult::ok, None),
+            Sent::Held(until) => (PassResult::ok, Some(left(*until))),
+            // What is new is told at once, by a pass that sends nothing.
+            Sent::Refused {
+                news: true, result, ..
+            } => (*result, Some(Duration::ZERO)),
+            Sent::Refused { until, result, .. } => (*result, Some(left(*until))),
+        };
+        Self {
+            result,
+            verdict: Verdict::Done([at, again].into_iter().flatten().min()),
+        }
+    }
+}
+
+fn result(class: RetryClass) -> PassResult {
+    match class {
+        RetryClass::Transient => PassResult::transient,
+        RetryClass::Conflict => PassResult::conflict,
+        RetryClass::Forbidden => PassResult::forbidden,
+        RetryClass::Invalid => PassResult::invalid,
+    }
+}
+
+/// Sends the writes class by class.
+async fn send(hands: &Hands, kind: &'static KindInfo, pass: &Pass, writes: Vec<Write>) -> Sent {
+    let mut writes = writes.into_iter().peekable();
+    while let Some(class) = writes.peek().map(Write::class) {
+        if let Some((_, until)) = pass.hold.filter(|(held, _)| *held <= class) {
+            return Sent::Held(until);
+        }
+        let mut of_class = Vec::new();
+        while let Some(write) = writes.next_if(|w| w.class() == class) {
+            of_class.push(write);
+        }
+        let requests = of_class.iter().map(|write| write::send(hands, kind, pass, write));
+        let window = if class == WriteClass::Pods {
+            1
+        } else {
+            fan_out::WIDEST
+        };
+        let failed = fan_out::fan_out(requests, window).await;
+        if !failed.is_empty() {
+            return refused(hands, pass, class, failed);
+        }
+    }
+    hands.world.remember(pass.job(), crate::record::Record::passed);
+    Sent::All
+}
+
+fn refused(hands: &Hands, pass: &Pass, class: WriteClass, failed: Vec<Refused>) -> Sent {
+    if failed.iter().any(|f| f.not_leader) {
+        return Sent::NotLeader;
+    }
+    let pace = failed.iter().map(|f| f.pace).reduce(slower);
+    let class_of = failed.iter().map(|f| f.class).max_by_key(|class| *class as u8);
+    let news = failed.iter().any(|f| f.refusal.cause != RefusalCause::Transient)
+        && pass
+            .observed
+            .refusals
+            .iter()
+            .all(|old| failed.iter().all(|f| f.refusal != *old));
+    for Refused { refusal, .. } in failed.iter().take(1) {
+        tracing::info!(object = refusal.object, cause = ?refusal.cause, message = refusal.message, "write refused");
+    }
+    let refusals = failed.into_iter().map(|f| f.refusal).collect();
+    let Some(pace) = pace else { return Sent::All };
+    let until = hands.world.refused(pass.job(), class, refusals, pace);
+    Sent::Refused {
+        until,
+        news,
+        result: result(class_of.unwrap_or(RetryClass::Transient)),
+    }
+}
+
+fn slower(a: Pace, b: Pace) -> Pace {
+    Pace {
+        first: a.first.max(b.first),
+        max: a.max.max(b.max),
+        not_before: a.not_before.max(b.not_before),
+    }
+}

@@ -1,0 +1,114 @@
+//! Storing a job's status: a merge patch, conditional on the version that it was decided on.
+
+use std::time::Duration;
+
+use common::api::JobStatus;
+use common::{KindInfo, RawJob};
+use serde_json::{Value, json};
+
+use crate::client::RequestError;
+use crate::decode;
+use crate::merge_patch::merge_patch;
+use crate::resource::{ObjectName, Resource};
+use crate::world::Pass;
+
+use super::Hands;
+
+/// The status as stored, as far as this pass knows.
+#[derive(Debug)]
+pub(super) struct Stored {
+    resource_version: String,
+    status: Value,
+}
+
+/// Whether the world knows now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Told {
+    /// The status is stored.
+    Now,
+    /// It will be, no sooner than after this time.
+    Later(Duration),
+}
+
+impl Told {
+    /// When to look again.
+    pub(super) fn again(self) -> Option<Duration> {
+        match self {
+            Self::Now => None,
+            Self::Later(delay) => Some(delay),
+        }
+    }
+}
+
+impl Stored {
+    /// The status that was decided on. A pass begins only when all our own writes are visible, so this is the last
+    /// acknowledged one, or somebody's younger one.
+    pub(super) fn of(job: &RawJob) -> Self {
+        let status = if job.status.is_null() {
+            json!({})
+        } else {
+            job.status.clone()
+        };
+        Self {
+            resource_version: job.resource_version.clone(),
+            status,
+        }
+    }
+
+    /// Stores a status at once, unless it is stored already.
+    pub(super) async fn store(
+        &mut self,
+        hands: &Hands,
+        kind: &KindInfo,
+        pass: &Pass,
+        status: &JobStatus,
+    ) -> Result<(), RequestError> {
+        let new = serde_json::to_value(status)?;
+        let Some(patch) = merge_patch(&self.status, &new) else {
+            hands.world.told(pass.job(), &pass.observed.vanished, false);
+            return Ok(());
+        };
+        let job = pass.job();
+        let name = ObjectName {
+            namespace: job.key.namespace.clone(),
+            name: job.key.name.clone(),
+        };
+        let body = json!({"metadata": {"resourceVersion": self.resource_version, "uid": job.uid.as_str()}, "status": patch});
+        let answer = hands.api.patch_status(Resource::jobs(kind), &name, &body).await?;
+        let identity =
+            decode::identity(&answer).map_err(|error| RequestError::NoAnswer(error.to_string()))?;
+        hands.world.wrote(job, Resource::jobs(kind), name, identity.rv);
+        hands.world.told(job, &pass.observed.vanished, true);
+        tracing::info!(conditions = %summary(status), "status stored");
+        self.resource_version = identity.resource_version;
+        self.status = new;
+        Ok(())
+    }
+
+    /// Stores a status at once if it is urgent or the last one is a while ago.
+    pub(super) async fn tell(
+        &mut self,
+        hands: &Hands,
+        kind: &KindInfo,
+        pass: &Pass,
+        status: &JobStatus,
+        urgent: bool,
+    ) -> Result<Told, RequestError> {
+        if let Some(delay) = pass.quiet_for.filter(|_| !urgent) {
+            let new = serde_json::to_value(status)?;
+            if new != self.status {
+                return Ok(Told::Later(delay));
+            }
+        }
+        self.store(hands, kind, pass, status).await.map(|()| Told::Now)
+    }
+}
+
+/// Types of the conditions that hold, for the log.
+fn summary(status: &JobStatus) -> String {
+    let holds = status
+        .conditions
+        .iter()
+        .filter(|c| c.status == common::api::ConditionStatus::True);
+    holds.map(|c| c.type_.as_str()).collect::<Vec<_>>().join(",")
+}

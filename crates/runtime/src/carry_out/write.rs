@@ -1,0 +1,241 @@
+//! One write, and what its refusal means.
+
+use std::time::Duration;
+
+use common::observe::{Refusal, RefusalCause};
+use common::{Attempt, KindInfo, RawJob, Uid, Write};
+use serde_json::{Value, json};
+
+use crate::client::{RequestError, RetryClass};
+use crate::decode::{self, Identity};
+use crate::record::Pace;
+use crate::resource::{ObjectName, PODS, Resource, SERVICES};
+use crate::world::Pass;
+
+use super::Hands;
+
+/// A write that did not go through.
+#[derive(Debug)]
+pub(super) struct Refused {
+    /// For the next decision.
+    pub(super) refusal: Refusal,
+    /// For the metrics.
+    pub(super) class: RetryClass,
+    /// For the next try.
+    pub(super) pace: Pace,
+    /// This process must not write any more.
+    pub(super) not_leader: bool,
+}
+
+/// What the object is to be.
+struct Wanted<'a> {
+    resource: Resource,
+    kind: &'static str,
+    name: ObjectName,
+    attempt: Option<Attempt>,
+    job: &'a RawJob,
+    job_kind: &'static KindInfo,
+}
+
+/// Sends one write.
+pub(super) async fn send(
+    hands: &Hands,
+    kind: &'static KindInfo,
+    pass: &Pass,
+    write: &Write,
+) -> Result<(), Refused> {
+    let job = &**pass.job();
+    let wanted = |resource: Resource, kind_of, name: Option<&str>, attempt| Wanted {
+        resource,
+        kind: kind_of,
+        name: ObjectName {
+            namespace: job.key.namespace.clone(),
+            name: name.unwrap_or_default().into(),
+        },
+        attempt,
+        job,
+        job_kind: kind,
+    };
+    match write {
+        Write::CreateService(service) => {
+            let wanted = wanted(SERVICES, "Service", service.metadata.name.as_deref(), None);
+            wanted.create(hands, service).await
+        }
+        Write::CreatePod {
+            pod,
+            attempt,
+            slot: _,
+        } => {
+            let wanted = wanted(PODS, "Pod", pod.metadata.name.as_deref(), Some(*attempt));
+            wanted.create(hands, pod).await
+        }
+        Write::DeleteService { name, uid } => {
+            let options = json!({"preconditions": {"uid": uid.as_str()}});
+            wanted(SERVICES, "Service", Some(name), None)
+                .delete(hands, &options)
+                .await
+        }
+        Write::DeletePod { name, uid } => {
+            hands.world.remember(job, |record| record.deleting(uid));
+            let options = json!({"preconditions": {"uid": uid.as_str()}});
+            let deleted = wanted(PODS, "Pod", Some(name), None)
+                .delete(hands, &options)
+                .await;
+            if deleted
+                .as_ref()
+                .is_err_and(|refused| refused.class != RetryClass::Transient)
+            {
+                hands.world.remember(job, |record| record.not_deleted(uid));
+            }
+            deleted
+        }
+        Write::DeleteJob {
+            uid,
+            resource_version,
+        } => {
+            let of_version = json!({"uid": uid.as_str(), "resourceVersion": resource_version});
+            let options = json!({"preconditions": of_version, "propagationPolicy": "Background"});
+            let name = Some(&*job.key.name);
+            wanted(Resource::jobs(kind), kind.kind, name, None)
+                .delete_job(hands, uid, &options)
+                .await
+        }
+    }
+}
+
+impl Wanted<'_> {
+    async fn create(&self, hands: &Hands, object: &(impl serde::Serialize + Sync)) -> Result<(), Refused> {
+        match hands
+            .api
+            .create(self.resource, &self.name.namespace, object)
+            .await
+        {
+            Ok(answer) => {
+                self.acknowledged(hands, &answer);
+                Ok(())
+            }
+            Err(error) if error.is_already_exists() => self.exists(hands).await,
+            Err(error) => Err(self.refused(&error)),
+        }
+    }
+
+    /// The name is taken: by this very object, whose answer was lost; by one that goes; or by somebody else's.
+    async fn exists(&self, hands: &Hands) -> Result<(), Refused> {
+        let answer = hands
+            .api
+            .get_metadata(self.resource, &self.name)
+            .await
+            .map_err(|e| self.refused(&e))?;
+        let found =
+            decode::identity(&answer).map_err(|e| self.refused(&RequestError::NoAnswer(e.to_string())))?;
+        let Some((cause, message)) = self.judge(&found) else {
+            hands
+                .world
+                .wrote(self.job, self.resource, self.name.clone(), found.rv);
+            return Ok(());
+        };
+        hands.world.block(self.job, self.resource, self.name.clone());
+        Err(self.refusal(cause, message, RetryClass::Invalid, PACE))
+    }
+
+    /// Why the object that has the name is not the one that is wanted; `None` if it is.
+    fn judge(&self, found: &Identity) -> Option<(RefusalCause, String)> {
+        let ours = found.owner.as_ref().is_some_and(|(uid, ..)| *uid == self.job.uid);
+        let same_attempt = self.attempt.is_none_or(|attempt| attempt == found.attempt);
+        if ours && same_attempt && !found.deleting {
+            return None;
+        }
+        let namesake = found
+            .owner
+            .as_ref()
+            .is_some_and(|(_, kind, name)| kind == self.job_kind.kind && **name == *self.job.key.name);
+        if ours || namesake || found.deleting {
+            return Some((RefusalCause::Predecessor, "it has not gone yet".to_owned()));
+        }
+        let whose = match &found.owner {
+            Some((_, kind, name)) => format!("it belongs to {kind} {name}"),
+            None => "it has no owner".to_owned(),
+        };
+        Some((RefusalCause::Foreign, whose))
+    }
+
+    async fn delete(&self, hands: &Hands, options: &Value) -> Result<(), Refused> {
+        match hands.api.delete(self.resource, &self.name, options).await {
+            Ok(answer) => {
+                self.acknowledged(hands, &answer);
+                Ok(())
+            }
+            // It is gone, or another one has its name by now.
+            Err(error) if error.is_not_found() || error.is_conflict() => Ok(()),
+            Err(error) => Err(self.refused(&error)),
+        }
+    }
+
+    async fn delete_job(&self, hands: &Hands, uid: &Uid, options: &Value) -> Result<(), Refused> {
+        match hands.api.delete(self.resource, &self.name, options).await {
+            Ok(_) => {
+                tracing::info!(%uid, "job deleted");
+                Ok(())
+            }
+            Err(error) if error.is_not_found() => Ok(()),
+            Err(error) => Err(self.refused(&error)),
+        }
+    }
+
+    /// An answer without metadata (a Status) says nothing that a watch would not.
+    fn acknowledged(&self, hands: &Hands, answer: &[u8]) {
+        if let Ok(identity) = decode::identity(answer) {
+            hands
+                .world
+                .wrote(self.job, self.resource, self.name.clone(), identity.rv);
+        }
+        tracing::debug!(resource = self.resource.plural, object = %self.name.name, "written");
+    }
+
+    fn refused(&self, error: &RequestError) -> Refused {
+        let class = error.class();
+        let ending = error.is_namespace_ending() || error.is_not_found();
+        let cause = match class {
+            RetryClass::Transient | RetryClass::Conflict => RefusalCause::Transient,
+            RetryClass::Forbidden => RefusalCause::Forbidden,
+            RetryClass::Invalid => RefusalCause::Invalid,
+        };
+        let first = match class {
+            _ if ending => PACE.max,
+            RetryClass::Invalid => PACE.max,
+            RetryClass::Forbidden => Duration::from_secs(1),
+            RetryClass::Transient | RetryClass::Conflict => PACE.first,
+        };
+        let pace = Pace {
+            first,
+            not_before: error.retry_after().unwrap_or_default(),
+            ..PACE
+        };
+        let not_leader = matches!(error, RequestError::NotLeader);
+        Refused {
+            not_leader,
+            ..self.refusal(cause, error.to_string(), class, pace)
+        }
+    }
+
+    fn refusal(&self, cause: RefusalCause, message: String, class: RetryClass, pace: Pace) -> Refused {
+        let refusal = Refusal {
+            object: format!("{} {}", self.kind, self.name.name),
+            cause,
+            message,
+        };
+        Refused {
+            refusal,
+            class,
+            pace,
+            not_leader: false,
+        }
+    }
+}
+
+/// As the queue's own back-off.
+const PACE: Pace = Pace {
+    first: Duration::from_millis(200),
+    max: Duration::from_mins(1),
+    not_before: Duration::ZERO,
+};

@@ -1,0 +1,520 @@
+//! Requests to the API server: one place that sends, bounds, counts and classifies them.
+//!
+//! No client-side rate limit (fairness is the API server's job) but a bound on the writes in flight; no retries here,
+//! since the queue retries whole passes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Method, Request, header};
+use kube::client::Body;
+use kube::config::{InClusterError, KubeconfigError};
+use kube::{Client, Config};
+use serde::Deserialize;
+use tokio::sync::Semaphore;
+
+use crate::metrics::Metrics;
+use crate::resource::{ObjectName, Resource};
+
+/// Writes in flight over all jobs: more only add latency at the API server.
+const WRITES: usize = 32;
+/// Longest time for one request, a watch excepted.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// Asks for metadata alone, in answers to writes and look-ups too.
+const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
+/// The same for lists.
+const METADATA_LIST: &str =
+    "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json";
+
+/// Why there is no client.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// Neither a kubeconfig nor a service account.
+    #[error("no configuration: {kubeconfig}; and not in a cluster: {in_cluster}")]
+    NoConfig {
+        /// What is wrong with the kubeconfig.
+        kubeconfig: Box<KubeconfigError>,
+        /// What is wrong with the environment of a pod.
+        in_cluster: Box<InClusterError>,
+    },
+    /// The configuration is of no use.
+    #[error("the configuration cannot be used: {0}")]
+    Unusable(#[from] Box<kube::Error>),
+    /// Another TLS provider was installed before.
+    #[error("a TLS provider was installed already")]
+    TlsProvider,
+}
+
+/// What an error calls for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RetryClass {
+    /// Try again.
+    Transient,
+    /// Look again, then try again.
+    Conflict,
+    /// Somebody has to allow it.
+    Forbidden,
+    /// Somebody has to correct it.
+    Invalid,
+}
+
+/// The API server said no.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Answer {
+    /// HTTP status code.
+    pub(crate) code: u16,
+    /// Machine-readable reason, such as `AlreadyExists`.
+    pub(crate) reason: String,
+    /// For people.
+    pub(crate) message: String,
+    details: Option<Details>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Details {
+    causes: Vec<Cause>,
+    retry_after_seconds: u64,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct Cause {
+    reason: String,
+}
+
+impl Answer {
+    /// From an error frame of a watch.
+    pub(crate) fn of_frame(json: &str) -> Self {
+        serde_json::from_str(json).unwrap_or_else(|_| Self {
+            message: json.to_owned(),
+            ..Self::default()
+        })
+    }
+
+    fn of(code: u16, body: &[u8], retry_after: Option<u64>) -> Self {
+        let text = || String::from_utf8_lossy(body).trim().to_owned();
+        let mut answer: Self = serde_json::from_slice(body).unwrap_or_default();
+        answer.code = code;
+        if answer.message.is_empty() {
+            answer.message = text();
+        }
+        if let Some(seconds) = retry_after {
+            answer.details.get_or_insert_default().retry_after_seconds = seconds;
+        }
+        answer
+    }
+
+    fn has_cause(&self, reason: &str) -> bool {
+        self.details
+            .iter()
+            .flat_map(|d| &d.causes)
+            .any(|c| c.reason == reason)
+    }
+}
+
+/// Why a request did not go through.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RequestError {
+    /// The API server said no.
+    #[error("{}", .0.message)]
+    Answer(Box<Answer>),
+    /// There was no answer; the request may or may not have been carried out.
+    #[error("no answer from the API server: {0}")]
+    NoAnswer(String),
+    /// The request could not be made.
+    #[error("request could not be made: {0}")]
+    Request(#[from] http::Error),
+    /// The object could not be written as JSON.
+    #[error("object could not be serialized: {0}")]
+    Serialize(#[from] serde_json::Error),
+    /// This process does not lead any more.
+    #[error("this process does not lead any more")]
+    NotLeader,
+}
+
+impl RequestError {
+    fn answer(&self) -> Option<&Answer> {
+        match self {
+            Self::Answer(answer) => Some(answer),
+            Self::NoAnswer(_) | Self::Request(_) | Self::Serialize(_) | Self::NotLeader => None,
+        }
+    }
+
+    fn code(&self) -> u16 {
+        self.answer().map_or(0, |a| a.code)
+    }
+
+    /// There is no such object.
+    pub(crate) fn is_not_found(&self) -> bool {
+        self.code() == 404
+    }
+
+    /// The name is taken.
+    pub(crate) fn is_already_exists(&self) -> bool {
+        self.answer()
+            .is_some_and(|a| a.code == 409 && a.reason == "AlreadyExists")
+    }
+
+    /// A precondition does not hold.
+    pub(crate) fn is_conflict(&self) -> bool {
+        self.code() == 409 && !self.is_already_exists()
+    }
+
+    /// The resourceVersion is too old to go on from.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.code() == 410
+    }
+
+    /// The namespace ends, so nothing can be created in it any more.
+    pub(crate) fn is_namespace_ending(&self) -> bool {
+        self.answer().is_some_and(|a| a.has_cause("NamespaceTerminating"))
+    }
+
+    /// How long the API server asks to wait.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        let seconds = self.answer()?.details.as_ref()?.retry_after_seconds;
+        (seconds > 0).then(|| Duration::from_secs(seconds))
+    }
+
+    /// What it calls for.
+    pub(crate) fn class(&self) -> RetryClass {
+        let Some(answer) = self.answer() else {
+            return RetryClass::Transient;
+        };
+        match answer.code {
+            409 => RetryClass::Conflict,
+            401 | 403 => RetryClass::Forbidden,
+            _ if answer.message.starts_with("admission webhook") && answer.code < 500 => {
+                RetryClass::Forbidden
+            }
+            400 | 405 | 413 | 415 | 422 => RetryClass::Invalid,
+            _ => RetryClass::Transient,
+        }
+    }
+}
+
+/// Whether this process may write.
+pub(crate) trait Gate: Send + Sync {
+    /// Asked at the point of each write.
+    fn is_open(&self) -> bool;
+}
+
+/// The API server.
+#[derive(Clone)]
+pub(crate) struct Api {
+    client: Client,
+    metrics: Metrics,
+    writes: Arc<Semaphore>,
+    gate: Arc<dyn Gate>,
+}
+
+/// Installs the TLS provider and reads the configuration: `KUBECONFIG` or `~/.kube/config`, else the service account.
+///
+/// # Errors
+/// If there is no usable configuration.
+pub(crate) async fn configure() -> Result<Config, ConnectError> {
+    if rustls::crypto::CryptoProvider::get_default().is_none() {
+        rustls::crypto::ring::default_provider()
+            .install_default()
+            .map_err(|_| ConnectError::TlsProvider)?;
+    }
+    let mut config = match Config::from_kubeconfig(&kube::config::KubeConfigOptions::default()).await {
+        Ok(config) => config,
+        Err(kubeconfig) => Config::incluster_env().map_err(|in_cluster| ConnectError::NoConfig {
+            kubeconfig: Box::new(kubeconfig),
+            in_cluster: Box::new(in_cluster),
+        })?,
+    };
+    config.default_retry = false;
+    Ok(config)
+}
+
+/// A client with connections of its own.
+///
+/// # Errors
+/// If the configuration is of no use.
+pub(crate) fn connect(config: &Config) -> Result<Client, ConnectError> {
+    Client::try_from(config.clone()).map_err(|error| ConnectError::Unusable(Box::new(error)))
+}
+
+impl Api {
+    /// All requests over these connections; writes only while the gate is open.
+    pub(crate) fn new(client: Client, metrics: Metrics, gate: Arc<dyn Gate>) -> Self {
+        Self {
+            client,
+            metrics,
+            writes: Arc::new(Semaphore::new(WRITES)),
+            gate,
+        }
+    }
+
+    /// Creates an object; answers with its metadata.
+    pub(crate) async fn create(
+        &self,
+        resource: Resource,
+        namespace: &str,
+        object: &(impl serde::Serialize + Sync),
+    ) -> Result<Vec<u8>, RequestError> {
+        let body = serde_json::to_vec(object)?;
+        let path = resource.collection(Some(namespace));
+        self.write(Call::new("create", Method::POST, resource, path).body(body, "application/json"))
+            .await
+    }
+
+    /// Deletes an object; answers with its metadata, or with a Status.
+    pub(crate) async fn delete(
+        &self,
+        resource: Resource,
+        name: &ObjectName,
+        options: &serde_json::Value,
+    ) -> Result<Vec<u8>, RequestError> {
+        let body = serde_json::to_vec(options)?;
+        let path = resource.object(name);
+        self.write(Call::new("delete", Method::DELETE, resource, path).body(body, "application/json"))
+            .await
+    }
+
+    /// Merges a patch into the status of an object; answers with its metadata.
+    pub(crate) async fn patch_status(
+        &self,
+        resource: Resource,
+        name: &ObjectName,
+        patch: &serde_json::Value,
+    ) -> Result<Vec<u8>, RequestError> {
+        let body = serde_json::to_vec(patch)?;
+        let uri = format!("{}/status", resource.object(name));
+        let call = Call::new("patch", Method::PATCH, resource, uri);
+        self.write(call.body(body, "application/merge-patch+json")).await
+    }
+
+    /// Replaces an object; answers with its metadata.
+    pub(crate) async fn replace(
+        &self,
+        resource: Resource,
+        name: &ObjectName,
+        object: &(impl serde::Serialize + Sync),
+    ) -> Result<Vec<u8>, RequestError> {
+        let body = serde_json::to_vec(object)?;
+        let call = Call::new("update", Method::PUT, resource, resource.object(name));
+        self.write(call.body(body, "application/json")).await
+    }
+
+    /// Looks an object up.
+    pub(crate) async fn get(&self, resource: Resource, name: &ObjectName) -> Result<Vec<u8>, RequestError> {
+        let call = Call {
+            accept: "application/json",
+            ..Call::new("get", Method::GET, resource, resource.object(name))
+        };
+        self.bounded(call).await
+    }
+
+    /// Looks the metadata of an object up.
+    pub(crate) async fn get_metadata(
+        &self,
+        resource: Resource,
+        name: &ObjectName,
+    ) -> Result<Vec<u8>, RequestError> {
+        self.bounded(Call::new("get", Method::GET, resource, resource.object(name)))
+            .await
+    }
+
+    /// One page of a list; `query` comes with its question mark.
+    pub(crate) async fn list(
+        &self,
+        resource: Resource,
+        path: String,
+        metadata: bool,
+    ) -> Result<Vec<u8>, RequestError> {
+        let accept = if metadata {
+            METADATA_LIST
+        } else {
+            "application/json"
+        };
+        self.bounded(Call {
+            accept,
+            ..Call::new("list", Method::GET, resource, path)
+        })
+        .await
+    }
+
+    /// Begins a watch.
+    pub(crate) async fn watch(
+        &self,
+        resource: Resource,
+        path: String,
+        metadata: bool,
+    ) -> Result<Body, RequestError> {
+        let accept = if metadata { METADATA } else { "application/json" };
+        let call = Call {
+            accept,
+            ..Call::new("watch", Method::GET, resource, path)
+        };
+        tokio::time::timeout(TIMEOUT, self.send(call))
+            .await
+            .unwrap_or_else(|_| Err(timed_out()))
+    }
+
+    async fn write(&self, call: Call) -> Result<Vec<u8>, RequestError> {
+        let _place = self
+            .writes
+            .acquire()
+            .await
+            .map_err(|closed| RequestError::NoAnswer(closed.to_string()))?;
+        if !self.gate.is_open() {
+            return Err(RequestError::NotLeader);
+        }
+        self.bounded(call).await
+    }
+
+    async fn bounded(&self, call: Call) -> Result<Vec<u8>, RequestError> {
+        let answer = async {
+            let body = self.send(call).await?;
+            body.collect_bytes().await.map(Vec::from).map_err(no_answer)
+        };
+        tokio::time::timeout(TIMEOUT, answer)
+            .await
+            .unwrap_or_else(|_| Err(timed_out()))
+    }
+
+    async fn send(&self, call: Call) -> Result<Body, RequestError> {
+        let Call {
+            verb,
+            resource,
+            method,
+            path,
+            accept,
+            body,
+            content_type,
+        } = call;
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::ACCEPT, accept);
+        if let Some(content_type) = content_type {
+            request = request.header(header::CONTENT_TYPE, content_type);
+        }
+        let answer = self.client.send(request.body(Body::from(body))?).await;
+        let code = answer.as_ref().map_or(0, |a| a.status().as_u16());
+        self.metrics.request(verb, resource.plural, code);
+        let (head, body) = answer.map_err(no_answer)?.into_parts();
+        if head.status.is_success() {
+            return Ok(body);
+        }
+        let retry_after = head
+            .headers
+            .get(header::RETRY_AFTER)
+            .and_then(|v| v.to_str().ok()?.parse().ok());
+        let body = body.collect_bytes().await.map_err(no_answer)?;
+        Err(RequestError::Answer(Box::new(Answer::of(
+            code,
+            &body,
+            retry_after,
+        ))))
+    }
+}
+
+struct Call {
+    verb: &'static str,
+    resource: Resource,
+    method: Method,
+    path: String,
+    accept: &'static str,
+    body: Vec<u8>,
+    content_type: Option<&'static str>,
+}
+
+impl Call {
+    fn new(verb: &'static str, method: Method, resource: Resource, path: String) -> Self {
+        Self {
+            verb,
+            resource,
+            method,
+            path,
+            accept: METADATA,
+            body: Vec::new(),
+            content_type: None,
+        }
+    }
+
+    fn body(self, body: Vec<u8>, content_type: &'static str) -> Self {
+        Self {
+            body,
+            content_type: Some(content_type),
+            ..self
+        }
+    }
+}
+
+fn no_answer(error: impl std::error::Error) -> RequestError {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    RequestError::NoAnswer(text)
+}
+
+fn timed_out() -> RequestError {
+    RequestError::NoAnswer(format!("timed out after {} s", TIMEOUT.as_secs()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(code: u16, body: &str) -> RequestError {
+        RequestError::Answer(Box::new(Answer::of(code, body.as_bytes(), None)))
+    }
+
+    #[test]
+    fn each_answer_has_one_retry_class() {
+        let table = [
+            (409, r#"{"reason":"Conflict"}"#, RetryClass::Conflict),
+            (
+                403,
+                r#"{"reason":"Forbidden","message":"exceeded quota"}"#,
+                RetryClass::Forbidden,
+            ),
+            (
+                400,
+                r#"{"message":"admission webhook \"x\" denied the request: no"}"#,
+                RetryClass::Forbidden,
+            ),
+            (
+                500,
+                r#"{"message":"failed calling webhook"}"#,
+                RetryClass::Transient,
+            ),
+            (422, r#"{"reason":"Invalid"}"#, RetryClass::Invalid),
+            (404, r#"{"reason":"NotFound"}"#, RetryClass::Transient),
+            (
+                429,
+                "Too many requests, please try again later.",
+                RetryClass::Transient,
+            ),
+            (504, "", RetryClass::Transient),
+        ];
+        for (code, body, class) in table {
+            assert_eq!(error(code, body).class(), class, "{code} {body}");
+        }
+        assert_eq!(timed_out().class(), RetryClass::Transient);
+    }
+
+    #[test]
+    fn answers_say_what_they_are() {
+        assert!(error(409, r#"{"reason":"AlreadyExists"}"#).is_already_exists());
+        assert!(error(409, r#"{"reason":"Conflict"}"#).is_conflict());
+        assert!(!error(409, r#"{"reason":"AlreadyExists"}"#).is_conflict());
+        let ending = r#"{"reason":"Forbidden","details":{"causes":[{"reason":"NamespaceTerminating"}]}}"#;
+        assert!(error(403, ending).is_namespace_ending());
+        let waits = Answer::of(429, b"Too many requests", Some(3));
+        assert_eq!(
+            RequestError::Answer(Box::new(waits)).retry_after(),
+            Some(Duration::from_secs(3))
+        );
+        assert_eq!(error(500, "plain words").to_string(), "plain words");
+    }
+}

@@ -1,0 +1,458 @@
+//! Objects as the API server sends them, read only as far as decisions need.
+//!
+//! Texts are borrowed from the frame, `managedFields` and pod specs are skipped over, never stored. An object that
+//! cannot be read costs itself only.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use common::observe::{ChildView, ContainerState, ContainerView, Phase, PodDetail};
+use common::{Attempt, JobKey, KindInfo, PodView, RawJob, Uid, names};
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::Value;
+
+use crate::children::Child;
+use crate::resource::ObjectName;
+
+/// Why an object could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    /// It is not JSON of the expected shape.
+    #[error("not of the expected shape: {0}")]
+    Shape(#[from] serde_json::Error),
+    /// resourceVersions are ordered integers; this one is not.
+    #[error("resourceVersion {0:?} is not a number")]
+    Version(String),
+}
+
+/// A job with its resourceVersion as a number.
+#[derive(Debug, Clone)]
+pub(crate) struct JobObject {
+    /// The job.
+    pub(crate) job: RawJob,
+    /// Its resourceVersion.
+    pub(crate) rv: u64,
+}
+
+/// Text borrowed from the frame wherever it has no escapes.
+#[derive(Debug, Deserialize, PartialEq, Eq, PartialOrd, Ord)]
+#[serde(transparent)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl Text<'_> {
+    fn boxed(&self) -> Option<Box<str>> {
+        (!self.0.is_empty()).then(|| self.0.as_ref().into())
+    }
+}
+
+/// Metadata, as much of it as anybody here needs.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Meta<'a> {
+    #[serde(borrow)]
+    name: Text<'a>,
+    #[serde(borrow, default)]
+    namespace: Option<Text<'a>>,
+    #[serde(borrow)]
+    uid: Text<'a>,
+    #[serde(borrow)]
+    resource_version: Text<'a>,
+    #[serde(default)]
+    deletion_timestamp: Option<IgnoredAny>,
+    #[serde(borrow, default)]
+    labels: Option<BTreeMap<Text<'a>, Text<'a>>>,
+    #[serde(borrow, default)]
+    owner_references: Option<Vec<Owner<'a>>>,
+}
+
+/// An owner reference.
+#[derive(Debug, Deserialize)]
+struct Owner<'a> {
+    #[serde(borrow)]
+    uid: Text<'a>,
+    #[serde(borrow)]
+    kind: Text<'a>,
+    #[serde(borrow)]
+    name: Text<'a>,
+    #[serde(default)]
+    controller: Option<bool>,
+}
+
+impl Meta<'_> {
+    fn object_name(&self) -> ObjectName {
+        ObjectName::new(self.namespace.as_ref().map_or("", |n| &n.0), &self.name.0)
+    }
+
+    fn controller(&self) -> Option<&Owner<'_>> {
+        self.owner_references
+            .as_ref()?
+            .iter()
+            .find(|o| o.controller == Some(true))
+    }
+
+    fn label(&self, key: &'static str) -> Option<&str> {
+        self.labels
+            .as_ref()?
+            .get(&Text(Cow::Borrowed(key)))
+            .map(|value| value.0.as_ref())
+    }
+
+    fn version(&self) -> Result<u64, DecodeError> {
+        version(&self.resource_version.0)
+    }
+
+    fn child<T>(&self, value: T) -> Result<Child<T>, DecodeError> {
+        Ok(Child {
+            name: self.object_name(),
+            uid: Uid::new(&self.uid.0),
+            owner: self.controller().map(|o| Uid::new(&o.uid.0)),
+            rv: self.version()?,
+            value: Arc::new(value),
+        })
+    }
+
+    fn attempt(&self) -> Attempt {
+        Attempt(
+            self.label(names::ATTEMPT)
+                .and_then(|text| text.parse().ok())
+                .unwrap_or(0),
+        )
+    }
+}
+
+/// A resourceVersion as a number. Only compared within one resource.
+pub(crate) fn version(text: &str) -> Result<u64, DecodeError> {
+    text.parse().map_err(|_| DecodeError::Version(text.to_owned()))
+}
+
+/// What the answer to a write, or a look-up, says about an object.
+#[derive(Debug)]
+pub(crate) struct Identity {
+    /// resourceVersion as a number.
+    pub(crate) rv: u64,
+    /// resourceVersion as text.
+    pub(crate) resource_version: String,
+    /// Whether it is going away.
+    pub(crate) deleting: bool,
+    /// Attempt label.
+    pub(crate) attempt: Attempt,
+    /// Controller: UID, kind, name.
+    pub(crate) owner: Option<(Uid, String, String)>,
+}
+
+/// Reads only the metadata of an object; for services, answers to writes and look-ups.
+pub(crate) fn identity(json: &[u8]) -> Result<Identity, DecodeError> {
+    let Envelope { metadata } = serde_json::from_slice(json)?;
+    Ok(Identity {
+        rv: metadata.version()?,
+        resource_version: metadata.resource_version.0.to_string(),
+        deleting: metadata.deletion_timestamp.is_some(),
+        attempt: metadata.attempt(),
+        owner: metadata
+            .controller()
+            .map(|o| (Uid::new(&o.uid.0), o.kind.0.to_string(), o.name.0.to_string())),
+    })
+}
+
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    #[serde(borrow)]
+    metadata: Meta<'a>,
+}
+
+/// Reads a Service, or the metadata of one.
+pub(crate) fn service(json: &[u8]) -> Result<Child<ChildView>, DecodeError> {
+    let Envelope { metadata } = serde_json::from_slice(json)?;
+    let view = ChildView {
+        name: metadata.name.0.as_ref().into(),
+        uid: Uid::new(&metadata.uid.0),
+        deleting: metadata.deletion_timestamp.is_some(),
+    };
+    metadata.child(view)
+}
+
+/// Reads a job of a kind.
+pub(crate) fn job(kind: &'static KindInfo, json: &[u8]) -> Result<JobObject, DecodeError> {
+    let JobIn {
+        metadata,
+        spec,
+        status,
+    } = serde_json::from_slice(json)?;
+    let key = JobKey {
+        kind: kind.kind,
+        namespace: metadata.namespace.into(),
+        name: metadata.name.into(),
+    };
+    let job = RawJob {
+        key,
+        uid: Uid::new(&metadata.uid),
+        created: metadata.creation_timestamp.and_then(|text| text.parse().ok()),
+        deleting: metadata.deletion_timestamp.is_some(),
+        annotations: metadata.annotations.unwrap_or_default(),
+        spec,
+        status,
+        resource_version: metadata.resource_version,
+    };
+    let rv = version(&job.resource_version)?;
+    Ok(JobObject { job, rv })
+}
+
+#[derive(Deserialize)]
+struct JobIn {
+    metadata: JobMeta,
+    #[serde(default)]
+    spec: Value,
+    #[serde(default)]
+    status: Value,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct JobMeta {
+    #[serde(default)]
+    namespace: String,
+    name: String,
+    #[serde(default)]
+    uid: String,
+    #[serde(default)]
+    resource_version: String,
+    #[serde(default)]
+    creation_timestamp: Option<String>,
+    #[serde(default)]
+    deletion_timestamp: Option<IgnoredAny>,
+    #[serde(default)]
+    annotations: Option<BTreeMap<String, String>>,
+}
+
+/// Reads a job that need not have been stored: one from a file has neither UID nor resourceVersion.
+///
+/// # Errors
+/// If it has not the shape of a job.
+pub fn offline_job(kind: &'static KindInfo, value: &Value) -> Result<RawJob, DecodeError> {
+    let mut value = value.clone();
+    if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.entry("resourceVersion").or_insert_with(|| "0".into());
+        metadata.entry("namespace").or_insert_with(|| "default".into());
+    }
+    Ok(job(kind, value.to_string().as_bytes())?.job)
+}
+
+/// Reads a pod from a file.
+///
+/// # Errors
+/// If it has not the shape of a pod.
+pub fn offline_pod(value: &Value) -> Result<Arc<PodView>, DecodeError> {
+    Ok(pod(value.to_string().as_bytes())?.value)
+}
+
+/// Reads a pod.
+pub(crate) fn pod(json: &[u8]) -> Result<Child<PodView>, DecodeError> {
+    let PodIn {
+        metadata,
+        spec,
+        status,
+    } = serde_json::from_slice(json)?;
+    let status = status.unwrap_or_default();
+    let all = || {
+        status
+            .init_container_statuses
+            .iter()
+            .chain(&status.container_statuses)
+            .flatten()
+    };
+    let view = PodView {
+        name: metadata.name.0.as_ref().into(),
+        uid: Uid::new(&metadata.uid.0),
+        role: metadata.label(names::REPLICA_TYPE).unwrap_or_default().into(),
+        index: metadata
+            .label(names::REPLICA_INDEX)
+            .and_then(|text| text.parse().ok()),
+        attempt: metadata.attempt(),
+        phase: phase(status.phase.as_ref().map_or("", |p| &p.0)),
+        deleting: metadata.deletion_timestamp.is_some(),
+        ready: status.condition("Ready").is_some_and(|c| c.is("True")),
+        node: spec.and_then(|s| s.node_name).and_then(|n| n.boxed()),
+        restarts: all().fold(0, |sum: u32, c| sum.saturating_add(c.restart_count)),
+        detail: status.detail().map(Box::new),
+    };
+    metadata.child(view)
+}
+
+fn phase(text: &str) -> Phase {
+    match text {
+        "Running" => Phase::Running,
+        "Succeeded" => Phase::Succeeded,
+        "Failed" => Phase::Failed,
+        "Unknown" => Phase::Unknown,
+        _ => Phase::Pending,
+    }
+}
+
+#[derive(Deserialize)]
+struct PodIn<'a> {
+    #[serde(borrow)]
+    metadata: Meta<'a>,
+    #[serde(borrow, default)]
+    spec: Option<SpecIn<'a>>,
+    #[serde(borrow, default)]
+    status: Option<StatusIn<'a>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct SpecIn<'a> {
+    #[serde(borrow, default)]
+    node_name: Option<Text<'a>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct StatusIn<'a> {
+    #[serde(borrow, default)]
+    phase: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    reason: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    message: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    conditions: Option<Vec<ConditionIn<'a>>>,
+    #[serde(borrow, default)]
+    container_statuses: Option<Vec<ContainerIn<'a>>>,
+    #[serde(borrow, default)]
+    init_container_statuses: Option<Vec<ContainerIn<'a>>>,
+}
+
+#[derive(Deserialize)]
+struct ConditionIn<'a> {
+    #[serde(borrow, rename = "type")]
+    type_: Text<'a>,
+    #[serde(borrow)]
+    status: Text<'a>,
+    #[serde(borrow, default)]
+    reason: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    message: Option<Text<'a>>,
+}
+
+impl ConditionIn<'_> {
+    fn is(&self, status: &str) -> bool {
+        self.status.0 == status
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ContainerIn<'a> {
+    #[serde(borrow)]
+    name: Text<'a>,
+    #[serde(default)]
+    restart_count: u32,
+    #[serde(borrow, default)]
+    state: StateIn<'a>,
+}
+
+#[derive(Default, Deserialize)]
+struct StateIn<'a> {
+    #[serde(borrow, default)]
+    terminated: Option<TerminatedIn<'a>>,
+    #[serde(borrow, default)]
+    waiting: Option<WaitingIn<'a>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct TerminatedIn<'a> {
+    #[serde(default)]
+    exit_code: i32,
+    #[serde(borrow, default)]
+    reason: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    message: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    finished_at: Option<Text<'a>>,
+}
+
+#[derive(Deserialize)]
+struct WaitingIn<'a> {
+    #[serde(borrow, default)]
+    reason: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    message: Option<Text<'a>>,
+}
+
+impl StatusIn<'_> {
+    fn condition(&self, type_: &str) -> Option<&ConditionIn<'_>> {
+        self.conditions.as_ref()?.iter().find(|c| c.type_.0 == type_)
+    }
+
+    /// `None` for a pod about which there is nothing to tell: nearly all of them, nearly always.
+    fn detail(&self) -> Option<PodDetail> {
+        let containers = |list: &Option<Vec<ContainerIn<'_>>>, init| -> Vec<ContainerView> {
+            list.iter().flatten().filter_map(|c| c.view(init)).collect()
+        };
+        let mut views = containers(&self.init_container_statuses, true);
+        views.extend(containers(&self.container_statuses, false));
+        let disrupted = self.condition("DisruptionTarget").filter(|c| c.is("True"));
+        let unscheduled = self.condition("PodScheduled").filter(|c| c.is("False"));
+        let detail = PodDetail {
+            reason: boxed(self.reason.as_ref()),
+            message: boxed(self.message.as_ref()),
+            disruption: disrupted
+                .map(|c| boxed(c.reason.as_ref()).unwrap_or_else(|| c.type_.0.as_ref().into())),
+            unschedulable: unscheduled.map(why_unscheduled),
+            containers: views,
+        };
+        (detail != PodDetail::default()).then_some(detail)
+    }
+}
+
+fn boxed(text: Option<&Text<'_>>) -> Option<Box<str>> {
+    text.and_then(Text::boxed)
+}
+
+fn why_unscheduled(condition: &ConditionIn<'_>) -> Box<str> {
+    let reason = condition.reason.as_ref().map_or("", |t| &t.0);
+    let message = condition.message.as_ref().map_or("", |t| &t.0);
+    match (reason, message) {
+        ("" | "Unschedulable", message) if !message.is_empty() => message.into(),
+        (reason, "") => reason.into(),
+        (reason, message) => format!("{reason}: {message}").into(),
+    }
+}
+
+impl ContainerIn<'_> {
+    fn view(&self, init: bool) -> Option<ContainerView> {
+        let state = match (&self.state.terminated, &self.state.waiting) {
+            (Some(ended), _) => ContainerState::Terminated {
+                exit_code: ended.exit_code,
+                reason: boxed(ended.reason.as_ref()),
+                message: boxed(ended.message.as_ref()),
+                finished_at: ended
+                    .finished_at
+                    .as_ref()
+                    .and_then(|t| t.0.parse::<Timestamp>().ok()),
+            },
+            (None, Some(waiting)) => ContainerState::Waiting {
+                reason: boxed(waiting.reason.as_ref()).filter(|r| !is_start(r))?,
+                message: boxed(waiting.message.as_ref()),
+            },
+            (None, None) => return None,
+        };
+        Some(ContainerView {
+            name: self.name.0.as_ref().into(),
+            init,
+            state,
+        })
+    }
+}
+
+/// Every container waits for these reasons once.
+fn is_start(reason: &str) -> bool {
+    matches!(reason, "ContainerCreating" | "PodInitializing")
+}
+
+#[cfg(test)]
+mod tests;

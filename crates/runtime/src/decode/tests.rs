@@ -1,0 +1,149 @@
+use serde_json::json;
+
+use super::*;
+
+fn labelled() -> Value {
+    let mut labels = names::job_labels("pytorchjob-controller", "mw");
+    labels.insert(names::REPLICA_TYPE.into(), "worker".into());
+    labels.insert(names::REPLICA_INDEX.into(), "3".into());
+    labels.insert(names::ATTEMPT.into(), "2".into());
+    json!({
+        "name": "mw-worker-3", "namespace": "team", "uid": "u-3", "resourceVersion": "77", "labels": labels,
+        "managedFields": [{"manager": "x", "fieldsV1": {"f:spec": {}}}],
+        "ownerReferences": [
+            {"apiVersion": "v1", "kind": "ConfigMap", "name": "c", "uid": "other"},
+            {"apiVersion": "kubeflow.org/v1", "kind": "PyTorchJob", "name": "mw", "uid": "job", "controller": true}
+        ]
+    })
+}
+
+fn read(value: &Value) -> Child<PodView> {
+    pod(value.to_string().as_bytes()).unwrap()
+}
+
+#[test]
+fn a_pod_that_was_just_created_is_pending_and_has_no_detail() {
+    let got = read(&json!({"metadata": labelled(), "spec": {"containers": []}, "status": {"phase": ""}}));
+    assert_eq!(
+        (got.rv, got.owner, got.name),
+        (77, Some(Uid::new("job")), ObjectName::new("team", "mw-worker-3"))
+    );
+    let PodView {
+        name,
+        uid,
+        role,
+        index,
+        attempt,
+        phase,
+        deleting,
+        ready,
+        node,
+        restarts,
+        detail,
+    } = &*got.value;
+    assert_eq!(
+        (&**name, uid.as_str(), &**role, *index),
+        ("mw-worker-3", "u-3", "worker", Some(3))
+    );
+    assert_eq!(
+        (*attempt, *phase, *deleting, *ready),
+        (Attempt(2), Phase::Pending, false, false)
+    );
+    assert_eq!((node, *restarts, detail), (&None, 0, &None));
+}
+
+#[test]
+fn a_pod_in_trouble_says_everything() {
+    let mut metadata = labelled();
+    metadata["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    let got = read(&json!({
+        "metadata": metadata, "spec": {"nodeName": "n1", "containers": [{"name": "pytorch"}]},
+        "status": {
+            "phase": "Failed", "reason": "Evicted", "message": "low on \"memory\"",
+            "conditions": [
+                {"type": "Ready", "status": "True"},
+                {"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI"},
+                {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes"}
+            ],
+            "initContainerStatuses": [{"name": "i", "restartCount": 2, "state": {"terminated": {"exitCode": 0}}}],
+            "containerStatuses": [
+                {"name": "pytorch", "restartCount": 3, "state": {"terminated": {
+                    "exitCode": 137, "reason": "OOMKilled", "message": "last words", "finishedAt": "2026-01-01T00:00:01Z"}}},
+                {"name": "side", "restartCount": 0, "state": {"waiting": {"reason": "ImagePullBackOff", "message": "no"}}},
+                {"name": "new", "restartCount": 0, "state": {"waiting": {"reason": "ContainerCreating"}}},
+                {"name": "fine", "restartCount": 0, "state": {"running": {}}}
+            ]
+        }
+    }));
+    let view = &got.value;
+    assert_eq!(
+        (view.phase, view.deleting, view.ready, view.restarts),
+        (Phase::Failed, true, true, 5)
+    );
+    assert_eq!(view.node.as_deref(), Some("n1"));
+    let detail = view.detail.as_deref().unwrap();
+    assert_eq!(detail.reason.as_deref(), Some("Evicted"));
+    assert_eq!(detail.message.as_deref(), Some("low on \"memory\""));
+    assert_eq!(detail.disruption.as_deref(), Some("EvictionByEvictionAPI"));
+    assert_eq!(detail.unschedulable.as_deref(), Some("0/1 nodes"));
+    let shown: Vec<_> = detail.containers.iter().map(|c| (&*c.name, c.init)).collect();
+    assert_eq!(shown, [("i", true), ("pytorch", false), ("side", false)]);
+    let finished_at = Some("2026-01-01T00:00:01Z".parse().unwrap());
+    let (reason, message) = (Some("OOMKilled".into()), Some("last words".into()));
+    assert_eq!(
+        detail.containers[1].state,
+        ContainerState::Terminated {
+            exit_code: 137,
+            reason,
+            message,
+            finished_at
+        }
+    );
+    assert_eq!(
+        detail.containers[2].state,
+        ContainerState::Waiting {
+            reason: "ImagePullBackOff".into(),
+            message: Some("no".into())
+        }
+    );
+}
+
+#[test]
+fn every_optional_field_of_a_pod_may_be_absent_or_null() {
+    let full = json!({
+        "metadata": labelled(),
+        "spec": {"nodeName": "n"},
+        "status": {"phase": "Running", "conditions": [], "containerStatuses": [], "initContainerStatuses": null,
+                   "reason": null, "message": null}
+    });
+    for part in ["spec", "status"] {
+        let mut without = full.clone();
+        without.as_object_mut().unwrap().remove(part);
+        read(&without);
+        without[part] = Value::Null;
+        read(&without);
+    }
+    let mut bare = full;
+    bare["metadata"]["labels"] = Value::Null;
+    bare["metadata"]
+        .as_object_mut()
+        .unwrap()
+        .remove("ownerReferences");
+    let got = read(&bare);
+    assert_eq!((got.owner, got.value.index, &*got.value.role), (None, None, ""));
+}
+
+#[test]
+fn a_poison_object_is_an_error_not_a_panic() {
+    for bad in [
+        "",
+        "null",
+        "[]",
+        "{}",
+        r#"{"metadata":{"name":1}}"#,
+        r#"{"metadata":{"name":"a","uid":"u","resourceVersion":"x"}}"#,
+    ] {
+        assert!(pod(bad.as_bytes()).is_err(), "{bad}");
+        assert!(service(bad.as_bytes()).is_err(), "{bad}");
+    }
+}

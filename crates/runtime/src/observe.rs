@@ -1,0 +1,22 @@
+//! From memory to [`Observed`]: the closed world of one decision.
+
+use std::sync::Arc;
+
+use common::{Observed, RawJob};
+use jiff::Timestamp;
+
+use crate::record::Record;
+use crate::view::View;
+
+/// What is known about a job now.
+pub(crate) fn observe(now: Timestamp, view: &View, record: &Record, job: &Arc<RawJob>) -> Observed {
+    let (pods, services) = view.children(&job.uid);
+    Observed {
+        now,
+        job: Arc::clone(job),
+        pods,
+        services,
+        vanished: record.vanished().to_vec(),
+        refusals: record.refusals().to_vec(),
+    }
+}

@@ -1,0 +1,311 @@
+//! Which job is looked at next: dedup, delay, back-off, one run per key at a time, a bound on all runs together.
+//!
+//! Invariants: of several wake-ups of a key the earliest holds; a wake-up during a run leads to one more run; a run
+//! that panics or overruns its deadline is that key's failure and nobody else's. News go before bulk work (finished
+//! jobs after a start), but bulk work is never starved.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::future::Future;
+use std::hash::Hash;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::backoff;
+
+/// First delay after a failure.
+const FIRST_DELAY: Duration = Duration::from_millis(200);
+/// Longest delay after failures.
+const MAX_DELAY: Duration = Duration::from_mins(1);
+/// One run in so many goes to bulk work even while there is news.
+const BULK_SHARE: u32 = 8;
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Well; look again after this time even if nothing happens.
+    Done(Option<Duration>),
+    /// Not well: again after the key's back-off, and not before this time.
+    Retry(Duration),
+}
+
+#[derive(Debug, Default)]
+struct Entry {
+    due: Option<(Instant, u64)>,
+    ready: bool,
+    running: bool,
+    bulk: bool,
+    failures: u32,
+}
+
+#[derive(Debug)]
+struct State<K> {
+    entries: HashMap<K, Entry>,
+    timers: BTreeSet<(Instant, u64, K)>,
+    news: VecDeque<K>,
+    bulk: VecDeque<K>,
+    picks: u32,
+    sequence: u64,
+    open: bool,
+}
+
+/// The queue.
+#[derive(Debug)]
+pub(crate) struct Queue<K> {
+    state: Mutex<State<K>>,
+    changed: Notify,
+}
+
+impl<K: Clone + Eq + Hash + Ord> Queue<K> {
+    /// An empty queue that hands out nothing until it is opened.
+    pub(crate) fn new() -> Self {
+        let state = State {
+            entries: HashMap::new(),
+            timers: BTreeSet::new(),
+            news: VecDeque::new(),
+            bulk: VecDeque::new(),
+            picks: 0,
+            sequence: 0,
+            open: false,
+        };
+        Self {
+            state: Mutex::new(state),
+            changed: Notify::new(),
+        }
+    }
+
+    /// Starts handing out keys.
+    pub(crate) fn open(&self) {
+        self.lock().open = true;
+        self.changed.notify_one();
+    }
+
+    /// There is news about a key.
+    pub(crate) fn wake(&self, key: &K) {
+        self.lock().schedule(key, Instant::now(), false);
+        self.changed.notify_one();
+    }
+
+    /// A key wants a look some time, after the news.
+    pub(crate) fn wake_bulk(&self, key: &K) {
+        self.lock().schedule(key, Instant::now(), true);
+        self.changed.notify_one();
+    }
+
+    /// Number of keys that wait for a free place.
+    pub(crate) fn depth(&self) -> usize {
+        let state = self.lock();
+        state.news.len() + state.bulk.len()
+    }
+
+    /// The next key to run. Whoever takes it must call [`Self::finish`]. Cancel safe.
+    pub(crate) async fn next(&self) -> K {
+        loop {
+            let due = {
+                let mut state = self.lock();
+                match state.take(Instant::now()) {
+                    Ok(key) => return key,
+                    Err(due) => due,
+                }
+            };
+            match due {
+                Some(due) => tokio::select! {
+                    () = tokio::time::sleep_until(due) => {}
+                    () = self.changed.notified() => {}
+                },
+                None => self.changed.notified().await,
+            }
+        }
+    }
+
+    /// A run has ended.
+    pub(crate) fn finish(&self, key: &K, verdict: &Verdict) {
+        let mut state = self.lock();
+        let Some(entry) = state.entries.get_mut(key) else {
+            return;
+        };
+        entry.running = false;
+        let delay = match verdict {
+            Verdict::Done(again) => {
+                entry.failures = 0;
+                *again
+            }
+            Verdict::Retry(not_before) => {
+                entry.failures = entry.failures.saturating_add(1);
+                Some(backoff::delay(FIRST_DELAY, MAX_DELAY, entry.failures).max(*not_before))
+            }
+        };
+        match delay {
+            Some(delay) => state.schedule(key, Instant::now() + delay, false),
+            None => state.tidy(key),
+        }
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<K>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<K: Clone + Eq + Hash + Ord> State<K> {
+    fn schedule(&mut self, key: &K, at: Instant, bulk: bool) {
+        self.sequence = self.sequence.wrapping_add(1);
+        let sequence = self.sequence;
+        let entry = self.entries.entry(key.clone()).or_default();
+        // News about a key that waits among the bulk pull it forward.
+        if entry.ready && (bulk || !entry.bulk) {
+            return;
+        }
+        match entry.due {
+            Some((due, _)) if due <= at && (bulk || !entry.bulk) => return,
+            Some((due, number)) => {
+                self.timers.remove(&(due, number, key.clone()));
+            }
+            None => {}
+        }
+        if entry.ready {
+            self.bulk.retain(|k| k != key);
+            entry.ready = false;
+        }
+        entry.bulk = bulk;
+        entry.due = Some((at, sequence));
+        self.timers.insert((at, sequence, key.clone()));
+    }
+
+    /// The next key, or when there may be one.
+    fn take(&mut self, now: Instant) -> Result<K, Option<Instant>> {
+        if !self.open {
+            return Err(None);
+        }
+        let next = self.collect_due(now);
+        let bulk_turn = self.picks % BULK_SHARE == BULK_SHARE - 1;
+        let key = if bulk_turn {
+            self.bulk.pop_front().or_else(|| self.news.pop_front())
+        } else {
+            self.news.pop_front().or_else(|| self.bulk.pop_front())
+        };
+        let Some(key) = key else { return Err(next) };
+        self.picks = self.picks.wrapping_add(1);
+        if let Some(entry) = self.entries.get_mut(&key) {
+            entry.ready = false;
+            entry.running = true;
+        }
+        Ok(key)
+    }
+
+    /// Moves keys whose time has come to the ready lists; a key that runs stays due until its run has ended.
+    fn collect_due(&mut self, now: Instant) -> Option<Instant> {
+        let mut busy = Vec::new();
+        let next = loop {
+            let Some((due, number, key)) = self.timers.pop_first() else {
+                break None;
+            };
+            if due > now {
+                self.timers.insert((due, number, key));
+                break Some(due);
+            }
+            match self.entries.get_mut(&key) {
+                Some(entry) if entry.running => busy.push((due, number, key)),
+                Some(entry) => {
+                    entry.due = None;
+                    entry.ready = true;
+                    let list = if entry.bulk {
+                        &mut self.bulk
+                    } else {
+                        &mut self.news
+                    };
+                    list.push_back(key);
+                }
+                None => {}
+            }
+        };
+        self.timers.extend(busy);
+        next
+    }
+
+    /// Forgets a key about which there is nothing to remember.
+    fn tidy(&mut self, key: &K) {
+        if self
+            .entries
+            .get(key)
+            .is_some_and(|e| e.due.is_none() && !e.ready && !e.running && e.failures == 0)
+        {
+            self.entries.remove(key);
+        }
+    }
+}
+
+/// What the runs of a queue may cost.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// Runs at a time.
+    pub(crate) concurrency: usize,
+    /// Longest time for one run.
+    pub(crate) deadline: Duration,
+    /// Time that runs get to end once no new ones are begun.
+    pub(crate) drain: Duration,
+}
+
+/// Why a run has no verdict of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mishap {
+    /// It panicked.
+    Panic,
+    /// It took longer than allowed.
+    Deadline,
+}
+
+/// Runs `work` for one key after the other until `stop` resolves, then lets the runs under way end.
+pub(crate) async fn serve<K, W, F>(
+    queue: &Queue<K>,
+    limits: Limits,
+    stop: impl Future<Output = ()>,
+    work: W,
+    mishap: impl Fn(&K, Mishap),
+) where
+    K: Clone + Eq + Hash + Ord + Send + 'static,
+    W: Fn(K) -> F,
+    F: Future<Output = Verdict> + Send + 'static,
+{
+    let mut runs: tokio::task::JoinSet<Option<Verdict>> = tokio::task::JoinSet::new();
+    let mut keys: HashMap<tokio::task::Id, K> = HashMap::new();
+    let ended = |keys: &mut HashMap<tokio::task::Id, K>, joined| {
+        let (id, verdict) = match joined {
+            Ok((id, Some(verdict))) => (id, Ok(verdict)),
+            Ok((id, None)) => (id, Err(Mishap::Deadline)),
+            Err(error) => (tokio::task::JoinError::id(&error), Err(Mishap::Panic)),
+        };
+        let Some(key) = keys.remove(&id) else { return };
+        let verdict = verdict.unwrap_or_else(|why| {
+            mishap(&key, why);
+            Verdict::Retry(Duration::ZERO)
+        });
+        queue.finish(&key, &verdict);
+    };
+    tokio::pin!(stop);
+    loop {
+        tokio::select! {
+            biased;
+            () = &mut stop => break,
+            Some(joined) = runs.join_next_with_id() => ended(&mut keys, joined),
+            key = queue.next(), if runs.len() < limits.concurrency => {
+                let run = tokio::time::timeout(limits.deadline, work(key.clone()));
+                let id = runs.spawn(async move { run.await.ok() }).id();
+                keys.insert(id, key);
+            }
+        }
+    }
+    let drained = async {
+        while let Some(joined) = runs.join_next_with_id().await {
+            ended(&mut keys, joined);
+        }
+    };
+    let _ = tokio::time::timeout(limits.drain, drained).await;
+    runs.abort_all();
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,195 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::sync::mpsc;
+
+use super::*;
+
+fn queue() -> Arc<Queue<u32>> {
+    let queue = Queue::new();
+    queue.open();
+    Arc::new(queue)
+}
+
+fn now_or_none(queue: &Queue<u32>) -> Option<u32> {
+    queue.lock().take(Instant::now()).ok()
+}
+
+const LIMITS: Limits = Limits {
+    concurrency: 4,
+    deadline: Duration::from_mins(1),
+    drain: Duration::from_secs(10),
+};
+
+#[tokio::test(start_paused = true)]
+async fn a_key_woken_often_runs_once() {
+    let queue = queue();
+    for _ in 0..5 {
+        queue.wake(&1);
+    }
+    assert_eq!(queue.next().await, 1);
+    assert_eq!(now_or_none(&queue), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_handed_out_before_it_opens() {
+    let queue = Queue::new();
+    queue.wake(&1);
+    assert_eq!(now_or_none(&queue), None);
+    queue.open();
+    assert_eq!(queue.next().await, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_several_wakes_the_earliest_holds() {
+    let queue = queue();
+    let start = Instant::now();
+    queue.wake(&1);
+    queue.next().await;
+    queue.finish(&1, &Verdict::Done(Some(Duration::from_mins(5))));
+    queue.lock().schedule(&1, start + Duration::from_secs(40), false);
+    queue.lock().schedule(&1, start + Duration::from_mins(10), false);
+    queue.next().await;
+    assert_eq!(start.elapsed(), Duration::from_secs(40));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wake_during_a_run_leads_to_one_more() {
+    let queue = queue();
+    queue.wake(&1);
+    queue.next().await;
+    queue.wake(&1);
+    queue.wake(&1);
+    assert_eq!(now_or_none(&queue), None, "one run per key at a time");
+    queue.finish(&1, &Verdict::Done(None));
+    assert_eq!(queue.next().await, 1);
+    queue.finish(&1, &Verdict::Done(None));
+    assert_eq!(now_or_none(&queue), None);
+    assert!(
+        queue.lock().entries.is_empty(),
+        "nothing is remembered of a key that is at rest"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn failures_wait_longer_each_time_and_success_forgets_them() {
+    let queue = queue();
+    queue.wake(&1);
+    for wanted in [0.2, 0.4, 0.8] {
+        let start = Instant::now();
+        queue.next().await;
+        queue.finish(&1, &Verdict::Retry(Duration::ZERO));
+        queue.lock().take(start).unwrap_err();
+        let due = queue.lock().entries[&1].due.unwrap().0 - Instant::now();
+        assert!(
+            (wanted * 0.79..wanted * 1.21).contains(&due.as_secs_f64()),
+            "{due:?}"
+        );
+    }
+    queue.next().await;
+    queue.finish(&1, &Verdict::Retry(Duration::from_secs(7)));
+    assert!(queue.lock().entries[&1].due.unwrap().0 - Instant::now() >= Duration::from_secs(7));
+    queue.next().await;
+    queue.finish(&1, &Verdict::Done(None));
+    assert!(queue.lock().entries.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn news_overtake_bulk_work_and_bulk_work_is_not_starved() {
+    let queue = queue();
+    for key in 100..200 {
+        queue.wake_bulk(&key);
+    }
+    assert!(queue.next().await >= 100);
+    queue.wake(&1);
+    assert_eq!(queue.next().await, 1);
+    queue.wake(&150);
+    assert_eq!(
+        queue.next().await,
+        150,
+        "news about a key among the bulk pull it forward"
+    );
+    for key in 0..50 {
+        queue.wake(&key);
+    }
+    let mut order = Vec::new();
+    for _ in 0..16 {
+        order.push(queue.next().await);
+    }
+    assert_eq!(order.iter().filter(|key| **key >= 100).count(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_or_a_run_without_end_costs_its_own_key_only() {
+    let queue = queue();
+    let (sent, mut done) = mpsc::unbounded_channel();
+    let mishaps = Arc::new(AtomicUsize::new(0));
+    for key in 0..3 {
+        queue.wake(&key);
+    }
+    let serving = {
+        let (queue, mishaps) = (Arc::clone(&queue), Arc::clone(&mishaps));
+        tokio::spawn(async move {
+            let work = move |key| {
+                let sent = sent.clone();
+                async move {
+                    match key {
+                        0 => panic!("poison"),
+                        1 => std::future::pending().await,
+                        _ => sent.send(key).unwrap(),
+                    }
+                    Verdict::Done(None)
+                }
+            };
+            let count = |_: &u32, _: Mishap| {
+                mishaps.fetch_add(1, Ordering::Relaxed);
+            };
+            serve(
+                &queue,
+                LIMITS,
+                tokio::time::sleep(Duration::from_mins(1)),
+                work,
+                count,
+            )
+            .await;
+        })
+    };
+    assert_eq!(done.recv().await, Some(2));
+    tokio::time::sleep(Duration::from_secs(59)).await;
+    queue.wake(&3);
+    assert_eq!(done.recv().await, Some(3));
+    serving.await.unwrap();
+    assert!(
+        mishaps.load(Ordering::Relaxed) >= 6,
+        "the panic was tried again at growing distances"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_the_end_runs_under_way_get_time_to_end() {
+    let queue = queue();
+    let finished = Arc::new(AtomicUsize::new(0));
+    queue.wake(&1);
+    queue.wake(&2);
+    let start = Instant::now();
+    let work = |key: u32| {
+        let finished = Arc::clone(&finished);
+        async move {
+            tokio::time::sleep(Duration::from_secs(if key == 1 { 3 } else { 30 })).await;
+            finished.fetch_add(1, Ordering::Relaxed);
+            Verdict::Done(None)
+        }
+    };
+    serve(
+        &queue,
+        LIMITS,
+        tokio::time::sleep(Duration::from_secs(1)),
+        work,
+        |_, _| {},
+    )
+    .await;
+    assert_eq!(
+        (finished.load(Ordering::Relaxed), start.elapsed()),
+        (1, Duration::from_secs(11))
+    );
+}

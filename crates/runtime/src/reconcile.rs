@@ -1,0 +1,70 @@
+//! One pass over one job: begin, observe, plan, carry out.
+
+use std::time::Duration;
+
+use common::{Framework, JobKey, Settings, resolve, status};
+use jiff::Timestamp;
+use tokio::time::Instant;
+use tracing::Instrument;
+
+use crate::backoff;
+use crate::carry_out::{Ending, Hands, carry_out};
+use crate::metrics::PassResult;
+use crate::queue::Verdict;
+use crate::world::{Pass, Start};
+
+/// However quiet the watches are, an unfinished job is looked at this often.
+const SAFETY: Duration = Duration::from_mins(10);
+
+/// All that passes share.
+pub(crate) struct Reconciler {
+    /// For the writes.
+    pub(crate) hands: Hands,
+    /// Kinds.
+    pub(crate) frameworks: Vec<&'static dyn Framework>,
+    /// The operator's settings.
+    pub(crate) settings: Settings,
+}
+
+impl Reconciler {
+    /// One pass.
+    pub(crate) async fn reconcile(&self, key: JobKey) -> Verdict {
+        let begun = Instant::now();
+        let Some(framework) = self.frameworks.iter().find(|f| f.kind().kind == key.kind) else {
+            return Verdict::Done(None);
+        };
+        let pass = match self.hands.world.begin(&key, Timestamp::now()) {
+            Start::Go(pass) => pass,
+            Start::Deferred => return Verdict::Done(None),
+            Start::Gone => {
+                self.hands.metrics.pass(PassResult::gone, None);
+                return Verdict::Done(None);
+            }
+        };
+        let uid = pass.job().uid.clone();
+        let (kind, namespace, name) = (key.kind, &*key.namespace, &*key.name);
+        let span = tracing::info_span!("reconcile", kind, namespace, name, %uid);
+        let ending = self.decide(*framework, &pass).instrument(span).await;
+        self.hands.metrics.pass(ending.result, Some(begun.elapsed()));
+        ending.verdict
+    }
+
+    async fn decide(&self, framework: &'static dyn Framework, pass: &Pass) -> Ending {
+        let plan = common::plan(framework, &pass.observed, &self.settings);
+        tracing::debug!(
+            intent = plan.intent.is_some(),
+            writes = plan.writes.len(),
+            urgent = plan.urgent,
+            "planned"
+        );
+        let mut ending = carry_out(&self.hands, framework.kind(), pass, plan).await;
+        let finished = status::is_finished(&resolve::stored_status(pass.job()));
+        if let Verdict::Done(again) = &mut ending.verdict
+            && !finished
+        {
+            let safety = backoff::jitter(SAFETY);
+            *again = Some(again.map_or(safety, |again| again.min(safety)));
+        }
+        ending
+    }
+}

@@ -1,0 +1,158 @@
+//! What is remembered of one incarnation of a job between its passes. All of it may be lost: a crash costs a look-up,
+//! a repeated event or an earlier retry, never a wrong decision.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::observe::{Phase, Refusal, Vanished};
+use common::plan::WriteClass;
+use common::{PodView, RawJob, Uid};
+use tokio::time::Instant;
+
+use crate::backoff;
+
+/// Between two status writes that tell nothing urgent.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// A class of writes that was refused.
+#[derive(Debug, Clone)]
+pub(crate) struct Hold {
+    /// The class; later ones are not tried either.
+    pub(crate) class: WriteClass,
+    /// Not tried again before this time, unless the job is changed or the name becomes free.
+    pub(crate) until: Instant,
+    refusals: Vec<Refusal>,
+    failures: u32,
+    job: Arc<RawJob>,
+}
+
+/// How soon refused writes are tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Pace {
+    /// Delay after the first refusal, doubled with each.
+    pub(crate) first: Duration,
+    /// Longest delay.
+    pub(crate) max: Duration,
+    /// What the API server asked for.
+    pub(crate) not_before: Duration,
+}
+
+/// Memory of one job.
+#[derive(Debug)]
+pub(crate) struct Record {
+    /// Incarnation.
+    pub(crate) uid: Uid,
+    vanished: Vec<Vanished>,
+    own_deletes: HashSet<Uid>,
+    hold: Option<Hold>,
+    last_status: Option<Instant>,
+}
+
+impl Record {
+    /// Nothing is known yet.
+    pub(crate) fn new(uid: Uid) -> Self {
+        Self {
+            uid,
+            vanished: Vec::new(),
+            own_deletes: HashSet::new(),
+            hold: None,
+            last_status: None,
+        }
+    }
+
+    /// Pods that vanished since the last acknowledged status.
+    pub(crate) fn vanished(&self) -> &[Vanished] {
+        &self.vanished
+    }
+
+    /// What the next pass has to know about refused writes.
+    pub(crate) fn refusals(&self) -> &[Refusal] {
+        self.hold.as_ref().map_or(&[], |hold| &hold.refusals)
+    }
+
+    /// The writes that must not be tried yet.
+    pub(crate) fn hold(&self, job: &RawJob) -> Option<(WriteClass, Instant)> {
+        let hold = self.hold.as_ref()?;
+        (hold.until > Instant::now() && hold.job.spec == job.spec).then_some((hold.class, hold.until))
+    }
+
+    /// A class of writes was refused.
+    pub(crate) fn refused(
+        &mut self,
+        job: &Arc<RawJob>,
+        class: WriteClass,
+        refusals: Vec<Refusal>,
+        pace: Pace,
+    ) -> Instant {
+        let before = self
+            .hold
+            .take()
+            .filter(|h| h.class == class && h.job.spec == job.spec);
+        let failures = before.map_or(1, |h| h.failures.saturating_add(1));
+        let until = Instant::now() + backoff::delay(pace.first, pace.max, failures).max(pace.not_before);
+        self.hold = Some(Hold {
+            class,
+            until,
+            refusals,
+            failures,
+            job: Arc::clone(job),
+        });
+        until
+    }
+
+    /// All writes went through.
+    pub(crate) fn passed(&mut self) {
+        self.hold = None;
+    }
+
+    /// A name that was taken is free.
+    pub(crate) fn unblocked(&mut self) {
+        if let Some(hold) = &mut self.hold {
+            hold.until = Instant::now();
+        }
+    }
+
+    /// A delete of ours is about to be sent.
+    pub(crate) fn deleting(&mut self, pod: &Uid) {
+        self.own_deletes.insert(pod.clone());
+    }
+
+    /// It was refused.
+    pub(crate) fn not_deleted(&mut self, pod: &Uid) {
+        self.own_deletes.remove(pod);
+    }
+
+    /// A pod is gone. If that was not our doing, the next pass must know: nothing else would tell it.
+    pub(crate) fn pod_gone(&mut self, pod: &PodView) {
+        if self.own_deletes.remove(&pod.uid) {
+            return;
+        }
+        let Some(index) = pod.index else { return };
+        let vanished = Vanished {
+            role: pod.role.clone(),
+            index,
+            attempt: pod.attempt,
+            restarts: pod.restarts,
+            // A pod that is told to go may end well without having done its work.
+            succeeded: pod.phase == Phase::Succeeded && !pod.deleting,
+        };
+        self.vanished
+            .retain(|v| (&v.role, v.index) != (&vanished.role, vanished.index));
+        self.vanished.push(vanished);
+    }
+
+    /// How long a status that tells nothing urgent has to wait.
+    pub(crate) fn quiet_for(&self) -> Option<Duration> {
+        let left = QUIET.saturating_sub(self.last_status?.elapsed());
+        (!left.is_zero()).then_some(left)
+    }
+
+    /// A status that was made with this knowledge is stored.
+    pub(crate) fn told(&mut self, shown: &[Vanished], written: bool) {
+        self.vanished.retain(|v| !shown.contains(v));
+        if written {
+            self.last_status = Some(Instant::now());
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! The whole operator: watches, queue, leadership, pages, and the order in which they begin and end.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::{Framework, JobKey, Settings, names};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::admin::{self, Admin};
+use crate::carry_out::Hands;
+use crate::client::{self, Api, ConnectError, Gate};
+use crate::events;
+use crate::lease::{self, Leadership, LeaseOptions};
+use crate::metrics::{Metrics, PassResult};
+use crate::queue::{self, Limits, Mishap};
+use crate::reconcile::Reconciler;
+use crate::resource::{PODS, Resource, SERVICES};
+use crate::view::View;
+use crate::watch::{self, Shape, Source, Watch};
+use crate::world::World;
+
+/// Longest time for one pass.
+const DEADLINE: Duration = Duration::from_mins(1);
+/// Time that passes get to end after a SIGTERM.
+const DRAIN: Duration = Duration::from_secs(10);
+/// Between two looks for writes that stay invisible.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// How to run.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The one namespace whose jobs are run; all if absent.
+    pub namespace: Option<String>,
+    /// Passes at a time.
+    pub concurrency: usize,
+    /// Settings that change what pods and services look like.
+    pub settings: Settings,
+    /// Address of the metrics, such as `:8080`; `0` for none.
+    pub metrics_address: String,
+    /// Address of the probes.
+    pub probe_address: String,
+    /// The lease by which one of several operators is chosen; absent if there is only one.
+    pub lease: Option<LeaseOptions>,
+    /// Name of this process in events.
+    pub instance: String,
+}
+
+/// Why the operator ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// It was told to.
+    Stopped,
+    /// It does not lead any more.
+    LeaseLost,
+}
+
+/// Why the operator could not run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// No client.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The pages cannot be served.
+    #[error("metrics and probes: {0}")]
+    Admin(#[from] std::io::Error),
+    /// A task that should run for ever has ended.
+    #[error("a task ended unexpectedly")]
+    Ended,
+}
+
+/// Runs until `stop` is cancelled or leadership is lost.
+///
+/// # Errors
+/// If there is no usable client configuration, or an address is taken.
+pub async fn run(
+    options: Options,
+    frameworks: Vec<&'static dyn Framework>,
+    stop: CancellationToken,
+) -> Result<Exit, RunError> {
+    let config = client::configure().await?;
+    let metrics = Metrics::default();
+    let leadership = if options.lease.is_some() {
+        Leadership::default()
+    } else {
+        Leadership::always()
+    };
+    let api = Api::new(
+        client::connect(&config)?,
+        metrics.clone(),
+        Arc::new(leadership.clone()),
+    );
+    // Long answers to watches and lists must not hold up writes, nor either of them the lease.
+    let reads = Api::new(
+        client::connect(&config)?,
+        metrics.clone(),
+        Arc::new(Leadership::always()),
+    );
+    let lease_api = Api::new(
+        client::connect(&config)?,
+        metrics.clone(),
+        Arc::new(Leadership::always()),
+    );
+
+    let view = View::new(
+        frameworks
+            .iter()
+            .map(|f| (Resource::jobs(f.kind()), f.kind().kind)),
+    );
+    let world = Arc::new(World::new(view, metrics.clone()));
+    let tasks = TaskTracker::new();
+    let halt = CancellationToken::new();
+    let _halt_on_return = halt.clone().drop_guard();
+    let begin = |task| tasks.spawn(until_halted(halt.clone(), task));
+
+    let shapes = sources(&options, &frameworks);
+    let mut watches = Vec::new();
+    for source in shapes.values().cloned() {
+        let listed = CancellationToken::new();
+        watches.push((source.resource.plural, listed.clone()));
+        let watch = Watch {
+            source,
+            api: reads.clone(),
+            world: Arc::clone(&world),
+            metrics: metrics.clone(),
+            listed,
+        };
+        begin(Box::pin(watch.run()) as Task);
+    }
+    begin(Box::pin(look_up_invisible(
+        reads.clone(),
+        Arc::clone(&world),
+        metrics.clone(),
+        shapes,
+    )));
+    let (events, send_events) = events::channel(api.clone(), metrics.clone(), &options.instance);
+    begin(Box::pin(send_events));
+
+    let pages = Arc::new(Admin {
+        registry: metrics.registry(),
+        metrics: metrics.clone(),
+        world: Arc::clone(&world),
+        leadership: leadership.clone(),
+        watches: watches.clone(),
+    });
+    let pages = admin::serve(pages, &options.metrics_address, &options.probe_address);
+
+    let hands = Hands {
+        api,
+        world: Arc::clone(&world),
+        events,
+        metrics: metrics.clone(),
+    };
+    let reconciler = Arc::new(Reconciler {
+        hands,
+        frameworks,
+        settings: options.settings,
+    });
+    let leads = CancellationToken::new();
+    let lease = options.lease.as_ref();
+    let election = elect(&lease_api, lease, &leadership, &leads);
+    let lists = watches.iter().map(|(_, listed)| listed.cancelled());
+    let begin_work = async { tokio::join!(leads.cancelled(), futures::future::join_all(lists)) };
+    let work = async {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = begin_work => {}
+        }
+        let (jobs, pods, services) = world.sizes();
+        tracing::info!(
+            jobs,
+            pods,
+            services,
+            "leading, and all watches have listed: beginning to work"
+        );
+        world.queue().open();
+        serve_queue(&world, options.concurrency, &stop, &reconciler, &metrics).await;
+    };
+    tokio::select! {
+        biased;
+        ended = pages => ended.map_err(RunError::Admin).map(|()| Exit::Stopped),
+        () = election => {
+            tracing::error!("lease lost; this process must not write any more");
+            Ok(Exit::LeaseLost)
+        }
+        () = work => stopped(&lease_api, lease, &leadership).await,
+    }
+}
+
+/// No more passes are under way: the next leader may begin.
+async fn stopped(api: &Api, lease: Option<&LeaseOptions>, leadership: &Leadership) -> Result<Exit, RunError> {
+    if let Some(lease) = lease.filter(|_| leadership.is_open()) {
+        lease::release(api, lease, leadership).await;
+    }
+    Ok(Exit::Stopped)
+}
+
+/// Resolves when leadership is lost; never, if there is no lease.
+async fn elect(api: &Api, lease: Option<&LeaseOptions>, leadership: &Leadership, leads: &CancellationToken) {
+    if let Some(options) = lease {
+        lease::run(api, options, leadership, leads).await;
+    } else {
+        leads.cancel();
+        std::future::pending::<()>().await;
+    }
+}
+
+type Task = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
+
+async fn until_halted(halt: CancellationToken, task: Task) {
+    tokio::select! {
+        () = halt.cancelled() => {}
+        () = task => {}
+    }
+}
+
+/// What is watched: the jobs of each kind, and the pods and services of all of them together.
+fn sources(options: &Options, frameworks: &[&'static dyn Framework]) -> BTreeMap<Resource, Source> {
+    let controllers: Vec<_> = frameworks.iter().map(|f| f.kind().controller).collect();
+    // As it stands in a URL: "name in (a,b)".
+    let key = names::OPERATOR_NAME.replace('/', "%2F");
+    let ours = format!("{key}%20in%20%28{}%29", controllers.join("%2C"));
+    let source = |resource, shape, selector| {
+        (
+            resource,
+            Source {
+                resource,
+                shape,
+                namespace: options.namespace.clone(),
+                selector,
+            },
+        )
+    };
+    let jobs = frameworks
+        .iter()
+        .map(|f| source(Resource::jobs(f.kind()), Shape::Job(f.kind()), None));
+    let children = [
+        source(PODS, Shape::Pod, Some(ours.clone())),
+        source(SERVICES, Shape::Service, Some(ours)),
+    ];
+    jobs.chain(children).collect()
+}
+
+async fn look_up_invisible(
+    api: Api,
+    world: Arc<World>,
+    metrics: Metrics,
+    sources: BTreeMap<Resource, Source>,
+) {
+    loop {
+        tokio::time::sleep(LOOK).await;
+        for (key, mark) in world.overdue() {
+            if let Some(source) = sources.get(&mark.resource) {
+                metrics.looked_up();
+                watch::look_up(&api, source.shape, &world, &key, &mark).await;
+            }
+        }
+    }
+}
+
+async fn serve_queue(
+    world: &World,
+    concurrency: usize,
+    stop: &CancellationToken,
+    reconciler: &Arc<Reconciler>,
+    metrics: &Metrics,
+) {
+    let limits = Limits {
+        concurrency: concurrency.max(1),
+        deadline: DEADLINE,
+        drain: DRAIN,
+    };
+    let work = |key: JobKey| {
+        let reconciler = Arc::clone(reconciler);
+        async move { reconciler.reconcile(key).await }
+    };
+    let mishap = |key: &JobKey, what: Mishap| {
+        let (result, text) = match what {
+            Mishap::Panic => (PassResult::panic, "pass panicked"),
+            Mishap::Deadline => (PassResult::deadline, "pass took too long"),
+        };
+        metrics.pass(result, None);
+        tracing::error!(kind = key.kind, namespace = %key.namespace, name = %key.name, "{text}");
+    };
+    queue::serve(world.queue(), limits, stop.cancelled(), work, mishap).await;
+}

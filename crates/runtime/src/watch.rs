@@ -1,0 +1,384 @@
+//! One list-and-watch loop per resource, of our own: the watermark needs the resourceVersion of lists and bookmarks,
+//! and an object that cannot be read must not stall the rest.
+//!
+//! The first list asks for the newest state; a watch that ends goes on from where it was; 410 means list again. Each
+//! watch has its own back-off and its own idle timeout, so that none suffers from another.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::KindInfo;
+use futures::{AsyncBufReadExt, TryStreamExt};
+use http_body_util::BodyExt;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::backoff;
+use crate::client::{Answer, Api, RequestError};
+use crate::decode::{self, DecodeError};
+use crate::metrics::Metrics;
+use crate::resource::Resource;
+use crate::view::Object;
+use crate::world::World;
+
+/// Objects per page of a list.
+const PAGE: u32 = 500;
+/// The API server ends a watch after about this time: less than what load balancers allow idle connections.
+const TIMEOUT: Duration = Duration::from_secs(200);
+/// Bookmarks come once a minute; a watch that is silent for longer than this is begun anew.
+const IDLE: Duration = Duration::from_secs(90);
+/// First and longest delay after failures.
+const DELAYS: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
+/// A watch that ends sooner than this did not end in good order.
+const SHORT: Duration = Duration::from_secs(1);
+/// After so many lists from the past in a row, the store itself must have gone back.
+const STALE_LISTS: u32 = 10;
+
+/// How the objects of a resource are read.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Shape {
+    /// As jobs of a kind.
+    Job(&'static KindInfo),
+    /// As pods.
+    Pod,
+    /// As services, of which metadata are enough.
+    Service,
+}
+
+/// What to watch.
+#[derive(Debug, Clone)]
+pub(crate) struct Source {
+    /// Resource.
+    pub(crate) resource: Resource,
+    /// Shape of its objects.
+    pub(crate) shape: Shape,
+    /// Namespace, or all.
+    pub(crate) namespace: Option<String>,
+    /// Label selector, as it stands in a URL.
+    pub(crate) selector: Option<String>,
+}
+
+/// Why a list or a watch ended.
+#[derive(Debug, thiserror::Error)]
+enum WatchError {
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    #[error("not readable: {0}")]
+    Frame(#[from] serde_json::Error),
+    #[error("version: {0}")]
+    Version(#[from] DecodeError),
+    #[error("connection: {0}")]
+    Connection(#[from] std::io::Error),
+    #[error(transparent)]
+    Stale(#[from] crate::view::StaleList),
+    #[error("silent for {} s", IDLE.as_secs())]
+    Idle,
+}
+
+impl WatchError {
+    fn is_gone(&self) -> bool {
+        matches!(self, Self::Request(error) if error.is_gone())
+    }
+}
+
+/// A watch.
+pub(crate) struct Watch {
+    /// What to watch.
+    pub(crate) source: Source,
+    /// Connections of the watches.
+    pub(crate) api: Api,
+    /// Where the news go.
+    pub(crate) world: Arc<World>,
+    /// Metrics.
+    pub(crate) metrics: Metrics,
+    /// Cancelled once the first list is in.
+    pub(crate) listed: CancellationToken,
+}
+
+impl Watch {
+    /// Lists and watches for ever.
+    pub(crate) async fn run(self) {
+        let resource = self.source.resource.plural;
+        let (mut failures, mut stale) = (0_u32, 0_u32);
+        let mut version: Option<String> = None;
+        loop {
+            let (begun, fresh) = (Instant::now(), version.is_none());
+            let ended = match version.take() {
+                None => self.list().await.map(|listed| version = Some(listed)),
+                Some(from) => self.watch(from, &mut version, &mut failures).await,
+            };
+            match ended {
+                Ok(()) => (failures, stale) = (0, 0),
+                Err(error) if error.is_gone() => {
+                    tracing::debug!(resource, "watch is too far behind, listing again");
+                    (version, failures) = (None, failures.saturating_add(1));
+                }
+                Err(error) => {
+                    if matches!(error, WatchError::Frame(_) | WatchError::Version(_)) {
+                        version = None; // going on from here would only bring the same frame again
+                    }
+                    failures = failures.saturating_add(1);
+                    stale = if matches!(error, WatchError::Stale(_)) {
+                        stale.saturating_add(1)
+                    } else {
+                        0
+                    };
+                    self.metrics.watch_failed(resource);
+                    tracing::warn!(resource, %error, failures, "watch failed");
+                    self.give_in(&error, stale);
+                }
+            }
+            if failures > 0 {
+                tokio::time::sleep(backoff::delay(DELAYS.0, DELAYS.1, failures)).await;
+            } else if version.is_some() && !fresh && begun.elapsed() < SHORT {
+                tokio::time::sleep(SHORT).await; // somebody cuts our watches as soon as they begin
+            }
+            self.metrics.watch_restarted(resource);
+        }
+    }
+
+    /// What must not be waited for without end.
+    fn give_in(&self, error: &WatchError, stale: u32) {
+        if stale >= STALE_LISTS {
+            tracing::error!(
+                resource = self.source.resource.plural,
+                "the store has gone back; starting over"
+            );
+            self.world.forget_version(self.source.resource);
+        }
+        // A kind that is not installed must not hold up the others; it is looked for as long as we run.
+        if matches!(error, WatchError::Request(e) if e.is_not_found()) {
+            self.listed.cancel();
+        }
+    }
+
+    /// Lists all objects, and says as of which version.
+    async fn list(&self) -> Result<String, WatchError> {
+        let (mut objects, mut next, mut version) = (Vec::new(), String::new(), String::new());
+        loop {
+            let path = self.source.list_path(&next);
+            let json = self
+                .api
+                .list(self.source.resource, path, self.source.metadata_only())
+                .await?;
+            let page: Page<'_> = serde_json::from_slice(&json)?;
+            if version.is_empty() {
+                version = page.metadata.resource_version;
+            }
+            objects.extend(page.items.iter().flatten().filter_map(|item| self.read(item)));
+            match page.metadata.next {
+                Some(token) if !token.is_empty() => next = token,
+                _ => break,
+            }
+        }
+        tracing::debug!(
+            resource = self.source.resource.plural,
+            count = objects.len(),
+            version,
+            "listed"
+        );
+        self.world
+            .replace(self.source.resource, objects, decode::version(&version)?)?;
+        self.metrics.watch_event(self.source.resource.plural);
+        self.listed.cancel();
+        Ok(version)
+    }
+
+    /// Watches from a version on until the watch ends; `version` is where to go on.
+    async fn watch(
+        &self,
+        from: String,
+        version: &mut Option<String>,
+        failures: &mut u32,
+    ) -> Result<(), WatchError> {
+        let resource = self.source.resource;
+        let path = self.source.watch_path(&from);
+        *version = Some(from);
+        let body = self
+            .api
+            .watch(resource, path, self.source.metadata_only())
+            .await?;
+        let mut lines = body
+            .into_data_stream()
+            .map_err(std::io::Error::other)
+            .into_async_read();
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            let read = tokio::time::timeout(IDLE, lines.read_until(b'\n', &mut line));
+            if read.await.map_err(|_| WatchError::Idle)?? == 0 {
+                return Ok(());
+            }
+            self.metrics.watch_event(resource.plural);
+            if let Some(reached) = self.frame(&line)? {
+                *version = Some(reached);
+            }
+            *failures = 0;
+        }
+    }
+
+    /// Takes in one frame; answers with the version that it brings the watch to.
+    fn frame(&self, line: &[u8]) -> Result<Option<String>, WatchError> {
+        let frame: Frame<'_> = match serde_json::from_slice(line) {
+            Ok(frame) => frame,
+            // A connection that is cut leaves half a line.
+            Err(error) if error.is_eof() => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let resource = self.source.resource;
+        if frame.type_ == "ERROR" {
+            return Err(RequestError::Answer(Box::new(Answer::of_frame(frame.object.get()))).into());
+        }
+        let Versioned { metadata } = serde_json::from_str(frame.object.get())?;
+        match (frame.type_, self.bookmark_or(frame.type_, frame.object)) {
+            ("ADDED" | "MODIFIED", Some(object)) => self.world.put(resource, object),
+            ("DELETED", Some(object)) => self.world.remove(resource, &object),
+            _ => self
+                .world
+                .bookmark(resource, decode::version(&metadata.resource_version)?),
+        }
+        Ok(Some(metadata.resource_version))
+    }
+
+    fn bookmark_or(&self, type_: &str, object: &RawValue) -> Option<Object> {
+        if type_ == "BOOKMARK" {
+            None
+        } else {
+            self.read(object)
+        }
+    }
+
+    /// Reads an object; one that cannot be read is skipped, so that it costs itself only.
+    fn read(&self, object: &RawValue) -> Option<Object> {
+        let json = object.get().as_bytes();
+        let read = match self.source.shape {
+            Shape::Job(kind) => decode::job(kind, json).map(|job| Object::Job(Box::new(job))),
+            Shape::Pod => decode::pod(json).map(Object::Pod),
+            Shape::Service => decode::service(json).map(Object::Service),
+        };
+        read.inspect_err(|error| {
+            let resource = self.source.resource.plural;
+            self.metrics.unreadable(resource);
+            tracing::error!(resource, %error, "object cannot be read and is skipped");
+        })
+        .ok()
+    }
+}
+
+impl Source {
+    fn metadata_only(&self) -> bool {
+        matches!(self.shape, Shape::Service)
+    }
+
+    fn base(&self) -> String {
+        let path = self.resource.collection(self.namespace.as_deref());
+        let selector = self
+            .selector
+            .as_ref()
+            .map(|s| format!("&labelSelector={s}"))
+            .unwrap_or_default();
+        format!("{path}?{}", selector.trim_start_matches('&'))
+    }
+
+    fn list_path(&self, next: &str) -> String {
+        let next = if next.is_empty() {
+            String::new()
+        } else {
+            format!("&continue={next}")
+        };
+        format!("{}&limit={PAGE}{next}", self.base()).replace("?&", "?")
+    }
+
+    fn watch_path(&self, from: &str) -> String {
+        let seconds = backoff::jitter(TIMEOUT).as_secs();
+        let watch =
+            format!("&watch=true&allowWatchBookmarks=true&timeoutSeconds={seconds}&resourceVersion={from}");
+        format!("{}{watch}", self.base()).replace("?&", "?")
+    }
+}
+
+/// Looks up what a write should have made visible long ago.
+pub(crate) async fn look_up(
+    api: &Api,
+    shape: Shape,
+    world: &World,
+    key: &common::JobKey,
+    mark: &crate::watermark::Mark,
+) {
+    let found = match api.get(mark.resource, &mark.object).await {
+        Ok(json) => match shape {
+            Shape::Job(kind) => decode::job(kind, &json).map(|job| Object::Job(Box::new(job))),
+            Shape::Pod => decode::pod(&json).map(Object::Pod),
+            Shape::Service => decode::service(&json).map(Object::Service),
+        }
+        .ok(),
+        Err(error) if error.is_not_found() => None,
+        // It is asked again in a moment.
+        Err(_) => return,
+    };
+    tracing::warn!(job = %key, object = %mark.object.name, found = found.is_some(), "a write of ours stayed invisible");
+    world.looked_up(key, mark, found);
+}
+
+#[derive(Deserialize)]
+struct Page<'a> {
+    metadata: PageMeta,
+    #[serde(borrow, default)]
+    items: Option<Vec<&'a RawValue>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PageMeta {
+    resource_version: String,
+    #[serde(default, rename = "continue")]
+    next: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Frame<'a> {
+    #[serde(rename = "type")]
+    type_: &'a str,
+    #[serde(borrow)]
+    object: &'a RawValue,
+}
+
+#[derive(Deserialize)]
+struct Versioned {
+    metadata: VersionOnly,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct VersionOnly {
+    resource_version: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resource::PODS;
+
+    #[test]
+    fn lists_are_paged_and_never_old_and_watches_go_on() {
+        let source = |selector: Option<&str>| Source {
+            resource: PODS,
+            shape: Shape::Pod,
+            namespace: None,
+            selector: selector.map(str::to_owned),
+        };
+        assert_eq!(source(None).list_path(""), "/api/v1/pods?limit=500");
+        assert_eq!(
+            source(Some("a")).list_path("t"),
+            "/api/v1/pods?labelSelector=a&limit=500&continue=t"
+        );
+        assert!(
+            source(None)
+                .watch_path("7")
+                .starts_with("/api/v1/pods?watch=true&allowWatchBookmarks=true&timeout")
+        );
+        assert!(source(Some("a")).watch_path("7").ends_with("&resourceVersion=7"));
+    }
+}

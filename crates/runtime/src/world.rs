@@ -1,0 +1,301 @@
+//! What this process knows, behind one lock: the view, the watermark, a record per job; and whom to wake.
+//!
+//! The lock is held for look-ups and index changes only, never across a request. Every record is keyed by job and UID:
+//! nothing that was learnt of one incarnation is held against the next.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use common::observe::{Refusal, Vanished};
+use common::plan::WriteClass;
+use common::{JobKey, Observed, RawJob, Uid, resolve, status};
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use crate::metrics::Metrics;
+use crate::observe::observe;
+use crate::queue::Queue;
+use crate::record::{Pace, Record};
+use crate::resource::{ObjectName, Resource};
+use crate::view::{Effects, Object, StaleList, View};
+use crate::watermark::{Lag, Mark, Watermark};
+
+/// An acknowledged write that the watches have not shown for so long is looked up.
+const INVISIBLE: Duration = Duration::from_secs(5);
+
+/// All that one pass works with.
+#[derive(Debug)]
+pub(crate) struct Pass {
+    /// What the decision sees.
+    pub(crate) observed: Observed,
+    /// Writes that must not be tried yet.
+    pub(crate) hold: Option<(WriteClass, Instant)>,
+    /// How long a status that tells nothing urgent has to wait.
+    pub(crate) quiet_for: Option<Duration>,
+}
+
+impl Pass {
+    /// The job.
+    pub(crate) fn job(&self) -> &Arc<RawJob> {
+        &self.observed.job
+    }
+}
+
+/// Whether there is something to decide.
+#[derive(Debug)]
+pub(crate) enum Start {
+    /// There is no such job, or it is on its way out.
+    Gone,
+    /// The watches have not shown our own writes yet; the job will be woken when they have.
+    Deferred,
+    /// Yes.
+    Go(Box<Pass>),
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    view: View,
+    marks: Watermark,
+    records: HashMap<JobKey, Record>,
+    blocked: HashMap<(Resource, ObjectName), BTreeSet<JobKey>>,
+}
+
+/// What this process knows.
+#[derive(Debug)]
+pub(crate) struct World {
+    inner: Mutex<Inner>,
+    queue: Queue<JobKey>,
+    metrics: Metrics,
+}
+
+impl World {
+    /// Nothing is known yet.
+    pub(crate) fn new(view: View, metrics: Metrics) -> Self {
+        Self {
+            inner: Mutex::new(Inner {
+                view,
+                ..Inner::default()
+            }),
+            queue: Queue::new(),
+            metrics,
+        }
+    }
+
+    /// The queue of jobs to look at.
+    pub(crate) fn queue(&self) -> &Queue<JobKey> {
+        &self.queue
+    }
+
+    /// Number of jobs, pods and services held.
+    pub(crate) fn sizes(&self) -> (usize, usize, usize) {
+        self.lock().view.sizes()
+    }
+
+    // ---- what the watches say
+
+    /// An object is there.
+    pub(crate) fn put(&self, resource: Resource, object: Object) {
+        let mut inner = self.lock();
+        let rv = object.rv();
+        let effects = inner.view.put(object);
+        self.follow(&mut inner, effects);
+        self.advance(&mut inner, resource, rv);
+    }
+
+    /// An object was deleted.
+    pub(crate) fn remove(&self, resource: Resource, object: &Object) {
+        let mut inner = self.lock();
+        let effects = inner.view.remove(object);
+        self.follow(&mut inner, effects);
+        self.advance(&mut inner, resource, object.rv());
+    }
+
+    /// The watch of a resource has come this far.
+    pub(crate) fn bookmark(&self, resource: Resource, rv: u64) {
+        self.advance(&mut self.lock(), resource, rv);
+    }
+
+    /// A full list.
+    ///
+    /// # Errors
+    /// If it is older than what is known.
+    pub(crate) fn replace(&self, resource: Resource, list: Vec<Object>, rv: u64) -> Result<(), StaleList> {
+        let mut inner = self.lock();
+        let effects = inner.view.replace(resource, list, rv)?;
+        self.follow(&mut inner, effects);
+        self.advance(&mut inner, resource, rv);
+        Ok(())
+    }
+
+    /// The store itself has gone back: the next list counts, whatever its version.
+    pub(crate) fn forget_version(&self, resource: Resource) {
+        self.lock().view.forget_version(resource);
+    }
+
+    fn advance(&self, inner: &mut Inner, resource: Resource, rv: u64) {
+        inner.view.advance(resource, rv);
+        for key in inner.marks.advanced(resource, rv) {
+            self.wake(inner, &key);
+        }
+    }
+
+    fn follow(&self, inner: &mut Inner, effects: Effects) {
+        let Effects {
+            touched,
+            ended,
+            freed,
+            lost_pods,
+        } = effects;
+        for (key, pod) in lost_pods {
+            if let Some(owner) = &pod.owner {
+                inner.record(&key, owner).pod_gone(&pod.value);
+            }
+        }
+        for key in &ended {
+            inner.forget(key);
+        }
+        for name in freed {
+            for key in inner.blocked.remove(&name).into_iter().flatten() {
+                if let Some(record) = inner.records.get_mut(&key) {
+                    record.unblocked();
+                }
+                self.wake(inner, &key);
+            }
+        }
+        for key in touched {
+            self.wake(inner, &key);
+        }
+    }
+
+    /// Finished jobs come after the others: they cost one cheap pass, and nobody waits for it.
+    fn wake(&self, inner: &mut Inner, key: &JobKey) {
+        let Some(job) = inner.view.job(key).cloned() else {
+            return;
+        };
+        if self.lags(inner, key, &job.uid) {
+            return;
+        }
+        if status::is_finished(&resolve::stored_status(&job)) {
+            self.queue.wake_bulk(key);
+        } else {
+            self.queue.wake(key);
+        }
+    }
+
+    fn lags(&self, inner: &mut Inner, key: &JobKey, uid: &Uid) -> bool {
+        let Inner { view, marks, .. } = inner;
+        let lag = marks.lags(key, uid, |resource| view.reached(resource));
+        if lag == Lag::Newly {
+            self.metrics.deferred();
+        }
+        lag != Lag::No
+    }
+
+    // ---- what a pass asks and tells
+
+    /// Begins a pass.
+    pub(crate) fn begin(&self, key: &JobKey, now: Timestamp) -> Start {
+        let mut inner = self.lock();
+        let Some(job) = inner.view.job(key).filter(|job| !job.deleting).cloned() else {
+            inner.forget(key);
+            return Start::Gone;
+        };
+        if self.lags(&mut inner, key, &job.uid) {
+            return Start::Deferred;
+        }
+        inner.record(key, &job.uid);
+        let Some(record) = inner.records.get(key) else {
+            return Start::Gone;
+        };
+        let pass = Pass {
+            observed: observe(now, &inner.view, record, &job),
+            hold: record.hold(&job),
+            quiet_for: record.quiet_for(),
+        };
+        Start::Go(Box::new(pass))
+    }
+
+    /// A write for a job was acknowledged.
+    pub(crate) fn wrote(&self, job: &RawJob, resource: Resource, object: ObjectName, rv: u64) {
+        self.lock().marks.wrote(&job.key, &job.uid, resource, object, rv);
+    }
+
+    /// Changes what is remembered of a job.
+    pub(crate) fn remember<T>(&self, job: &RawJob, change: impl FnOnce(&mut Record) -> T) -> T {
+        change(self.lock().record(&job.key, &job.uid))
+    }
+
+    /// A class of writes was refused; answers with the time of the next try.
+    pub(crate) fn refused(
+        &self,
+        job: &Arc<RawJob>,
+        class: WriteClass,
+        refusals: Vec<Refusal>,
+        pace: Pace,
+    ) -> Instant {
+        self.remember(job, |record| record.refused(job, class, refusals, pace))
+    }
+
+    /// A status that was made with this knowledge is stored.
+    pub(crate) fn told(&self, job: &RawJob, shown: &[Vanished], written: bool) {
+        self.remember(job, |record| record.told(shown, written));
+    }
+
+    /// A job waits for a name to become free.
+    pub(crate) fn block(&self, job: &RawJob, resource: Resource, name: ObjectName) {
+        self.lock()
+            .blocked
+            .entry((resource, name))
+            .or_default()
+            .insert(job.key.clone());
+    }
+
+    // ---- writes that stay invisible
+
+    /// Writes that the watches should have shown long ago.
+    pub(crate) fn overdue(&self) -> Vec<(JobKey, Mark)> {
+        let inner = self.lock();
+        inner
+            .marks
+            .overdue(INVISIBLE, |resource| inner.view.reached(resource))
+    }
+
+    /// Such an object was looked up; `None` if there is none.
+    pub(crate) fn looked_up(&self, key: &JobKey, mark: &Mark, found: Option<Object>) {
+        let mut inner = self.lock();
+        let effects = match found {
+            Some(object) => inner.view.put(object),
+            None => inner.view.absent(mark.resource, key, &mark.object, mark.rv),
+        };
+        self.follow(&mut inner, effects);
+        inner.marks.settle(key, mark);
+        self.wake(&mut inner, key);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn record(&mut self, key: &JobKey, uid: &Uid) -> &mut Record {
+        let record = self
+            .records
+            .entry(key.clone())
+            .or_insert_with(|| Record::new(uid.clone()));
+        if record.uid != *uid {
+            *record = Record::new(uid.clone());
+        }
+        record
+    }
+
+    fn forget(&mut self, key: &JobKey) {
+        self.records.remove(key);
+        self.marks.forget(key);
+        self.blocked.retain(|_, keys| {
+            keys.remove(key);
+            !keys.is_empty()
+        });
+    }
+}
