@@ -1,12 +1,12 @@
 //! The whole operator: watches, queue, leadership, pages, and the order in which they begin and end.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use common::{Framework, JobKey, Settings, names};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::admin::{self, Admin};
 use crate::carry_out::Hands;
@@ -65,9 +65,6 @@ pub enum RunError {
     /// The pages cannot be served.
     #[error("metrics and probes: {0}")]
     Admin(#[from] std::io::Error),
-    /// A task that should run for ever has ended.
-    #[error("a task ended unexpectedly")]
-    Ended,
 }
 
 /// Runs until `stop` is cancelled or leadership is lost.
@@ -79,75 +76,29 @@ pub async fn run(
     frameworks: Vec<&'static dyn Framework>,
     stop: CancellationToken,
 ) -> Result<Exit, RunError> {
-    let config = client::configure().await?;
-    let metrics = Metrics::default();
-    let leadership = if options.lease.is_some() {
-        Leadership::default()
-    } else {
-        Leadership::always()
-    };
-    let api = Api::new(
-        client::connect(&config)?,
-        metrics.clone(),
-        Arc::new(leadership.clone()),
-    );
-    // Long answers to watches and lists must not hold up writes, nor either of them the lease.
-    let reads = Api::new(
-        client::connect(&config)?,
-        metrics.clone(),
-        Arc::new(Leadership::always()),
-    );
-    let lease_api = Api::new(
-        client::connect(&config)?,
-        metrics.clone(),
-        Arc::new(Leadership::always()),
-    );
-
+    let connections = Connections::open(options.lease.is_some()).await?;
+    let background = Background::default();
     let view = View::new(
         frameworks
             .iter()
             .map(|f| (Resource::jobs(f.kind()), f.kind().kind)),
     );
-    let world = Arc::new(World::new(view, metrics.clone()));
-    let tasks = TaskTracker::new();
-    let halt = CancellationToken::new();
-    let _halt_on_return = halt.clone().drop_guard();
-    let begin = |task| tasks.spawn(until_halted(halt.clone(), task));
-
-    let shapes = sources(&options, &frameworks);
-    let mut watches = Vec::new();
-    for source in shapes.values().cloned() {
-        let listed = CancellationToken::new();
-        watches.push((source.resource.plural, listed.clone()));
-        let watch = Watch {
-            source,
-            api: reads.clone(),
-            world: Arc::clone(&world),
-            metrics: metrics.clone(),
-            listed,
-        };
-        begin(Box::pin(watch.run()) as Task);
-    }
-    begin(Box::pin(look_up_invisible(
-        reads.clone(),
-        Arc::clone(&world),
-        metrics.clone(),
-        shapes,
-    )));
-    let (events, send_events) = events::channel(api.clone(), metrics.clone(), &options.instance);
-    begin(Box::pin(send_events));
-
-    let pages = Arc::new(Admin {
-        registry: metrics.registry(),
-        metrics: metrics.clone(),
-        world: Arc::clone(&world),
-        leadership: leadership.clone(),
-        watches: watches.clone(),
-    });
+    let world = Arc::new(World::new(view, connections.metrics.clone()));
+    let watches = connections.watch(&background, &world, sources(&options, &frameworks));
+    let pages = connections.pages(&world, watches.clone());
     let pages = admin::serve(pages, &options.metrics_address, &options.probe_address);
 
+    let Connections {
+        writes,
+        lease,
+        metrics,
+        leadership,
+        ..
+    } = connections;
+    let (events, send_events) = events::channel(writes.clone(), metrics.clone(), &options.instance);
+    background.begin(send_events);
     let hands = Hands {
-        api,
+        api: writes,
         world: Arc::clone(&world),
         events,
         metrics: metrics.clone(),
@@ -157,9 +108,8 @@ pub async fn run(
         frameworks,
         settings: options.settings,
     });
+
     let leads = CancellationToken::new();
-    let lease = options.lease.as_ref();
-    let election = elect(&lease_api, lease, &leadership, &leads);
     let lists = watches.iter().map(|(_, listed)| listed.cancelled());
     let begin_work = async { tokio::join!(leads.cancelled(), futures::future::join_all(lists)) };
     let work = async {
@@ -180,20 +130,17 @@ pub async fn run(
     tokio::select! {
         biased;
         ended = pages => ended.map_err(RunError::Admin).map(|()| Exit::Stopped),
-        () = election => {
+        () = elect(&lease, options.lease.as_ref(), &leadership, &leads) => {
             tracing::error!("lease lost; this process must not write any more");
             Ok(Exit::LeaseLost)
         }
-        () = work => stopped(&lease_api, lease, &leadership).await,
+        () = work => {
+            if let Some(options) = options.lease.as_ref().filter(|_| leadership.is_open()) {
+                lease::release(&lease, options, &leadership).await;
+            }
+            Ok(Exit::Stopped)
+        }
     }
-}
-
-/// No more passes are under way: the next leader may begin.
-async fn stopped(api: &Api, lease: Option<&LeaseOptions>, leadership: &Leadership) -> Result<Exit, RunError> {
-    if let Some(lease) = lease.filter(|_| leadership.is_open()) {
-        lease::release(api, lease, leadership).await;
-    }
-    Ok(Exit::Stopped)
 }
 
 /// Resolves when leadership is lost; never, if there is no lease.
@@ -206,12 +153,92 @@ async fn elect(api: &Api, lease: Option<&LeaseOptions>, leadership: &Leadership,
     }
 }
 
-type Task = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
+/// Connections to the API server. Long answers to lists must not hold up writes, nor either of them the lease.
+struct Connections {
+    metrics: Metrics,
+    leadership: Leadership,
+    writes: Api,
+    reads: Api,
+    lease: Api,
+}
 
-async fn until_halted(halt: CancellationToken, task: Task) {
-    tokio::select! {
-        () = halt.cancelled() => {}
-        () = task => {}
+impl Connections {
+    async fn open(elected: bool) -> Result<Self, ConnectError> {
+        let config = client::configure().await?;
+        let metrics = Metrics::default();
+        let leadership = if elected {
+            Leadership::default()
+        } else {
+            Leadership::always()
+        };
+        let api = |gate: &Leadership| {
+            Ok::<_, ConnectError>(Api::new(
+                client::connect(&config)?,
+                metrics.clone(),
+                Arc::new(gate.clone()),
+            ))
+        };
+        let (writes, reads, lease) = (
+            api(&leadership)?,
+            api(&Leadership::always())?,
+            api(&Leadership::always())?,
+        );
+        Ok(Self {
+            metrics,
+            leadership,
+            writes,
+            reads,
+            lease,
+        })
+    }
+
+    /// Begins the watches; each token is cancelled once its watch has listed.
+    fn watch(
+        &self,
+        background: &Background,
+        world: &Arc<World>,
+        sources: BTreeMap<Resource, Source>,
+    ) -> Vec<(&'static str, CancellationToken)> {
+        let watch = |source: &Source| {
+            let listed = CancellationToken::new();
+            let watch = Watch {
+                source: source.clone(),
+                api: self.reads.clone(),
+                world: Arc::clone(world),
+                metrics: self.metrics.clone(),
+                listed: listed.clone(),
+            };
+            background.begin(watch.run());
+            (source.resource.plural, listed)
+        };
+        let watches = sources.values().map(watch).collect();
+        background.begin(look_up_invisible(
+            self.reads.clone(),
+            Arc::clone(world),
+            self.metrics.clone(),
+            sources,
+        ));
+        watches
+    }
+
+    fn pages(&self, world: &Arc<World>, watches: Vec<(&'static str, CancellationToken)>) -> Arc<Admin> {
+        Arc::new(Admin {
+            registry: self.metrics.registry(),
+            metrics: self.metrics.clone(),
+            world: Arc::clone(world),
+            leadership: self.leadership.clone(),
+            watches,
+        })
+    }
+}
+
+/// Tasks that end when this is dropped.
+#[derive(Default)]
+struct Background(Mutex<JoinSet<()>>);
+
+impl Background {
+    fn begin(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).spawn(task);
     }
 }
 

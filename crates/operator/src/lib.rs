@@ -1,0 +1,11 @@
+//! The manager binary, as a library: what is run, and how it is asked for.
+
+pub mod cli;
+#[expect(dead_code, reason = "what becomes deploy/ is made by a test")]
+mod manifests;
+mod offline;
+
+use common::Framework;
+
+/// Every framework that the operator knows: one line each.
+pub static FRAMEWORKS: &[&dyn Framework] = &[&pytorchjob::FRAMEWORK];

@@ -1,0 +1,168 @@
+//! `plan`: what would be done about a job, without a cluster.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use common::api::JobStatus;
+use common::plan::NoteKind;
+use common::{Framework, Observed, Plan, PodView, Settings, Write};
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+/// A plan as people read it.
+#[derive(Debug, Serialize)]
+struct Readable<'a> {
+    job: String,
+    why: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    intent: Option<&'a JobStatus>,
+    writes: Vec<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<&'a JobStatus>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    events: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wake: Option<Timestamp>,
+}
+
+/// Plans for the job in `file`, beside the pods in `pods`, and says so in YAML.
+///
+/// # Errors
+/// A file that cannot be read, or is not what it should be.
+pub(crate) fn plan(
+    frameworks: &[&'static dyn Framework],
+    settings: &Settings,
+    file: &Path,
+    pods: Option<&Path>,
+    now: Timestamp,
+) -> Result<String> {
+    let manifest = read(file)?;
+    let kind = manifest.get("kind").and_then(Value::as_str).unwrap_or_default();
+    let framework = frameworks.iter().find(|f| f.kind().kind == kind);
+    let framework = *framework.with_context(|| format!("{}: kind {kind:?} is not known", file.display()))?;
+    let job =
+        runtime::offline_job(framework.kind(), &manifest).with_context(|| file.display().to_string())?;
+    let observed = Observed {
+        now,
+        job: Arc::new(job),
+        pods: pods.map(read_pods).transpose()?.unwrap_or_default(),
+        services: Vec::new(),
+        vanished: Vec::new(),
+        refusals: Vec::new(),
+    };
+    let plan = common::plan(framework, &observed, settings);
+    Ok(serde_saphyr::to_string(&readable(&observed, &plan)?)?)
+}
+
+fn read(file: &Path) -> Result<Value> {
+    let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
+    serde_saphyr::from_str(&text).with_context(|| file.display().to_string())
+}
+
+fn read_pods(file: &Path) -> Result<Vec<Arc<PodView>>> {
+    let value = read(file)?;
+    let pods = match value.get("items").and_then(Value::as_array) {
+        Some(items) => items.clone(),
+        None => vec![value],
+    };
+    pods.iter()
+        .map(|pod| runtime::offline_pod(pod).with_context(|| file.display().to_string()))
+        .collect()
+}
+
+fn readable<'a>(observed: &Observed, plan: &'a Plan) -> Result<Readable<'a>> {
+    let Plan {
+        intent,
+        writes,
+        status,
+        urgent: _,
+        notes,
+        counters: _,
+        wake,
+    } = plan;
+    let why = |status: &JobStatus| {
+        let conditions = status.conditions.iter().map(|c| {
+            let message = c.message.as_deref().unwrap_or_default();
+            format!("{} is {:?}: {message}", c.type_.as_str(), c.status)
+        });
+        conditions
+            .chain(status.waiting_for.as_ref().map(|what| format!("waits: {what}")))
+            .collect()
+    };
+    let event = |note: &common::Note| {
+        let kind = match note.kind {
+            NoteKind::Normal => "Normal",
+            NoteKind::Warning => "Warning",
+        };
+        format!("{kind} {}: {}", note.reason, note.message)
+    };
+    Ok(Readable {
+        job: observed.job.key.to_string(),
+        why: status
+            .as_ref()
+            .map_or_else(|| vec!["not ours to look after now".to_owned()], why),
+        intent: intent.as_ref(),
+        writes: writes.iter().map(write).collect::<Result<_, _>>()?,
+        status: status.as_ref(),
+        events: notes.iter().map(event).collect(),
+        wake: *wake,
+    })
+}
+
+fn write(write: &Write) -> Result<Value, serde_json::Error> {
+    Ok(match write {
+        Write::CreateService(service) => {
+            json!({"create": "Service", "object": serde_json::to_value(service)?})
+        }
+        Write::CreatePod { slot, attempt, pod } => json!({
+            "create": "Pod",
+            "slot": format!("{} {}", slot.role, slot.index.0),
+            "attempt": attempt.0,
+            "object": serde_json::to_value(pod)?,
+        }),
+        Write::DeleteService { name, uid } => {
+            json!({"delete": format!("Service {name}"), "uid": uid.as_str()})
+        }
+        Write::DeletePod { name, uid } => json!({"delete": format!("Pod {name}"), "uid": uid.as_str()}),
+        Write::DeleteJob {
+            uid,
+            resource_version: _,
+        } => json!({"delete": "the job", "uid": uid.as_str()}),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_plan_of_an_example_names_its_pods_and_services() {
+        let folder = std::env::temp_dir().join(format!("plan-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let job = folder.join("job.yaml");
+        let manifest = "
+apiVersion: kubeflow.org/v1
+kind: PyTorchJob
+metadata: {name: mw}
+spec:
+  pytorchReplicaSpecs:
+    Master: {replicas: 1, template: {spec: {containers: [{name: pytorch, image: i}]}}}
+    Worker: {replicas: 2, template: {spec: {containers: [{name: pytorch, image: i}]}}}
+";
+        std::fs::write(&job, manifest).unwrap();
+        let now = "2026-01-01T00:00:00Z".parse().unwrap();
+        let text = plan(crate::FRAMEWORKS, &Settings::default(), &job, None, now).unwrap();
+        for part in [
+            "job: PyTorchJob default/mw",
+            "name: mw-master-0",
+            "name: mw-worker-1",
+            "MASTER_ADDR",
+            "conditions:",
+        ] {
+            assert!(text.contains(part), "{part} is not in\n{text}");
+        }
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+}
