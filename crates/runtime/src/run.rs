@@ -1,7 +1,7 @@
 //! The whole operator: watches, queue, leadership, pages, and the order in which they begin and end.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use common::{Framework, JobKey, Settings, names};
@@ -65,6 +65,9 @@ pub enum RunError {
     /// The pages cannot be served.
     #[error("metrics and probes: {0}")]
     Admin(#[from] std::io::Error),
+    /// A watch or another task that never ends has ended.
+    #[error("a task that never ends has ended, see the log above")]
+    Ended,
 }
 
 /// Runs until `stop` is cancelled or leadership is lost.
@@ -77,14 +80,14 @@ pub async fn run(
     stop: CancellationToken,
 ) -> Result<Exit, RunError> {
     let connections = Connections::open(options.lease.is_some()).await?;
-    let background = Background::default();
+    let mut background = JoinSet::new();
     let view = View::new(
         frameworks
             .iter()
             .map(|f| (Resource::jobs(f.kind()), f.kind().kind)),
     );
     let world = Arc::new(World::new(view, connections.metrics.clone()));
-    let watches = connections.watch(&background, &world, sources(&options, &frameworks));
+    let watches = connections.watch(&mut background, &world, sources(&options, &frameworks));
     let pages = connections.pages(&world, watches.clone());
     let pages = admin::serve(pages, &options.metrics_address, &options.probe_address);
 
@@ -96,7 +99,7 @@ pub async fn run(
         ..
     } = connections;
     let (events, send_events) = events::channel(writes.clone(), metrics.clone(), &options.instance);
-    background.begin(send_events);
+    background.spawn(send_events);
     let hands = Hands {
         api: writes,
         world: Arc::clone(&world),
@@ -134,6 +137,7 @@ pub async fn run(
             tracing::error!("lease lost; this process must not write any more");
             Ok(Exit::LeaseLost)
         }
+        Some(_) = background.join_next() => Err(RunError::Ended),
         () = work => {
             if let Some(options) = options.lease.as_ref().filter(|_| leadership.is_open()) {
                 lease::release(&lease, options, &leadership).await;
@@ -195,7 +199,7 @@ impl Connections {
     /// Begins the watches; each token is cancelled once its watch has listed.
     fn watch(
         &self,
-        background: &Background,
+        background: &mut JoinSet<()>,
         world: &Arc<World>,
         sources: BTreeMap<Resource, Source>,
     ) -> Vec<(&'static str, CancellationToken)> {
@@ -208,11 +212,11 @@ impl Connections {
                 metrics: self.metrics.clone(),
                 listed: listed.clone(),
             };
-            background.begin(watch.run());
+            background.spawn(watch.run());
             (source.resource.plural, listed)
         };
         let watches = sources.values().map(watch).collect();
-        background.begin(look_up_invisible(
+        background.spawn(look_up_invisible(
             self.reads.clone(),
             Arc::clone(world),
             self.metrics.clone(),
@@ -229,16 +233,6 @@ impl Connections {
             leadership: self.leadership.clone(),
             watches,
         })
-    }
-}
-
-/// Tasks that end when this is dropped.
-#[derive(Default)]
-struct Background(Mutex<JoinSet<()>>);
-
-impl Background {
-    fn begin(&self, task: impl Future<Output = ()> + Send + 'static) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).spawn(task);
     }
 }
 

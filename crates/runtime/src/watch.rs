@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::backoff;
-use crate::client::{Answer, Api, RequestError};
+use crate::client::{Answer, Api, RequestError, RetryClass};
 use crate::decode::{self, DecodeError};
 use crate::metrics::Metrics;
 use crate::resource::Resource;
@@ -148,8 +148,10 @@ impl Watch {
             );
             self.world.forget_version(self.source.resource);
         }
-        // A kind that is not installed must not hold up the others; it is looked for as long as we run.
-        if matches!(error, WatchError::Request(e) if e.is_not_found()) {
+        // A kind that is not installed, or not ours to see, must not hold up the others; it is tried for as long as we run.
+        let absent =
+            matches!(error, WatchError::Request(e) if e.is_not_found() || e.class() == RetryClass::Forbidden);
+        if absent && matches!(self.source.shape, Shape::Job(_)) {
             self.listed.cancel();
         }
     }

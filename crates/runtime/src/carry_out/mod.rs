@@ -26,9 +26,6 @@ use crate::world::{Pass, World};
 use self::status::{Stored, Told};
 use self::write::Refused;
 
-/// After a conflict: long enough for the watch to show what happened.
-const CONFLICT: Duration = Duration::from_millis(50);
-
 /// What a pass needs to write.
 #[derive(Clone)]
 pub(crate) struct Hands {
@@ -139,7 +136,7 @@ impl Ending {
             tracing::debug!(%error, "job has changed meanwhile");
             return Self {
                 result: PassResult::conflict,
-                verdict: Verdict::Retry(CONFLICT),
+                verdict: Verdict::Retry(Duration::ZERO),
             };
         }
         tracing::warn!(%error, "status could not be stored");
@@ -215,8 +212,13 @@ fn refused(hands: &Hands, pass: &Pass, class: WriteClass, failed: Vec<Refused>) 
             .refusals
             .iter()
             .all(|old| failed.iter().all(|f| f.refusal != *old));
-    for Refused { refusal, .. } in failed.iter().take(1) {
-        tracing::info!(object = refusal.object, cause = ?refusal.cause, message = refusal.message, "write refused");
+    if let Some(Refused { refusal, .. }) = failed.first() {
+        let (object, cause, why) = (&refusal.object, refusal.cause, &refusal.message);
+        if news {
+            tracing::info!(object, ?cause, why, "write refused");
+        } else {
+            tracing::debug!(object, ?cause, why, "write refused again");
+        }
     }
     let refusals = failed.into_iter().map(|f| f.refusal).collect();
     let Some(pace) = pace else { return Sent::All };
