@@ -1,10 +1,316 @@
-//! `cargo xtask tidy`.
+//! `cargo xtask tidy`: the house rules that a machine can check.
+//!
+//! One line per check with its figures; what breaks a rule is named as `file:line`.
+
+mod source;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use source::Source;
+
+/// Most lines of a function outside tests.
+const FUNCTION: usize = 90;
+/// Most lines of a file outside tests.
+const FILE: usize = 700;
+/// Most bytes of a CRD, so that `kubectl apply` can keep it in an annotation (limit 262,144).
+const CRD: usize = 200_000;
+/// What a pure crate must not have, not even through others.
+const IMPURE: [&str; 3] = ["tokio", "hyper", "kube-client"];
+/// Crates that do I/O, and their tests; all others below `crates/` are pure, and but for `common` frameworks.
+const RUNTIME: [&str; 3] = ["operator", "runtime", "sim"];
+/// Prefixes of label keys; in two pieces each, so that this file does not hold them.
+const LABELS: [&str; 2] = [
+    concat!("training.kubeflow", ".org/"),
+    concat!("trainyard", ".dev/"),
+];
+/// The one file that may hold them.
+const NAMES: &str = "crates/common/src/names.rs";
+/// Where somebody's home is; a path in a container's image that clients know is none.
+const HOMES: [&str; 3] = [
+    concat!("/ho", "me/"),
+    concat!("/Us", "ers/"),
+    concat!("/ro", "ot/"),
+];
+/// Paths that only look like that: where MPI jobs mount their keys.
+const NOT_HOMES: [&str; 1] = [concat!("/ro", "ot/.ssh")];
 
 /// Arguments.
-#[derive(clap::Args)]
+#[derive(Clone, Copy, clap::Args)]
 pub(crate) struct Args {}
 
+/// What a check found: its figures, and the breaches.
+struct Finding {
+    check: &'static str,
+    figures: String,
+    breaches: Vec<String>,
+}
+
 /// Runs the command.
-pub(crate) fn run(_args: Args) -> anyhow::Result<()> {
-    anyhow::bail!("not built yet")
+pub(crate) fn run(_args: Args) -> Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .context("no folder above xtask")?
+        .to_owned();
+    let files = tracked(&root)?;
+    let sources = sources(&root, &files)?;
+    let findings = [
+        sizes(&sources),
+        label_keys(&sources),
+        stubs(&sources),
+        crds(&root, &files)?,
+        homes(&root, &files)?,
+        purity(&root)?,
+        frameworks(&root, &sources)?,
+    ];
+    report(&findings)
+}
+
+#[expect(clippy::print_stdout, reason = "the findings are what the user asked for")]
+fn report(findings: &[Finding]) -> Result<()> {
+    for Finding {
+        check,
+        figures,
+        breaches,
+    } in findings
+    {
+        let verdict = if breaches.is_empty() { "ok  " } else { "FAIL" };
+        println!("{verdict} {check}: {figures}");
+        for breach in breaches {
+            println!("     {breach}");
+        }
+    }
+    let breaches: usize = findings.iter().map(|finding| finding.breaches.len()).sum();
+    ensure!(breaches == 0, "{breaches} breaches of house rules");
+    Ok(())
+}
+
+/// Files that git knows, or would: new ones count too.
+fn tracked(root: &Path) -> Result<Vec<PathBuf>> {
+    let listed = output(
+        root,
+        "git",
+        &["ls-files", "--cached", "--others", "--exclude-standard"],
+    )?;
+    Ok(listed
+        .lines()
+        .map(PathBuf::from)
+        .filter(|path| root.join(path).is_file())
+        .collect())
+}
+
+fn sources(root: &Path, files: &[PathBuf]) -> Result<Vec<Source>> {
+    let rust = files
+        .iter()
+        .filter(|path| path.extension().is_some_and(|extension| extension == "rs"));
+    rust.map(|path| Ok(Source::new(path, &fs::read_to_string(root.join(path))?)))
+        .collect()
+}
+
+fn sizes(sources: &[Source]) -> Finding {
+    let mut breaches = Vec::new();
+    let (mut functions, mut longest, mut largest) = (0, 0, 0);
+    for source in sources {
+        let lines = source.lines();
+        largest = largest.max(lines);
+        if lines > FILE {
+            breaches.push(format!("{}:1: {lines} lines, at most {FILE}", source.path));
+        }
+        for function in source.functions() {
+            functions += 1;
+            longest = longest.max(function.lines);
+            if function.lines > FUNCTION {
+                let (line, lines) = (function.line, function.lines);
+                breaches.push(format!(
+                    "{}:{line}: function of {lines} lines, at most {FUNCTION}",
+                    source.path
+                ));
+            }
+        }
+    }
+    let figures = format!(
+        "{} files, the largest {largest} of {FILE} lines; {functions} functions, the longest {longest} of {FUNCTION} \
+         lines (outside tests)",
+        sources.len()
+    );
+    Finding {
+        check: "sizes",
+        figures,
+        breaches,
+    }
+}
+
+fn label_keys(sources: &[Source]) -> Finding {
+    let mut breaches = Vec::new();
+    for source in sources.iter().filter(|source| source.path != NAMES) {
+        for (line, text) in source.without_comments() {
+            if LABELS.iter().any(|prefix| text.contains(prefix)) {
+                breaches.push(format!("{}:{line}: a label key outside {NAMES}", source.path));
+            }
+        }
+    }
+    let figures = format!("only in {NAMES}, of {} files", sources.len());
+    Finding {
+        check: "label keys",
+        figures,
+        breaches,
+    }
+}
+
+fn stubs(sources: &[Source]) -> Finding {
+    let mut breaches = Vec::new();
+    for source in sources {
+        for (line, text) in source.code() {
+            if ["todo!", "unimplemented!"].iter().any(|stub| text.contains(stub)) {
+                breaches.push(format!("{}:{line}: a stub", source.path));
+            }
+        }
+    }
+    Finding {
+        check: "stubs",
+        figures: format!("none in {} files", sources.len()),
+        breaches,
+    }
+}
+
+/// Size as JSON, at most: without indentation, and with what JSON needs around a key and a value.
+fn crds(root: &Path, files: &[PathBuf]) -> Result<Finding> {
+    let (mut figures, mut breaches) = (Vec::new(), Vec::new());
+    for path in files.iter().filter(|path| path.starts_with("deploy/crds")) {
+        let text = fs::read_to_string(root.join(path))?;
+        let size: usize = text.lines().map(|line| line.trim_start().len() + 6).sum();
+        figures.push(format!("{} {size}", path.display()));
+        if size > CRD {
+            breaches.push(format!(
+                "{}:1: {size} bytes as JSON, at most {CRD}",
+                path.display()
+            ));
+        }
+    }
+    let figures = format!("bytes as JSON, at most {CRD}: {}", figures.join(", "));
+    Ok(Finding {
+        check: "CRDs",
+        figures,
+        breaches,
+    })
+}
+
+fn homes(root: &Path, files: &[PathBuf]) -> Result<Finding> {
+    let mut breaches = Vec::new();
+    for path in files {
+        let bytes = fs::read(root.join(path)).with_context(|| path.display().to_string())?;
+        let Ok(text) = String::from_utf8(bytes) else {
+            continue;
+        };
+        for (number, line) in text.lines().enumerate() {
+            let line = NOT_HOMES
+                .iter()
+                .fold(line.to_owned(), |line, path| line.replace(path, ""));
+            if HOMES.iter().any(|home| line.contains(home)) {
+                breaches.push(format!(
+                    "{}:{}: a path in somebody's home",
+                    path.display(),
+                    number + 1
+                ));
+            }
+        }
+    }
+    Ok(Finding {
+        check: "home paths",
+        figures: format!("none in {} files", files.len()),
+        breaches,
+    })
+}
+
+/// The pure crates, `common` first.
+fn pure(root: &Path) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(root.join("crates"))? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        if !RUNTIME.contains(&name.as_str()) {
+            names.push(name);
+        }
+    }
+    names.sort_by_key(|name| (name != "common", name.clone()));
+    Ok(names)
+}
+
+/// Each pure crate compiles alone, without the features that others switch on, and has no client and no executor.
+fn purity(root: &Path) -> Result<Finding> {
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let (mut figures, mut breaches) = (Vec::new(), Vec::new());
+    for name in pure(root)? {
+        let tree = output(
+            root,
+            &cargo,
+            &[
+                "tree",
+                "--package",
+                &name,
+                "--edges",
+                "normal",
+                "--prefix",
+                "none",
+            ],
+        )?;
+        let mut crates: Vec<&str> = tree
+            .lines()
+            .filter_map(|line| line.split_whitespace().next())
+            .collect();
+        crates.sort_unstable();
+        crates.dedup();
+        for impure in IMPURE.iter().filter(|impure| crates.contains(impure)) {
+            breaches.push(format!(
+                "crates/{name}/Cargo.toml:1: depends on {impure}, if only through others"
+            ));
+        }
+        if let Err(error) = output(root, &cargo, &["check", "--quiet", "--package", &name]) {
+            breaches.push(format!(
+                "crates/{name}/Cargo.toml:1: does not compile alone: {error}"
+            ));
+        }
+        figures.push(format!("{name} ({} crates)", crates.len()));
+    }
+    let figures = format!("no {}; compiled alone: {}", IMPURE.join(", "), figures.join(", "));
+    Ok(Finding {
+        check: "purity",
+        figures,
+        breaches,
+    })
+}
+
+/// How much a framework takes beside what all share.
+fn frameworks(root: &Path, sources: &[Source]) -> Result<Finding> {
+    let of = |name: &str| -> usize {
+        let folder = format!("crates/{name}/src/");
+        sources
+            .iter()
+            .filter(|source| source.path.starts_with(&folder))
+            .map(Source::lines)
+            .sum()
+    };
+    let lines: Vec<String> = pure(root)?
+        .iter()
+        .map(|name| format!("{name} {}", of(name)))
+        .collect();
+    let figures = format!("lines outside tests: {}", lines.join(", "));
+    Ok(Finding {
+        check: "frameworks",
+        figures,
+        breaches: Vec::new(),
+    })
+}
+
+/// What a program prints.
+fn output(root: &Path, program: &str, args: &[&str]) -> Result<String> {
+    let output = Command::new(program)
+        .args(args)
+        .current_dir(root)
+        .output()
+        .with_context(|| program.to_owned())?;
+    let errors = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{program} {}: {errors}", args.join(" "));
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

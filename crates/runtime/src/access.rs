@@ -31,8 +31,8 @@ pub enum Place {
 
 /// Verbs on the children that the operator makes, watches and deletes, and never changes.
 const CHILD: &[&str] = &["create", "delete", "get", "list", "watch"];
-/// A new event, and one more occurrence of an old one.
-const EVENT: &[&str] = &["create", "patch"];
+/// Told once, at a transition.
+const EVENT: &[&str] = &["create"];
 /// Leader election.
 const LEASE: &[&str] = &["create", "get", "patch", "update"];
 /// Jobs are deleted at the end of their time to live.
@@ -54,7 +54,7 @@ pub fn table<'a>(kinds: impl IntoIterator<Item = &'a KindInfo>) -> Vec<Access> {
     let mut table = vec![
         line("", "pods", CHILD, Place::Jobs),
         line("", "services", CHILD, Place::Jobs),
-        line("events.k8s.io", "events", EVENT, Place::Jobs),
+        line("", "events", EVENT, Place::Jobs),
         line("coordination.k8s.io", "leases", LEASE, Place::Own),
     ];
     for kind in kinds {

@@ -160,22 +160,22 @@ pub(super) fn of_replica_map(info: &KindInfo) -> Vec<Rule> {
 /// `self` is `spec`: how many replicas a role may have.
 pub(super) fn of_roles(info: &KindInfo) -> Vec<Rule> {
     let map = info.replicas_field;
-    let rule = |info: &RoleInfo| {
+    let limit = |info: &RoleInfo| {
         let (role, max) = (info.role, info.max_replicas?);
         let (test, message) = match max {
             1 => ("== 1".to_owned(), "must be 1".to_owned()),
             _ => (format!("<= {max}"), format!("must be no more than {max}")),
         };
         let replicas = format!("self.{map}['{role}'].replicas");
-        let rule = format!("!('{role}' in self.{map}) || !has({replicas}) || {replicas} {test}");
+        let holds = format!("!('{role}' in self.{map}) || !has({replicas}) || {replicas} {test}");
         Some(Rule::new(
             Reason::Forbidden,
             &format!(".{map}.{role}.replicas"),
-            rule,
+            holds,
             message,
         ))
     };
-    info.roles.iter().filter_map(rule).collect()
+    info.roles.iter().filter_map(limit).collect()
 }
 
 /// `self` is one role's replicas. A role without pods need not say what they look like.

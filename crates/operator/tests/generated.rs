@@ -1,0 +1,30 @@
+//! `deploy/` holds what the program says. With `TRAINYARD_WRITE=1` the files are written instead of compared;
+//! `cargo xtask codegen` does that.
+
+use std::path::Path;
+
+#[path = "../src/manifests.rs"]
+#[expect(dead_code, reason = "the operator's subcommands call the rest")]
+mod manifests;
+
+#[test]
+fn deploy_is_up_to_date() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy");
+    let write = std::env::var_os("TRAINYARD_WRITE").is_some();
+    let mut stale = Vec::new();
+    for (path, text) in manifests::files(&[&pytorchjob::FRAMEWORK]).unwrap() {
+        let file = root.join(&path);
+        if std::fs::read_to_string(&file).is_ok_and(|found| found == text) {
+            continue;
+        }
+        if write {
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(&file, text).unwrap();
+        }
+        stale.push(path);
+    }
+    assert!(
+        write || stale.is_empty(),
+        "stale in deploy/: {stale:?}; run `cargo xtask codegen`"
+    );
+}
