@@ -7,12 +7,14 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use common::api::JobStatus;
 use common::observe::{ChildView, ContainerState, ContainerView, Phase, PodDetail};
 use common::{Attempt, JobKey, KindInfo, PodView, RawJob, Uid, names};
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::children::Child;
 use crate::resource::ObjectName;
@@ -28,13 +30,64 @@ pub enum DecodeError {
     Version(String),
 }
 
-/// A job with its resourceVersion as a number.
+/// A job as the view keeps it: spec and status as text, a tenth of what they take as trees of values.
 #[derive(Debug, Clone)]
 pub(crate) struct JobObject {
-    /// The job.
-    pub(crate) job: RawJob,
+    /// Kind, namespace, name.
+    pub(crate) key: JobKey,
+    /// UID.
+    pub(crate) uid: Uid,
     /// Its resourceVersion.
     pub(crate) rv: u64,
+    /// Whether it is on its way out.
+    pub(crate) deleting: bool,
+    /// Whether it has ended.
+    pub(crate) finished: bool,
+    resource_version: Box<str>,
+    created: Option<Timestamp>,
+    annotations: BTreeMap<String, String>,
+    spec: Box<str>,
+    status: Box<str>,
+}
+
+impl JobObject {
+    /// The job as decisions read it.
+    pub(crate) fn raw(&self) -> RawJob {
+        // Both were read when the object came in.
+        let value = |text: &str| serde_json::from_str(text).unwrap_or_default();
+        RawJob {
+            key: self.key.clone(),
+            uid: self.uid.clone(),
+            resource_version: self.resource_version.to_string(),
+            created: self.created,
+            deleting: self.deleting,
+            annotations: self.annotations.clone(),
+            spec: value(&self.spec),
+            status: value(&self.status),
+        }
+    }
+
+    /// Whether another version says the same. The API server writes equal values as equal text.
+    pub(crate) fn says_the_same(&self, other: &Self) -> bool {
+        let Self {
+            key,
+            uid,
+            rv: _,
+            deleting,
+            finished: _,
+            resource_version: _,
+            created: _,
+            annotations,
+            spec,
+            status,
+        } = self;
+        *key == other.key
+            && *uid == other.uid
+            && *deleting == other.deleting
+            && *annotations == other.annotations
+            && *spec == other.spec
+            && *status == other.status
+    }
 }
 
 /// Text borrowed from the frame wherever it has no escapes.
@@ -181,32 +234,35 @@ pub(crate) fn job(kind: &'static KindInfo, json: &[u8]) -> Result<JobObject, Dec
         spec,
         status,
     } = serde_json::from_slice(json)?;
-    let key = JobKey {
-        kind: kind.kind,
-        namespace: metadata.namespace.into(),
-        name: metadata.name.into(),
-    };
-    let job = RawJob {
-        key,
+    let text = |raw: Option<&RawValue>| raw.map_or("null", RawValue::get).into();
+    let stored: JobStatus = status
+        .and_then(|raw| serde_json::from_str(raw.get()).ok())
+        .unwrap_or_default();
+    Ok(JobObject {
+        key: JobKey {
+            kind: kind.kind,
+            namespace: metadata.namespace.into(),
+            name: metadata.name.into(),
+        },
         uid: Uid::new(&metadata.uid),
-        created: metadata.creation_timestamp.and_then(|text| text.parse().ok()),
+        rv: version(&metadata.resource_version)?,
         deleting: metadata.deletion_timestamp.is_some(),
+        finished: common::status::is_finished(&stored),
+        resource_version: metadata.resource_version.into(),
+        created: metadata.creation_timestamp.and_then(|text| text.parse().ok()),
         annotations: metadata.annotations.unwrap_or_default(),
-        spec,
-        status,
-        resource_version: metadata.resource_version,
-    };
-    let rv = version(&job.resource_version)?;
-    Ok(JobObject { job, rv })
+        spec: text(spec),
+        status: text(status),
+    })
 }
 
 #[derive(Deserialize)]
-struct JobIn {
+struct JobIn<'a> {
     metadata: JobMeta,
-    #[serde(default)]
-    spec: Value,
-    #[serde(default)]
-    status: Value,
+    #[serde(borrow, default)]
+    spec: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    status: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -237,7 +293,7 @@ pub fn offline_job(kind: &'static KindInfo, value: &Value) -> Result<RawJob, Dec
         metadata.entry("resourceVersion").or_insert_with(|| "0".into());
         metadata.entry("namespace").or_insert_with(|| "default".into());
     }
-    Ok(job(kind, value.to_string().as_bytes())?.job)
+    Ok(job(kind, value.to_string().as_bytes())?.raw())
 }
 
 /// Reads a pod from a file.

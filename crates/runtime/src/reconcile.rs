@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use common::{Framework, JobKey, Settings, resolve, status};
+use common::{Framework, JobKey, Settings};
 use jiff::Timestamp;
 use tokio::time::Instant;
 use tracing::Instrument;
@@ -58,9 +58,8 @@ impl Reconciler {
             "planned"
         );
         let mut ending = carry_out(&self.hands, framework.kind(), pass, plan).await;
-        let finished = status::is_finished(&resolve::stored_status(pass.job()));
         if let Verdict::Done(again) = &mut ending.verdict
-            && !finished
+            && !pass.finished
         {
             let safety = backoff::jitter(SAFETY);
             *again = Some(again.map_or(safety, |again| again.min(safety)));

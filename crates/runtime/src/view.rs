@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use common::observe::ChildView;
-use common::{JobKey, PodView, RawJob, Uid};
+use common::{JobKey, PodView, Uid};
 
 use crate::children::{Change, Child, Children};
 use crate::decode::JobObject;
@@ -58,7 +58,7 @@ pub(crate) struct StaleList {
 /// The view.
 #[derive(Debug, Default)]
 pub(crate) struct View {
-    jobs: HashMap<JobKey, (u64, Arc<RawJob>)>,
+    jobs: HashMap<JobKey, JobObject>,
     keys: HashMap<Uid, JobKey>,
     pods: Children<PodView>,
     services: Children<ChildView>,
@@ -76,8 +76,8 @@ impl View {
     }
 
     /// The job of a key.
-    pub(crate) fn job(&self, key: &JobKey) -> Option<&Arc<RawJob>> {
-        self.jobs.get(key).map(|(_, job)| job)
+    pub(crate) fn job(&self, key: &JobKey) -> Option<&JobObject> {
+        self.jobs.get(key)
     }
 
     /// Pods and services whose controller has this UID.
@@ -122,7 +122,7 @@ impl View {
     pub(crate) fn remove(&mut self, object: &Object) -> Effects {
         let mut effects = Effects::default();
         match object {
-            Object::Job(job) => self.remove_job(&job.job.key, &job.job.uid, &mut effects),
+            Object::Job(job) => self.remove_job(&job.key, &job.uid, &mut effects),
             Object::Pod(pod) => {
                 let change = self.pods.remove(&pod.name, &pod.uid);
                 self.pod_changed(change, &mut effects);
@@ -194,27 +194,27 @@ impl View {
     }
 
     fn put_job(&mut self, new: JobObject, effects: &mut Effects) {
-        let key = new.job.key.clone();
-        if let Some((rv, held)) = self.jobs.get(&key) {
-            if *rv >= new.rv {
+        let key = new.key.clone();
+        if let Some(held) = self.jobs.get(&key) {
+            if held.rv >= new.rv {
                 return;
             }
-            if held.uid != new.job.uid {
+            if held.uid != new.uid {
                 effects.ended.insert(key.clone());
                 self.keys.remove(&held.uid);
             }
-            if !same(held, &new.job) {
+            if !held.says_the_same(&new) {
                 effects.touched.insert(key.clone());
             }
         } else {
             effects.touched.insert(key.clone());
         }
-        self.keys.insert(new.job.uid.clone(), key.clone());
-        self.jobs.insert(key, (new.rv, Arc::new(new.job)));
+        self.keys.insert(new.uid.clone(), key.clone());
+        self.jobs.insert(key, new);
     }
 
     fn remove_job(&mut self, key: &JobKey, uid: &Uid, effects: &mut Effects) {
-        if self.jobs.get(key).is_some_and(|(_, held)| held.uid == *uid) {
+        if self.jobs.get(key).is_some_and(|held| held.uid == *uid) {
             self.jobs.remove(key);
             self.keys.remove(uid);
             effects.ended.insert(key.clone());
@@ -222,13 +222,13 @@ impl View {
     }
 
     fn replace_jobs(&mut self, resource: Resource, list: Vec<JobObject>, rv: u64, effects: &mut Effects) {
-        let listed: BTreeSet<&JobKey> = list.iter().map(|j| &j.job.key).collect();
+        let listed: BTreeSet<&JobKey> = list.iter().map(|job| &job.key).collect();
         let kind = self.kinds.get(&resource).copied();
         let missing: Vec<(JobKey, Uid)> = self
             .jobs
             .values()
-            .filter(|(at, job)| *at <= rv && Some(job.key.kind) == kind && !listed.contains(&job.key))
-            .map(|(_, job)| (job.key.clone(), job.uid.clone()))
+            .filter(|job| job.rv <= rv && Some(job.key.kind) == kind && !listed.contains(&job.key))
+            .map(|job| (job.key.clone(), job.uid.clone()))
             .collect();
         for (key, uid) in missing {
             self.remove_job(&key, &uid, effects);
@@ -274,15 +274,6 @@ impl View {
             .touched
             .extend(owner.and_then(|uid| self.keys.get(uid)).cloned());
     }
-}
-
-/// Whether two versions of a job look the same to a decision.
-fn same(a: &RawJob, b: &RawJob) -> bool {
-    a.uid == b.uid
-        && a.deleting == b.deleting
-        && a.annotations == b.annotations
-        && a.spec == b.spec
-        && a.status == b.status
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use common::observe::{Refusal, Vanished};
 use common::plan::WriteClass;
-use common::{JobKey, Observed, RawJob, Uid, resolve, status};
+use common::{JobKey, Observed, RawJob, Uid};
 use jiff::Timestamp;
 use tokio::time::Instant;
 
@@ -29,6 +29,8 @@ const INVISIBLE: Duration = Duration::from_secs(5);
 pub(crate) struct Pass {
     /// What the decision sees.
     pub(crate) observed: Observed,
+    /// Whether the job had ended already.
+    pub(crate) finished: bool,
     /// Writes that must not be tried yet.
     pub(crate) hold: Option<(WriteClass, Instant)>,
     /// How long a status that tells nothing urgent has to wait.
@@ -170,13 +172,12 @@ impl World {
 
     /// Finished jobs come after the others: they cost one cheap pass, and nobody waits for it.
     fn wake(&self, inner: &mut Inner, key: &JobKey) {
-        let Some(job) = inner.view.job(key).cloned() else {
-            return;
-        };
-        if self.lags(inner, key, &job.uid) {
+        let job = inner.view.job(key).map(|job| (job.uid.clone(), job.finished));
+        let Some((uid, finished)) = job else { return };
+        if self.lags(inner, key, &uid) {
             return;
         }
-        if status::is_finished(&resolve::stored_status(&job)) {
+        if finished {
             self.queue.wake_bulk(key);
         } else {
             self.queue.wake(key);
@@ -197,10 +198,11 @@ impl World {
     /// Begins a pass.
     pub(crate) fn begin(&self, key: &JobKey, now: Timestamp) -> Start {
         let mut inner = self.lock();
-        let Some(job) = inner.view.job(key).filter(|job| !job.deleting).cloned() else {
+        let Some(job) = inner.view.job(key).filter(|job| !job.deleting) else {
             inner.forget(key);
             return Start::Gone;
         };
+        let (finished, job) = (job.finished, Arc::new(job.raw()));
         if self.lags(&mut inner, key, &job.uid) {
             return Start::Deferred;
         }
@@ -210,6 +212,7 @@ impl World {
         };
         let pass = Pass {
             observed: observe(now, &inner.view, record, &job),
+            finished,
             hold: record.hold(&job),
             quiet_for: record.quiet_for(),
         };

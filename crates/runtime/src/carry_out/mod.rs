@@ -82,6 +82,7 @@ pub(crate) async fn carry_out(hands: &Hands, kind: &'static KindInfo, pass: &Pas
     {
         return Ending::of_status(&error);
     }
+    let made_pods = writes.iter().any(|write| write.class() == WriteClass::Pods);
     let sent = send(hands, kind, pass, writes).await;
     if matches!(sent, Sent::NotLeader) {
         return Ending {
@@ -95,6 +96,10 @@ pub(crate) async fn carry_out(hands: &Hands, kind: &'static KindInfo, pass: &Pas
     let urgent = urgent || !notes.is_empty() || !counters.is_empty();
     let told = match status {
         Some(_) if cured => Ok(Told::Later(Duration::ZERO)),
+        // Pods before words: while others wait for their pods, the pass that will see these pods tells of them.
+        Some(_) if complete && made_pods && hands.world.queue().depth() > 0 => {
+            Ok(Told::Later(Duration::ZERO))
+        }
         Some(status) => stored.tell(hands, kind, pass, &status, urgent).await,
         None if complete => Ok(Told::Now),
         None => Ok(Told::Later(Duration::ZERO)),

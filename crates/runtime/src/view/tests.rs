@@ -118,5 +118,5 @@ fn a_new_version_of_a_job_that_says_the_same_wakes_nobody() {
     view.put(job("j", "J", 1));
     assert!(touched(&view.put(job("j", "J", 2))).is_empty());
     let key = view.jobs.keys().next().cloned().unwrap();
-    assert_eq!(view.job(&key).unwrap().resource_version, "2");
+    assert_eq!(view.job(&key).unwrap().raw().resource_version, "2");
 }
