@@ -15,6 +15,11 @@ pub(crate) struct Args {
     check: bool,
 }
 
+impl Args {
+    /// Only compare.
+    pub(crate) const CHECK: Self = Self { check: true };
+}
+
 /// Runs the command.
 pub(crate) fn run(args: Args) -> Result<()> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());

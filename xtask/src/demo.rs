@@ -1,10 +1,97 @@
-//! `cargo xtask demo`.
+//! `cargo xtask demo`: a real PyTorch training run on a real cluster, from nothing.
+
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+use crate::stage::{Stages, must};
+use crate::target::{Choice, Target};
 
 /// Arguments.
 #[derive(clap::Args)]
-pub(crate) struct Args {}
+pub(crate) struct Args {
+    #[command(flatten)]
+    choice: Choice,
+}
+
+const JOB: &str = "pytorch-digits";
+const MANIFEST: &str = "deploy/examples/pytorch-digits.yaml";
+/// Far more than the run needs, also on a slow machine.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Runs the command.
-pub(crate) fn run(_args: Args) -> anyhow::Result<()> {
-    anyhow::bail!("not built yet")
+pub(crate) fn run(args: Args) -> Result<()> {
+    let mut stages = Stages::default();
+    let target = stages.run("cluster up (the first time, its programs are built)", |_| Target::up(&args.choice))?;
+    stages.run("images", |_| target.load_images())?;
+    stages.run("operator installed from deploy/install.yaml", |_| target.install())?;
+    stages.run("training", |_| train(&target))?;
+    stages.run("the master's log", |_| must(target.kubectl(&["logs", &format!("{JOB}-master-0")])))?;
+    stages.run("the job's status", |_| show_status(&target))?;
+    advise(&target);
+    Ok(())
+}
+
+/// Runs the example anew and follows it to its end.
+fn train(target: &Target) -> Result<()> {
+    must(target.kubectl(&["delete", "--ignore-not-found", "--wait", "-f", MANIFEST]))?;
+    must(target.kubectl(&["apply", "-f", MANIFEST]))?;
+    let begun = Instant::now();
+    let mut last = String::new();
+    while begun.elapsed() < PATIENCE {
+        let now = progress(target)?;
+        if now != last {
+            eprintln!("{:>5.1} s  {now}", begun.elapsed().as_secs_f64());
+            last.clone_from(&now);
+        }
+        match now.split_whitespace().next() {
+            Some("Succeeded") => return Ok(()),
+            Some("Failed") => {
+                show_status(target)?;
+                bail!("the job failed: see its status above");
+            }
+            _ => std::thread::sleep(Duration::from_millis(500)),
+        }
+    }
+    show_status(target)?;
+    bail!("the job has not ended within {} s", PATIENCE.as_secs())
+}
+
+/// State of the job, phases of its pods, last line of the master.
+fn progress(target: &Target) -> Result<String> {
+    let state = read(target, &["get", "ptj", JOB, "-o", "jsonpath={.status.conditions[-1:].type}"])?;
+    let selector = format!("--selector=training.kubeflow.org/job-name={JOB}");
+    let phases = "jsonpath={range .items[*]}{.metadata.name}={.status.phase} {end}";
+    let pods = read(target, &["get", "pods", &selector, "-o", phases])?;
+    let log = read(target, &["logs", "--tail=1", &format!("{JOB}-master-0")]).unwrap_or_default();
+    let state = if state.is_empty() { "Submitted".to_owned() } else { state };
+    Ok(format!("{state:<10} {} | {}", pods.replace(&format!("{JOB}-"), "").trim(), log.trim()))
+}
+
+fn read(target: &Target, args: &[&str]) -> Result<String> {
+    let output = target.kubectl(args).stderr(Stdio::null()).output()?;
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+fn show_status(target: &Target) -> Result<()> {
+    must(target.kubectl(&["get", "ptj", JOB]))?;
+    must(target.kubectl(&["get", "pods", "-o", "wide"]))?;
+    must(target.kubectl(&["get", "ptj", JOB, "-o", "jsonpath={.status}{\"\\n\"}"]))
+}
+
+fn advise(target: &Target) {
+    eprintln!("\nWhat to try next:\n");
+    eprintln!("  export KUBECONFIG={}", target.kubeconfig.display());
+    eprintln!("  alias kubectl={}\n", target.kubectl.display());
+    for line in [
+        "kubectl explain pytorchjob.spec.pytorchReplicaSpecs     every field",
+        "kubectl describe ptj pytorch-digits                     conditions and events",
+        "kubectl apply -f deploy/examples/pytorch-elastic.yaml   a run that goes on when a worker is lost:",
+        "kubectl delete pod pytorch-elastic-worker-2             lose one, and watch `kubectl get ptj,pods`",
+        "cargo xtask test                                        all tests",
+        "cargo xtask cluster down                                take the cluster away",
+    ] {
+        eprintln!("  {line}");
+    }
 }

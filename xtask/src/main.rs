@@ -4,6 +4,8 @@ mod cluster;
 mod codegen;
 mod demo;
 mod image;
+mod stage;
+mod target;
 mod test;
 mod tidy;
 

@@ -1,0 +1,89 @@
+//! Steps of a long run: each with its time, and what its tests said.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+
+/// What happened so far.
+#[derive(Default)]
+pub(crate) struct Stages {
+    done: Vec<(String, Duration, bool)>,
+    passed: u64,
+    failed: u64,
+}
+
+impl Stages {
+    /// Runs a step, says its name before and its time after.
+    pub(crate) fn run<T>(&mut self, name: &str, step: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        eprintln!("\n==> {name}");
+        let begun = Instant::now();
+        let answer = step(self);
+        self.done.push((name.to_owned(), begun.elapsed(), answer.is_ok()));
+        answer
+    }
+
+    /// Runs `cargo test` with these arguments; its output is shown as it comes, its figures are added up.
+    pub(crate) fn cargo_test(&mut self, args: &[&str], env: &[(&str, String)]) -> Result<()> {
+        let mut command = cargo("test", args);
+        command.envs(env.iter().map(|(key, value)| (*key, value.as_str())));
+        let mut child = command.stdout(Stdio::piped()).spawn().context("starting cargo test")?;
+        let output = child.stdout.take().context("cargo test has no output")?;
+        for line in BufReader::new(output).lines() {
+            let line = line?;
+            self.read(&line);
+            show(&line);
+        }
+        ensure!(child.wait()?.success(), "tests failed: see above");
+        Ok(())
+    }
+
+    fn read(&mut self, line: &str) {
+        let Some(figures) = line.strip_prefix("test result: ") else { return };
+        let figure = |word: &str| {
+            let words: Vec<&str> = figures.split_whitespace().collect();
+            let pair = words.windows(2).find(|pair| pair.last().is_some_and(|w| w.trim_end_matches(';') == word))?;
+            pair.first()?.parse::<u64>().ok()
+        };
+        self.passed += figure("passed").unwrap_or(0);
+        self.failed += figure("failed").unwrap_or(0);
+    }
+
+    /// Times of all steps, and the sum of all tests on a line of its own.
+    pub(crate) fn summary(&self) {
+        show("\ntime of each stage:");
+        for (name, time, good) in &self.done {
+            let verdict = if *good { "" } else { "  FAILED" };
+            show(&format!("{:>7.1} s  {name}{verdict}", time.as_secs_f64()));
+        }
+        let whole: Duration = self.done.iter().map(|(_, time, _)| time).sum();
+        show(&format!("{:>7.1} s  in all\n", whole.as_secs_f64()));
+        let other = self.done.iter().filter(|(_, _, good)| !good).count() as u64;
+        show(&format!("{} passed, {} failed", self.passed, self.failed.max(other)));
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "test output goes to stdout")]
+fn show(line: &str) {
+    println!("{line}");
+}
+
+/// A cargo command.
+pub(crate) fn cargo(verb: &str, args: &[&str]) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.arg(verb).args(args).current_dir(root());
+    command
+}
+
+/// Runs a command that says itself what is wrong.
+pub(crate) fn must(mut command: Command) -> Result<()> {
+    let status = command.status().with_context(|| format!("starting {}", command.get_program().display()))?;
+    ensure!(status.success(), "{command:?}: {status}");
+    Ok(())
+}
+
+/// The checkout.
+pub(crate) fn root() -> &'static std::path::Path {
+    std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}

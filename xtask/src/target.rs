@@ -1,0 +1,111 @@
+//! A cluster with the operator on it: the local one, kind's, or somebody's.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use cluster::images::{self, Image};
+use cluster::{Cluster, Options, Progress, kind};
+
+use crate::stage::{must, root};
+
+/// Which cluster to use.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(crate) struct Choice {
+    /// Use kind (needs Docker) in place of the local cluster.
+    #[arg(long, conflicts_with = "kubeconfig")]
+    kind: bool,
+    /// Use the cluster of this kubeconfig, as it is; the images must be where its nodes can pull them.
+    #[arg(long, value_name = "PATH")]
+    kubeconfig: Option<PathBuf>,
+}
+
+/// How to reach the cluster.
+pub(crate) struct Target {
+    /// Administrator's kubeconfig.
+    pub(crate) kubeconfig: PathBuf,
+    /// kubectl.
+    pub(crate) kubectl: PathBuf,
+    made: Made,
+}
+
+enum Made {
+    Local(Cluster),
+    Kind,
+    Given,
+}
+
+/// What the suite and the demo run in pods.
+const IMAGES: [Image; 3] = [Image::Toolbox, Image::PytorchDigits, Image::Operator];
+
+impl Target {
+    /// Brings the cluster up, if it is ours to bring up.
+    pub(crate) fn up(choice: &Choice) -> Result<Self> {
+        if let Some(kubeconfig) = &choice.kubeconfig {
+            let kubeconfig = kubeconfig.canonicalize().with_context(|| format!("{}", kubeconfig.display()))?;
+            return Ok(Self { kubeconfig, kubectl: "kubectl".into(), made: Made::Given });
+        }
+        if choice.kind {
+            let kubeconfig = cluster::cache_folder()?.join("kind.kubeconfig");
+            kind::create(&kubeconfig)?;
+            return Ok(Self { kubeconfig, kubectl: "kubectl".into(), made: Made::Kind });
+        }
+        let cluster = Cluster::up(&Options::default())?;
+        let (kubeconfig, kubectl) = (cluster.kubeconfig(), cluster.kubectl()?);
+        Ok(Self { kubeconfig, kubectl, made: Made::Local(cluster) })
+    }
+
+    /// Whether the suite may look at processes of the node.
+    pub(crate) fn is_local(&self) -> bool {
+        matches!(self.made, Made::Local(_))
+    }
+
+    /// A kubectl command.
+    pub(crate) fn kubectl(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(&self.kubectl);
+        command.args(args).env("KUBECONFIG", &self.kubeconfig).current_dir(root());
+        command
+    }
+
+    /// Builds all images and loads them.
+    pub(crate) fn load_images(&self) -> Result<()> {
+        if matches!(self.made, Made::Given) {
+            eprintln!("taking for granted that the nodes can pull:");
+            IMAGES.iter().for_each(|image| eprintln!("  {}", image.reference()));
+            return Ok(());
+        }
+        for image in IMAGES {
+            let archive = images::build(image, Progress::default())?;
+            let step = Progress::default().step(&format!("loading {}", image.reference()));
+            self.load(&archive)?;
+            step.done();
+        }
+        Ok(())
+    }
+
+    fn load(&self, archive: &Path) -> Result<()> {
+        match &self.made {
+            Made::Local(cluster) => cluster.load_image(archive),
+            Made::Kind => kind::load_image(archive),
+            Made::Given => Ok(()),
+        }
+    }
+
+    /// Installs the operator by the file that users apply, and waits until it is ready.
+    pub(crate) fn install(&self) -> Result<()> {
+        must(self.kubectl(&["apply", "-f", "deploy/install.yaml"]))?;
+        // The image's tag stays the same while its content changes: take the one that was just loaded.
+        let deployment = "deployment/trainyard-operator";
+        must(self.kubectl(&["-n", "trainyard-system", "rollout", "restart", deployment]))?;
+        must(self.kubectl(&["-n", "trainyard-system", "rollout", "status", deployment, "--timeout=180s"]))
+    }
+
+    /// Takes the cluster down, if we brought it up.
+    pub(crate) fn down(self) -> Result<()> {
+        match self.made {
+            Made::Local(_) => Cluster::down(Progress::default()),
+            Made::Kind => kind::delete(),
+            Made::Given => Ok(()),
+        }
+    }
+}
