@@ -13,6 +13,8 @@
     reason = "a test suite's own library: tests fail by panicking and talk to people"
 )]
 
+pub mod incarnations;
+
 use std::io::Write;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};

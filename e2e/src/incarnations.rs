@@ -1,0 +1,67 @@
+//! Every pod that ever was, from a watch: what a look at the end cannot show.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use serde_json::{Deserializer, Value};
+
+use crate::{Beside, TOOLBOX, wait_for};
+
+const MARKER: &str = "watch-begins";
+
+/// UIDs of the pods that were made, by name and attempt.
+pub type Incarnations = BTreeMap<(String, String), BTreeSet<String>>;
+
+/// A watch of the pods of a namespace, beside the test.
+#[derive(Debug)]
+pub struct Watch {
+    file: PathBuf,
+    _process: Beside,
+}
+
+impl Watch {
+    /// Starts it; `kubectl` makes a command in the namespace.
+    #[must_use]
+    pub fn start(kubectl: impl Fn(&[&str]) -> Command) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("trainyard-pods-{}-{}.json", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let file = std::env::temp_dir().join(name);
+        let watch = kubectl(&["get", "pods", "--watch", "--output-watch-events", "-o", "json"]);
+        let process = Beside::start(watch, &file);
+        // A pod of the test's own shows that the watch has begun.
+        let image = format!("--image={TOOLBOX}");
+        let marker = kubectl(&["run", MARKER, &image, "--restart=Never", "--command", "--", "true"]).output();
+        assert!(marker.expect("kubectl starts").status.success(), "a pod of the test's own is refused");
+        let watch = Self { file, _process: process };
+        wait_for("the watch of pods to begin", || {
+            std::fs::read_to_string(&watch.file).is_ok_and(|text| text.contains(MARKER)).then_some(())
+        });
+        watch
+    }
+
+    /// What was made so far.
+    #[must_use]
+    pub fn read(&self) -> Incarnations {
+        let text = std::fs::read(&self.file).expect("the watch's file");
+        let mut made = Incarnations::new();
+        // The last event may be half written: it is read the next time.
+        for event in Deserializer::from_slice(&text).into_iter::<Value>().map_while(Result::ok) {
+            let metadata = &event["object"]["metadata"];
+            if metadata["name"] == MARKER {
+                continue;
+            }
+            let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+            let slot = (word(&metadata["name"]), word(&metadata["labels"]["trainyard.dev/attempt"]));
+            made.entry(slot).or_default().insert(word(&metadata["uid"]));
+        }
+        made
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.file);
+    }
+}
