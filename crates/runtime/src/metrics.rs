@@ -100,7 +100,14 @@ impl Metrics {
     /// A registry of all of them. The exposition appends `_total` to the names of counters.
     pub(crate) fn registry(&self) -> Registry {
         let mut all = Registry::default();
-        let jobs = all.sub_registry_with_prefix("training_operator_jobs");
+        self.register_jobs(all.sub_registry_with_prefix("training_operator_jobs"));
+        let own = all.sub_registry_with_prefix("trainyard");
+        self.register_passes(own);
+        self.register_traffic(own);
+        all
+    }
+
+    fn register_jobs(&self, jobs: &mut Registry) {
         jobs.register("created", "Counts number of jobs created", self.created.clone());
         jobs.register(
             "deleted",
@@ -118,7 +125,9 @@ impl Metrics {
             "Counts number of restarts of jobs",
             self.restarted.clone(),
         );
-        let own = all.sub_registry_with_prefix("trainyard");
+    }
+
+    fn register_passes(&self, own: &mut Registry) {
         own.register(
             "reconcile_duration_seconds",
             "Duration of a pass over one job",
@@ -145,6 +154,9 @@ impl Metrics {
             "Kubernetes events that could not be sent",
             self.lost_events.clone(),
         );
+    }
+
+    fn register_traffic(&self, own: &mut Registry) {
         own.register(
             "api_requests",
             "Requests to the API server; code 0 is no answer",
@@ -178,7 +190,6 @@ impl Metrics {
             self.queue_depth.clone(),
         );
         own.register("leader", "Whether this process leads", self.leader.clone());
-        all
     }
 
     /// A transition of a job.

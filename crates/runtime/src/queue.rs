@@ -155,16 +155,16 @@ impl<K: Clone + Eq + Hash + Ord> State<K> {
         self.sequence = self.sequence.wrapping_add(1);
         let sequence = self.sequence;
         let entry = self.entries.entry(key.clone()).or_default();
-        // News about a key that waits among the bulk pull it forward.
-        if entry.ready && (bulk || !entry.bulk) {
+        let waits = entry.ready || entry.due.is_some();
+        // What is news to anybody is news; the earliest time holds, whoever asked for it.
+        let bulk = bulk && (entry.bulk || !waits);
+        let at = entry.due.map_or(at, |(due, _)| due.min(at));
+        let unchanged = entry.ready || entry.due.is_some_and(|(due, _)| due == at);
+        if unchanged && bulk == entry.bulk {
             return;
         }
-        match entry.due {
-            Some((due, _)) if due <= at && (bulk || !entry.bulk) => return,
-            Some((due, number)) => {
-                self.timers.remove(&(due, number, key.clone()));
-            }
-            None => {}
+        if let Some((due, number)) = entry.due.take() {
+            self.timers.remove(&(due, number, key.clone()));
         }
         if entry.ready {
             self.bulk.retain(|k| k != key);

@@ -113,22 +113,18 @@ pub async fn run(
     });
 
     let leads = CancellationToken::new();
-    let lists = watches.iter().map(|(_, listed)| listed.cancelled());
-    let begin_work = async { tokio::join!(leads.cancelled(), futures::future::join_all(lists)) };
+    let limits = Limits {
+        concurrency: options.concurrency.max(1),
+        deadline: DEADLINE,
+        drain: DRAIN,
+    };
     let work = async {
+        let lists = watches.iter().map(|(_, listed)| listed.cancelled());
         tokio::select! {
             () = stop.cancelled() => return,
-            _ = begin_work => {}
+            _ = async { tokio::join!(leads.cancelled(), futures::future::join_all(lists)) } => {}
         }
-        let (jobs, pods, services) = world.sizes();
-        tracing::info!(
-            jobs,
-            pods,
-            services,
-            "leading, and all watches have listed: beginning to work"
-        );
-        world.queue().open();
-        serve_queue(&world, options.concurrency, &stop, &reconciler, &metrics).await;
+        serve_queue(&world, limits, &stop, &reconciler, &metrics).await;
     };
     tokio::select! {
         biased;
@@ -282,16 +278,19 @@ async fn look_up_invisible(
 
 async fn serve_queue(
     world: &World,
-    concurrency: usize,
+    limits: Limits,
     stop: &CancellationToken,
     reconciler: &Arc<Reconciler>,
     metrics: &Metrics,
 ) {
-    let limits = Limits {
-        concurrency: concurrency.max(1),
-        deadline: DEADLINE,
-        drain: DRAIN,
-    };
+    let (jobs, pods, services) = world.sizes();
+    tracing::info!(
+        jobs,
+        pods,
+        services,
+        "leading, and all watches have listed: beginning to work"
+    );
+    world.queue().open();
     let work = |key: JobKey| {
         let reconciler = Arc::clone(reconciler);
         async move { reconciler.reconcile(key).await }

@@ -75,20 +75,7 @@ pub(super) async fn send(
                 .delete(hands, &options)
                 .await
         }
-        Write::DeletePod { name, uid } => {
-            hands.world.remember(job, |record| record.deleting(uid));
-            let options = json!({"preconditions": {"uid": uid.as_str()}});
-            let deleted = wanted(PODS, "Pod", Some(name), None)
-                .delete(hands, &options)
-                .await;
-            if deleted
-                .as_ref()
-                .is_err_and(|refused| refused.class != RetryClass::Transient)
-            {
-                hands.world.remember(job, |record| record.not_deleted(uid));
-            }
-            deleted
-        }
+        Write::DeletePod { name, uid } => wanted(PODS, "Pod", Some(name), None).delete_pod(hands, uid).await,
         Write::DeleteJob {
             uid,
             resource_version,
@@ -169,6 +156,21 @@ impl Wanted<'_> {
             Err(error) if error.is_not_found() || error.is_conflict() => Ok(()),
             Err(error) => Err(self.refused(&error)),
         }
+    }
+
+    /// The end of a pod that we delete is no news to its job.
+    async fn delete_pod(&self, hands: &Hands, uid: &Uid) -> Result<(), Refused> {
+        hands.world.remember(self.job, |record| record.deleting(uid));
+        let options = json!({"preconditions": {"uid": uid.as_str()}});
+        let deleted = self.delete(hands, &options).await;
+        // Without an answer it may have been carried out.
+        if deleted
+            .as_ref()
+            .is_err_and(|refused| refused.class != RetryClass::Transient)
+        {
+            hands.world.remember(self.job, |record| record.not_deleted(uid));
+        }
+        deleted
     }
 
     async fn delete_job(&self, hands: &Hands, uid: &Uid, options: &Value) -> Result<(), Refused> {

@@ -120,6 +120,16 @@ async fn news_overtake_bulk_work_and_bulk_work_is_not_starved() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_later_time_never_puts_off_bulk_work_that_is_due() {
+    let queue = queue();
+    queue.wake(&1);
+    queue.next().await;
+    queue.wake_bulk(&1);
+    queue.finish(&1, &Verdict::Done(Some(Duration::from_mins(10))));
+    assert_eq!(now_or_none(&queue), Some(1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_panic_or_a_run_without_end_costs_its_own_key_only() {
     let queue = queue();
     let (sent, mut done) = mpsc::unbounded_channel();
