@@ -26,17 +26,38 @@ impl Watch {
     #[must_use]
     pub fn start(kubectl: impl Fn(&[&str]) -> Command) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("trainyard-pods-{}-{}.json", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let name = format!(
+            "trainyard-pods-{}-{}.json",
+            std::process::id(),
+            COUNT.fetch_add(1, Ordering::Relaxed)
+        );
         let file = std::env::temp_dir().join(name);
         let watch = kubectl(&["get", "pods", "--watch", "--output-watch-events", "-o", "json"]);
         let process = Beside::start(watch, &file);
         // A pod of the test's own shows that the watch has begun.
         let image = format!("--image={TOOLBOX}");
-        let marker = kubectl(&["run", MARKER, &image, "--restart=Never", "--command", "--", "true"]).output();
-        assert!(marker.expect("kubectl starts").status.success(), "a pod of the test's own is refused");
-        let watch = Self { file, _process: process };
+        let marker = kubectl(&[
+            "run",
+            MARKER,
+            &image,
+            "--restart=Never",
+            "--command",
+            "--",
+            "true",
+        ])
+        .output();
+        assert!(
+            marker.expect("kubectl starts").status.success(),
+            "a pod of the test's own is refused"
+        );
+        let watch = Self {
+            file,
+            _process: process,
+        };
         wait_for("the watch of pods to begin", || {
-            std::fs::read_to_string(&watch.file).is_ok_and(|text| text.contains(MARKER)).then_some(())
+            std::fs::read_to_string(&watch.file)
+                .is_ok_and(|text| text.contains(MARKER))
+                .then_some(())
         });
         watch
     }
@@ -47,13 +68,19 @@ impl Watch {
         let text = std::fs::read(&self.file).expect("the watch's file");
         let mut made = Incarnations::new();
         // The last event may be half written: it is read the next time.
-        for event in Deserializer::from_slice(&text).into_iter::<Value>().map_while(Result::ok) {
+        for event in Deserializer::from_slice(&text)
+            .into_iter::<Value>()
+            .map_while(Result::ok)
+        {
             let metadata = &event["object"]["metadata"];
             if metadata["name"] == MARKER {
                 continue;
             }
             let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-            let slot = (word(&metadata["name"]), word(&metadata["labels"]["trainyard.dev/attempt"]));
+            let slot = (
+                word(&metadata["name"]),
+                word(&metadata["labels"]["trainyard.dev/attempt"]),
+            );
             made.entry(slot).or_default().insert(word(&metadata["uid"]));
         }
         made

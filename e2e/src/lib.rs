@@ -6,6 +6,7 @@
 
 #![allow(
     clippy::missing_panics_doc,
+    clippy::must_use_candidate,
     clippy::panic,
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -28,7 +29,7 @@ pub const DIGITS: &str = "docker.io/trainyard/pytorch-digits:0.1.0";
 /// Where the operator lives.
 pub const SYSTEM: &str = "trainyard-system";
 /// How long a test waits for anything: far longer than a slow machine needs.
-pub const PATIENCE: Duration = Duration::from_secs(300);
+pub const PATIENCE: Duration = Duration::from_mins(5);
 
 /// A kubectl command against the cluster under test.
 #[must_use]
@@ -38,14 +39,21 @@ pub fn kubectl(args: &[&str]) -> Command {
         "no cluster: run `cargo xtask test`, or set KUBECONFIG to a cluster with the operator installed"
     );
     let mut command = Command::new(std::env::var_os("TRAINYARD_KUBECTL").unwrap_or_else(|| "kubectl".into()));
-    command.args(args).current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    command
+        .args(args)
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
     command
 }
 
 /// Output of a kubectl command that must succeed.
 pub fn must(args: &[&str]) -> String {
     let output = kubectl(args).output().expect("kubectl starts");
-    assert!(output.status.success(), "kubectl {}: {}", args.join(" "), text(&output.stderr));
+    assert!(
+        output.status.success(),
+        "kubectl {}: {}",
+        args.join(" "),
+        text(&output.stderr)
+    );
     text(&output.stdout)
 }
 
@@ -60,7 +68,11 @@ pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
         if let Some(answer) = look() {
             return answer;
         }
-        assert!(begun.elapsed() < PATIENCE, "waited {} s for: {what}", PATIENCE.as_secs());
+        assert!(
+            begun.elapsed() < PATIENCE,
+            "waited {} s for: {what}",
+            PATIENCE.as_secs()
+        );
         std::thread::sleep(Duration::from_millis(500));
     }
 }
@@ -78,11 +90,19 @@ impl Space {
     pub fn new(name: &str) -> Self {
         let name = format!("e2e-{name}");
         let deleted = kubectl(&["delete", "namespace", &name, "--ignore-not-found", "--wait"]).output();
-        assert!(deleted.expect("kubectl starts").status.success(), "the namespace of an earlier run does not go");
+        assert!(
+            deleted.expect("kubectl starts").status.success(),
+            "the namespace of an earlier run does not go"
+        );
         must(&["create", "namespace", &name]);
         // Pods are refused until it is there.
         wait_for("the namespace's service account", || {
-            kubectl(&["-n", &name, "get", "serviceaccount", "default"]).output().ok()?.status.success().then_some(())
+            kubectl(&["-n", &name, "get", "serviceaccount", "default"])
+                .output()
+                .ok()?
+                .status
+                .success()
+                .then_some(())
         });
         Self { name }
     }
@@ -94,7 +114,9 @@ impl Space {
 
     /// Output of a kubectl command in this namespace, whatever becomes of it.
     pub fn run(&self, args: &[&str]) -> Output {
-        kubectl(&[&["-n", &self.name], args].concat()).output().expect("kubectl starts")
+        kubectl(&[&["-n", &self.name], args].concat())
+            .output()
+            .expect("kubectl starts")
     }
 
     /// Applies an object; what the user sees if it is refused.
@@ -109,10 +131,16 @@ impl Space {
             .spawn()
             .expect("kubectl starts");
         let mut input = child.stdin.take().expect("a pipe");
-        input.write_all(object.to_string().as_bytes()).expect("kubectl reads");
+        input
+            .write_all(object.to_string().as_bytes())
+            .expect("kubectl reads");
         drop(input);
         let output = child.wait_with_output().expect("kubectl ends");
-        if output.status.success() { Ok(()) } else { Err(text(&output.stderr).trim().to_owned()) }
+        if output.status.success() {
+            Ok(())
+        } else {
+            Err(text(&output.stderr).trim().to_owned())
+        }
     }
 
     /// Applies an object that must be accepted.
@@ -124,20 +152,26 @@ impl Space {
     #[must_use]
     pub fn get(&self, kind: &str, name: &str) -> Option<Value> {
         let output = self.run(&["get", kind, name, "-o", "json"]);
-        output.status.success().then(|| serde_json::from_slice(&output.stdout).expect("JSON"))
+        output
+            .status
+            .success()
+            .then(|| serde_json::from_slice(&output.stdout).expect("JSON"))
     }
 
     /// The status of a job.
     #[must_use]
     pub fn status(&self, job: &str) -> Value {
-        self.get("ptj", job).map(|job| job["status"].clone()).unwrap_or_default()
+        self.get("ptj", job)
+            .map(|job| job["status"].clone())
+            .unwrap_or_default()
     }
 
     /// Pods of a job, by name.
     #[must_use]
     pub fn pods(&self, job: &str) -> Vec<Value> {
         let selector = format!("--selector=training.kubeflow.org/job-name={job}");
-        let list: Value = serde_json::from_str(&self.must(&["get", "pods", &selector, "-o", "json"])).expect("JSON");
+        let list: Value =
+            serde_json::from_str(&self.must(&["get", "pods", &selector, "-o", "json"])).expect("JSON");
         list["items"].as_array().cloned().unwrap_or_default()
     }
 
@@ -154,7 +188,9 @@ impl Space {
 
     /// Waits until a pod is in a phase and answers with the pod.
     pub fn pod_until(&self, pod: &str, phase: &str) -> Value {
-        wait_for(&format!("{pod} {phase}"), || self.get("pod", pod).filter(|p| p["status"]["phase"] == phase))
+        wait_for(&format!("{pod} {phase}"), || {
+            self.get("pod", pod).filter(|p| p["status"]["phase"] == phase)
+        })
     }
 
     /// Waits until the log of a pod says something.
@@ -168,17 +204,24 @@ impl Space {
     #[must_use]
     pub fn events(&self, job: &str) -> Vec<(String, String, String)> {
         let selector = format!("--field-selector=involvedObject.name={job},involvedObject.kind=PyTorchJob");
-        let list: Value = serde_json::from_str(&self.must(&["get", "events", &selector, "-o", "json"])).expect("JSON");
+        let list: Value =
+            serde_json::from_str(&self.must(&["get", "events", &selector, "-o", "json"])).expect("JSON");
         let word = |event: &Value, key: &str| event[key].as_str().unwrap_or_default().to_owned();
         let events = list["items"].as_array().cloned().unwrap_or_default();
-        events.iter().map(|e| (word(e, "type"), word(e, "reason"), word(e, "message"))).collect()
+        events
+            .iter()
+            .map(|e| (word(e, "type"), word(e, "reason"), word(e, "message")))
+            .collect()
     }
 
     /// Waits for an event of a job with this reason whose message has all these words.
     pub fn event(&self, job: &str, reason: &str, words: &[&str]) {
         wait_for(&format!("event {reason} {words:?}"), || {
             let events = self.events(job);
-            events.iter().any(|(_, r, m)| r == reason && words.iter().all(|w| m.contains(w))).then_some(())
+            events
+                .iter()
+                .any(|(_, r, m)| r == reason && words.iter().all(|w| m.contains(w)))
+                .then_some(())
         });
     }
 
@@ -187,7 +230,10 @@ impl Space {
         println!("---- {}\n{}", self.name, text(&self.run(&watched).stdout));
         println!("{}", text(&self.run(&["get", "ptj", "-o", "yaml"]).stdout));
         let log = kubectl(&["-n", SYSTEM, "logs", "deployment/trainyard-operator", "--tail=40"]).output();
-        println!("---- operator\n{}", log.map(|o| text(&o.stdout)).unwrap_or_default());
+        println!(
+            "---- operator\n{}",
+            log.map(|o| text(&o.stdout)).unwrap_or_default()
+        );
     }
 }
 
@@ -204,7 +250,10 @@ impl Drop for Space {
 #[must_use]
 pub fn find(status: &Value, condition: &str) -> Value {
     let entries = status["conditions"].as_array().cloned().unwrap_or_default();
-    entries.into_iter().find(|c| c["type"] == condition).unwrap_or_default()
+    entries
+        .into_iter()
+        .find(|c| c["type"] == condition)
+        .unwrap_or_default()
 }
 
 /// Whether a condition is True.
@@ -218,7 +267,10 @@ pub fn holds(status: &Value, condition: &str) -> bool {
 pub fn conditions(status: &Value) -> Vec<String> {
     let entries = status["conditions"].as_array().cloned().unwrap_or_default();
     let word = |c: &Value, key: &str| c[key].as_str().unwrap_or_default().to_owned();
-    entries.iter().map(|c| format!("{}={}", word(c, "type"), word(c, "status"))).collect()
+    entries
+        .iter()
+        .map(|c| format!("{}={}", word(c, "type"), word(c, "status")))
+        .collect()
 }
 
 /// UID of an object.
@@ -263,7 +315,13 @@ impl Beside {
     #[must_use]
     pub fn start(mut command: Command, output: &std::path::Path) -> Self {
         let file = std::fs::File::create(output).expect("a file");
-        Self(command.stdout(file).stderr(Stdio::null()).spawn().expect("starts"))
+        Self(
+            command
+                .stdout(file)
+                .stderr(Stdio::null())
+                .spawn()
+                .expect("starts"),
+        )
     }
 
     /// Its process.

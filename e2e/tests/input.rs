@@ -104,7 +104,12 @@ fn container(job: &mut Value) -> &mut Value {
 #[test]
 fn every_mistake_is_answered_by_a_sentence_while_others_run() {
     let space = Space::new("input");
-    space.apply(&script("healthy", &[("Master", 1), ("Worker", 1)], "Never", "sleep 5"));
+    space.apply(&script(
+        "healthy",
+        &[("Master", 1), ("Worker", 1)],
+        "Never",
+        "sleep 5",
+    ));
     for (what, mistake, expected) in MISTAKES {
         let mut job = script("bad", &[("Master", 1), ("Worker", 1)], "Never", "true");
         mistake(&mut job);
@@ -126,19 +131,37 @@ fn what_only_the_api_of_pods_refuses_is_told_by_the_job() {
     container(&mut variable)["env"] = json!([{"name": "A=B", "value": "x"}]);
     space.apply(&mount);
     space.apply(&variable);
-    space.apply(&script("healthy", &[("Master", 1), ("Worker", 1)], "Never", "sleep 2"));
+    space.apply(&script(
+        "healthy",
+        &[("Master", 1), ("Worker", 1)],
+        "Never",
+        "sleep 2",
+    ));
     for (job, words) in [
-        ("mount", "spec.containers[0].volumeMounts[0].name: Not found: \"data\""),
-        ("variable", "spec.containers[0].env[0].name: Invalid value: \"A=B\""),
+        (
+            "mount",
+            "spec.containers[0].volumeMounts[0].name: Not found: \"data\"",
+        ),
+        (
+            "variable",
+            "spec.containers[0].env[0].name: Invalid value: \"A=B\"",
+        ),
     ] {
-        let beginning = format!("Pod {job}-worker-0 could not be created: Pod \"{job}-worker-0\" is invalid: {words}");
+        let beginning =
+            format!("Pod {job}-worker-0 could not be created: Pod \"{job}-worker-0\" is invalid: {words}");
         let told = wait_for(&format!("{job} to say why it waits"), || {
             let status = space.status(job);
-            status["waitingFor"].as_str().filter(|text| text.starts_with(&beginning)).map(str::to_owned)
+            status["waitingFor"]
+                .as_str()
+                .filter(|text| text.starts_with(&beginning))
+                .map(str::to_owned)
         });
         println!("{told}");
         let condition = e2e::find(&space.status(job), "Created");
-        assert!(condition["message"].as_str().unwrap().contains(words), "{condition}");
+        assert!(
+            condition["message"].as_str().unwrap().contains(words),
+            "{condition}"
+        );
         space.event(job, "FailedCreatePod", &[words]);
     }
     space.until("healthy", "Succeeded");

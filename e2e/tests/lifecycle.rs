@@ -22,7 +22,10 @@ fn exit_1_fails_the_job_with_pod_container_code_node_and_last_line() {
     space.apply(&script("e", &[("Master", 1), ("Worker", 2)], "ExitCode", run));
     let said = message(&space.until("e", "Failed"));
     println!("{said}");
-    let node = space.get("pod", "e-worker-1").unwrap()["spec"]["nodeName"].as_str().unwrap().to_owned();
+    let node = space.get("pod", "e-worker-1").unwrap()["spec"]["nodeName"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     assert_eq!(
         said,
         format!(
@@ -45,7 +48,10 @@ fn out_of_memory_is_named() {
     space.apply(&oom);
     let said = message(&space.until("o", "Failed"));
     println!("{said}");
-    assert!(said.contains("pod o-master-0 container pytorch exited with code 137 (OOMKilled)"), "{said}");
+    assert!(
+        said.contains("pod o-master-0 container pytorch exited with code 137 (OOMKilled)"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -55,7 +61,10 @@ fn backoff_limit_limits_replaced_pods() {
     limited["spec"]["runPolicy"] = json!({"backoffLimit": 1});
     space.apply(&limited);
     let said = message(&space.until("b", "Failed"));
-    assert!(said.contains("reached the specified backoff limit of 1"), "{said}");
+    assert!(
+        said.contains("reached the specified backoff limit of 1"),
+        "{said}"
+    );
     let status = space.status("b");
     assert_eq!(status["restartCounts"]["failures"], 1);
     assert_eq!(status["slots"]["worker-0"]["attempt"], 1);
@@ -68,8 +77,13 @@ fn backoff_limit_limits_restarts_in_place() {
     limited["spec"]["runPolicy"] = json!({"backoffLimit": 1});
     space.apply(&limited);
     let said = message(&space.until("b", "Failed"));
-    assert!(said.contains("reached the specified backoff limit of 1"), "{said}");
-    wait_for("its pod to be deleted", || space.pods("b").is_empty().then_some(()));
+    assert!(
+        said.contains("reached the specified backoff limit of 1"),
+        "{said}"
+    );
+    wait_for("its pod to be deleted", || {
+        space.pods("b").is_empty().then_some(())
+    });
 }
 
 #[test]
@@ -79,18 +93,29 @@ fn deadline_and_time_to_live_act_by_timer() {
     timed["spec"]["runPolicy"] = json!({"activeDeadlineSeconds": 6, "ttlSecondsAfterFinished": 8});
     space.apply(&timed);
     let said = message(&space.until("d", "Failed"));
-    assert_eq!(said, "PyTorchJob d has failed because it was active longer than specified deadline");
-    wait_for("its pods to be deleted", || space.pods("d").is_empty().then_some(()));
-    wait_for("the job to be deleted", || space.get("ptj", "d").is_none().then_some(()));
+    assert_eq!(
+        said,
+        "PyTorchJob d has failed because it was active longer than specified deadline"
+    );
+    wait_for("its pods to be deleted", || {
+        space.pods("d").is_empty().then_some(())
+    });
+    wait_for("the job to be deleted", || {
+        space.get("ptj", "d").is_none().then_some(())
+    });
     wait_for("all that is its to be deleted", || {
-        space.must(&["get", "services", "-o", "name"]).trim().is_empty().then_some(())
+        space
+            .must(&["get", "services", "-o", "name"])
+            .trim()
+            .is_empty()
+            .then_some(())
     });
 }
 
 #[test]
 fn clean_pod_policy_decides_what_is_left() {
     let space = Space::new("clean");
-    for (policy, left) in [("None", 2), ("Running", 1), ("All", 0)] {
+    for (policy, _) in [("None", 2), ("Running", 1), ("All", 0)] {
         let name = policy.to_lowercase();
         let run = "if [ $RANK = 0 ]; then sleep 3; else sleep 600; fi";
         let mut cleaned = script(&name, &[("Master", 1), ("Worker", 1)], "Never", run);
@@ -101,14 +126,23 @@ fn clean_pod_policy_decides_what_is_left() {
         let name = policy.to_lowercase();
         space.until(&name, "Succeeded");
         wait_for(policy, || (space.pods(&name).len() == left).then_some(()));
-        assert_eq!(space.status(&name)["replicaStatuses"]["Worker"]["succeeded"], 1, "counts outlive the pods");
+        assert_eq!(
+            space.status(&name)["replicaStatuses"]["Worker"]["succeeded"],
+            1,
+            "counts outlive the pods"
+        );
     }
 }
 
 #[test]
 fn suspended_and_resumed() {
     let space = Space::new("suspend");
-    space.apply(&script("s", &[("Master", 1), ("Worker", 1)], "OnFailure", "sleep 12"));
+    space.apply(&script(
+        "s",
+        &[("Master", 1), ("Worker", 1)],
+        "OnFailure",
+        "sleep 12",
+    ));
     space.until("s", "Running");
     let before = uid(&space.get("pod", "s-master-0").unwrap());
     let suspend = |suspend: bool| {
@@ -121,25 +155,47 @@ fn suspended_and_resumed() {
         let active = |role: &str| status["replicaStatuses"][role].get("active").is_some();
         (holds(&status, "Suspended") && !active("Master") && !active("Worker")).then_some(status)
     });
-    assert!(space.pods("s").is_empty(), "active reads 0 only when the pods are gone");
-    assert_eq!(conditions(&status), ["Created=True", "Running=False", "Suspended=True"]);
+    assert!(
+        space.pods("s").is_empty(),
+        "active reads 0 only when the pods are gone"
+    );
+    assert_eq!(
+        conditions(&status),
+        ["Created=True", "Running=False", "Suspended=True"]
+    );
     suspend(false);
     space.until("s", "Succeeded");
     assert_ne!(uid(&space.get("pod", "s-master-0").unwrap()), before);
-    assert_eq!(conditions(&space.status("s")), ["Created=True", "Suspended=False", "Running=False", "Succeeded=True"]);
+    assert_eq!(
+        conditions(&space.status("s")),
+        [
+            "Created=True",
+            "Suspended=False",
+            "Running=False",
+            "Succeeded=True"
+        ]
+    );
 }
 
 #[test]
 fn zero_replicas_and_another_manager_make_no_pods() {
     let space = Space::new("none");
-    space.apply(&script("zero", &[("Master", 1), ("Worker", 0)], "OnFailure", "sleep 3"));
+    space.apply(&script(
+        "zero",
+        &[("Master", 1), ("Worker", 0)],
+        "OnFailure",
+        "sleep 3",
+    ));
     let mut theirs = script("theirs", &[("Worker", 1)], "OnFailure", "sleep 3");
     theirs["spec"]["runPolicy"] = json!({"managedBy": "kueue.x-k8s.io/multikueue"});
     space.apply(&theirs);
     space.until("zero", "Succeeded");
     assert_eq!(space.pods("zero").len(), 1);
     assert!(space.pods("theirs").is_empty());
-    assert!(space.get("ptj", "theirs").unwrap().get("status").is_none(), "not one write");
+    assert!(
+        space.get("ptj", "theirs").unwrap().get("status").is_none(),
+        "not one write"
+    );
 }
 
 #[test]
@@ -147,7 +203,8 @@ fn recreated_at_once_while_old_pods_still_terminate() {
     let space = Space::new("again");
     let slow = "trap 'sleep 8; exit 0' TERM; sleep 600 & wait";
     let mut first = script("a", &[("Worker", 2)], "OnFailure", slow);
-    first["spec"]["pytorchReplicaSpecs"]["Worker"]["template"]["spec"]["terminationGracePeriodSeconds"] = json!(20);
+    first["spec"]["pytorchReplicaSpecs"]["Worker"]["template"]["spec"]["terminationGracePeriodSeconds"] =
+        json!(20);
     space.apply(&first);
     space.until("a", "Running");
     let old: Vec<String> = space.pods("a").iter().map(uid).collect();
@@ -193,9 +250,18 @@ fn a_job_that_cannot_start_says_why() {
     space.apply(&script("taken", &[("Worker", 1)], "OnFailure", "true"));
     space.must(&["create", "quota", "few", "--hard=pods=2"]);
     for (job, words) in [
-        ("big", vec!["pod big-worker-0 cannot be scheduled", "Insufficient cpu"]),
-        ("absent", vec!["pod absent-worker-0 container pytorch", "no-such-image"]),
-        ("taken", vec!["Service taken exists and does not belong to this job"]),
+        (
+            "big",
+            vec!["pod big-worker-0 cannot be scheduled", "Insufficient cpu"],
+        ),
+        (
+            "absent",
+            vec!["pod absent-worker-0 container pytorch", "no-such-image"],
+        ),
+        (
+            "taken",
+            vec!["Service taken exists and does not belong to this job"],
+        ),
     ] {
         let waiting = wait_for(job, || {
             let waiting = space.status(job)["waitingFor"].as_str()?.to_owned();
@@ -204,11 +270,16 @@ fn a_job_that_cannot_start_says_why() {
         println!("{job}: {waiting}");
     }
     let after = space.get("service", "taken").unwrap();
-    assert_eq!(before["metadata"]["resourceVersion"], after["metadata"]["resourceVersion"], "never written");
+    assert_eq!(
+        before["metadata"]["resourceVersion"], after["metadata"]["resourceVersion"],
+        "never written"
+    );
     space.apply(&script("quota", &[("Worker", 1)], "OnFailure", "true"));
     wait_for("the quota to be named", || {
         let status = space.status("quota");
-        let told = status["conditions"][0]["message"].as_str()?.contains("exceeded quota");
+        let told = status["conditions"][0]["message"]
+            .as_str()?
+            .contains("exceeded quota");
         (told && status["waitingFor"].as_str()?.contains("exceeded quota")).then_some(())
     });
     space.must(&["delete", "quota", "few"]);

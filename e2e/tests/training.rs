@@ -30,13 +30,19 @@ fn training(space: &Space, name: &str, replicas: &[(&str, u32)]) -> Value {
 }
 
 fn accuracy(log: &str) -> f64 {
-    let line = log.lines().find_map(|l| l.split_once("test accuracy: ")).expect("an accuracy in the log");
+    let line = log
+        .lines()
+        .find_map(|l| l.split_once("test accuracy: "))
+        .expect("an accuracy in the log");
     line.1.trim().parse().unwrap()
 }
 
 fn env(pod: &Value, name: &str) -> String {
     let env = pod["spec"]["containers"][0]["env"].as_array().unwrap();
-    env.iter().rfind(|e| e["name"] == name).unwrap()["value"].as_str().unwrap().to_owned()
+    env.iter().rfind(|e| e["name"] == name).unwrap()["value"]
+        .as_str()
+        .unwrap()
+        .to_owned()
 }
 
 #[test]
@@ -51,11 +57,17 @@ fn the_digits_example_succeeds() {
         assert!(!holds(&status, "Failed"), "{status:#}");
         holds(&status, "Succeeded").then_some(status)
     });
-    assert_eq!(conditions(&status), ["Created=True", "Running=False", "Succeeded=True"]);
+    assert_eq!(
+        conditions(&status),
+        ["Created=True", "Running=False", "Succeeded=True"]
+    );
     for (role, count) in [("Master", 1), ("Worker", 2)] {
         let counts = &status["replicaStatuses"][role];
         assert_eq!(counts["succeeded"], count, "Argo: successCondition");
-        assert!(counts.get("active").is_none() && counts.get("failed").is_none(), "{counts}");
+        assert!(
+            counts.get("active").is_none() && counts.get("failed").is_none(),
+            "{counts}"
+        );
     }
     assert!(status["startTime"].is_string() && status["completionTime"].is_string());
     // The SDK's get_job_logs finds the log by these labels.
@@ -65,10 +77,22 @@ fn the_digits_example_succeeds() {
     assert!(accuracy(&log) > 0.9);
     let table = must(&["-n", "default", "get", "ptj", "pytorch-digits"]);
     let words: Vec<&str> = table.split_whitespace().collect();
-    assert_eq!(words[..5], ["NAME", "STATE", "AGE", "pytorch-digits", "Succeeded"]);
+    assert_eq!(
+        words[..5],
+        ["NAME", "STATE", "AGE", "pytorch-digits", "Succeeded"]
+    );
     assert!(must(&["-n", "default", "get", "training"]).contains("pytorch-digits"));
-    let events = must(&["-n", "default", "get", "events", "--field-selector=involvedObject.name=pytorch-digits"]);
-    assert!(events.contains("SuccessfulCreatePod") && events.contains("PyTorchJobSucceeded"), "{events}");
+    let events = must(&[
+        "-n",
+        "default",
+        "get",
+        "events",
+        "--field-selector=involvedObject.name=pytorch-digits",
+    ]);
+    assert!(
+        events.contains("SuccessfulCreatePod") && events.contains("PyTorchJobSucceeded"),
+        "{events}"
+    );
     must(&["delete", "--wait", "-f", manifest]);
 }
 
@@ -79,9 +103,14 @@ fn worker_1_comes_back(space: &Space, befall: impl FnOnce()) -> Value {
     let before = space.get("pod", "t-worker-1").unwrap();
     befall();
     let after = wait_for("worker 1 to be replaced", || {
-        space.get("pod", "t-worker-1").filter(|pod| uid(pod) != uid(&before))
+        space
+            .get("pod", "t-worker-1")
+            .filter(|pod| uid(pod) != uid(&before))
     });
-    let attempt = after["metadata"]["labels"]["trainyard.dev/attempt"].as_str().unwrap().parse::<u32>();
+    let attempt = after["metadata"]["labels"]["trainyard.dev/attempt"]
+        .as_str()
+        .unwrap()
+        .parse::<u32>();
     assert!(attempt.unwrap() >= 1);
     for name in ["RANK", "WORLD_SIZE", "MASTER_ADDR"] {
         assert_eq!(env(&after, name), env(&before, name), "{name}");
@@ -100,9 +129,19 @@ fn a_killed_worker_comes_back_and_the_run_resumes() {
     let status = worker_1_comes_back(&space, || {
         space.must(&["exec", "t-worker-1", "--", "sh", "-c", "kill -9 $(cat /tmp/pid)"]);
     });
-    space.event("t", "PyTorchJobRestarting", &["pod t-worker-1", "exited with code 137"]);
-    assert!(status["restartCounts"]["failures"].as_i64().unwrap() >= 1, "{status:#}");
-    assert!(status["slots"]["worker-1"]["attempt"].as_i64().unwrap() >= 1, "{status:#}");
+    space.event(
+        "t",
+        "PyTorchJobRestarting",
+        &["pod t-worker-1", "exited with code 137"],
+    );
+    assert!(
+        status["restartCounts"]["failures"].as_i64().unwrap() >= 1,
+        "{status:#}"
+    );
+    assert!(
+        status["slots"]["worker-1"]["attempt"].as_i64().unwrap() >= 1,
+        "{status:#}"
+    );
     println!("{}", status["restartCounts"]);
 }
 
@@ -113,29 +152,55 @@ fn a_deleted_worker_comes_back_and_the_run_resumes() {
         space.must(&["delete", "pod", "t-worker-1", "--wait=false"]);
     });
     space.event("t", "PyTorchJobRestarting", &["pod t-worker-1 was deleted"]);
-    assert!(status["restartCounts"]["disruptions"].as_i64().unwrap() >= 1, "{status:#}");
+    assert!(
+        status["restartCounts"]["disruptions"].as_i64().unwrap() >= 1,
+        "{status:#}"
+    );
     println!("{}", status["restartCounts"]);
 }
 
 #[test]
 fn an_elastic_job_loses_a_worker_and_finishes() {
     let space = Space::new("elastic");
-    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/examples/pytorch-elastic.yaml"));
+    let text = std::fs::read_to_string(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../deploy/examples/pytorch-elastic.yaml"
+    ));
     let file = std::env::temp_dir().join(format!("trainyard-elastic-{}.yaml", std::process::id()));
-    std::fs::write(&file, text.unwrap().replace("namespace: default", &format!("namespace: {}", space.name))).unwrap();
+    std::fs::write(
+        &file,
+        text.unwrap()
+            .replace("namespace: default", &format!("namespace: {}", space.name)),
+    )
+    .unwrap();
     space.must(&["apply", "-f", file.to_str().unwrap()]);
     std::fs::remove_file(&file).unwrap();
     let name = "pytorch-elastic";
     wait_for("training with three workers", || {
         let pods = space.pods(name);
-        let log = |pod: &Value| space.run(&["logs", pod["metadata"]["name"].as_str().unwrap()]).stdout;
-        pods.iter().any(|pod| String::from_utf8_lossy(&log(pod)).contains("epoch 2/")).then_some(())
+        let log = |pod: &Value| {
+            space
+                .run(&["logs", pod["metadata"]["name"].as_str().unwrap()])
+                .stdout
+        };
+        pods.iter()
+            .any(|pod| String::from_utf8_lossy(&log(pod)).contains("epoch 2/"))
+            .then_some(())
     });
     space.must(&["delete", "pod", "pytorch-elastic-worker-2", "--wait=false"]);
-    space.event(name, "PyTorchJobRestarting", &["pod pytorch-elastic-worker-2 was deleted"]);
+    space.event(
+        name,
+        "PyTorchJobRestarting",
+        &["pod pytorch-elastic-worker-2 was deleted"],
+    );
     space.until(name, "Succeeded");
     let logs = wait_for("an accuracy", || {
-        let log = space.must(&["logs", "--tail=-1", "-l", "training.kubeflow.org/job-name=pytorch-elastic"]);
+        let log = space.must(&[
+            "logs",
+            "--tail=-1",
+            "-l",
+            "training.kubeflow.org/job-name=pytorch-elastic",
+        ]);
         log.contains("test accuracy").then_some(log)
     });
     assert!(accuracy(&logs) > 0.9);
@@ -148,8 +213,15 @@ fn workers_that_start_20_s_before_the_master_still_join() {
     // Plain PyTorch, without any patience of the script's own.
     let code = "import torch, torch.distributed as d; d.init_process_group('gloo'); t = torch.ones(1); \
                 d.all_reduce(t); print('sum', int(t.item()), flush=True)";
-    let mut job = job("early", &[("Master", 1), ("Worker", 2)], "Never", DIGITS, &["python3", "-c", code]);
-    job["spec"]["pytorchReplicaSpecs"]["Master"]["template"]["spec"]["schedulingGates"] = json!([{"name": "e2e.test/later"}]);
+    let mut job = job(
+        "early",
+        &[("Master", 1), ("Worker", 2)],
+        "Never",
+        DIGITS,
+        &["python3", "-c", code],
+    );
+    job["spec"]["pytorchReplicaSpecs"]["Master"]["template"]["spec"]["schedulingGates"] =
+        json!([{"name": "e2e.test/later"}]);
     space.apply(&job);
     for worker in ["early-worker-0", "early-worker-1"] {
         let pod = space.pod_until(worker, "Running");
@@ -157,9 +229,20 @@ fn workers_that_start_20_s_before_the_master_still_join() {
     }
     std::thread::sleep(Duration::from_secs(20));
     for worker in ["early-worker-0", "early-worker-1"] {
-        assert_eq!(space.get("pod", worker).unwrap()["status"]["phase"], "Running", "it waits for its master");
+        assert_eq!(
+            space.get("pod", worker).unwrap()["status"]["phase"],
+            "Running",
+            "it waits for its master"
+        );
     }
-    space.must(&["patch", "pod", "early-master-0", "--type=json", "-p", r#"[{"op":"remove","path":"/spec/schedulingGates"}]"#]);
+    space.must(&[
+        "patch",
+        "pod",
+        "early-master-0",
+        "--type=json",
+        "-p",
+        r#"[{"op":"remove","path":"/spec/schedulingGates"}]"#,
+    ]);
     space.until("early", "Succeeded");
     assert!(space.must(&["logs", "early-master-0"]).contains("sum 3"));
 }
@@ -169,14 +252,31 @@ fn workers_alone_find_each_other() {
     let space = Space::new("alone");
     let code = "import torch, torch.distributed as d; d.init_process_group('gloo'); t = torch.ones(1); \
                 d.all_reduce(t); print('sum', int(t.item()), flush=True)";
-    space.apply(&job("env", &[("Worker", 2)], "Never", DIGITS, &["python3", "-c", code]));
+    space.apply(&job(
+        "env",
+        &[("Worker", 2)],
+        "Never",
+        DIGITS,
+        &["python3", "-c", code],
+    ));
     let file = format!("echo \"{code}\" > /tmp/t.py && exec torchrun /tmp/t.py");
-    let mut torchrun = job("torchrun", &[("Worker", 2)], "Never", DIGITS, &["sh", "-c", &file]);
+    let mut torchrun = job(
+        "torchrun",
+        &[("Worker", 2)],
+        "Never",
+        DIGITS,
+        &["sh", "-c", &file],
+    );
     torchrun["spec"]["nprocPerNode"] = json!("1");
     space.apply(&torchrun);
     for name in ["env", "torchrun"] {
         space.until(name, "Succeeded");
-        assert!(space.must(&["logs", &format!("{name}-worker-0")]).contains("sum 2"), "{name}");
+        assert!(
+            space
+                .must(&["logs", &format!("{name}-worker-0")])
+                .contains("sum 2"),
+            "{name}"
+        );
         assert_eq!(space.status(name)["replicaStatuses"]["Worker"]["succeeded"], 2);
     }
 }

@@ -18,16 +18,22 @@ pub(crate) struct Args {
 const JOB: &str = "pytorch-digits";
 const MANIFEST: &str = "deploy/examples/pytorch-digits.yaml";
 /// Far more than the run needs, also on a slow machine.
-const PATIENCE: Duration = Duration::from_secs(600);
+const PATIENCE: Duration = Duration::from_mins(10);
 
 /// Runs the command.
-pub(crate) fn run(args: Args) -> Result<()> {
+pub(crate) fn run(args: &Args) -> Result<()> {
     let mut stages = Stages::default();
-    let target = stages.run("cluster up (the first time, its programs are built)", |_| Target::up(&args.choice))?;
+    let target = stages.run("cluster up (the first time, its programs are built)", |_| {
+        Target::up(&args.choice)
+    })?;
     stages.run("images", |_| target.load_images())?;
-    stages.run("operator installed from deploy/install.yaml", |_| target.install())?;
+    stages.run("operator installed from deploy/install.yaml", |_| {
+        target.install()
+    })?;
     stages.run("training", |_| train(&target))?;
-    stages.run("the master's log", |_| must(target.kubectl(&["logs", &format!("{JOB}-master-0")])))?;
+    stages.run("the master's log", |_| {
+        must(target.kubectl(&["logs", &format!("{JOB}-master-0")]))
+    })?;
     stages.run("the job's status", |_| show_status(&target))?;
     advise(&target);
     Ok(())
@@ -60,13 +66,24 @@ fn train(target: &Target) -> Result<()> {
 
 /// State of the job, phases of its pods, last line of the master.
 fn progress(target: &Target) -> Result<String> {
-    let state = read(target, &["get", "ptj", JOB, "-o", "jsonpath={.status.conditions[-1:].type}"])?;
+    let state = read(
+        target,
+        &["get", "ptj", JOB, "-o", "jsonpath={.status.conditions[-1:].type}"],
+    )?;
     let selector = format!("--selector=training.kubeflow.org/job-name={JOB}");
     let phases = "jsonpath={range .items[*]}{.metadata.name}={.status.phase} {end}";
     let pods = read(target, &["get", "pods", &selector, "-o", phases])?;
     let log = read(target, &["logs", "--tail=1", &format!("{JOB}-master-0")]).unwrap_or_default();
-    let state = if state.is_empty() { "Submitted".to_owned() } else { state };
-    Ok(format!("{state:<10} {} | {}", pods.replace(&format!("{JOB}-"), "").trim(), log.trim()))
+    let state = if state.is_empty() {
+        "Submitted".to_owned()
+    } else {
+        state
+    };
+    Ok(format!(
+        "{state:<10} {} | {}",
+        pods.replace(&format!("{JOB}-"), "").trim(),
+        log.trim()
+    ))
 }
 
 fn read(target: &Target, args: &[&str]) -> Result<String> {

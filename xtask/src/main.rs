@@ -3,6 +3,7 @@
 mod cluster;
 mod codegen;
 mod demo;
+mod guard;
 mod image;
 mod stage;
 mod target;
@@ -41,7 +42,7 @@ fn main() -> anyhow::Result<()> {
         Command::Image(args) => image::run(args),
         Command::Codegen(args) => codegen::run(args),
         Command::Tidy(args) => tidy::run(args),
-        Command::Demo(args) => demo::run(args),
-        Command::Test(args) => test::run(args),
+        Command::Demo(args) => demo::run(&args),
+        Command::Test(args) => test::run(&args),
     }
 }

@@ -6,12 +6,16 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
+use crate::guard::Guard;
+
 /// What happened so far.
 #[derive(Default)]
 pub(crate) struct Stages {
     done: Vec<(String, Duration, bool)>,
     passed: u64,
     failed: u64,
+    /// Ends what is run, and more, when this program is ended.
+    pub(crate) guard: Option<Guard>,
 }
 
 impl Stages {
@@ -28,22 +32,34 @@ impl Stages {
     pub(crate) fn cargo_test(&mut self, args: &[&str], env: &[(&str, String)]) -> Result<()> {
         let mut command = cargo("test", args);
         command.envs(env.iter().map(|(key, value)| (*key, value.as_str())));
-        let mut child = command.stdout(Stdio::piped()).spawn().context("starting cargo test")?;
+        command.stdout(Stdio::piped());
+        let mut child = match &mut self.guard {
+            Some(guard) => guard.start(&mut command)?,
+            None => command.spawn().context("starting cargo test")?,
+        };
         let output = child.stdout.take().context("cargo test has no output")?;
         for line in BufReader::new(output).lines() {
             let line = line?;
             self.read(&line);
             show(&line);
         }
-        ensure!(child.wait()?.success(), "tests failed: see above");
+        let status = child.wait()?;
+        if let Some(guard) = &mut self.guard {
+            guard.ended();
+        }
+        ensure!(status.success(), "tests failed: see above");
         Ok(())
     }
 
     fn read(&mut self, line: &str) {
-        let Some(figures) = line.strip_prefix("test result: ") else { return };
+        let Some(figures) = line.strip_prefix("test result: ") else {
+            return;
+        };
         let figure = |word: &str| {
             let words: Vec<&str> = figures.split_whitespace().collect();
-            let pair = words.windows(2).find(|pair| pair.last().is_some_and(|w| w.trim_end_matches(';') == word))?;
+            let pair = words
+                .windows(2)
+                .find(|pair| pair.last().is_some_and(|w| w.trim_end_matches(';') == word))?;
             pair.first()?.parse::<u64>().ok()
         };
         self.passed += figure("passed").unwrap_or(0);
@@ -60,7 +76,11 @@ impl Stages {
         let whole: Duration = self.done.iter().map(|(_, time, _)| time).sum();
         show(&format!("{:>7.1} s  in all\n", whole.as_secs_f64()));
         let other = self.done.iter().filter(|(_, _, good)| !good).count() as u64;
-        show(&format!("{} passed, {} failed", self.passed, self.failed.max(other)));
+        show(&format!(
+            "{} passed, {} failed",
+            self.passed,
+            self.failed.max(other)
+        ));
     }
 }
 
@@ -78,7 +98,9 @@ pub(crate) fn cargo(verb: &str, args: &[&str]) -> Command {
 
 /// Runs a command that says itself what is wrong.
 pub(crate) fn must(mut command: Command) -> Result<()> {
-    let status = command.status().with_context(|| format!("starting {}", command.get_program().display()))?;
+    let status = command
+        .status()
+        .with_context(|| format!("starting {}", command.get_program().display()))?;
     ensure!(status.success(), "{command:?}: {status}");
     Ok(())
 }

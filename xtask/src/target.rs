@@ -20,6 +20,28 @@ pub(crate) struct Choice {
     kubeconfig: Option<PathBuf>,
 }
 
+impl Choice {
+    /// The command that takes the cluster down, if it is ours to take down.
+    pub(crate) fn down_command(&self) -> Option<Vec<String>> {
+        if self.kubeconfig.is_some() {
+            return None;
+        }
+        let words = if self.kind {
+            vec![
+                "kind".into(),
+                "delete".into(),
+                "cluster".into(),
+                "--name".into(),
+                kind::NAME.into(),
+            ]
+        } else {
+            let own = std::env::current_exe().ok()?.display().to_string();
+            vec![own, "cluster".into(), "down".into()]
+        };
+        Some(words)
+    }
+}
+
 /// How to reach the cluster.
 pub(crate) struct Target {
     /// Administrator's kubeconfig.
@@ -42,17 +64,31 @@ impl Target {
     /// Brings the cluster up, if it is ours to bring up.
     pub(crate) fn up(choice: &Choice) -> Result<Self> {
         if let Some(kubeconfig) = &choice.kubeconfig {
-            let kubeconfig = kubeconfig.canonicalize().with_context(|| format!("{}", kubeconfig.display()))?;
-            return Ok(Self { kubeconfig, kubectl: "kubectl".into(), made: Made::Given });
+            let kubeconfig = kubeconfig
+                .canonicalize()
+                .with_context(|| format!("{}", kubeconfig.display()))?;
+            return Ok(Self {
+                kubeconfig,
+                kubectl: "kubectl".into(),
+                made: Made::Given,
+            });
         }
         if choice.kind {
             let kubeconfig = cluster::cache_folder()?.join("kind.kubeconfig");
             kind::create(&kubeconfig)?;
-            return Ok(Self { kubeconfig, kubectl: "kubectl".into(), made: Made::Kind });
+            return Ok(Self {
+                kubeconfig,
+                kubectl: "kubectl".into(),
+                made: Made::Kind,
+            });
         }
         let cluster = Cluster::up(&Options::default())?;
         let (kubeconfig, kubectl) = (cluster.kubeconfig(), cluster.kubectl()?);
-        Ok(Self { kubeconfig, kubectl, made: Made::Local(cluster) })
+        Ok(Self {
+            kubeconfig,
+            kubectl,
+            made: Made::Local(cluster),
+        })
     }
 
     /// Whether the suite may look at processes of the node.
@@ -63,7 +99,10 @@ impl Target {
     /// A kubectl command.
     pub(crate) fn kubectl(&self, args: &[&str]) -> Command {
         let mut command = Command::new(&self.kubectl);
-        command.args(args).env("KUBECONFIG", &self.kubeconfig).current_dir(root());
+        command
+            .args(args)
+            .env("KUBECONFIG", &self.kubeconfig)
+            .current_dir(root());
         command
     }
 
@@ -71,7 +110,9 @@ impl Target {
     pub(crate) fn load_images(&self) -> Result<()> {
         if matches!(self.made, Made::Given) {
             eprintln!("taking for granted that the nodes can pull:");
-            IMAGES.iter().for_each(|image| eprintln!("  {}", image.reference()));
+            for image in IMAGES {
+                eprintln!("  {}", image.reference());
+            }
             return Ok(());
         }
         for image in IMAGES {
@@ -97,7 +138,14 @@ impl Target {
         // The image's tag stays the same while its content changes: take the one that was just loaded.
         let deployment = "deployment/trainyard-operator";
         must(self.kubectl(&["-n", "trainyard-system", "rollout", "restart", deployment]))?;
-        must(self.kubectl(&["-n", "trainyard-system", "rollout", "status", deployment, "--timeout=180s"]))
+        must(self.kubectl(&[
+            "-n",
+            "trainyard-system",
+            "rollout",
+            "status",
+            deployment,
+            "--timeout=180s",
+        ]))
     }
 
     /// Takes the cluster down, if we brought it up.

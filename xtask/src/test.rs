@@ -1,7 +1,10 @@
 //! `cargo xtask test`: everything, in the order in which it is cheapest to fail.
 
-use anyhow::Result;
+use std::path::PathBuf;
 
+use anyhow::{Context, Result};
+
+use crate::guard::Guard;
 use crate::stage::{Stages, cargo, must, root};
 use crate::target::{Choice, Target};
 use crate::{codegen, tidy};
@@ -22,13 +25,10 @@ pub(crate) struct Args {
     choice: Choice,
 }
 
-/// Where a static build of the operator is.
-const OPERATOR: &str = "target/x86_64-unknown-linux-gnu/release/trainyard-operator";
-
 /// Runs the command.
-pub(crate) fn run(args: Args) -> Result<()> {
+pub(crate) fn run(args: &Args) -> Result<()> {
     let mut stages = Stages::default();
-    let outcome = all(&args, &mut stages);
+    let outcome = all(args, &mut stages);
     stages.summary();
     outcome
 }
@@ -40,6 +40,10 @@ fn all(args: &Args, stages: &mut Stages) -> Result<()> {
     if args.no_e2e {
         return Ok(());
     }
+    if let Some(command) = args.choice.down_command().filter(|_| !args.keep_cluster) {
+        let words: Vec<&str> = command.iter().map(String::as_str).collect();
+        stages.guard = Some(Guard::set(&words)?);
+    }
     let target = stages.run("cluster up", |_| Target::up(&args.choice))?;
     let outcome = on_cluster(args, stages, &target);
     if args.keep_cluster {
@@ -47,15 +51,34 @@ fn all(args: &Args, stages: &mut Stages) -> Result<()> {
         return outcome;
     }
     let down = stages.run("cluster down", |_| target.down());
+    if let Some(guard) = stages.guard.take().filter(|_| down.is_ok()) {
+        guard.lift()?;
+    }
     outcome.and(down)
 }
 
 fn without_cluster(stages: &mut Stages) -> Result<()> {
-    stages.run("generated files are current", |_| codegen::run(codegen::Args::CHECK))?;
+    stages.run("generated files are current", |_| {
+        codegen::run(codegen::Args::CHECK)
+    })?;
     stages.run("house rules", |_| tidy::run(tidy::Args {}))?;
     stages.run("format", |_| must(cargo("fmt", &["--all", "--check"])))?;
-    let lints = ["--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"];
+    let lints = [
+        "--workspace",
+        "--all-targets",
+        "--quiet",
+        "--",
+        "--deny",
+        "warnings",
+    ];
     stages.run("lints", |_| must(cargo("clippy", &lints)))?;
+    // A crate that stands alone only thanks to features of others would fail its users.
+    for package in ["common", "pytorchjob"] {
+        let name = format!("{package} compiles by itself");
+        stages.run(&name, |_| {
+            must(cargo("check", &["--quiet", "--package", package]))
+        })?;
+    }
     stages.run("tests without a cluster", |stages| {
         stages.cargo_test(&["--workspace", "--exclude", "e2e", "--no-fail-fast"], &[])
     })
@@ -63,11 +86,14 @@ fn without_cluster(stages: &mut Stages) -> Result<()> {
 
 fn on_cluster(args: &Args, stages: &mut Stages, target: &Target) -> Result<()> {
     stages.run("images", |_| target.load_images())?;
-    stages.run("operator installed from deploy/install.yaml", |_| target.install())?;
+    let operator = stages.run("the operator's program", |_| operator())?;
+    stages.run("operator installed from deploy/install.yaml", |_| {
+        target.install()
+    })?;
     let mut env = vec![
         ("KUBECONFIG", target.kubeconfig.display().to_string()),
         ("TRAINYARD_KUBECTL", target.kubectl.display().to_string()),
-        ("TRAINYARD_OPERATOR_BIN", root().join(OPERATOR).display().to_string()),
+        ("TRAINYARD_OPERATOR_BIN", operator.display().to_string()),
     ];
     if target.is_local() {
         env.push(("TRAINYARD_NODE_IS_HERE", "1".to_owned()));
@@ -75,5 +101,35 @@ fn on_cluster(args: &Args, stages: &mut Stages, target: &Target) -> Result<()> {
     let mut cargo_args = vec!["--package", "e2e", "--no-fail-fast", "--"];
     cargo_args.extend(args.only.as_deref());
     cargo_args.push("--test-threads=3");
-    stages.run("tests on the cluster", |stages| stages.cargo_test(&cargo_args, &env))
+    stages.run("tests on the cluster", |stages| {
+        stages.cargo_test(&cargo_args, &env)
+    })
+}
+
+/// The program that is in the operator's image: the same command as for the image, so nothing is built again.
+fn operator() -> Result<PathBuf> {
+    let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    let mut build = cargo(
+        "build",
+        &[
+            "--quiet",
+            "--release",
+            "--package",
+            "operator",
+            "--target",
+            &target,
+        ],
+    );
+    build
+        .env("RUSTFLAGS", "-C target-feature=+crt-static")
+        .env_remove("CARGO_ENCODED_RUSTFLAGS");
+    must(build)?;
+    let folder = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
+    let program = root()
+        .join(folder)
+        .join(target)
+        .join("release/trainyard-operator");
+    program
+        .canonicalize()
+        .with_context(|| program.display().to_string())
 }

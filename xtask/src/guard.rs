@@ -1,0 +1,69 @@
+//! What is taken away when this program ends before it could do so itself: by Ctrl-C, SIGTERM or even SIGKILL.
+//!
+//! A shell in a process group of its own reads from a pipe. When the pipe closes and nobody said that all is well, it
+//! ends the commands that still run and takes the cluster down.
+
+use std::io::Write;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, ChildStdin, Command, Stdio};
+
+use anyhow::{Context, Result};
+
+const SCRIPT: &str = r#"
+trap '' INT TERM HUP
+group=
+while read -r word value; do
+  case $word in
+    group) group=$value ;;
+    done) exit 0 ;;
+  esac
+done
+if [ -n "$group" ]; then kill -TERM -- "-$group" 2>/dev/null; fi
+echo "interrupted: taking the cluster down" >&2
+exec "$@"
+"#;
+
+/// Takes the cluster down if this program dies.
+pub(crate) struct Guard {
+    shell: Child,
+    pipe: ChildStdin,
+}
+
+impl Guard {
+    /// Sets the guard; `command` takes the cluster down.
+    pub(crate) fn set(command: &[&str]) -> Result<Self> {
+        let mut shell = Command::new("sh")
+            .args(["-c", SCRIPT, "guard"])
+            .args(command)
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .spawn()
+            .context("starting sh")?;
+        let pipe = shell.stdin.take().context("a pipe")?;
+        Ok(Self { shell, pipe })
+    }
+
+    /// Starts a command that has to end with this program.
+    pub(crate) fn start(&mut self, command: &mut Command) -> Result<Child> {
+        let child = command
+            .process_group(0)
+            .stdin(Stdio::null())
+            .spawn()
+            .with_context(|| format!("starting {}", command.get_program().display()))?;
+        writeln!(self.pipe, "group {}", child.id()).context("the guard is gone")?;
+        Ok(child)
+    }
+
+    /// A command of [`Guard::start`] has ended.
+    pub(crate) fn ended(&mut self) {
+        let _ = writeln!(self.pipe, "group");
+    }
+
+    /// All is well: nothing is left to take away.
+    pub(crate) fn lift(mut self) -> Result<()> {
+        writeln!(self.pipe, "done").context("the guard is gone")?;
+        drop(self.pipe);
+        self.shell.wait().context("the guard does not end")?;
+        Ok(())
+    }
+}
