@@ -13,8 +13,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::answer::RequestError;
 use crate::backoff;
-use crate::client::{Api, Gate, RequestError};
+use crate::client::{Api, Gate};
 use crate::resource::{LEASES, ObjectName};
 
 /// How long a lease holds after its last renewal.

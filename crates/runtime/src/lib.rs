@@ -11,6 +11,7 @@
 //! acknowledged write stays invisible ([`world`]), and of one whose name was taken (`carry_out`).
 
 mod admin;
+mod answer;
 mod backoff;
 mod carry_out;
 mod children;

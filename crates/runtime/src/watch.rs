@@ -15,8 +15,9 @@ use serde_json::value::RawValue;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::answer::{Answer, RequestError, RetryClass};
 use crate::backoff;
-use crate::client::{Answer, Api, RequestError, RetryClass};
+use crate::client::Api;
 use crate::decode::{self, DecodeError};
 use crate::metrics::Metrics;
 use crate::resource::Resource;

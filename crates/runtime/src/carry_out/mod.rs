@@ -16,7 +16,8 @@ use common::plan::WriteClass;
 use common::{KindInfo, Note, Plan, Write};
 use tokio::time::Instant;
 
-use crate::client::{Api, RequestError, RetryClass};
+use crate::answer::{RequestError, RetryClass};
+use crate::client::Api;
 use crate::events::Events;
 use crate::metrics::{Metrics, PassResult};
 use crate::queue::Verdict;

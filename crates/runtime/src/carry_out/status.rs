@@ -6,7 +6,7 @@ use common::api::JobStatus;
 use common::{KindInfo, RawJob};
 use serde_json::{Value, json};
 
-use crate::client::RequestError;
+use crate::answer::RequestError;
 use crate::decode;
 use crate::merge_patch::merge_patch;
 use crate::resource::{ObjectName, Resource};

@@ -6,7 +6,7 @@ use common::observe::{Refusal, RefusalCause};
 use common::{Attempt, KindInfo, RawJob, Uid, Write};
 use serde_json::{Value, json};
 
-use crate::client::{RequestError, RetryClass};
+use crate::answer::{RequestError, RetryClass};
 use crate::decode::{self, Identity};
 use crate::record::Pace;
 use crate::resource::{ObjectName, PODS, Resource, SERVICES};

@@ -1,3 +1,4 @@
+use common::observe::{ContainerState, Phase};
 use serde_json::json;
 
 use super::*;

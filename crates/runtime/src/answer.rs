@@ -1,0 +1,216 @@
+//! What the API server answers when it does not do what was asked, and what that calls for.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+/// What an error calls for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RetryClass {
+    /// Try again.
+    Transient,
+    /// Look again, then try again.
+    Conflict,
+    /// Somebody has to allow it.
+    Forbidden,
+    /// Somebody has to correct it.
+    Invalid,
+}
+
+/// The API server said no.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Answer {
+    /// HTTP status code.
+    pub(crate) code: u16,
+    /// Machine-readable reason, such as `AlreadyExists`.
+    pub(crate) reason: String,
+    /// For people.
+    pub(crate) message: String,
+    details: Option<Details>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Details {
+    causes: Vec<Cause>,
+    retry_after_seconds: u64,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct Cause {
+    reason: String,
+}
+
+impl Answer {
+    /// From an error frame of a watch.
+    pub(crate) fn of_frame(json: &str) -> Self {
+        serde_json::from_str(json).unwrap_or_else(|_| Self {
+            message: json.to_owned(),
+            ..Self::default()
+        })
+    }
+
+    pub(crate) fn of(code: u16, body: &[u8], retry_after: Option<u64>) -> Self {
+        let text = || String::from_utf8_lossy(body).trim().to_owned();
+        let mut answer: Self = serde_json::from_slice(body).unwrap_or_default();
+        answer.code = code;
+        if answer.message.is_empty() {
+            answer.message = text();
+        }
+        if let Some(seconds) = retry_after {
+            answer.details.get_or_insert_default().retry_after_seconds = seconds;
+        }
+        answer
+    }
+
+    fn has_cause(&self, reason: &str) -> bool {
+        self.details
+            .iter()
+            .flat_map(|d| &d.causes)
+            .any(|c| c.reason == reason)
+    }
+}
+
+/// Why a request did not go through.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RequestError {
+    /// The API server said no.
+    #[error("{}", .0.message)]
+    Answer(Box<Answer>),
+    /// There was no answer; the request may or may not have been carried out.
+    #[error("no answer from the API server: {0}")]
+    NoAnswer(String),
+    /// The request could not be made.
+    #[error("request could not be made: {0}")]
+    Request(#[from] http::Error),
+    /// The object could not be written as JSON.
+    #[error("object could not be serialized: {0}")]
+    Serialize(#[from] serde_json::Error),
+    /// This process does not lead any more.
+    #[error("this process does not lead any more")]
+    NotLeader,
+}
+
+impl RequestError {
+    fn answer(&self) -> Option<&Answer> {
+        match self {
+            Self::Answer(answer) => Some(answer),
+            Self::NoAnswer(_) | Self::Request(_) | Self::Serialize(_) | Self::NotLeader => None,
+        }
+    }
+
+    fn code(&self) -> u16 {
+        self.answer().map_or(0, |a| a.code)
+    }
+
+    /// There is no such object.
+    pub(crate) fn is_not_found(&self) -> bool {
+        self.code() == 404
+    }
+
+    /// The name is taken.
+    pub(crate) fn is_already_exists(&self) -> bool {
+        self.answer()
+            .is_some_and(|a| a.code == 409 && a.reason == "AlreadyExists")
+    }
+
+    /// A precondition does not hold.
+    pub(crate) fn is_conflict(&self) -> bool {
+        self.code() == 409 && !self.is_already_exists()
+    }
+
+    /// The resourceVersion is too old to go on from.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.code() == 410
+    }
+
+    /// The namespace ends, so nothing can be created in it any more.
+    pub(crate) fn is_namespace_ending(&self) -> bool {
+        self.answer().is_some_and(|a| a.has_cause("NamespaceTerminating"))
+    }
+
+    /// How long the API server asks to wait.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        let seconds = self.answer()?.details.as_ref()?.retry_after_seconds;
+        (seconds > 0).then(|| Duration::from_secs(seconds))
+    }
+
+    /// What it calls for.
+    pub(crate) fn class(&self) -> RetryClass {
+        let Some(answer) = self.answer() else {
+            return RetryClass::Transient;
+        };
+        match answer.code {
+            409 => RetryClass::Conflict,
+            401 | 403 => RetryClass::Forbidden,
+            _ if answer.message.starts_with("admission webhook") && answer.code < 500 => {
+                RetryClass::Forbidden
+            }
+            400 | 405 | 413 | 415 | 422 => RetryClass::Invalid,
+            _ => RetryClass::Transient,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(code: u16, body: &str) -> RequestError {
+        RequestError::Answer(Box::new(Answer::of(code, body.as_bytes(), None)))
+    }
+
+    #[test]
+    fn each_answer_has_one_retry_class() {
+        let table = [
+            (409, r#"{"reason":"Conflict"}"#, RetryClass::Conflict),
+            (
+                403,
+                r#"{"reason":"Forbidden","message":"exceeded quota"}"#,
+                RetryClass::Forbidden,
+            ),
+            (
+                400,
+                r#"{"message":"admission webhook \"x\" denied the request: no"}"#,
+                RetryClass::Forbidden,
+            ),
+            (
+                500,
+                r#"{"message":"failed calling webhook"}"#,
+                RetryClass::Transient,
+            ),
+            (422, r#"{"reason":"Invalid"}"#, RetryClass::Invalid),
+            (404, r#"{"reason":"NotFound"}"#, RetryClass::Transient),
+            (
+                429,
+                "Too many requests, please try again later.",
+                RetryClass::Transient,
+            ),
+            (504, "", RetryClass::Transient),
+        ];
+        for (code, body, class) in table {
+            assert_eq!(error(code, body).class(), class, "{code} {body}");
+        }
+        assert_eq!(
+            RequestError::NoAnswer(String::new()).class(),
+            RetryClass::Transient
+        );
+    }
+
+    #[test]
+    fn answers_say_what_they_are() {
+        assert!(error(409, r#"{"reason":"AlreadyExists"}"#).is_already_exists());
+        assert!(error(409, r#"{"reason":"Conflict"}"#).is_conflict());
+        assert!(!error(409, r#"{"reason":"AlreadyExists"}"#).is_conflict());
+        let ending = r#"{"reason":"Forbidden","details":{"causes":[{"reason":"NamespaceTerminating"}]}}"#;
+        assert!(error(403, ending).is_namespace_ending());
+        let waits = Answer::of(429, b"Too many requests", Some(3));
+        assert_eq!(
+            RequestError::Answer(Box::new(waits)).retry_after(),
+            Some(Duration::from_secs(3))
+        );
+        assert_eq!(error(500, "plain words").to_string(), "plain words");
+    }
+}

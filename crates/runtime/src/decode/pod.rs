@@ -1,0 +1,216 @@
+//! Pods, pruned to what decisions read.
+
+use common::observe::{ContainerState, ContainerView, Phase, PodDetail};
+use common::{PodView, Uid, names};
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use crate::children::Child;
+
+use super::{DecodeError, Meta, Text};
+
+/// Reads a pod.
+pub(crate) fn pod(json: &[u8]) -> Result<Child<PodView>, DecodeError> {
+    let PodIn {
+        metadata,
+        spec,
+        status,
+    } = serde_json::from_slice(json)?;
+    let status = status.unwrap_or_default();
+    let all = || {
+        status
+            .init_container_statuses
+            .iter()
+            .chain(&status.container_statuses)
+            .flatten()
+    };
+    let view = PodView {
+        name: metadata.name.0.as_ref().into(),
+        uid: Uid::new(&metadata.uid.0),
+        role: metadata.label(names::REPLICA_TYPE).unwrap_or_default().into(),
+        index: metadata
+            .label(names::REPLICA_INDEX)
+            .and_then(|text| text.parse().ok()),
+        attempt: metadata.attempt(),
+        phase: phase(status.phase.as_ref().map_or("", |p| &p.0)),
+        deleting: metadata.deletion_timestamp.is_some(),
+        ready: status.condition("Ready").is_some_and(|c| c.is("True")),
+        node: spec.and_then(|s| s.node_name).and_then(|n| n.boxed()),
+        restarts: all().fold(0, |sum: u32, c| sum.saturating_add(c.restart_count)),
+        detail: status.detail().map(Box::new),
+    };
+    metadata.child(view)
+}
+
+fn phase(text: &str) -> Phase {
+    match text {
+        "Running" => Phase::Running,
+        "Succeeded" => Phase::Succeeded,
+        "Failed" => Phase::Failed,
+        "Unknown" => Phase::Unknown,
+        _ => Phase::Pending,
+    }
+}
+
+#[derive(Deserialize)]
+struct PodIn<'a> {
+    #[serde(borrow)]
+    metadata: Meta<'a>,
+    #[serde(borrow, default)]
+    spec: Option<SpecIn<'a>>,
+    #[serde(borrow, default)]
+    status: Option<StatusIn<'a>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct SpecIn<'a> {
+    #[serde(borrow, default)]
+    node_name: Option<Text<'a>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct StatusIn<'a> {
+    #[serde(borrow, default)]
+    phase: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    reason: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    message: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    conditions: Option<Vec<ConditionIn<'a>>>,
+    #[serde(borrow, default)]
+    container_statuses: Option<Vec<ContainerIn<'a>>>,
+    #[serde(borrow, default)]
+    init_container_statuses: Option<Vec<ContainerIn<'a>>>,
+}
+
+#[derive(Deserialize)]
+struct ConditionIn<'a> {
+    #[serde(borrow, rename = "type")]
+    type_: Text<'a>,
+    #[serde(borrow)]
+    status: Text<'a>,
+    #[serde(borrow, default)]
+    reason: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    message: Option<Text<'a>>,
+}
+
+impl ConditionIn<'_> {
+    fn is(&self, status: &str) -> bool {
+        self.status.0 == status
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ContainerIn<'a> {
+    #[serde(borrow)]
+    name: Text<'a>,
+    #[serde(default)]
+    restart_count: u32,
+    #[serde(borrow, default)]
+    state: StateIn<'a>,
+}
+
+#[derive(Default, Deserialize)]
+struct StateIn<'a> {
+    #[serde(borrow, default)]
+    terminated: Option<TerminatedIn<'a>>,
+    #[serde(borrow, default)]
+    waiting: Option<WaitingIn<'a>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct TerminatedIn<'a> {
+    #[serde(default)]
+    exit_code: i32,
+    #[serde(borrow, default)]
+    reason: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    message: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    finished_at: Option<Text<'a>>,
+}
+
+#[derive(Deserialize)]
+struct WaitingIn<'a> {
+    #[serde(borrow, default)]
+    reason: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    message: Option<Text<'a>>,
+}
+
+impl StatusIn<'_> {
+    fn condition(&self, type_: &str) -> Option<&ConditionIn<'_>> {
+        self.conditions.as_ref()?.iter().find(|c| c.type_.0 == type_)
+    }
+
+    /// `None` for a pod about which there is nothing to tell: nearly all of them, nearly always.
+    fn detail(&self) -> Option<PodDetail> {
+        let containers = |list: &Option<Vec<ContainerIn<'_>>>, init| -> Vec<ContainerView> {
+            list.iter().flatten().filter_map(|c| c.view(init)).collect()
+        };
+        let mut views = containers(&self.init_container_statuses, true);
+        views.extend(containers(&self.container_statuses, false));
+        let disrupted = self.condition("DisruptionTarget").filter(|c| c.is("True"));
+        let unscheduled = self.condition("PodScheduled").filter(|c| c.is("False"));
+        let detail = PodDetail {
+            reason: boxed(self.reason.as_ref()),
+            message: boxed(self.message.as_ref()),
+            disruption: disrupted
+                .map(|c| boxed(c.reason.as_ref()).unwrap_or_else(|| c.type_.0.as_ref().into())),
+            unschedulable: unscheduled.map(why_unscheduled),
+            containers: views,
+        };
+        (detail != PodDetail::default()).then_some(detail)
+    }
+}
+
+fn boxed(text: Option<&Text<'_>>) -> Option<Box<str>> {
+    text.and_then(Text::boxed)
+}
+
+fn why_unscheduled(condition: &ConditionIn<'_>) -> Box<str> {
+    let reason = condition.reason.as_ref().map_or("", |t| &t.0);
+    let message = condition.message.as_ref().map_or("", |t| &t.0);
+    match (reason, message) {
+        ("" | "Unschedulable", message) if !message.is_empty() => message.into(),
+        (reason, "") => reason.into(),
+        (reason, message) => format!("{reason}: {message}").into(),
+    }
+}
+
+impl ContainerIn<'_> {
+    fn view(&self, init: bool) -> Option<ContainerView> {
+        let state = match (&self.state.terminated, &self.state.waiting) {
+            (Some(ended), _) => ContainerState::Terminated {
+                exit_code: ended.exit_code,
+                reason: boxed(ended.reason.as_ref()),
+                message: boxed(ended.message.as_ref()),
+                finished_at: ended
+                    .finished_at
+                    .as_ref()
+                    .and_then(|t| t.0.parse::<Timestamp>().ok()),
+            },
+            (None, Some(waiting)) => ContainerState::Waiting {
+                reason: boxed(waiting.reason.as_ref()).filter(|r| !is_start(r))?,
+                message: boxed(waiting.message.as_ref()),
+            },
+            (None, None) => return None,
+        };
+        Some(ContainerView {
+            name: self.name.0.as_ref().into(),
+            init,
+            state,
+        })
+    }
+}
+
+/// Every container waits for these reasons once.
+fn is_start(reason: &str) -> bool {
+    matches!(reason, "ContainerCreating" | "PodInitializing")
+}
