@@ -32,12 +32,19 @@ impl Cast {
     /// Lines up `count` slots for each role, in the order given.
     #[must_use]
     pub fn new(job: &str, roles: impl IntoIterator<Item = (Role, u32)>) -> Self {
-        let ids = roles
-            .into_iter()
-            .flat_map(|(role, count)| (0..count).map(move |i| SlotId { role, index: ReplicaIndex(i) }));
+        let ids = roles.into_iter().flat_map(|(role, count)| {
+            (0..count).map(move |i| SlotId {
+                role,
+                index: ReplicaIndex(i),
+            })
+        });
         let slots = ids
             .zip(0..)
-            .map(|(id, rank)| Slot { id, rank: Rank(rank), name: names::replica(job, id.role, id.index) })
+            .map(|(id, rank)| Slot {
+                id,
+                rank: Rank(rank),
+                name: names::replica(job, id.role, id.index),
+            })
             .collect();
         Self { slots }
     }

@@ -128,7 +128,10 @@ pub fn slot_key(role: Role, index: ReplicaIndex) -> String {
 /// Labels that select all pods of a job.
 #[must_use]
 pub fn job_labels(controller: &str, job: &str) -> BTreeMap<String, String> {
-    BTreeMap::from([(OPERATOR_NAME.to_owned(), controller.to_owned()), (JOB_NAME.to_owned(), job.to_owned())])
+    BTreeMap::from([
+        (OPERATOR_NAME.to_owned(), controller.to_owned()),
+        (JOB_NAME.to_owned(), job.to_owned()),
+    ])
 }
 
 /// Labels that select all pods of one role.
@@ -150,15 +153,23 @@ pub fn slot_labels(controller: &str, job: &str, role: Role, index: ReplicaIndex)
 /// The scale subresource's selector of one role, as upstream writes it into `replicaStatuses[].selector`.
 #[must_use]
 pub fn role_selector(controller: &str, job: &str, role: Role) -> String {
-    format!("{JOB_NAME}={job},{OPERATOR_NAME}={controller},{REPLICA_TYPE}={}", role.lower())
+    format!(
+        "{JOB_NAME}={job},{OPERATOR_NAME}={controller},{REPLICA_TYPE}={}",
+        role.lower()
+    )
 }
 
 /// Why `name` cannot be the name of a job, or `None` if it can: it becomes a Service's name (RFC 1035 label).
 #[must_use]
 pub fn job_name_problem(name: &str) -> Option<&'static str> {
     let first = name.bytes().next().is_some_and(|b| b.is_ascii_lowercase());
-    let last = name.bytes().last().is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
-    let all = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    let last = name
+        .bytes()
+        .last()
+        .is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    let all = name
+        .bytes()
+        .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
     (!(first && last && all)).then_some(
         "must consist of lower case letters, digits or '-', start with a letter and end with a letter or digit \
          (it becomes the name of a Service)",

@@ -76,7 +76,10 @@ impl ResolvedJob {
             let spec = r.template.spec.as_ref()?;
             let container = spec.containers.iter().find(|c| c.name == self.info.container)?;
             let ports = container.ports.as_ref()?;
-            ports.iter().find(|p| p.name.as_deref() == Some(self.info.port_name)).map(|p| p.container_port)
+            ports
+                .iter()
+                .find(|p| p.name.as_deref() == Some(self.info.port_name))
+                .map(|p| p.container_port)
         };
         self.replica(role).and_then(of).unwrap_or(self.info.port)
     }
@@ -134,7 +137,10 @@ pub struct Problems(pub Vec<Problem>);
 impl Problems {
     /// Notes a mistake.
     pub fn add(&mut self, field: impl Into<String>, message: impl Into<String>) {
-        self.0.push(Problem { field: field.into(), message: message.into() });
+        self.0.push(Problem {
+            field: field.into(),
+            message: message.into(),
+        });
     }
 }
 
@@ -186,7 +192,11 @@ pub fn resolve(framework: &dyn Framework, raw: &RawJob) -> Result<ResolvedJob, P
     if problems.0.is_empty() {
         framework.check(&job, &mut problems);
     }
-    if problems.0.is_empty() { Ok(job) } else { Err(problems) }
+    if problems.0.is_empty() {
+        Ok(job)
+    } else {
+        Err(problems)
+    }
 }
 
 /// Reads `value` as `T`; a mistake is reported under `path`.
@@ -199,7 +209,11 @@ pub fn read<T: serde::de::DeserializeOwned>(
         Ok(read) => Some(read),
         Err(error) => {
             let inner = error.path().to_string();
-            let field = if inner == "." { path.to_owned() } else { format!("{path}.{inner}") };
+            let field = if inner == "." {
+                path.to_owned()
+            } else {
+                format!("{path}.{inner}")
+            };
             problems.add(field, error.into_inner().to_string());
             None
         }
@@ -251,7 +265,10 @@ fn replicas(info: &'static KindInfo, raw: &RawJob, problems: &mut Problems) -> V
         let path = format!("{map}[{key}]");
         let Some(role) = info.roles.iter().find(|r| r.role.0.eq_ignore_ascii_case(key)) else {
             let known: Vec<_> = info.roles.iter().map(|r| format!("\"{}\"", r.role)).collect();
-            problems.add(path, format!("unknown replica type, supported are {}", known.join(", ")));
+            problems.add(
+                path,
+                format!("unknown replica type, supported are {}", known.join(", ")),
+            );
             continue;
         };
         let spec = read::<ReplicaSpec>(value, &path, problems);
@@ -283,14 +300,26 @@ fn replica(
     }
     add_default_port(info, &mut template);
     let restart_policy = spec.restart_policy.unwrap_or(info.default_restart_policy);
-    Some(ResolvedReplica { role: role.role, count, template, restart_policy })
+    Some(ResolvedReplica {
+        role: role.role,
+        count,
+        template,
+        restart_policy,
+    })
 }
 
 fn check_template(info: &KindInfo, template: &PodTemplateSpec, path: &str, problems: &mut Problems) {
     let path = format!("{path}.template.spec.containers");
-    let containers = template.spec.as_ref().map(|s| s.containers.as_slice()).unwrap_or_default();
+    let containers = template
+        .spec
+        .as_ref()
+        .map(|s| s.containers.as_slice())
+        .unwrap_or_default();
     if containers.is_empty() {
-        problems.add(path, format!("must be specified, with one container named {}", info.container));
+        problems.add(
+            path,
+            format!("must be specified, with one container named {}", info.container),
+        );
         return;
     }
     for (i, container) in containers.iter().enumerate() {
@@ -299,7 +328,10 @@ fn check_template(info: &KindInfo, template: &PodTemplateSpec, path: &str, probl
         }
     }
     if !containers.iter().any(|c| c.name == info.container) {
-        problems.add(path, format!("must have at least one container with name {}", info.container));
+        problems.add(
+            path,
+            format!("must have at least one container with name {}", info.container),
+        );
     }
 }
 
@@ -324,8 +356,12 @@ fn check_names(info: &KindInfo, raw: &RawJob, replicas: &[ResolvedReplica], prob
         problems.add("metadata.name", problem);
         return;
     }
-    let last = replicas.iter().filter_map(|r| Some((r.role, ReplicaIndex(r.count.checked_sub(1)?))));
-    let longest = last.map(|(role, index)| names::replica(name, role, index)).max_by_key(String::len);
+    let last = replicas
+        .iter()
+        .filter_map(|r| Some((r.role, ReplicaIndex(r.count.checked_sub(1)?))));
+    let longest = last
+        .map(|(role, index)| names::replica(name, role, index))
+        .max_by_key(String::len);
     if let Some(child) = longest.filter(|child| child.len() > names::MAX_LABEL) {
         let room = names::MAX_LABEL.saturating_sub(child.len().saturating_sub(name.len()));
         problems.add(

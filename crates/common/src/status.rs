@@ -48,7 +48,9 @@ pub fn set_condition(
     message: &str,
 ) {
     let old = condition(status, type_).cloned();
-    let same = old.as_ref().is_some_and(|c| c.status == value && c.reason.as_deref() == Some(reason));
+    let same = old
+        .as_ref()
+        .is_some_and(|c| c.status == value && c.reason.as_deref() == Some(reason));
     if same || is_finished(status) {
         return;
     }
@@ -56,7 +58,9 @@ pub fn set_condition(
         make_room(status, now, type_);
     }
     let now = whole_seconds(now);
-    let since = old.filter(|c| c.status == value).and_then(|c| c.last_transition_time);
+    let since = old
+        .filter(|c| c.status == value)
+        .and_then(|c| c.last_transition_time);
     status.conditions.retain(|c| c.type_ != type_);
     status.conditions.push(JobCondition {
         type_,
@@ -75,7 +79,11 @@ fn make_room(status: &mut JobStatus, now: Timestamp, coming: ConditionType) {
         ConditionType::Restarting => status.conditions.retain(|c| c.type_ != ConditionType::Running),
         ConditionType::Succeeded | ConditionType::Failed => {
             status.conditions.retain(|c| c.type_ != ConditionType::Restarting);
-            for running in status.conditions.iter_mut().filter(|c| c.type_ == ConditionType::Running) {
+            for running in status
+                .conditions
+                .iter_mut()
+                .filter(|c| c.type_ == ConditionType::Running)
+            {
                 if running.status == ConditionStatus::True {
                     running.status = ConditionStatus::False;
                     running.last_update_time = Some(whole_seconds(now));
@@ -103,12 +111,22 @@ pub fn count_replicas(status: &mut JobStatus, tally: &Tally, job: &ResolvedJob) 
         .replicas
         .iter()
         .map(|r| {
-            let mut done: BTreeSet<u32> =
-                tally.in_state(Some(r.role), &SlotState::Succeeded).map(|s| s.slot.id.index.0).collect();
+            let mut done: BTreeSet<u32> = tally
+                .in_state(Some(r.role), &SlotState::Succeeded)
+                .map(|s| s.slot.id.index.0)
+                .collect();
             let succeeded = i32::try_from(done.len()).unwrap_or(i32::MAX);
             // Scaled down and up again, a slot that has done its work is still done.
-            let stored = status.replica_statuses.get(r.role.0).and_then(|c| c.succeeded_indices.as_deref());
-            done.extend(stored.map(tally::parse_indices).unwrap_or_default().range(r.count..));
+            let stored = status
+                .replica_statuses
+                .get(r.role.0)
+                .and_then(|c| c.succeeded_indices.as_deref());
+            done.extend(
+                stored
+                    .map(tally::parse_indices)
+                    .unwrap_or_default()
+                    .range(r.count..),
+            );
             let counts = ReplicaStatus {
                 active: to_i32(tally.count(r.role, &SlotState::Running)),
                 succeeded,
@@ -132,9 +150,17 @@ pub fn count_replicas(status: &mut JobStatus, tally: &Tally, job: &ResolvedJob) 
 /// Restarts that count against backoffLimit.
 #[must_use]
 pub fn counted_restarts(status: &JobStatus, tally: &Tally) -> u32 {
-    let stored = status.restart_counts.as_ref().map_or(0, |c| u32::try_from(c.failures).unwrap_or(0));
-    let lost = tally.slots.iter().fold(0_u32, |sum, slot| sum.saturating_add(slot.lost_restarts));
-    stored.saturating_add(tally.in_place_restarts()).saturating_add(lost)
+    let stored = status
+        .restart_counts
+        .as_ref()
+        .map_or(0, |c| u32::try_from(c.failures).unwrap_or(0));
+    let lost = tally
+        .slots
+        .iter()
+        .fold(0_u32, |sum, slot| sum.saturating_add(slot.lost_restarts));
+    stored
+        .saturating_add(tally.in_place_restarts())
+        .saturating_add(lost)
 }
 
 /// Number for an API field of type int32.
@@ -166,7 +192,10 @@ mod tests {
         assert_eq!(types(&status), [(Created, True), (Restarting, True)]);
         set_condition(&mut status, at(4), Running, True, "R", "");
         set_condition(&mut status, at(5), Succeeded, True, "S", "");
-        assert_eq!(types(&status), [(Created, True), (Running, False), (Succeeded, True)]);
+        assert_eq!(
+            types(&status),
+            [(Created, True), (Running, False), (Succeeded, True)]
+        );
         let before = status.clone();
         set_condition(&mut status, at(6), Failed, True, "F", "");
         set_condition(&mut status, at(6), Running, True, "R", "");
@@ -176,8 +205,22 @@ mod tests {
     #[test]
     fn transition_time_moves_only_with_the_status() {
         let mut status = JobStatus::default();
-        set_condition(&mut status, at(1), ConditionType::Running, ConditionStatus::True, "A", "");
-        set_condition(&mut status, at(9), ConditionType::Running, ConditionStatus::True, "B", "");
+        set_condition(
+            &mut status,
+            at(1),
+            ConditionType::Running,
+            ConditionStatus::True,
+            "A",
+            "",
+        );
+        set_condition(
+            &mut status,
+            at(9),
+            ConditionType::Running,
+            ConditionStatus::True,
+            "B",
+            "",
+        );
         let entry = condition(&status, ConditionType::Running).unwrap();
         assert_eq!(entry.last_transition_time, Some(whole_seconds(at(1))));
         assert_eq!(entry.last_update_time, Some(whole_seconds(at(9))));

@@ -78,8 +78,14 @@ pub struct Failure {
 
 impl Tally {
     /// Slots in a state.
-    pub fn in_state<'a>(&'a self, role: Option<Role>, wanted: &'a SlotState) -> impl Iterator<Item = &'a SlotTally> {
-        self.slots.iter().filter(move |s| role.is_none_or(|r| s.slot.id.role == r) && s.state == *wanted)
+    pub fn in_state<'a>(
+        &'a self,
+        role: Option<Role>,
+        wanted: &'a SlotState,
+    ) -> impl Iterator<Item = &'a SlotTally> {
+        self.slots
+            .iter()
+            .filter(move |s| role.is_none_or(|r| s.slot.id.role == r) && s.state == *wanted)
     }
 
     /// Number of slots of a role in a state.
@@ -92,7 +98,9 @@ impl Tally {
     #[must_use]
     pub fn in_place_restarts(&self) -> u32 {
         let current = self.slots.iter().filter(|s| s.state != SlotState::Previous);
-        current.filter_map(|s| s.pod.as_ref()).fold(0_u32, |sum, pod| sum.saturating_add(pod.restarts))
+        current
+            .filter_map(|s| s.pod.as_ref())
+            .fold(0_u32, |sum, pod| sum.saturating_add(pod.restarts))
     }
 }
 
@@ -117,14 +125,26 @@ pub fn tally(observed: &Observed, job: &ResolvedJob) -> Tally {
         (*pod.name == *names::replica(&job.key.name, id.role, id.index)).then_some((id, pod))
     });
     let strays = strays.collect();
-    let lost = observed.vanished.iter().filter_map(|v| Some((slot_id(job, &v.role, v.index)?, v.attempt)));
-    let lost_strays = lost.filter(|(id, _)| !slots.iter().any(|s| s.slot.id == *id)).collect();
-    Tally { slots, strays, lost_strays }
+    let lost = observed
+        .vanished
+        .iter()
+        .filter_map(|v| Some((slot_id(job, &v.role, v.index)?, v.attempt)));
+    let lost_strays = lost
+        .filter(|(id, _)| !slots.iter().any(|s| s.slot.id == *id))
+        .collect();
+    Tally {
+        slots,
+        strays,
+        lost_strays,
+    }
 }
 
 fn slot_id(job: &ResolvedJob, role: &str, index: u32) -> Option<SlotId> {
     let role = job.info.roles.iter().find(|r| r.role.lower() == role)?.role;
-    Some(SlotId { role, index: ReplicaIndex(index) })
+    Some(SlotId {
+        role,
+        index: ReplicaIndex(index),
+    })
 }
 
 fn slot_tally(
@@ -137,7 +157,9 @@ fn slot_tally(
     let stored = stored_attempt(&job.stored, slot.id);
     // A status that somebody wiped must not turn live pods into pods of the future.
     let attempt = pod.as_ref().map_or(stored, |pod| stored.max(pod.attempt));
-    let policy = job.replica(slot.id.role).map_or(job.info.default_restart_policy, |r| r.restart_policy);
+    let policy = job
+        .replica(slot.id.role)
+        .map_or(job.info.default_restart_policy, |r| r.restart_policy);
     let vanished = observed
         .vanished
         .iter()
@@ -152,14 +174,28 @@ fn slot_tally(
             None => SlotState::Missing,
         },
     };
-    let lost_restarts = if state == SlotState::Lost { vanished.map_or(0, |v| v.restarts) } else { 0 };
-    SlotTally { slot: slot.clone(), attempt, policy, state, pod, lost_restarts }
+    let lost_restarts = if state == SlotState::Lost {
+        vanished.map_or(0, |v| v.restarts)
+    } else {
+        0
+    };
+    SlotTally {
+        slot: slot.clone(),
+        attempt,
+        policy,
+        state,
+        pod,
+        lost_restarts,
+    }
 }
 
 /// The attempt that status holds for a slot.
 #[must_use]
 pub fn stored_attempt(stored: &JobStatus, id: SlotId) -> Attempt {
-    let own = stored.slots.get(&names::slot_key(id.role, id.index)).map_or(0, |s| s.attempt);
+    let own = stored
+        .slots
+        .get(&names::slot_key(id.role, id.index))
+        .map_or(0, |s| s.attempt);
     Attempt(own.max(stored.attempt))
 }
 
@@ -178,14 +214,20 @@ fn pod_state(pod: &PodView, container: &str, policy: RestartPolicy) -> SlotState
     match (pod.phase, final_exit) {
         (Phase::Succeeded, _) | (Phase::Running | Phase::Unknown, Some(0)) => SlotState::Succeeded,
         (Phase::Failed, _) if ended == Some(0) && disruption(pod).is_none() => SlotState::Succeeded,
-        (Phase::Failed, _) | (Phase::Running | Phase::Unknown, Some(_)) => SlotState::Failed(failure(pod, container)),
+        (Phase::Failed, _) | (Phase::Running | Phase::Unknown, Some(_)) => {
+            SlotState::Failed(failure(pod, container))
+        }
         (Phase::Running, None) => SlotState::Running,
         (Phase::Pending, _) | (Phase::Unknown, None) => SlotState::Pending,
     }
 }
 
 fn main_exit(detail: &PodDetail, container: &str) -> Option<i32> {
-    detail.containers.iter().find(|c| !c.init && *c.name == *container).and_then(exit_code)
+    detail
+        .containers
+        .iter()
+        .find(|c| !c.init && *c.name == *container)
+        .and_then(exit_code)
 }
 
 fn exit_code(container: &ContainerView) -> Option<i32> {
@@ -196,14 +238,22 @@ fn exit_code(container: &ContainerView) -> Option<i32> {
 }
 
 fn disruption(pod: &PodView) -> Option<String> {
-    pod.detail.as_deref()?.disruption.as_ref().map(ToString::to_string)
+    pod.detail
+        .as_deref()?
+        .disruption
+        .as_ref()
+        .map(ToString::to_string)
 }
 
 /// The container that tells why the pod failed: the training container, else an init container, else any that failed.
 fn culprit<'a>(detail: &'a PodDetail, container: &str) -> Option<&'a ContainerView> {
     let failed = |c: &&ContainerView| exit_code(c).is_some_and(|code| code != 0);
     let mut all = detail.containers.iter().filter(failed);
-    let main = detail.containers.iter().filter(failed).find(|c| !c.init && *c.name == *container);
+    let main = detail
+        .containers
+        .iter()
+        .filter(failed)
+        .find(|c| !c.init && *c.name == *container);
     main.or_else(|| all.next())
 }
 
@@ -215,7 +265,12 @@ fn failure(pod: &PodView, container: &str) -> Failure {
     let mut last = detail.message.as_deref().and_then(last_line);
     let culprit = culprit(detail, container);
     if let Some(ContainerView { name, init, state }) = culprit
-        && let ContainerState::Terminated { exit_code, reason, message, finished_at } = state
+        && let ContainerState::Terminated {
+            exit_code,
+            reason,
+            message,
+            finished_at,
+        } = state
     {
         (code, at) = (Some(*exit_code), *finished_at);
         let init = if *init { "init container" } else { "container" };
@@ -229,27 +284,48 @@ fn failure(pod: &PodView, container: &str) -> Failure {
         (None, None) => words.push("failed without a container status".to_owned()),
         (None, Some(_)) => {}
     }
-    words.extend(detail.disruption.as_ref().map(|reason| format!("(disruption: {reason})")));
+    words.extend(
+        detail
+            .disruption
+            .as_ref()
+            .map(|reason| format!("(disruption: {reason})")),
+    );
     words.extend(pod.node.as_ref().map(|node| format!("on node {node}")));
     let mut text = words.join(" ");
     if let Some(last) = last {
         text.push_str(": ");
         text.push_str(&last);
     }
-    Failure { disruption: disruption(pod), exit_code: code, finished_at: at, text }
+    Failure {
+        disruption: disruption(pod),
+        exit_code: code,
+        finished_at: at,
+        text,
+    }
 }
 
 /// Last line with anything on it, cut to 256 characters so that a status stays small.
 fn last_line(message: &str) -> Option<String> {
-    let line = message.lines().rev().map(str::trim).find(|line| !line.is_empty())?;
+    let line = message
+        .lines()
+        .rev()
+        .map(str::trim)
+        .find(|line| !line.is_empty())?;
     Some(line.chars().take(256).collect())
 }
 
 /// Slots that status remembers as done.
 fn done_slots(stored: &JobStatus, job: &ResolvedJob) -> BTreeSet<SlotId> {
     let roles = job.info.roles.iter().filter_map(|r| {
-        let text = stored.replica_statuses.get(r.role.0)?.succeeded_indices.as_deref()?;
-        Some(parse_indices(text).into_iter().map(|i| SlotId { role: r.role, index: ReplicaIndex(i) }))
+        let text = stored
+            .replica_statuses
+            .get(r.role.0)?
+            .succeeded_indices
+            .as_deref()?;
+        Some(parse_indices(text).into_iter().map(|i| SlotId {
+            role: r.role,
+            index: ReplicaIndex(i),
+        }))
     });
     roles.flatten().collect()
 }
@@ -274,7 +350,13 @@ pub fn format_indices(indices: &BTreeSet<u32>) -> Option<String> {
             _ => ranges.push((index, index)),
         }
     }
-    let text = |(from, to): (u32, u32)| if from == to { from.to_string() } else { format!("{from}-{to}") };
+    let text = |(from, to): (u32, u32)| {
+        if from == to {
+            from.to_string()
+        } else {
+            format!("{from}-{to}")
+        }
+    };
     (!ranges.is_empty()).then(|| ranges.into_iter().map(text).collect::<Vec<_>>().join(","))
 }
 

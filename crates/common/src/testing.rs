@@ -97,7 +97,9 @@ impl World {
     /// The plan of now; the empty one once the job is gone.
     #[must_use]
     pub fn plan(&self, framework: &dyn Framework) -> Plan {
-        self.observe().map(|observed| crate::plan(framework, &observed, &self.settings)).unwrap_or_default()
+        self.observe()
+            .map(|observed| crate::plan(framework, &observed, &self.settings))
+            .unwrap_or_default()
     }
 
     /// Status as stored.
@@ -171,7 +173,11 @@ impl World {
         match write {
             Write::CreateService(service) => {
                 let name = service.metadata.name.clone().unwrap_or_default().into();
-                self.services.push(ChildView { name, uid, deleting: false });
+                self.services.push(ChildView {
+                    name,
+                    uid,
+                    deleting: false,
+                });
             }
             Write::DeleteService { name, .. } => self.services.retain(|s| *s.name != **name),
             Write::DeletePod { name, uid } => {
@@ -205,7 +211,8 @@ impl World {
 
     fn take_away(&mut self, name: &str, uid: &Uid) {
         let ended = |p: &PodView| matches!(p.phase, Phase::Succeeded | Phase::Failed);
-        self.pods.retain(|p| *p.name != *name || p.uid != *uid || !ended(p));
+        self.pods
+            .retain(|p| *p.name != *name || p.uid != *uid || !ended(p));
         for pod in self.pods.iter_mut().filter(|p| *p.name == *name && p.uid == *uid) {
             pod.deleting = true;
         }
@@ -222,7 +229,10 @@ impl World {
     /// If there is no such pod.
     #[expect(clippy::panic, reason = "a test's own input")]
     pub fn pod(&mut self, name: &str) -> &mut PodView {
-        self.pods.iter_mut().find(|p| *p.name == *name).unwrap_or_else(|| panic!("no pod {name}"))
+        self.pods
+            .iter_mut()
+            .find(|p| *p.name == *name)
+            .unwrap_or_else(|| panic!("no pod {name}"))
     }
 
     /// Pods start to run.
@@ -237,8 +247,12 @@ impl World {
 
     /// All pods that wait start to run.
     pub fn run_all(&mut self) {
-        let waiting: Vec<String> =
-            self.pods.iter().filter(|p| p.phase == Phase::Pending).map(|p| p.name.to_string()).collect();
+        let waiting: Vec<String> = self
+            .pods
+            .iter()
+            .filter(|p| p.phase == Phase::Pending)
+            .map(|p| p.name.to_string())
+            .collect();
         self.run(&waiting.iter().map(String::as_str).collect::<Vec<_>>());
     }
 
@@ -246,7 +260,11 @@ impl World {
     pub fn end(&mut self, name: &str, container: &str, exit_code: i32, reason: &str, message: Option<&str>) {
         let finished_at = Some(self.now);
         let pod = self.pod(name);
-        pod.phase = if exit_code == 0 { Phase::Succeeded } else { Phase::Failed };
+        pod.phase = if exit_code == 0 {
+            Phase::Succeeded
+        } else {
+            Phase::Failed
+        };
         pod.ready = false;
         let state = ContainerState::Terminated {
             exit_code,
@@ -254,8 +272,15 @@ impl World {
             message: message.map(Into::into),
             finished_at,
         };
-        let container = ContainerView { name: container.into(), init: false, state };
-        pod.detail = Some(Box::new(PodDetail { containers: vec![container], ..PodDetail::default() }));
+        let container = ContainerView {
+            name: container.into(),
+            init: false,
+            state,
+        };
+        pod.detail = Some(Box::new(PodDetail {
+            containers: vec![container],
+            ..PodDetail::default()
+        }));
     }
 
     /// A pod is evicted: Failed, without container statuses.
@@ -277,7 +302,9 @@ impl World {
 
     /// Terminating pods go; those that we did not delete are missed.
     pub fn reap(&mut self) {
-        let (gone, left) = std::mem::take(&mut self.pods).into_iter().partition(|p| p.deleting);
+        let (gone, left) = std::mem::take(&mut self.pods)
+            .into_iter()
+            .partition(|p| p.deleting);
         self.pods = left;
         self.miss(gone);
     }
@@ -295,7 +322,9 @@ impl World {
 
     /// A pod is gone at once, without having been seen terminating.
     pub fn vanish(&mut self, name: &str) {
-        let (gone, left) = std::mem::take(&mut self.pods).into_iter().partition(|p| *p.name == *name);
+        let (gone, left) = std::mem::take(&mut self.pods)
+            .into_iter()
+            .partition(|p| *p.name == *name);
         self.pods = left;
         self.miss(gone);
     }
@@ -332,11 +361,20 @@ pub fn describe_plan(plan: &Plan) -> String {
     }
     for write in &plan.writes {
         let _ = match write {
-            Write::CreateService(s) => writeln!(text, "create service {}", s.metadata.name.as_deref().unwrap_or("?")),
+            Write::CreateService(s) => writeln!(
+                text,
+                "create service {}",
+                s.metadata.name.as_deref().unwrap_or("?")
+            ),
             Write::DeleteService { name, .. } => writeln!(text, "delete service {name}"),
             Write::DeletePod { name, .. } => writeln!(text, "delete pod {name}"),
             Write::CreatePod { attempt, pod, .. } => {
-                writeln!(text, "create pod {} attempt {}", pod.metadata.name.as_deref().unwrap_or("?"), attempt.0)
+                writeln!(
+                    text,
+                    "create pod {} attempt {}",
+                    pod.metadata.name.as_deref().unwrap_or("?"),
+                    attempt.0
+                )
             }
             Write::DeleteJob { .. } => writeln!(text, "delete job"),
         };
@@ -355,20 +393,38 @@ pub fn describe_plan(plan: &Plan) -> String {
 pub fn describe_status(status: &JobStatus) -> String {
     let mut text = String::new();
     for c in &status.conditions {
-        let (reason, message) = (c.reason.as_deref().unwrap_or(""), c.message.as_deref().unwrap_or(""));
+        let (reason, message) = (
+            c.reason.as_deref().unwrap_or(""),
+            c.message.as_deref().unwrap_or(""),
+        );
         let _ = writeln!(text, "{}={:?} {reason}: {message}", c.type_.as_str(), c.status);
     }
     for (role, counts) in &status.replica_statuses {
-        let done = counts.succeeded_indices.as_deref().map(|d| format!(" done={d}")).unwrap_or_default();
+        let done = counts
+            .succeeded_indices
+            .as_deref()
+            .map(|d| format!(" done={d}"))
+            .unwrap_or_default();
         let (active, succeeded, failed) = (counts.active, counts.succeeded, counts.failed);
-        let _ = writeln!(text, "{role}: active={active} succeeded={succeeded} failed={failed}{done}");
+        let _ = writeln!(
+            text,
+            "{role}: active={active} succeeded={succeeded} failed={failed}{done}"
+        );
     }
     for (slot, s) in &status.slots {
-        let _ = writeln!(text, "{slot}: attempt {} because {}", s.attempt, s.reason.as_deref().unwrap_or(""));
+        let _ = writeln!(
+            text,
+            "{slot}: attempt {} because {}",
+            s.attempt,
+            s.reason.as_deref().unwrap_or("")
+        );
     }
     if let Some(counts) = &status.restart_counts {
         let (failures, in_place, disruptions) = (counts.failures, counts.in_place, counts.disruptions);
-        let _ = writeln!(text, "restarts: failures={failures} inPlace={in_place} disruptions={disruptions}");
+        let _ = writeln!(
+            text,
+            "restarts: failures={failures} inPlace={in_place} disruptions={disruptions}"
+        );
     }
     if let Some(waiting) = &status.waiting_for {
         let _ = writeln!(text, "waits for: {waiting}");
@@ -387,7 +443,10 @@ pub fn manifest(framework: &dyn Framework, name: &str, replicas: &[(&str, u32)])
         .iter()
         .map(|(role, count)| {
             let template = serde_json::json!({"spec": {"containers": [container]}});
-            ((*role).to_owned(), serde_json::json!({"replicas": count, "template": template}))
+            (
+                (*role).to_owned(),
+                serde_json::json!({"replicas": count, "template": template}),
+            )
         })
         .collect();
     serde_json::json!({

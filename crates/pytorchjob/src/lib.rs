@@ -15,7 +15,9 @@ mod wiring;
 use common::api::RestartPolicy;
 use common::resolve::Problems;
 use common::tally::Tally;
-use common::{Cast, Framework, KindInfo, Outcome, ResolvedJob, Role, RoleInfo, Settings, Slot, SlotId, Wiring};
+use common::{
+    Cast, Framework, KindInfo, Outcome, ResolvedJob, Role, RoleInfo, Settings, Slot, SlotId, Wiring,
+};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 
 /// The role of rank 0.
@@ -42,7 +44,16 @@ pub static KIND: KindInfo = KindInfo {
     container: "pytorch",
     port_name: "pytorchjob-port",
     port: 23456,
-    roles: &[RoleInfo { role: MASTER, max_replicas: Some(1) }, RoleInfo { role: WORKER, max_replicas: None }],
+    roles: &[
+        RoleInfo {
+            role: MASTER,
+            max_replicas: Some(1),
+        },
+        RoleInfo {
+            role: WORKER,
+            max_replicas: None,
+        },
+    ],
     default_restart_policy: RestartPolicy::OnFailure,
     scaled_role: Some(WORKER),
 };
@@ -76,7 +87,12 @@ impl Framework for PyTorch {
         let mut slots: Vec<SlotId> = self.leader(cast, job).into_iter().collect();
         // The rendezvous of an elastic job is at worker 0 even beside a Master.
         if wiring::fields(job).elastic_policy.is_some() {
-            slots.extend(cast.of(WORKER).next().map(|slot| slot.id).filter(|id| !slots.contains(id)));
+            slots.extend(
+                cast.of(WORKER)
+                    .next()
+                    .map(|slot| slot.id)
+                    .filter(|id| !slots.contains(id)),
+            );
         }
         slots
     }

@@ -21,8 +21,14 @@ pub(crate) fn outcome(tally: &Tally, job: &ResolvedJob) -> Outcome {
         return Outcome::Succeeded;
     }
     let alive = |role| tally.count(role, &SlotState::Running).saturating_add(done(role));
-    let fewest = elastic.and_then(|policy| policy.min_replicas).and_then(|min| u32::try_from(min).ok());
+    let fewest = elastic
+        .and_then(|policy| policy.min_replicas)
+        .and_then(|min| u32::try_from(min).ok());
     let needed = fewest.map_or(workers, |min| min.min(workers));
     let running = masters.saturating_add(workers) > 0 && alive(MASTER) >= masters && alive(WORKER) >= needed;
-    if running { Outcome::Running } else { Outcome::Waiting }
+    if running {
+        Outcome::Running
+    } else {
+        Outcome::Waiting
+    }
 }

@@ -19,8 +19,12 @@ pub(crate) fn fields(job: &ResolvedJob) -> Fields {
 
 /// Checks what the schema's rules check too, for objects that came round them.
 pub(crate) fn check(job: &ResolvedJob, problems: &mut Problems) {
-    let Some(fields) = resolve::read::<Fields>(&job.fields, "spec", problems) else { return };
-    let Some(elastic) = fields.elastic_policy else { return };
+    let Some(fields) = resolve::read::<Fields>(&job.fields, "spec", problems) else {
+        return;
+    };
+    let Some(elastic) = fields.elastic_policy else {
+        return;
+    };
     if job.replica(WORKER).is_none() {
         let field = format!("spec.{}[{WORKER}]", job.info.replicas_field);
         problems.add(field, "must be configured if elastic policy is used");
@@ -32,7 +36,10 @@ pub(crate) fn check(job: &ResolvedJob, problems: &mut Problems) {
         problems.add("spec.elasticPolicy.minReplicas", message);
     }
     if elastic.n_proc_per_node.is_some() && fields.nproc_per_node.is_some() {
-        problems.add("spec.elasticPolicy.nProcPerNode", "must not be used with spec.nprocPerNode");
+        problems.add(
+            "spec.elasticPolicy.nProcPerNode",
+            "must not be used with spec.nprocPerNode",
+        );
     }
 }
 
@@ -50,28 +57,41 @@ pub(crate) fn wiring(slot: &Slot, cast: &Cast, job: &ResolvedJob, settings: &Set
     }
     let waits = slot.id.role == WORKER && job.replica(MASTER).is_some_and(|master| master.count > 0);
     let init = settings.init_container.as_ref().filter(|_| waits);
-    let init_containers = init.map(|init| init_container(init, &job.key.name)).into_iter().collect();
+    let init_containers = init
+        .map(|init| init_container(init, &job.key.name))
+        .into_iter()
+        .collect();
     Wiring { env, init_containers }
 }
 
 /// An absent value is the empty string (upstream's client leaves it out as well).
 fn var(name: &str, value: impl Into<String>) -> EnvVar {
     let value = Some(value.into()).filter(|v| !v.is_empty());
-    EnvVar { name: name.to_owned(), value, value_from: None }
+    EnvVar {
+        name: name.to_owned(),
+        value,
+        value_from: None,
+    }
 }
 
 /// Who hosts the store of a static rendezvous. Upstream names nobody where there is no Master, so that plain `torchrun`
 /// could not connect; here worker 0 does it. An elastic job without Master has its own rendezvous.
 fn static_leader<'a>(cast: &'a Cast, job: &ResolvedJob, fields: &Fields) -> Option<&'a Slot> {
     let master = job.replica(MASTER).is_some_and(|master| master.count > 0);
-    cast.slots().first().filter(|_| master || fields.elastic_policy.is_none())
+    cast.slots()
+        .first()
+        .filter(|_| master || fields.elastic_policy.is_none())
 }
 
 fn static_env(slot: &Slot, leader: &Slot, cast: &Cast, job: &ResolvedJob, fields: &Fields) -> [EnvVar; 7] {
     let port = job.port(leader.id.role).to_string();
     let rank = slot.rank.0.to_string();
     // A number multiplies the world; auto, cpu and gpu leave it at one process per pod, as far as is known here.
-    let processes = fields.nproc_per_node.as_deref().and_then(|n| n.parse::<u32>().ok()).unwrap_or(1);
+    let processes = fields
+        .nproc_per_node
+        .as_deref()
+        .and_then(|n| n.parse::<u32>().ok())
+        .unwrap_or(1);
     [
         var("MASTER_PORT", &*port),
         var("PET_MASTER_PORT", port),
@@ -85,12 +105,20 @@ fn static_env(slot: &Slot, leader: &Slot, cast: &Cast, job: &ResolvedJob, fields
 
 /// `spec.nprocPerNode`, whose default is `auto` unless the deprecated field of the elastic policy is used.
 fn nproc_per_node(fields: &Fields) -> Option<&str> {
-    let deprecated = fields.elastic_policy.as_ref().is_some_and(|e| e.n_proc_per_node.is_some());
-    fields.nproc_per_node.as_deref().or((!deprecated).then_some("auto"))
+    let deprecated = fields
+        .elastic_policy
+        .as_ref()
+        .is_some_and(|e| e.n_proc_per_node.is_some());
+    fields
+        .nproc_per_node
+        .as_deref()
+        .or((!deprecated).then_some("auto"))
 }
 
 fn elastic_env(elastic: &ElasticPolicy, job: &ResolvedJob) -> Vec<EnvVar> {
-    let workers = job.replica(WORKER).map_or(0, |r| i32::try_from(r.count).unwrap_or(i32::MAX));
+    let workers = job
+        .replica(WORKER)
+        .map_or(0, |r| i32::try_from(r.count).unwrap_or(i32::MAX));
     let min = elastic.min_replicas.or(elastic.max_replicas).unwrap_or(workers);
     let max = elastic.max_replicas.or(elastic.min_replicas).unwrap_or(workers);
     let host = elastic.rdzv_host.clone();
@@ -98,13 +126,29 @@ fn elastic_env(elastic: &ElasticPolicy, job: &ResolvedJob) -> Vec<EnvVar> {
     let port = elastic.rdzv_port.unwrap_or_else(|| job.port(WORKER));
     let mut env = vec![
         var("PET_RDZV_ENDPOINT", format!("{host}:{port}")),
-        var("PET_RDZV_BACKEND", elastic.rdzv_backend.as_deref().unwrap_or("c10d")),
+        var(
+            "PET_RDZV_BACKEND",
+            elastic.rdzv_backend.as_deref().unwrap_or("c10d"),
+        ),
         var("PET_NNODES", format!("{min}:{max}")),
     ];
-    env.extend(elastic.max_restarts.map(|n| var("PET_MAX_RESTARTS", n.to_string())));
-    env.extend(elastic.n_proc_per_node.map(|n| var("PET_NPROC_PER_NODE", n.to_string())));
+    env.extend(
+        elastic
+            .max_restarts
+            .map(|n| var("PET_MAX_RESTARTS", n.to_string())),
+    );
+    env.extend(
+        elastic
+            .n_proc_per_node
+            .map(|n| var("PET_NPROC_PER_NODE", n.to_string())),
+    );
     env.extend(elastic.rdzv_id.as_deref().map(|id| var("PET_RDZV_ID", id)));
-    let conf: Vec<String> = elastic.rdzv_conf.iter().flatten().map(|c| format!("{}={}", c.key, c.value)).collect();
+    let conf: Vec<String> = elastic
+        .rdzv_conf
+        .iter()
+        .flatten()
+        .map(|c| format!("{}={}", c.key, c.value))
+        .collect();
     if !conf.is_empty() {
         env.push(var("PET_RDZV_CONF", conf.join(",")));
     }

@@ -77,15 +77,17 @@ fn job() -> impl Strategy<Value = Job> {
         prop::sample::select(vec!["None", "Running", "All"]),
         prop::option::of(0..900_i32),
     )
-        .prop_map(|(framework, counts, restart_policy, backoff_limit, deadline, clean, ttl)| Job {
-            framework,
-            counts,
-            restart_policy,
-            backoff_limit,
-            deadline,
-            clean,
-            ttl,
-        })
+        .prop_map(
+            |(framework, counts, restart_policy, backoff_limit, deadline, clean, ttl)| Job {
+                framework,
+                counts,
+                restart_policy,
+                backoff_limit,
+                deadline,
+                clean,
+                ttl,
+            },
+        )
 }
 
 fn world(job: &Job) -> (World, &'static dyn Framework) {
@@ -95,7 +97,12 @@ fn world(job: &Job) -> (World, &'static dyn Framework) {
         .roles
         .iter()
         .zip(&job.counts)
-        .map(|(role, count)| (role.role.0, role.max_replicas.map_or(*count, |max| max.min(*count))))
+        .map(|(role, count)| {
+            (
+                role.role.0,
+                role.max_replicas.map_or(*count, |max| max.min(*count)),
+            )
+        })
         .collect();
     let mut manifest = manifest(framework, "j", &roles);
     for (role, _) in &roles {
@@ -159,7 +166,11 @@ fn happen(world: &mut World, framework: &dyn Framework, step: &Step) {
 }
 
 fn attempts(status: &JobStatus) -> BTreeMap<String, u32> {
-    status.slots.iter().map(|(slot, s)| (slot.clone(), s.attempt.max(status.attempt))).collect()
+    status
+        .slots
+        .iter()
+        .map(|(slot, s)| (slot.clone(), s.attempt.max(status.attempt)))
+        .collect()
 }
 
 /// What every plan keeps to, whatever it was made from.
@@ -174,30 +185,54 @@ fn check_plan(world: &World, plan: &Plan) {
                 let owner = &pod.metadata.owner_references.as_ref().unwrap()[0];
                 assert_eq!(owner.uid, job.uid.as_str());
                 let name = pod.metadata.name.as_deref().unwrap();
-                assert!(world.pods.iter().all(|p| *p.name != *name), "{name} is still there");
+                assert!(
+                    world.pods.iter().all(|p| *p.name != *name),
+                    "{name} is still there"
+                );
                 assert!(!status::is_finished(&stored), "a finished job makes no pods");
-                assert!(!status::is_true(&stored, ConditionType::Suspended), "nor does a suspended one");
+                assert!(
+                    !status::is_true(&stored, ConditionType::Suspended),
+                    "nor does a suspended one"
+                );
             }
             Write::CreateService(service) => {
-                assert_eq!(service.metadata.owner_references.as_ref().unwrap()[0].uid, job.uid.as_str());
+                assert_eq!(
+                    service.metadata.owner_references.as_ref().unwrap()[0].uid,
+                    job.uid.as_str()
+                );
             }
             Write::DeletePod { name, uid } => check_delete(world, plan, name, uid.as_str()),
             Write::DeleteService { name, uid } => {
-                assert!(world.services.iter().any(|s| *s.name == **name && s.uid == *uid), "foreign {name}");
+                assert!(
+                    world.services.iter().any(|s| *s.name == **name && s.uid == *uid),
+                    "foreign {name}"
+                );
             }
-            Write::DeleteJob { uid, resource_version } => {
+            Write::DeleteJob {
+                uid,
+                resource_version,
+            } => {
                 assert!(*uid == job.uid && *resource_version == job.resource_version);
             }
         }
     }
     if let Some(next) = &plan.status {
-        check_status(&stored, next, job.spec.pointer("/runPolicy/backoffLimit").and_then(serde_json::Value::as_i64));
+        check_status(
+            &stored,
+            next,
+            job.spec
+                .pointer("/runPolicy/backoffLimit")
+                .and_then(serde_json::Value::as_i64),
+        );
     }
 }
 
 /// Nothing destructive before its intent is stored.
 fn check_delete(world: &World, plan: &Plan, name: &str, uid: &str) {
-    let pod = world.pods.iter().find(|p| *p.name == *name && p.uid.as_str() == uid);
+    let pod = world
+        .pods
+        .iter()
+        .find(|p| *p.name == *name && p.uid.as_str() == uid);
     let pod = pod.unwrap_or_else(|| panic!("{name} is not ours"));
     let known = plan.intent.clone().unwrap_or_else(|| world.status());
     let slot = format!("{}-{}", pod.role, pod.index.unwrap());
@@ -217,7 +252,11 @@ fn check_status(stored: &JobStatus, next: &JobStatus, limit: Option<i64>) {
     assert!(used(next) >= used(stored), "restarts are forgotten");
     let grew = used(next) > used(stored);
     if let (Some(limit), true) = (limit, grew && !status::is_true(next, ConditionType::Suspended)) {
-        assert!(i64::from(used(next)) <= limit, "{} restarts with a limit of {limit}", used(next));
+        assert!(
+            i64::from(used(next)) <= limit,
+            "{} restarts with a limit of {limit}",
+            used(next)
+        );
     }
     if status::is_finished(stored) {
         assert_eq!(next.conditions, stored.conditions, "an end is undone");
@@ -230,7 +269,10 @@ fn check_status(stored: &JobStatus, next: &JobStatus, limit: Option<i64>) {
         assert!(!is(ConditionType::Running) && !is(ConditionType::Restarting));
         assert!(next.completion_time.is_some());
         let last = next.conditions.last().unwrap();
-        assert!(matches!(last.type_, ConditionType::Succeeded | ConditionType::Failed));
+        assert!(matches!(
+            last.type_,
+            ConditionType::Succeeded | ConditionType::Failed
+        ));
         assert_eq!(last.status, ConditionStatus::True);
     }
     let mut types: Vec<_> = next.conditions.iter().map(|c| c.type_.as_str()).collect();
@@ -238,7 +280,10 @@ fn check_status(stored: &JobStatus, next: &JobStatus, limit: Option<i64>) {
     types.dedup();
     assert_eq!(types.len(), next.conditions.len(), "one entry per type");
     if stored.start_time.is_some() && stored.start_time != next.start_time {
-        assert!(status::is_true(stored, ConditionType::Suspended), "startTime moves only on resume");
+        assert!(
+            status::is_true(stored, ConditionType::Suspended),
+            "startTime moves only on resume"
+        );
     }
 }
 

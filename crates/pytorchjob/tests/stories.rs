@@ -10,8 +10,8 @@
 
 use common::api::ConditionType;
 use common::observe::{ContainerState, ContainerView, PodDetail, Refusal, RefusalCause};
-use common::testing::{World, describe_plan, describe_status, manifest};
 use common::status;
+use common::testing::{World, describe_plan, describe_status, manifest};
 use pytorchjob::FRAMEWORK;
 use serde_json::{Value, json};
 
@@ -25,7 +25,10 @@ impl Story {
     fn new(replicas: &[(&str, u32)], edit: impl FnOnce(&mut Value)) -> Self {
         let mut manifest = manifest(&FRAMEWORK, "j", replicas);
         edit(&mut manifest["spec"]);
-        Self { world: World::new(&FRAMEWORK, &manifest), tale: String::new() }
+        Self {
+            world: World::new(&FRAMEWORK, &manifest),
+            tale: String::new(),
+        }
     }
 
     /// Something happens, then the operator does all there is to do.
@@ -35,7 +38,11 @@ impl Story {
         for plan in self.world.settle(&FRAMEWORK) {
             self.tale += &describe_plan(&plan);
         }
-        self.tale += &format!("-> {}\n{}\n", self.world.describe(), describe_status(&self.world.status()));
+        self.tale += &format!(
+            "-> {}\n{}\n",
+            self.world.describe(),
+            describe_status(&self.world.status())
+        );
         self
     }
 
@@ -62,7 +69,9 @@ fn policy(spec: &mut Value, policy: &str) {
 #[test]
 fn master_succeeds_and_so_does_the_job() {
     let mut story = master_and_workers(|_| {});
-    story.when("master exits 0", |w| w.end("j-master-0", "pytorch", 0, "Completed", None));
+    story.when("master exits 0", |w| {
+        w.end("j-master-0", "pytorch", 0, "Completed", None)
+    });
     story.when("an hour passes", |w| w.pass_time(3600));
     insta::assert_snapshot!(story.tale);
 }
@@ -70,18 +79,34 @@ fn master_succeeds_and_so_does_the_job() {
 #[test]
 fn workers_alone_succeed_when_all_have() {
     let mut story = Story::started(&[("Worker", 2)], |_| {});
-    story.when("worker 1 exits 0", |w| w.end("j-worker-1", "pytorch", 0, "Completed", None));
-    story.when("its finished pod is removed by somebody", |w| w.vanish("j-worker-1"));
-    story.when("worker 0 exits 0", |w| w.end("j-worker-0", "pytorch", 0, "Completed", None));
+    story.when("worker 1 exits 0", |w| {
+        w.end("j-worker-1", "pytorch", 0, "Completed", None)
+    });
+    story.when("its finished pod is removed by somebody", |w| {
+        w.vanish("j-worker-1")
+    });
+    story.when("worker 0 exits 0", |w| {
+        w.end("j-worker-0", "pytorch", 0, "Completed", None)
+    });
     insta::assert_snapshot!(story.tale);
 }
 
 #[test]
 fn exit_137_under_exit_code_policy_replaces_the_pod() {
     let mut story = master_and_workers(|spec| policy(spec, "ExitCode"));
-    story.when("worker 1 is killed", |w| w.end("j-worker-1", "pytorch", 137, "OOMKilled", Some("step 4\nkilled\n")));
+    story.when("worker 1 is killed", |w| {
+        w.end(
+            "j-worker-1",
+            "pytorch",
+            137,
+            "OOMKilled",
+            Some("step 4\nkilled\n"),
+        )
+    });
     story.when("its replacement runs", World::run_all);
-    story.when("it is killed again", |w| w.end("j-worker-1", "pytorch", 137, "Error", None));
+    story.when("it is killed again", |w| {
+        w.end("j-worker-1", "pytorch", 137, "Error", None)
+    });
     story.when("six seconds pass", |w| w.pass_time(6));
     insta::assert_snapshot!(story.tale);
 }
@@ -90,14 +115,18 @@ fn exit_137_under_exit_code_policy_replaces_the_pod() {
 fn exit_1_under_exit_code_policy_fails_the_job_and_names_the_cause() {
     let mut story = master_and_workers(|spec| policy(spec, "ExitCode"));
     let boom = "Traceback (most recent call last):\nRuntimeError: no such file: /data/train.bin\n";
-    story.when("worker 1 exits 1", |w| w.end("j-worker-1", "pytorch", 1, "Error", Some(boom)));
+    story.when("worker 1 exits 1", |w| {
+        w.end("j-worker-1", "pytorch", 1, "Error", Some(boom))
+    });
     insta::assert_snapshot!(story.tale);
 }
 
 #[test]
 fn never_fails_the_job_but_forgives_a_disruption() {
     let mut story = master_and_workers(|spec| policy(spec, "Never"));
-    story.when("worker 0 is preempted", |w| w.evict("j-worker-0", Some("PreemptionByScheduler")));
+    story.when("worker 0 is preempted", |w| {
+        w.evict("j-worker-0", Some("PreemptionByScheduler"))
+    });
     story.when("its replacement runs", World::run_all);
     story.when("worker 1 is evicted", |w| w.evict("j-worker-1", None));
     insta::assert_snapshot!(story.tale);
@@ -119,9 +148,13 @@ fn backoff_limit_limits_replaced_pods() {
         policy(spec, "ExitCode");
         spec["runPolicy"] = json!({"backoffLimit": 1});
     });
-    story.when("worker 1 is killed", |w| w.end("j-worker-1", "pytorch", 137, "Error", None));
+    story.when("worker 1 is killed", |w| {
+        w.end("j-worker-1", "pytorch", 137, "Error", None)
+    });
     story.when("its replacement runs", World::run_all);
-    story.when("worker 0 is killed", |w| w.end("j-worker-0", "pytorch", 137, "Error", None));
+    story.when("worker 0 is killed", |w| {
+        w.end("j-worker-0", "pytorch", 137, "Error", None)
+    });
     insta::assert_snapshot!(story.tale);
 }
 
@@ -139,7 +172,9 @@ fn backoff_limit_limits_restarts_in_place() {
 #[test]
 fn restarts_in_place_stay_counted_when_their_pod_goes() {
     let mut story = master_and_workers(|spec| spec["runPolicy"] = json!({"backoffLimit": 2}));
-    story.when("worker 0 restarts twice in place", |w| w.pod("j-worker-0").restarts = 2);
+    story.when("worker 0 restarts twice in place", |w| {
+        w.pod("j-worker-0").restarts = 2
+    });
     story.when("and is deleted", |w| w.delete("j-worker-0"));
     story.when("it is gone", World::reap);
     story.when("its replacement restarts once", |w| {
@@ -163,7 +198,9 @@ fn ttl_deletes_the_job_after_the_end() {
         policy(spec, "ExitCode");
         spec["runPolicy"] = json!({"ttlSecondsAfterFinished": 60, "cleanPodPolicy": "Running"});
     });
-    story.when("worker 1 exits 1", |w| w.end("j-worker-1", "pytorch", 1, "Error", None));
+    story.when("worker 1 exits 1", |w| {
+        w.end("j-worker-1", "pytorch", 1, "Error", None)
+    });
     story.when("59 seconds pass", |w| w.pass_time(59));
     story.when("one more", |w| w.pass_time(1));
     assert!(story.world.job.is_none());
@@ -173,7 +210,9 @@ fn ttl_deletes_the_job_after_the_end() {
 #[test]
 fn clean_pod_policy_all_leaves_nothing() {
     let mut story = master_and_workers(|spec| spec["runPolicy"] = json!({"cleanPodPolicy": "All"}));
-    story.when("master exits 0", |w| w.end("j-master-0", "pytorch", 0, "Completed", None));
+    story.when("master exits 0", |w| {
+        w.end("j-master-0", "pytorch", 0, "Completed", None)
+    });
     story.when("pods are gone", World::reap);
     assert!(story.world.pods.is_empty() && story.world.services.is_empty());
     insta::assert_snapshot!(story.tale);
@@ -185,7 +224,9 @@ fn suspend_and_resume_keep_the_counts() {
         policy(spec, "ExitCode");
         spec["runPolicy"] = json!({"suspend": false});
     });
-    story.when("worker 1 is killed", |w| w.end("j-worker-1", "pytorch", 137, "Error", None));
+    story.when("worker 1 is killed", |w| {
+        w.end("j-worker-1", "pytorch", 137, "Error", None)
+    });
     story.when("its replacement runs", World::run_all);
     story.when("suspended", |w| w.edit("/runPolicy/suspend", json!(true)));
     story.when("pods are gone", World::reap);
@@ -199,7 +240,9 @@ fn suspend_and_resume_keep_the_counts() {
 
 #[test]
 fn suspended_at_creation_makes_nothing() {
-    let mut story = Story::new(&[("Worker", 2)], |spec| spec["runPolicy"] = json!({"suspend": true}));
+    let mut story = Story::new(&[("Worker", 2)], |spec| {
+        spec["runPolicy"] = json!({"suspend": true})
+    });
     story.when("applied", |_| {});
     assert!(story.world.pods.is_empty() && story.world.services.is_empty());
     assert!(story.world.status().start_time.is_none());
@@ -222,7 +265,9 @@ fn scaled_down_and_up_again() {
         spec["elasticPolicy"] = json!({"minReplicas": 1, "maxReplicas": 3});
     });
     story.when("scaled to 2", |w| w.edit(workers, json!(2)));
-    story.when("scaled to 3 while the old pod still ends", |w| w.edit(workers, json!(3)));
+    story.when("scaled to 3 while the old pod still ends", |w| {
+        w.edit(workers, json!(3))
+    });
     story.when("it is gone", World::reap);
     insta::assert_snapshot!(story.tale);
 }
@@ -240,8 +285,17 @@ fn a_sidecar_neither_fails_nor_holds_up_the_job() {
         w.end("j-master-0", "pytorch", 0, "Completed", None);
         let pod = w.pod("j-master-0");
         pod.phase = common::observe::Phase::Failed;
-        let state = ContainerState::Terminated { exit_code: 3, reason: None, message: None, finished_at: None };
-        pod.detail.as_mut().unwrap().containers.push(ContainerView { name: "proxy".into(), init: false, state });
+        let state = ContainerState::Terminated {
+            exit_code: 3,
+            reason: None,
+            message: None,
+            finished_at: None,
+        };
+        pod.detail.as_mut().unwrap().containers.push(ContainerView {
+            name: "proxy".into(),
+            init: false,
+            state,
+        });
     });
     assert!(status::is_true(&other.world.status(), ConditionType::Succeeded));
 }
@@ -269,7 +323,10 @@ fn a_pod_that_cannot_be_scheduled_is_explained() {
     story.when("applied", |_| {});
     story.when("no node fits", |w| {
         let unschedulable = Some("0/1 nodes are available: 1 Insufficient cpu.".into());
-        w.pod("j-worker-0").detail = Some(Box::new(PodDetail { unschedulable, ..PodDetail::default() }));
+        w.pod("j-worker-0").detail = Some(Box::new(PodDetail {
+            unschedulable,
+            ..PodDetail::default()
+        }));
     });
     story.when("the same, seen again", |_| {});
     insta::assert_snapshot!(story.tale);
@@ -278,7 +335,9 @@ fn a_pod_that_cannot_be_scheduled_is_explained() {
 #[test]
 fn another_controllers_job_gets_not_one_write() {
     for manager in ["kueue.x-k8s.io/multikueue", "somebody.else/x", ""] {
-        let story = Story::new(&[("Worker", 1)], |spec| spec["runPolicy"] = json!({"managedBy": manager}));
+        let story = Story::new(&[("Worker", 1)], |spec| {
+            spec["runPolicy"] = json!({"managedBy": manager})
+        });
         assert_eq!(story.world.plan(&FRAMEWORK), common::Plan::default(), "{manager}");
     }
 }
@@ -293,31 +352,62 @@ fn bad_input_is_named_by_field() {
         m
     };
     let cases: Vec<(&str, Value)> = vec![
-        ("no container named pytorch", spec(&|m| {
-            m["spec"]["pytorchReplicaSpecs"]["Worker"]["template"]["spec"]["containers"][0]["name"] = json!("main");
-        })),
-        ("two masters", spec(&|m| m["spec"]["pytorchReplicaSpecs"]["Master"]["replicas"] = json!(2))),
-        ("unknown restart policy", spec(&|m| {
-            m["spec"]["pytorchReplicaSpecs"]["Worker"]["restartPolicy"] = json!("Sometimes");
-        })),
+        (
+            "no container named pytorch",
+            spec(&|m| {
+                m["spec"]["pytorchReplicaSpecs"]["Worker"]["template"]["spec"]["containers"][0]["name"] =
+                    json!("main");
+            }),
+        ),
+        (
+            "two masters",
+            spec(&|m| m["spec"]["pytorchReplicaSpecs"]["Master"]["replicas"] = json!(2)),
+        ),
+        (
+            "unknown restart policy",
+            spec(&|m| {
+                m["spec"]["pytorchReplicaSpecs"]["Worker"]["restartPolicy"] = json!("Sometimes");
+            }),
+        ),
         ("name too long", spec(&|m| m["metadata"]["name"] = json!(long))),
         ("name with a dot", spec(&|m| m["metadata"]["name"] = json!("a.b"))),
-        ("elastic policy without workers", spec(&|m| {
-            m["spec"]["pytorchReplicaSpecs"].as_object_mut().unwrap().remove("Worker");
-            m["spec"]["elasticPolicy"] = json!({"minReplicas": 1});
-        })),
-        ("min above max", spec(&|m| m["spec"]["elasticPolicy"] = json!({"minReplicas": 3, "maxReplicas": 2}))),
-        ("an empty replica", spec(&|m| m["spec"]["pytorchReplicaSpecs"]["Worker"] = json!({}))),
-        ("unknown role", spec(&|m| m["spec"]["pytorchReplicaSpecs"]["Foo"] = json!({}))),
-        ("does not parse", spec(&|m| {
-            m["spec"]["pytorchReplicaSpecs"]["Worker"]["template"]["spec"]["containers"][0]["ports"] =
-                json!([{"containerPort": "http"}]);
-        })),
+        (
+            "elastic policy without workers",
+            spec(&|m| {
+                m["spec"]["pytorchReplicaSpecs"]
+                    .as_object_mut()
+                    .unwrap()
+                    .remove("Worker");
+                m["spec"]["elasticPolicy"] = json!({"minReplicas": 1});
+            }),
+        ),
+        (
+            "min above max",
+            spec(&|m| m["spec"]["elasticPolicy"] = json!({"minReplicas": 3, "maxReplicas": 2})),
+        ),
+        (
+            "an empty replica",
+            spec(&|m| m["spec"]["pytorchReplicaSpecs"]["Worker"] = json!({})),
+        ),
+        (
+            "unknown role",
+            spec(&|m| m["spec"]["pytorchReplicaSpecs"]["Foo"] = json!({})),
+        ),
+        (
+            "does not parse",
+            spec(&|m| {
+                m["spec"]["pytorchReplicaSpecs"]["Worker"]["template"]["spec"]["containers"][0]["ports"] =
+                    json!([{"containerPort": "http"}]);
+            }),
+        ),
         ("no spec", json!({"metadata": {"name": "j"}})),
-        ("both nproc fields", spec(&|m| {
-            m["spec"]["nprocPerNode"] = json!("2");
-            m["spec"]["elasticPolicy"] = json!({"nProcPerNode": 2});
-        })),
+        (
+            "both nproc fields",
+            spec(&|m| {
+                m["spec"]["nprocPerNode"] = json!("2");
+                m["spec"]["elasticPolicy"] = json!({"nProcPerNode": 2});
+            }),
+        ),
     ];
     let mut text = String::new();
     for (what, manifest) in cases {
@@ -325,7 +415,10 @@ fn bad_input_is_named_by_field() {
         let plan = world.plan(&FRAMEWORK);
         assert!(plan.writes.is_empty(), "{what}");
         let status = plan.status.unwrap();
-        assert!(status::is_true(&status, ConditionType::Failed) && status.completion_time.is_some(), "{what}");
+        assert!(
+            status::is_true(&status, ConditionType::Failed) && status.completion_time.is_some(),
+            "{what}"
+        );
         text += &format!("{what}\n  {}\n", plan.notes[0].message);
     }
     insta::assert_snapshot!(text);

@@ -33,7 +33,10 @@ fn vectors() -> Vec<(String, Vector)> {
         .map(|entry| {
             let path = entry.unwrap().path();
             let text = std::fs::read_to_string(&path).unwrap();
-            (path.file_name().unwrap().to_string_lossy().into_owned(), serde_saphyr::from_str(&text).unwrap())
+            (
+                path.file_name().unwrap().to_string_lossy().into_owned(),
+                serde_saphyr::from_str(&text).unwrap(),
+            )
         })
         .collect();
     found.sort_by(|a, b| a.0.cmp(&b.0));
@@ -62,7 +65,10 @@ fn first_plan(vector: &Vector, settings: Settings) -> (BTreeMap<String, Pod>, BT
 fn upstream_settings() -> Settings {
     Settings {
         service_mode: ServiceMode::PerReplica,
-        init_container: Some(InitContainer { image: "alpine:3.10".to_owned(), max_tries: 100 }),
+        init_container: Some(InitContainer {
+            image: "alpine:3.10".to_owned(),
+            max_tries: 100,
+        }),
     }
 }
 
@@ -74,8 +80,15 @@ fn take_out_attempt(pod: &mut Pod) {
 
 /// Difference "static rendezvous of workers alone": upstream gives them none.
 fn take_out_static_rendezvous(pod: &mut Pod) {
-    const OURS: [&str; 7] =
-        ["MASTER_PORT", "PET_MASTER_PORT", "MASTER_ADDR", "PET_MASTER_ADDR", "WORLD_SIZE", "RANK", "PET_NODE_RANK"];
+    const OURS: [&str; 7] = [
+        "MASTER_PORT",
+        "PET_MASTER_PORT",
+        "MASTER_ADDR",
+        "PET_MASTER_ADDR",
+        "WORLD_SIZE",
+        "RANK",
+        "PET_NODE_RANK",
+    ];
     for container in &mut pod.spec.as_mut().unwrap().containers {
         let env = container.env.as_mut().unwrap();
         assert!(OURS.iter().all(|name| env.iter().any(|e| e.name == *name)));
@@ -95,8 +108,11 @@ fn with_upstreams_settings_pods_and_services_are_upstreams() {
                 take_out_static_rendezvous(pod);
             }
         }
-        let expected: BTreeMap<_, _> =
-            vector.pods.into_iter().map(|p| (p.metadata.name.clone().unwrap(), p)).collect();
+        let expected: BTreeMap<_, _> = vector
+            .pods
+            .into_iter()
+            .map(|p| (p.metadata.name.clone().unwrap(), p))
+            .collect();
         assert_eq!(pods, expected, "{name}");
         for service in services.values_mut() {
             // Difference "addresses before readiness".
@@ -108,7 +124,13 @@ fn with_upstreams_settings_pods_and_services_are_upstreams() {
             .services
             .into_iter()
             .map(|mut s| {
-                s.spec.as_mut().unwrap().ports.as_mut().unwrap().sort_by_key(|p| p.port);
+                s.spec
+                    .as_mut()
+                    .unwrap()
+                    .ports
+                    .as_mut()
+                    .unwrap()
+                    .sort_by_key(|p| p.port);
                 (s.metadata.name.clone().unwrap(), s)
             })
             .collect();
@@ -130,7 +152,10 @@ fn by_default_names_labels_and_env_are_upstreams() {
             assert_eq!(pod.metadata, expected.metadata, "{name}");
             let spec = pod.spec.as_mut().unwrap();
             assert_eq!(spec.hostname.take(), expected.metadata.name);
-            assert_eq!(spec.subdomain.take(), vector.input["metadata"]["name"].as_str().map(str::to_owned));
+            assert_eq!(
+                spec.subdomain.take(),
+                vector.input["metadata"]["name"].as_str().map(str::to_owned)
+            );
             let mut expected_spec = expected.spec.clone().unwrap();
             expected_spec.init_containers = None; // difference "no init container"
             assert_eq!(*spec, expected_spec, "{name}");
@@ -143,7 +168,10 @@ fn by_default_names_labels_and_env_are_upstreams() {
 
 /// Short names of other pods that the environment mentions.
 fn hosts(pods: &BTreeMap<String, Pod>) -> Vec<String> {
-    let env = pods.values().flat_map(|p| &p.spec.as_ref().unwrap().containers).flat_map(|c| c.env.iter().flatten());
+    let env = pods
+        .values()
+        .flat_map(|p| &p.spec.as_ref().unwrap().containers)
+        .flat_map(|c| c.env.iter().flatten());
     let values = env.filter(|e| ["MASTER_ADDR", "PET_RDZV_ENDPOINT"].contains(&e.name.as_str()));
     values
         .filter_map(|e| e.value.as_deref())
@@ -155,7 +183,14 @@ fn hosts(pods: &BTreeMap<String, Pod>) -> Vec<String> {
 #[test]
 fn services_are_two_per_job_whatever_its_size() {
     let manifest = common::testing::manifest(&FRAMEWORK, "big", &[("Master", 1), ("Worker", 500)]);
-    let (pods, services) = first_plan(&Vector { input: manifest, pods: vec![], services: vec![] }, Settings::default());
+    let (pods, services) = first_plan(
+        &Vector {
+            input: manifest,
+            pods: vec![],
+            services: vec![],
+        },
+        Settings::default(),
+    );
     assert_eq!(pods.len(), 501);
     assert_eq!(services.keys().collect::<Vec<_>>(), ["big", "big-master-0"]);
 }

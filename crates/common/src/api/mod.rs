@@ -8,4 +8,6 @@ pub mod status;
 
 pub use replica_spec::{ReplicaSpec, RestartPolicy};
 pub use run_policy::{CleanPodPolicy, RunPolicy, SchedulingPolicy};
-pub use status::{ConditionStatus, ConditionType, JobCondition, JobStatus, ReplicaStatus, RestartCounts, SlotStatus};
+pub use status::{
+    ConditionStatus, ConditionType, JobCondition, JobStatus, ReplicaStatus, RestartCounts, SlotStatus,
+};

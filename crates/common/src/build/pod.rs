@@ -24,7 +24,12 @@ pub fn pod(
     let PodTemplateSpec { metadata, spec } = template;
     let mut metadata = metadata.unwrap_or_default();
     let mut labels = metadata.labels.take().unwrap_or_default();
-    labels.extend(names::slot_labels(job.info.controller, &job.key.name, slot.id.role, slot.id.index));
+    labels.extend(names::slot_labels(
+        job.info.controller,
+        &job.key.name,
+        slot.id.role,
+        slot.id.index,
+    ));
     labels.insert(names::ATTEMPT.to_owned(), attempt.0.to_string());
     if leader == Some(slot.id) {
         labels.insert(names::JOB_ROLE.to_owned(), names::JOB_ROLE_MASTER.to_owned());
@@ -36,13 +41,16 @@ pub fn pod(
         container.env.get_or_insert_default().extend(env.iter().cloned());
     }
     if !init_containers.is_empty() {
-        spec.init_containers.get_or_insert_default().extend(init_containers);
+        spec.init_containers
+            .get_or_insert_default()
+            .extend(init_containers);
     }
     let policy = replica.map_or(job.info.default_restart_policy, |r| r.restart_policy);
     spec.restart_policy = Some(pod_restart_policy(policy).to_owned());
     if settings.service_mode == ServiceMode::Job {
         spec.hostname.get_or_insert_with(|| slot.name.clone());
-        spec.subdomain.get_or_insert_with(|| names::job_service(&job.key.name));
+        spec.subdomain
+            .get_or_insert_with(|| names::job_service(&job.key.name));
     }
     Pod {
         metadata: ObjectMeta {

@@ -20,19 +20,31 @@ pub fn services(job: &ResolvedJob, addressed: &[SlotId], settings: &Settings) ->
     let controller = job.info.controller;
     let of_slot = |id: SlotId| {
         let labels = names::slot_labels(controller, &job.key.name, id.role, id.index);
-        headless(job, names::replica(&job.key.name, id.role, id.index), labels, ports(job, Some(id.role)))
+        headless(
+            job,
+            names::replica(&job.key.name, id.role, id.index),
+            labels,
+            ports(job, Some(id.role)),
+        )
     };
     match settings.service_mode {
         ServiceMode::PerReplica => job.cast.slots().iter().map(|slot| of_slot(slot.id)).collect(),
         ServiceMode::Job => {
             let labels = names::job_labels(controller, &job.key.name);
             let whole = headless(job, names::job_service(&job.key.name), labels, ports(job, None));
-            std::iter::once(whole).chain(addressed.iter().copied().map(of_slot)).collect()
+            std::iter::once(whole)
+                .chain(addressed.iter().copied().map(of_slot))
+                .collect()
         }
     }
 }
 
-fn headless(job: &ResolvedJob, name: String, labels: BTreeMap<String, String>, ports: Vec<ServicePort>) -> Service {
+fn headless(
+    job: &ResolvedJob,
+    name: String,
+    labels: BTreeMap<String, String>,
+    ports: Vec<ServicePort>,
+) -> Service {
     Service {
         metadata: ObjectMeta {
             name: Some(name),
@@ -54,17 +66,35 @@ fn headless(job: &ResolvedJob, name: String, labels: BTreeMap<String, String>, p
 
 /// The training containers' ports, of one role or of all. A Service must name each of several ports, and no name twice.
 fn ports(job: &ResolvedJob, role: Option<Role>) -> Vec<ServicePort> {
-    let replicas = job.replicas.iter().filter(|r| role.is_none_or(|role| r.role == role));
+    let replicas = job
+        .replicas
+        .iter()
+        .filter(|r| role.is_none_or(|role| r.role == role));
     let containers = replicas.filter_map(|r| {
-        r.template.spec.as_ref()?.containers.iter().find(|c| c.name == job.info.container)?.ports.as_ref()
+        r.template
+            .spec
+            .as_ref()?
+            .containers
+            .iter()
+            .find(|c| c.name == job.info.container)?
+            .ports
+            .as_ref()
     });
     let mut by_number: BTreeMap<i32, String> = BTreeMap::new();
     for port in containers.flatten() {
         let name = port.name.clone().unwrap_or_else(|| unnamed(port.container_port));
-        let name = if by_number.values().any(|n| *n == name) { unnamed(port.container_port) } else { name };
+        let name = if by_number.values().any(|n| *n == name) {
+            unnamed(port.container_port)
+        } else {
+            name
+        };
         by_number.entry(port.container_port).or_insert(name);
     }
-    let service_port = |(port, name)| ServicePort { port, name: Some(name), ..ServicePort::default() };
+    let service_port = |(port, name)| ServicePort {
+        port,
+        name: Some(name),
+        ..ServicePort::default()
+    };
     by_number.into_iter().map(service_port).collect()
 }
 

@@ -13,20 +13,34 @@ pub(super) fn plan(observed: &Observed, stored: &JobStatus) -> Plan {
     let policy = resolve::run_policy(&observed.job, &mut Problems::default());
     let mut status = stored.clone();
     // Upstream left jobs without it; every rule about the time after the end needs it.
-    let ended = status.completion_time.get_or_insert_with(|| status::whole_seconds(observed.now)).0;
+    let ended = status
+        .completion_time
+        .get_or_insert_with(|| status::whole_seconds(observed.now))
+        .0;
     let due = policy.ttl.map(|ttl| after(ended, ttl));
     if stored.completion_time.is_some() && due.is_some_and(|due| due <= observed.now) {
         return delete_job(observed);
     }
     let writes = clean_up(observed, stored.cleanup.unwrap_or(policy.clean_pod_policy));
-    Plan { wake: due, ..answer(stored, status, writes, Vec::new()) }
+    Plan {
+        wake: due,
+        ..answer(stored, status, writes, Vec::new())
+    }
 }
 
 fn delete_job(observed: &Observed) -> Plan {
     let job = &observed.job;
-    let delete = Write::DeleteJob { uid: job.uid.clone(), resource_version: job.resource_version.clone() };
+    let delete = Write::DeleteJob {
+        uid: job.uid.clone(),
+        resource_version: job.resource_version.clone(),
+    };
     let note = normal("SuccessfulDeleteJob", format!("Deleted job: {}", job.key.name));
-    Plan { writes: vec![delete], notes: vec![note], counters: vec![Counter::Deleted], ..Plan::default() }
+    Plan {
+        writes: vec![delete],
+        notes: vec![note],
+        counters: vec![Counter::Deleted],
+        ..Plan::default()
+    }
 }
 
 fn clean_up(observed: &Observed, policy: CleanPodPolicy) -> Vec<Write> {
@@ -42,14 +56,24 @@ fn clean_up(observed: &Observed, policy: CleanPodPolicy) -> Vec<Write> {
     let doomed_service = |name: &str| {
         policy == CleanPodPolicy::All || observed.pods.iter().any(|pod| *pod.name == *name && doomed(pod))
     };
-    writes.extend(services.filter(|s| doomed_service(&s.name)).map(|s| delete_service(&s.name, &s.uid)));
+    writes.extend(
+        services
+            .filter(|s| doomed_service(&s.name))
+            .map(|s| delete_service(&s.name, &s.uid)),
+    );
     writes
 }
 
 pub(super) fn delete_pod(name: &str, uid: &Uid) -> Write {
-    Write::DeletePod { name: name.to_owned(), uid: uid.clone() }
+    Write::DeletePod {
+        name: name.to_owned(),
+        uid: uid.clone(),
+    }
 }
 
 pub(super) fn delete_service(name: &str, uid: &Uid) -> Write {
-    Write::DeleteService { name: name.to_owned(), uid: uid.clone() }
+    Write::DeleteService {
+        name: name.to_owned(),
+        uid: uid.clone(),
+    }
 }

@@ -17,12 +17,23 @@ pub(super) fn plan(info: &KindInfo, observed: &Observed, stored: &JobStatus, pro
     let message = format!("{kind} {name} is not valid: {problems}");
     if stored.start_time.is_some() {
         let news = stored.waiting_for.as_deref() != Some(&message);
-        let notes = if news { vec![warning(format!("{kind}Invalid"), &message)] } else { Vec::new() };
+        let notes = if news {
+            vec![warning(format!("{kind}Invalid"), &message)]
+        } else {
+            Vec::new()
+        };
         status.waiting_for = Some(message);
         return answer(stored, status, Vec::new(), notes);
     }
     let reason = format!("{kind}Failed");
-    status::set_condition(&mut status, now, ConditionType::Failed, ConditionStatus::True, &reason, &message);
+    status::set_condition(
+        &mut status,
+        now,
+        ConditionType::Failed,
+        ConditionStatus::True,
+        &reason,
+        &message,
+    );
     status.completion_time = Some(status::whole_seconds(now));
     status.waiting_for = None;
     let mut plan = answer(stored, status, Vec::new(), vec![warning(reason, message)]);

@@ -41,7 +41,13 @@ pub fn plan(framework: &dyn Framework, observed: &Observed, settings: &Settings)
         Err(problems) => return invalid::plan(framework.kind(), observed, &stored, &problems),
     };
     let tally = tally::tally(observed, &job);
-    let question = Question { framework, observed, settings, job: &job, tally: &tally };
+    let question = Question {
+        framework,
+        observed,
+        settings,
+        job: &job,
+        tally: &tally,
+    };
     suspend::plan(&question)
         .or_else(|| outcome::plan(&question))
         .or_else(|| restart::plan(&question))
@@ -85,7 +91,14 @@ impl Question<'_> {
 
 fn state_created(status: &mut JobStatus, now: Timestamp, kind: &str, name: &str) {
     let (reason, message) = (format!("{kind}Created"), created_message(kind, name));
-    status::set_condition(status, now, ConditionType::Created, ConditionStatus::True, &reason, &message);
+    status::set_condition(
+        status,
+        now,
+        ConditionType::Created,
+        ConditionStatus::True,
+        &reason,
+        &message,
+    );
 }
 
 fn created_message(kind: &str, name: &str) -> String {
@@ -93,16 +106,25 @@ fn created_message(kind: &str, name: &str) -> String {
 }
 
 fn normal(reason: impl Into<String>, message: impl Into<String>) -> Note {
-    Note { kind: NoteKind::Normal, reason: reason.into(), message: message.into() }
+    Note {
+        kind: NoteKind::Normal,
+        reason: reason.into(),
+        message: message.into(),
+    }
 }
 
 fn warning(reason: impl Into<String>, message: impl Into<String>) -> Note {
-    Note { kind: NoteKind::Warning, reason: reason.into(), message: message.into() }
+    Note {
+        kind: NoteKind::Warning,
+        reason: reason.into(),
+        message: message.into(),
+    }
 }
 
 /// `time` plus seconds, as far as times go.
 fn after(time: Timestamp, seconds: i64) -> Timestamp {
-    time.checked_add(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX)
+    time.checked_add(SignedDuration::from_secs(seconds))
+        .unwrap_or(Timestamp::MAX)
 }
 
 /// Sorts the writes and says whether the status is worth a request of its own at once.
@@ -111,7 +133,15 @@ fn answer(stored: &JobStatus, status: JobStatus, mut writes: Vec<Write>, notes: 
     let urgent = quiet(status.clone()) != quiet(stored.clone());
     let first = stored.conditions.is_empty();
     let counters = if first { vec![Counter::Created] } else { Vec::new() };
-    Plan { intent: None, writes, status: Some(status), urgent, notes, counters, wake: None }
+    Plan {
+        intent: None,
+        writes,
+        status: Some(status),
+        urgent,
+        notes,
+        counters,
+        wake: None,
+    }
 }
 
 /// Status without what may be told a little later.

@@ -19,19 +19,31 @@ pub(super) fn plan(q: &Question<'_>) -> Option<Plan> {
     let name = &q.job.key.name;
     if deadline(q).is_some_and(|due| due <= q.now()) {
         let kind = q.job.info.kind;
-        let message = format!("{kind} {name} has failed because it was active longer than specified deadline");
-        return Some(fail(q, &message, q.job.policy.clean_pod_policy.max_with_running()));
+        let message =
+            format!("{kind} {name} has failed because it was active longer than specified deadline");
+        return Some(fail(
+            q,
+            &message,
+            q.job.policy.clean_pod_policy.max_with_running(),
+        ));
     }
     if let Some(message) = permanent_failure(q) {
         return Some(fail(q, &message, q.job.policy.clean_pod_policy));
     }
     let message = past_limit(q)?;
-    Some(fail(q, &message, q.job.policy.clean_pod_policy.max_with_running()))
+    Some(fail(
+        q,
+        &message,
+        q.job.policy.clean_pod_policy.max_with_running(),
+    ))
 }
 
 /// When the job's time is over.
 pub(super) fn deadline(q: &Question<'_>) -> Option<jiff::Timestamp> {
-    Some(after(q.job.stored.start_time.as_ref()?.0, q.job.policy.active_deadline?))
+    Some(after(
+        q.job.stored.start_time.as_ref()?.0,
+        q.job.policy.active_deadline?,
+    ))
 }
 
 /// Failed slots, the one that failed first first.
@@ -47,7 +59,8 @@ pub(super) fn failures<'a>(q: &'a Question<'_>) -> Vec<(&'a SlotTally, &'a Failu
         | SlotState::Succeeded => None,
     });
     let mut failed: Vec<_> = failed.collect();
-    failed.sort_by_key(|(slot, failure)| (failure.finished_at.is_none(), failure.finished_at, slot.slot.rank));
+    failed
+        .sort_by_key(|(slot, failure)| (failure.finished_at.is_none(), failure.finished_at, slot.slot.rank));
     failed
 }
 
@@ -55,19 +68,30 @@ pub(super) fn failures<'a>(q: &'a Question<'_>) -> Vec<(&'a SlotTally, &'a Failu
 pub(super) fn describe(failures: &[(&SlotTally, &Failure)], verb: &str) -> Option<String> {
     let (first, failure) = failures.first()?;
     let role = first.slot.id.role;
-    let count = failures.iter().filter(|(slot, _)| slot.slot.id.role == role).count();
+    let count = failures
+        .iter()
+        .filter(|(slot, _)| slot.slot.id.role == role)
+        .count();
     Some(format!("{count} {role} replica(s) {verb}: {}", failure.text))
 }
 
 fn permanent_failure(q: &Question<'_>) -> Option<String> {
     let all = failures(q);
-    let permanent: Vec<_> = all.into_iter().filter(|(slot, failure)| is_permanent(slot.policy, failure)).collect();
+    let permanent: Vec<_> = all
+        .into_iter()
+        .filter(|(slot, failure)| is_permanent(slot.policy, failure))
+        .collect();
     let what = describe(&permanent, "failed")?;
-    Some(format!("{} {} is failed because {what}", q.job.info.kind, q.job.key.name))
+    Some(format!(
+        "{} {} is failed because {what}",
+        q.job.info.kind, q.job.key.name
+    ))
 }
 
 fn is_permanent(policy: RestartPolicy, failure: &Failure) -> bool {
-    let retryable_code = failure.exit_code.is_none_or(|code| code >= FIRST_RETRYABLE_EXIT_CODE);
+    let retryable_code = failure
+        .exit_code
+        .is_none_or(|code| code >= FIRST_RETRYABLE_EXIT_CODE);
     match policy {
         _ if failure.disruption.is_some() => false,
         RestartPolicy::Never => true,
@@ -79,14 +103,20 @@ fn is_permanent(policy: RestartPolicy, failure: &Failure) -> bool {
 fn past_limit(q: &Question<'_>) -> Option<String> {
     let limit = q.job.policy.backoff_limit?;
     let used = status::counted_restarts(&q.job.stored, q.tally);
-    let counted: Vec<_> = failures(q).into_iter().filter(|(_, failure)| failure.disruption.is_none()).collect();
+    let counted: Vec<_> = failures(q)
+        .into_iter()
+        .filter(|(_, failure)| failure.disruption.is_none())
+        .collect();
     let wanted = used.saturating_add(u32::try_from(counted.len()).unwrap_or(u32::MAX));
     if wanted <= limit {
         return None;
     }
     let subject = format!("{} {}", q.job.info.kind, q.job.key.name);
-    let why = describe(&counted, "failed").unwrap_or_else(|| format!("its containers were restarted {used} times"));
-    Some(format!("{subject} has failed because it has reached the specified backoff limit of {limit}: {why}"))
+    let why =
+        describe(&counted, "failed").unwrap_or_else(|| format!("its containers were restarted {used} times"));
+    Some(format!(
+        "{subject} has failed because it has reached the specified backoff limit of {limit}: {why}"
+    ))
 }
 
 fn succeed(q: &Question<'_>) -> Plan {
@@ -102,7 +132,14 @@ fn succeed(q: &Question<'_>) -> Plan {
         format!("{} successfully completed.", q.subject())
     };
     let reason = format!("{}Succeeded", q.job.info.kind);
-    end(q, &mut status, ConditionType::Succeeded, &reason, &message, q.job.policy.clean_pod_policy);
+    end(
+        q,
+        &mut status,
+        ConditionType::Succeeded,
+        &reason,
+        &message,
+        q.job.policy.clean_pod_policy,
+    );
     let mut plan = answer(&q.job.stored, status, Vec::new(), vec![normal(reason, message)]);
     plan.counters.push(Counter::Succeeded);
     plan
@@ -117,7 +154,10 @@ fn fail(q: &Question<'_>, message: &str, cleanup: CleanPodPolicy) -> Plan {
     }
     if cleanup != CleanPodPolicy::None {
         // They are about to be deleted; counts of a finished job do not change any more.
-        status.replica_statuses.values_mut().for_each(|counts| counts.active = 0);
+        status
+            .replica_statuses
+            .values_mut()
+            .for_each(|counts| counts.active = 0);
     }
     let reason = format!("{}Failed", q.job.info.kind);
     end(q, &mut status, ConditionType::Failed, &reason, message, cleanup);
@@ -137,7 +177,11 @@ fn end(
     let now = status::whole_seconds(q.now());
     let started = status.start_time.get_or_insert_with(|| now.clone()).0;
     // A clock that was set back must not end a job before its start.
-    status.completion_time = Some(if now.0 < started { status::whole_seconds(started) } else { now });
+    status.completion_time = Some(if now.0 < started {
+        status::whole_seconds(started)
+    } else {
+        now
+    });
     status.cleanup = Some(cleanup);
     status::set_condition(status, q.now(), type_, ConditionStatus::True, reason, message);
 }

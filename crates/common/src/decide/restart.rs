@@ -18,10 +18,25 @@ use super::{Question, answer, outcome, warning};
 const LONGEST_REASON: usize = 160;
 
 pub(super) fn plan(q: &Question<'_>) -> Option<Plan> {
-    let replaced: Vec<&SlotTally> = q.tally.slots.iter().filter(|s| must_be_replaced(&s.state)).collect();
+    let replaced: Vec<&SlotTally> = q
+        .tally
+        .slots
+        .iter()
+        .filter(|s| must_be_replaced(&s.state))
+        .collect();
     let current = |id: SlotId, attempt: Attempt| attempt >= tally::stored_attempt(&q.job.stored, id);
-    let strays = || q.tally.strays.iter().filter(|(id, pod)| current(*id, pod.attempt));
-    let lost_strays = || q.tally.lost_strays.iter().filter(|(id, attempt)| current(*id, *attempt));
+    let strays = || {
+        q.tally
+            .strays
+            .iter()
+            .filter(|(id, pod)| current(*id, pod.attempt))
+    };
+    let lost_strays = || {
+        q.tally
+            .lost_strays
+            .iter()
+            .filter(|(id, attempt)| current(*id, *attempt))
+    };
     if replaced.is_empty() && strays().next().is_none() && lost_strays().next().is_none() {
         return None;
     }
@@ -34,7 +49,11 @@ pub(super) fn plan(q: &Question<'_>) -> Option<Plan> {
     for (id, pod) in strays() {
         next_attempt(q, &mut status, *id, pod.attempt, "scaled down");
         writes.extend(delete(pod));
-        let services = q.observed.services.iter().filter(|s| !s.deleting && s.name == pod.name);
+        let services = q
+            .observed
+            .services
+            .iter()
+            .filter(|s| !s.deleting && s.name == pod.name);
         writes.extend(services.map(|s| delete_service(&s.name, &s.uid)));
     }
     for (id, attempt) in lost_strays() {
@@ -47,11 +66,17 @@ pub(super) fn plan(q: &Question<'_>) -> Option<Plan> {
         plan.counters.push(Counter::Restarted);
     }
     plan.wake = outcome::deadline(q);
-    Some(Plan { intent: Some(status), ..plan })
+    Some(Plan {
+        intent: Some(status),
+        ..plan
+    })
 }
 
 fn must_be_replaced(state: &SlotState) -> bool {
-    matches!(state, SlotState::Failed(_) | SlotState::Terminating | SlotState::Lost)
+    matches!(
+        state,
+        SlotState::Failed(_) | SlotState::Terminating | SlotState::Lost
+    )
 }
 
 fn delete(pod: &PodView) -> Option<Write> {
@@ -97,7 +122,11 @@ fn reason(slot: &SlotTally) -> String {
     match &slot.state {
         SlotState::Failed(failure) => failure.text.clone(),
         SlotState::Lost => format!("pod {} vanished", slot.slot.name),
-        SlotState::Terminating => match slot.pod.as_deref().and_then(|pod| pod.detail.as_deref()?.disruption.as_ref()) {
+        SlotState::Terminating => match slot
+            .pod
+            .as_deref()
+            .and_then(|pod| pod.detail.as_deref()?.disruption.as_ref())
+        {
             Some(disruption) => format!("pod {} was taken away (disruption: {disruption})", slot.slot.name),
             None => format!("pod {} was deleted", slot.slot.name),
         },
@@ -112,7 +141,9 @@ fn reason(slot: &SlotTally) -> String {
 /// States Restarting and tells why; nothing for a mere scale-down.
 fn announce(q: &Question<'_>, status: &mut JobStatus, replaced: &[&SlotTally]) -> Vec<Note> {
     let failures = outcome::failures(q);
-    let taken = replaced.iter().filter(|s| !matches!(s.state, SlotState::Failed(_)));
+    let taken = replaced
+        .iter()
+        .filter(|s| !matches!(s.state, SlotState::Failed(_)));
     let what = outcome::describe(&failures, "failed").or_else(|| {
         let first = taken.clone().next()?;
         let role = first.slot.id.role;
@@ -121,7 +152,10 @@ fn announce(q: &Question<'_>, status: &mut JobStatus, replaced: &[&SlotTally]) -
     });
     let Some(what) = what else { return Vec::new() };
     let (kind, name, now) = (q.job.info.kind, &q.job.key.name, q.now());
-    let (reason, message) = (format!("{kind}Restarting"), format!("{kind} {name} is restarting because {what}"));
+    let (reason, message) = (
+        format!("{kind}Restarting"),
+        format!("{kind} {name} is restarting because {what}"),
+    );
     let restarting = ConditionType::Restarting;
     status::set_condition(status, now, restarting, ConditionStatus::True, &reason, &message);
     status::refresh_message(status, now, restarting, &message);

@@ -21,11 +21,23 @@ const MAX_RESTART_DELAY: i64 = 300;
 
 pub(super) fn plan(q: &Question<'_>) -> Plan {
     let mut status = q.begin();
-    status.start_time.get_or_insert_with(|| status::whole_seconds(q.now()));
+    status
+        .start_time
+        .get_or_insert_with(|| status::whole_seconds(q.now()));
     if q.framework.outcome(q.tally, q.job) == Outcome::Running {
-        let (reason, message) = (format!("{}Running", q.job.info.kind), format!("{} is running.", q.subject()));
+        let (reason, message) = (
+            format!("{}Running", q.job.info.kind),
+            format!("{} is running.", q.subject()),
+        );
         let running = ConditionType::Running;
-        status::set_condition(&mut status, q.now(), running, ConditionStatus::True, &reason, &message);
+        status::set_condition(
+            &mut status,
+            q.now(),
+            running,
+            ConditionStatus::True,
+            &reason,
+            &message,
+        );
     }
     let mut writes = services(q);
     writes.extend(leftovers(q));
@@ -43,19 +55,40 @@ pub(super) fn plan(q: &Question<'_>) -> Plan {
 fn services(q: &Question<'_>) -> Vec<Write> {
     let addressed = q.framework.addressed(&q.job.cast, q.job);
     let wanted = build::service::services(q.job, &addressed, q.settings);
-    let is = |name: &str, service: &k8s_openapi::api::core::v1::Service| service.metadata.name.as_deref() == Some(name);
-    let surplus = q.observed.services.iter().filter(|s| !s.deleting && !wanted.iter().any(|w| is(&s.name, w)));
+    let is = |name: &str, service: &k8s_openapi::api::core::v1::Service| {
+        service.metadata.name.as_deref() == Some(name)
+    };
+    let surplus = q
+        .observed
+        .services
+        .iter()
+        .filter(|s| !s.deleting && !wanted.iter().any(|w| is(&s.name, w)));
     let mut writes: Vec<Write> = surplus.map(|s| delete_service(&s.name, &s.uid)).collect();
-    let there = |service: &k8s_openapi::api::core::v1::Service| q.observed.services.iter().any(|s| is(&s.name, service));
-    writes.extend(wanted.into_iter().filter(|w| !there(w)).map(|w| Write::CreateService(Box::new(w))));
+    let there = |service: &k8s_openapi::api::core::v1::Service| {
+        q.observed.services.iter().any(|s| is(&s.name, service))
+    };
+    writes.extend(
+        wanted
+            .into_iter()
+            .filter(|w| !there(w))
+            .map(|w| Write::CreateService(Box::new(w))),
+    );
     writes
 }
 
 /// Pods of earlier attempts whose replacement is stored already, but that still stand.
 fn leftovers(q: &Question<'_>) -> impl Iterator<Item = Write> {
-    let previous = q.tally.slots.iter().filter(|s| s.state == SlotState::Previous).filter_map(|s| s.pod.as_ref());
+    let previous = q
+        .tally
+        .slots
+        .iter()
+        .filter(|s| s.state == SlotState::Previous)
+        .filter_map(|s| s.pod.as_ref());
     let strays = q.tally.strays.iter().map(|(_, pod)| pod);
-    previous.chain(strays).filter(|pod| !pod.deleting).map(|pod| delete_pod(&pod.name, &pod.uid))
+    previous
+        .chain(strays)
+        .filter(|pod| !pod.deleting)
+        .map(|pod| delete_pod(&pod.name, &pod.uid))
 }
 
 /// Pods to create now, and when the next one that must wait is due.
@@ -69,16 +102,29 @@ fn missing_pods(q: &Question<'_>) -> (Vec<Write>, Option<Timestamp>) {
         }
         let wiring = q.framework.wiring(&slot.slot, &q.job.cast, q.job, q.settings);
         let pod = build::pod::pod(q.job, &slot.slot, slot.attempt, leader, wiring, q.settings);
-        pods.push(Write::CreatePod { slot: slot.slot.id, attempt: slot.attempt, pod: Box::new(pod) });
+        pods.push(Write::CreatePod {
+            slot: slot.slot.id,
+            attempt: slot.attempt,
+            pod: Box::new(pod),
+        });
     }
     (pods, held_until)
 }
 
 /// A slot that fails again and again is restarted ever more slowly.
 fn not_before(q: &Question<'_>, slot: &SlotTally) -> Option<Timestamp> {
-    let stored = q.job.stored.slots.get(&names::slot_key(slot.slot.id.role, slot.slot.id.index))?;
-    let repeated = stored.attempt.saturating_sub(q.job.stored.attempt).checked_sub(2)?;
-    let delay = RESTART_DELAY.saturating_mul(1_i64.checked_shl(repeated.min(16)).unwrap_or(1)).min(MAX_RESTART_DELAY);
+    let stored = q
+        .job
+        .stored
+        .slots
+        .get(&names::slot_key(slot.slot.id.role, slot.slot.id.index))?;
+    let repeated = stored
+        .attempt
+        .saturating_sub(q.job.stored.attempt)
+        .checked_sub(2)?;
+    let delay = RESTART_DELAY
+        .saturating_mul(1_i64.checked_shl(repeated.min(16)).unwrap_or(1))
+        .min(MAX_RESTART_DELAY);
     Some(after(stored.since.as_ref()?.0, delay))
 }
 
@@ -110,10 +156,17 @@ fn first_words(q: &Question<'_>) -> Vec<Note> {
         return Vec::new();
     }
     let overwritten = q.job.replicas.iter().any(|r| {
-        r.template.spec.as_ref().and_then(|s| s.restart_policy.as_deref()).is_some_and(|policy| !policy.is_empty())
+        r.template
+            .spec
+            .as_ref()
+            .and_then(|s| s.restart_policy.as_deref())
+            .is_some_and(|policy| !policy.is_empty())
     });
     let text = "Restart policy in pod template will be overwritten by restart policy in replica spec";
-    overwritten.then(|| warning("SetPodTemplateRestartPolicy", text)).into_iter().collect()
+    overwritten
+        .then(|| warning("SetPodTemplateRestartPolicy", text))
+        .into_iter()
+        .collect()
 }
 
 /// Fills in what the job waits for; an event when it begins to wait for something that will not pass by itself.
@@ -128,7 +181,10 @@ fn trouble(q: &Question<'_>, status: &mut JobStatus, held_until: Option<Timestam
         }
         let news = q.job.stored.waiting_for.as_deref() != Some(&text);
         status.waiting_for = Some(text.clone());
-        let reason = format!("FailedCreate{}", refusal.object.split(' ').next().unwrap_or("Object"));
+        let reason = format!(
+            "FailedCreate{}",
+            refusal.object.split(' ').next().unwrap_or("Object")
+        );
         return news.then(|| warning(reason, text));
     }
     status::refresh_message(status, q.now(), ConditionType::Created, &created);
@@ -143,10 +199,16 @@ fn trouble(q: &Question<'_>, status: &mut JobStatus, held_until: Option<Timestam
 }
 
 fn refusal_text(refusal: &Refusal) -> String {
-    let Refusal { object, cause, message } = refusal;
+    let Refusal {
+        object,
+        cause,
+        message,
+    } = refusal;
     match cause {
         RefusalCause::Foreign => format!("{object} exists and does not belong to this job: {message}"),
-        RefusalCause::Predecessor => format!("{object} of an earlier job of this name has to terminate first"),
+        RefusalCause::Predecessor => {
+            format!("{object} of an earlier job of this name has to terminate first")
+        }
         RefusalCause::Forbidden | RefusalCause::Invalid | RefusalCause::Transient => {
             format!("{object} could not be created: {message}")
         }
@@ -160,19 +222,38 @@ fn pod_trouble(pod: &PodView) -> Option<(String, String)> {
         return None;
     }
     if let Some(message) = &detail.unschedulable {
-        return Some(("Unschedulable".to_owned(), format!("pod {} cannot be scheduled: {message}", pod.name)));
+        return Some((
+            "Unschedulable".to_owned(),
+            format!("pod {} cannot be scheduled: {message}", pod.name),
+        ));
     }
-    detail.containers.iter().find_map(|container| match &container.state {
-        ContainerState::Waiting { reason, message } => {
-            let message = message.as_deref().map(|m| format!(": {m}")).unwrap_or_default();
-            Some((reason.to_string(), format!("pod {} container {} {reason}{message}", pod.name, container.name)))
-        }
-        ContainerState::Terminated { .. } => None,
-    })
+    detail
+        .containers
+        .iter()
+        .find_map(|container| match &container.state {
+            ContainerState::Waiting { reason, message } => {
+                let message = message.as_deref().map(|m| format!(": {m}")).unwrap_or_default();
+                Some((
+                    reason.to_string(),
+                    format!("pod {} container {} {reason}{message}", pod.name, container.name),
+                ))
+            }
+            ContainerState::Terminated { .. } => None,
+        })
 }
 
 fn waiting_for_time(q: &Question<'_>, held_until: Option<Timestamp>) -> Option<String> {
     let previous = q.tally.slots.iter().find(|s| s.state == SlotState::Previous);
-    let terminating = previous.map(|s| format!("pod {} of the previous attempt has to terminate first", s.slot.name));
-    terminating.or_else(|| Some(format!("the next restart is due at {}", status::whole_seconds(held_until?).0)))
+    let terminating = previous.map(|s| {
+        format!(
+            "pod {} of the previous attempt has to terminate first",
+            s.slot.name
+        )
+    });
+    terminating.or_else(|| {
+        Some(format!(
+            "the next restart is due at {}",
+            status::whole_seconds(held_until?).0
+        ))
+    })
 }

@@ -22,18 +22,43 @@ pub(super) fn plan(q: &Question<'_>) -> Option<Plan> {
 
 fn suspend(q: &Question<'_>) -> Plan {
     let kind = q.job.info.kind;
-    let (reason, message) = (format!("{kind}Suspended"), format!("{kind} {} is suspended.", q.job.key.name));
+    let (reason, message) = (
+        format!("{kind}Suspended"),
+        format!("{kind} {} is suspended.", q.job.key.name),
+    );
     let mut status = without_pods(q);
     retire_attempts(q, &mut status);
     let now = q.now();
     if status::is_true(&status, ConditionType::Running) {
         let running = ConditionType::Running;
-        status::set_condition(&mut status, now, running, ConditionStatus::False, &reason, &message);
+        status::set_condition(
+            &mut status,
+            now,
+            running,
+            ConditionStatus::False,
+            &reason,
+            &message,
+        );
     }
     status.conditions.retain(|c| c.type_ != ConditionType::Restarting);
-    status::set_condition(&mut status, now, ConditionType::Suspended, ConditionStatus::True, &reason, &message);
-    let plan = answer(&q.job.stored, status.clone(), deletes(q), vec![normal(reason, message)]);
-    Plan { intent: Some(status), ..plan }
+    status::set_condition(
+        &mut status,
+        now,
+        ConditionType::Suspended,
+        ConditionStatus::True,
+        &reason,
+        &message,
+    );
+    let plan = answer(
+        &q.job.stored,
+        status.clone(),
+        deletes(q),
+        vec![normal(reason, message)],
+    );
+    Plan {
+        intent: Some(status),
+        ..plan
+    }
 }
 
 fn stay_suspended(q: &Question<'_>) -> Plan {
@@ -42,10 +67,20 @@ fn stay_suspended(q: &Question<'_>) -> Plan {
 
 fn resume(q: &Question<'_>) -> Plan {
     let kind = q.job.info.kind;
-    let (reason, message) = (format!("{kind}Resumed"), format!("{kind} {} is resumed.", q.job.key.name));
+    let (reason, message) = (
+        format!("{kind}Resumed"),
+        format!("{kind} {} is resumed.", q.job.key.name),
+    );
     let mut status = q.begin();
     let now = q.now();
-    status::set_condition(&mut status, now, ConditionType::Suspended, ConditionStatus::False, &reason, &message);
+    status::set_condition(
+        &mut status,
+        now,
+        ConditionType::Suspended,
+        ConditionStatus::False,
+        &reason,
+        &message,
+    );
     status.start_time = Some(status::whole_seconds(now));
     answer(&q.job.stored, status, Vec::new(), vec![normal(reason, message)])
 }
@@ -55,9 +90,11 @@ fn without_pods(q: &Question<'_>) -> JobStatus {
     let mut status = q.begin();
     for replica in &q.job.replicas {
         let role = replica.role.lower();
-        let live = q.observed.pods.iter().filter(|pod| {
-            *pod.role == *role && !matches!(pod.phase, Phase::Succeeded | Phase::Failed)
-        });
+        let live = q
+            .observed
+            .pods
+            .iter()
+            .filter(|pod| *pod.role == *role && !matches!(pod.phase, Phase::Succeeded | Phase::Failed));
         if let Some(counts) = status.replica_statuses.get_mut(replica.role.0) {
             counts.active = i32::try_from(live.count()).unwrap_or(i32::MAX);
             counts.succeeded = 0;
@@ -76,7 +113,12 @@ fn retire_attempts(q: &Question<'_>, status: &mut JobStatus) {
     let stored = status.slots.values().map(|slot| slot.attempt);
     let seen = q.observed.pods.iter().map(|pod| pod.attempt.0);
     let missed = q.observed.vanished.iter().map(|pod| pod.attempt.0);
-    let highest = stored.chain(seen).chain(missed).max().unwrap_or(0).max(status.attempt);
+    let highest = stored
+        .chain(seen)
+        .chain(missed)
+        .max()
+        .unwrap_or(0)
+        .max(status.attempt);
     status.attempt = highest.saturating_add(1);
     status.slots.clear();
     if let Some(counts) = &mut status.restart_counts {
@@ -86,7 +128,17 @@ fn retire_attempts(q: &Question<'_>, status: &mut JobStatus) {
 }
 
 fn deletes(q: &Question<'_>) -> Vec<Write> {
-    let pods = q.observed.pods.iter().filter(|pod| !pod.deleting).map(|pod| delete_pod(&pod.name, &pod.uid));
-    let services = q.observed.services.iter().filter(|s| !s.deleting).map(|s| delete_service(&s.name, &s.uid));
+    let pods = q
+        .observed
+        .pods
+        .iter()
+        .filter(|pod| !pod.deleting)
+        .map(|pod| delete_pod(&pod.name, &pod.uid));
+    let services = q
+        .observed
+        .services
+        .iter()
+        .filter(|s| !s.deleting)
+        .map(|s| delete_service(&s.name, &s.uid));
     pods.chain(services).collect()
 }
