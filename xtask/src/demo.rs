@@ -70,9 +70,11 @@ fn progress(target: &Target) -> Result<String> {
         target,
         &["get", "ptj", JOB, "-o", "jsonpath={.status.conditions[-1:].type}"],
     )?;
-    let selector = format!("--selector=training.kubeflow.org/job-name={JOB}");
     let phases = "jsonpath={range .items[*]}{.metadata.name}={.status.phase} {end}";
-    let pods = read(target, &["get", "pods", &selector, "-o", phases])?;
+    let names = ["master-0", "worker-0", "worker-1"].map(|replica| format!("{JOB}-{replica}"));
+    let mut get = vec!["get", "pods", "--ignore-not-found", "-o", phases];
+    get.extend(names.iter().map(String::as_str));
+    let pods = read(target, &get)?;
     let log = read(target, &["logs", "--tail=1", &format!("{JOB}-master-0")]).unwrap_or_default();
     let state = if state.is_empty() {
         "Submitted".to_owned()
@@ -92,9 +94,17 @@ fn read(target: &Target, args: &[&str]) -> Result<String> {
 }
 
 fn show_status(target: &Target) -> Result<()> {
-    must(target.kubectl(&["get", "ptj", JOB]))?;
-    must(target.kubectl(&["get", "pods", "-o", "wide"]))?;
-    must(target.kubectl(&["get", "ptj", JOB, "-o", "jsonpath={.status}{\"\\n\"}"]))
+    let conditions = "jsonpath={range .status.conditions[*]}{.lastTransitionTime}  {.type}={.status}  {.message}{\"\\n\"}{end}";
+    let replicas = "jsonpath={.status.replicaStatuses}{\"\\n\"}";
+    for args in [
+        &["get", "ptj", JOB][..],
+        &["get", "pods", "-o", "wide"],
+        &["get", "ptj", JOB, "-o", conditions],
+        &["get", "ptj", JOB, "-o", replicas],
+    ] {
+        must(target.kubectl(args))?;
+    }
+    Ok(())
 }
 
 fn advise(target: &Target) {

@@ -28,6 +28,25 @@ impl Stages {
         answer
     }
 
+    /// Runs a step whose failure counts at the end only.
+    pub(crate) fn attempt(&mut self, name: &str, step: impl FnOnce(&mut Self) -> Result<()>) {
+        if let Err(error) = self.run(name, step) {
+            eprintln!("{name}: {error}");
+        }
+    }
+
+    /// Whether all steps were good.
+    pub(crate) fn verdict(&self) -> Result<()> {
+        let failed: Vec<&str> = self
+            .done
+            .iter()
+            .filter(|(_, _, good)| !good)
+            .map(|(name, ..)| name.as_str())
+            .collect();
+        ensure!(failed.is_empty(), "failed: {}", failed.join(", "));
+        Ok(())
+    }
+
     /// Runs `cargo test` with these arguments; its output is shown as it comes, its figures are added up.
     pub(crate) fn cargo_test(&mut self, args: &[&str], env: &[(&str, String)]) -> Result<()> {
         let mut command = cargo("test", args);

@@ -35,11 +35,41 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
 fn all(args: &Args, stages: &mut Stages) -> Result<()> {
     if args.only.is_none() {
-        without_cluster(stages)?;
+        without_cluster(stages);
     }
-    if args.no_e2e {
-        return Ok(());
+    if !args.no_e2e {
+        with_cluster(args, stages)?;
     }
+    stages.verdict()
+}
+
+/// What fails here does not keep the rest from being tried: who waits for minutes wants to know all.
+fn without_cluster(stages: &mut Stages) {
+    let check = codegen::Args::CHECK;
+    stages.attempt("generated files are current", |_| codegen::run(check));
+    stages.attempt("house rules", |_| tidy::run(tidy::Args {}));
+    stages.attempt("format", |_| must(cargo("fmt", &["--all", "--check"])));
+    let lints = [
+        "--workspace",
+        "--all-targets",
+        "--quiet",
+        "--",
+        "--deny",
+        "warnings",
+    ];
+    stages.attempt("lints", |_| must(cargo("clippy", &lints)));
+    // A crate that stands alone only thanks to features of others would fail its users.
+    for package in ["common", "pytorchjob"] {
+        let name = format!("{package} compiles by itself");
+        stages.attempt(&name, |_| {
+            must(cargo("check", &["--quiet", "--package", package]))
+        });
+    }
+    let tests = ["--workspace", "--exclude", "e2e", "--no-fail-fast"];
+    stages.attempt("tests without a cluster", |stages| stages.cargo_test(&tests, &[]));
+}
+
+fn with_cluster(args: &Args, stages: &mut Stages) -> Result<()> {
     if let Some(command) = args.choice.down_command().filter(|_| !args.keep_cluster) {
         let words: Vec<&str> = command.iter().map(String::as_str).collect();
         stages.guard = Some(Guard::set(&words)?);
@@ -55,33 +85,6 @@ fn all(args: &Args, stages: &mut Stages) -> Result<()> {
         guard.lift()?;
     }
     outcome.and(down)
-}
-
-fn without_cluster(stages: &mut Stages) -> Result<()> {
-    stages.run("generated files are current", |_| {
-        codegen::run(codegen::Args::CHECK)
-    })?;
-    stages.run("house rules", |_| tidy::run(tidy::Args {}))?;
-    stages.run("format", |_| must(cargo("fmt", &["--all", "--check"])))?;
-    let lints = [
-        "--workspace",
-        "--all-targets",
-        "--quiet",
-        "--",
-        "--deny",
-        "warnings",
-    ];
-    stages.run("lints", |_| must(cargo("clippy", &lints)))?;
-    // A crate that stands alone only thanks to features of others would fail its users.
-    for package in ["common", "pytorchjob"] {
-        let name = format!("{package} compiles by itself");
-        stages.run(&name, |_| {
-            must(cargo("check", &["--quiet", "--package", package]))
-        })?;
-    }
-    stages.run("tests without a cluster", |stages| {
-        stages.cargo_test(&["--workspace", "--exclude", "e2e", "--no-fail-fast"], &[])
-    })
 }
 
 fn on_cluster(args: &Args, stages: &mut Stages, target: &Target) -> Result<()> {
