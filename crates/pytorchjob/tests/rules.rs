@@ -6,7 +6,10 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
-    reason = "tests fail by panicking"
+    clippy::format_push_string,
+    clippy::semicolon_if_nothing_returned,
+    clippy::too_many_lines,
+    reason = "tests fail by panicking, and read better without ceremony"
 )]
 
 use kube_cel::Validator;
