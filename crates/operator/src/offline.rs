@@ -38,10 +38,21 @@ pub(crate) fn plan(
     pods: Option<&Path>,
     now: Timestamp,
 ) -> Result<String> {
-    let manifest = read(file)?;
-    let kind = manifest.get("kind").and_then(Value::as_str).unwrap_or_default();
-    let framework = frameworks.iter().find(|f| f.kind().kind == kind);
-    let framework = *framework.with_context(|| format!("{}: kind {kind:?} is not known", file.display()))?;
+    let of = |manifest: &Value| {
+        let kind = manifest.get("kind").and_then(Value::as_str)?;
+        frameworks.iter().copied().find(|f| f.kind().kind == kind)
+    };
+    let found = read(file)?
+        .into_iter()
+        .find_map(|manifest| Some((of(&manifest)?, manifest)));
+    let kinds = || {
+        frameworks
+            .iter()
+            .map(|f| f.kind().kind)
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let (framework, manifest) = found.with_context(|| format!("{}: no {}", file.display(), kinds()))?;
     let job =
         runtime::offline_job(framework.kind(), &manifest).with_context(|| file.display().to_string())?;
     let observed = Observed {
@@ -56,19 +67,20 @@ pub(crate) fn plan(
     Ok(serde_saphyr::to_string(&readable(&observed, &plan)?)?)
 }
 
-fn read(file: &Path) -> Result<Value> {
+/// All documents of a file.
+fn read(file: &Path) -> Result<Vec<Value>> {
     let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
-    serde_saphyr::from_str(&text).with_context(|| file.display().to_string())
+    serde_saphyr::from_multiple(&text).with_context(|| file.display().to_string())
 }
 
 fn read_pods(file: &Path) -> Result<Vec<Arc<PodView>>> {
-    let value = read(file)?;
-    let pods = match value.get("items").and_then(Value::as_array) {
-        Some(items) => items.clone(),
-        None => vec![value],
-    };
-    pods.iter()
-        .map(|pod| runtime::offline_pod(pod).with_context(|| file.display().to_string()))
+    let pods = read(file)?
+        .into_iter()
+        .flat_map(|value| match value.get("items").and_then(Value::as_array) {
+            Some(items) => items.clone(),
+            None => vec![value],
+        });
+    pods.map(|pod| runtime::offline_pod(&pod).with_context(|| file.display().to_string()))
         .collect()
 }
 
@@ -143,6 +155,9 @@ mod tests {
         std::fs::create_dir_all(&folder).unwrap();
         let job = folder.join("job.yaml");
         let manifest = "
+apiVersion: v1
+kind: ConfigMap
+---
 apiVersion: kubeflow.org/v1
 kind: PyTorchJob
 metadata: {name: mw}

@@ -8,21 +8,26 @@ pub(super) const WIDEST: usize = 32;
 
 /// Sends requests in order, `window` of them at a time at first; each that goes through widens the window by one, so
 /// that it doubles with every round. After a failure no more are sent; those in flight are waited for. Answers with
-/// the failures.
+/// the failures in the order of the requests, so that the same trouble is always told in the same words.
 pub(super) async fn fan_out<F, E>(requests: impl Iterator<Item = F>, mut window: usize) -> Vec<E>
 where
     F: Future<Output = Result<(), E>>,
 {
-    let mut requests = requests.fuse();
+    let mut requests = requests.enumerate().fuse();
     let mut flight = FuturesUnordered::new();
     let mut failed = Vec::new();
     loop {
         while failed.is_empty() && flight.len() < window {
-            let Some(request) = requests.next() else { break };
-            flight.push(request);
+            let Some((number, request)) = requests.next() else {
+                break;
+            };
+            flight.push(async move { request.await.map_err(|error| (number, error)) });
         }
         match flight.next().await {
-            None => return failed,
+            None => {
+                failed.sort_by_key(|(number, _)| *number);
+                return failed.into_iter().map(|(_, error)| error).collect();
+            }
             Some(Ok(())) => window = window.saturating_add(1).min(WIDEST),
             Some(Err(error)) => failed.push(error),
         }
@@ -47,6 +52,18 @@ mod tests {
         };
         assert!(fan_out((0..63).map(request), 1).await.is_empty());
         assert_eq!(start.elapsed(), Duration::from_secs(6), "1, 2, 4, 8, 16, 32");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn failures_come_in_the_order_of_the_requests() {
+        let request = |seconds: u64| async move {
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
+            Err::<(), u64>(seconds)
+        };
+        assert_eq!(
+            fan_out([3, 1, 2].map(request).into_iter(), WIDEST).await,
+            [3, 1, 2]
+        );
     }
 
     #[tokio::test(start_paused = true)]
