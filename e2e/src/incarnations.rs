@@ -65,30 +65,61 @@ impl Watch {
     /// What was made so far.
     #[must_use]
     pub fn read(&self) -> Incarnations {
-        let text = std::fs::read(&self.file).expect("the watch's file");
-        let mut made = Incarnations::new();
-        // The last event may be half written: it is read the next time.
-        for event in Deserializer::from_slice(&text)
-            .into_iter::<Value>()
-            .map_while(Result::ok)
-        {
-            let metadata = &event["object"]["metadata"];
-            if metadata["name"] == MARKER {
-                continue;
-            }
-            let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-            let slot = (
-                word(&metadata["name"]),
-                word(&metadata["labels"]["trainyard.dev/attempt"]),
-            );
-            made.entry(slot).or_default().insert(word(&metadata["uid"]));
-        }
-        made
+        parse(&std::fs::read(&self.file).expect("the watch's file"))
     }
+}
+
+fn parse(text: &[u8]) -> Incarnations {
+    let mut made = Incarnations::new();
+    // The last event may be half written: it is read the next time.
+    for event in Deserializer::from_slice(text)
+        .into_iter::<Value>()
+        .map_while(Result::ok)
+    {
+        let metadata = &event["object"]["metadata"];
+        if metadata["name"] == MARKER {
+            continue;
+        }
+        let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let slot = (
+            word(&metadata["name"]),
+            word(&metadata["labels"]["trainyard.dev/attempt"]),
+        );
+        made.entry(slot).or_default().insert(word(&metadata["uid"]));
+    }
+    made
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.file);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(name: &str, uid: &str) -> String {
+        let labels = serde_json::json!({"trainyard.dev/attempt": "0"});
+        let metadata = serde_json::json!({"name": name, "uid": uid, "labels": labels});
+        serde_json::json!({"type": "ADDED", "object": {"metadata": metadata}}).to_string()
+    }
+
+    #[test]
+    fn a_slot_that_was_made_twice_shows() {
+        let text = [
+            event("a", "1"),
+            event("b", "2"),
+            event("a", "3"),
+            event("a", "3"),
+            "{\"type".to_owned(),
+        ];
+        let made = parse(text.join("\n").as_bytes());
+        let counts: Vec<(&str, usize)> = made
+            .iter()
+            .map(|((name, _), uids)| (name.as_str(), uids.len()))
+            .collect();
+        assert_eq!(counts, [("a", 2), ("b", 1)]);
     }
 }

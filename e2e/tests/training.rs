@@ -21,7 +21,11 @@ fn training(space: &Space, name: &str, replicas: &[(&str, u32)]) -> Value {
     let mut job = job(name, replicas, "ExitCode", DIGITS, &["sh", "-c", TRAIN]);
     job["spec"]["runPolicy"] = json!({"backoffLimit": 9});
     // Of this run alone: what a failed one left behind would be resumed.
-    let folder = format!("/var/lib/trainyard-cluster/volumes/{}-{}", space.name, std::process::id());
+    let folder = format!(
+        "/var/lib/trainyard-cluster/volumes/{}-{}",
+        space.name,
+        std::process::id()
+    );
     for (role, _) in replicas {
         let pod = &mut job["spec"]["pytorchReplicaSpecs"][*role]["template"]["spec"];
         pod["volumes"] = json!([{"name": "c", "hostPath": {"path": folder, "type": "DirectoryOrCreate"}}]);
