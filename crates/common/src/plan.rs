@@ -110,6 +110,9 @@ pub struct Note {
     pub reason: String,
     /// Message.
     pub message: String,
+    /// Whether it tells of the plan's writes, and so is true only if all of them went through; if not, it goes with the
+    /// status.
+    pub of_writes: bool,
 }
 
 /// Counters that clients know from upstream (`training_operator_jobs_*_total`), each raised once per transition.

@@ -34,7 +34,7 @@ const CHILD: &[&str] = &["create", "delete", "get", "list", "watch"];
 /// Told once, at a transition.
 const EVENT: &[&str] = &["create"];
 /// Leader election.
-const LEASE: &[&str] = &["create", "get", "patch", "update"];
+const LEASE: &[&str] = &["create", "get", "update"];
 /// Jobs are deleted at the end of their time to live.
 const JOB: &[&str] = &["delete", "get", "list", "watch"];
 /// Their status is all that is ever written of them.

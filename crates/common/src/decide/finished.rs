@@ -7,7 +7,7 @@ use crate::plan::{Counter, Plan, Write};
 use crate::resolve::{self, Problems};
 use crate::status;
 
-use super::{after, answer, normal};
+use super::{after, answer, done};
 
 pub(super) fn plan(observed: &Observed, stored: &JobStatus) -> Plan {
     let policy = resolve::run_policy(&observed.job, &mut Problems::default());
@@ -34,7 +34,7 @@ fn delete_job(observed: &Observed) -> Plan {
         uid: job.uid.clone(),
         resource_version: job.resource_version.clone(),
     };
-    let note = normal("SuccessfulDeleteJob", format!("Deleted job: {}", job.key.name));
+    let note = done("SuccessfulDeleteJob", format!("Deleted job: {}", job.key.name));
     Plan {
         writes: vec![delete],
         notes: vec![note],

@@ -110,6 +110,15 @@ fn normal(reason: impl Into<String>, message: impl Into<String>) -> Note {
         kind: NoteKind::Normal,
         reason: reason.into(),
         message: message.into(),
+        of_writes: false,
+    }
+}
+
+/// A note that is true only if the plan's writes went through.
+fn done(reason: impl Into<String>, message: impl Into<String>) -> Note {
+    Note {
+        of_writes: true,
+        ..normal(reason, message)
     }
 }
 
@@ -118,6 +127,7 @@ fn warning(reason: impl Into<String>, message: impl Into<String>) -> Note {
         kind: NoteKind::Warning,
         reason: reason.into(),
         message: message.into(),
+        of_writes: false,
     }
 }
 

@@ -12,7 +12,7 @@ use crate::status;
 use crate::tally::{SlotState, SlotTally};
 
 use super::finished::{delete_pod, delete_service};
-use super::{Question, after, answer, created_message, normal, outcome, warning};
+use super::{Question, after, answer, created_message, done, outcome, warning};
 
 /// Pause before the second restart of a slot, in seconds; doubled for each further one. The first restart is at once.
 const RESTART_DELAY: i64 = 5;
@@ -147,7 +147,7 @@ fn creation_note(pods: &[Write]) -> Option<Note> {
         n if n <= SHOWN => format!("Created pods: {shown}"),
         n => format!("Created {n} pods: {shown}, ..."),
     };
-    Some(normal("SuccessfulCreatePod", message))
+    Some(done("SuccessfulCreatePod", message))
 }
 
 /// What the user should know once, at the beginning.
@@ -210,7 +210,7 @@ fn refusal_text(refusal: &Refusal) -> String {
             format!("{object} of an earlier job of this name has to terminate first")
         }
         RefusalCause::Forbidden | RefusalCause::Invalid | RefusalCause::Transient => {
-            format!("{object} could not be created: {message}")
+            format!("{object} was refused: {message}")
         }
     }
 }

@@ -124,7 +124,7 @@ pub(crate) async fn carry_out(hands: &Hands, kind: &'static KindInfo, pass: &Pas
 
 /// Notes that tell of writes need the writes, all others the status that they go with.
 fn may_tell(note: &Note, told: &Told, complete: bool) -> bool {
-    if note.reason.starts_with("Successful") {
+    if note.of_writes {
         complete
     } else {
         *told == Told::Now
