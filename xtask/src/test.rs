@@ -103,7 +103,7 @@ fn on_cluster(args: &Args, stages: &mut Stages, target: &Target) -> Result<()> {
     }
     let mut cargo_args = vec!["--package", "e2e", "--no-fail-fast", "--"];
     cargo_args.extend(args.only.as_deref());
-    cargo_args.push("--test-threads=3");
+    cargo_args.extend(["--test-threads=3", "--show-output"]);
     stages.run("tests on the cluster", |stages| {
         stages.cargo_test(&cargo_args, &env)
     })
