@@ -122,7 +122,12 @@ impl Wanted<'_> {
             return Ok(());
         };
         hands.world.block(self.job, self.resource, self.name.clone());
-        Err(self.refusal(cause, message, RetryClass::Invalid, PACE))
+        let max = if cause == RefusalCause::Predecessor {
+            PREDECESSOR
+        } else {
+            PACE.max
+        };
+        Err(self.refusal(cause, message, RetryClass::Invalid, Pace { max, ..PACE }))
     }
 
     /// Why the object that has the name is not the one that is wanted; `None` if it is.
@@ -234,6 +239,9 @@ impl Wanted<'_> {
         }
     }
 }
+
+/// A name that is about to become free wakes the job by itself; should that be missed, this is the longest wait.
+const PREDECESSOR: Duration = Duration::from_secs(5);
 
 /// As the queue's own back-off.
 const PACE: Pace = Pace {
