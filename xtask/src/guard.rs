@@ -18,7 +18,7 @@ while read -r word value; do
     done) exit 0 ;;
   esac
 done
-if [ -n "$group" ]; then kill -TERM -- "-$group" 2>/dev/null; fi
+if [ -n "$group" ]; then kill -s TERM -- "-$group" 2>/dev/null; fi
 echo "interrupted: taking the cluster down" >&2
 exec "$@"
 "#;
@@ -65,5 +65,39 @@ impl Guard {
         drop(self.pipe);
         self.shell.wait().context("the guard does not end")?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(name: &str) -> std::path::PathBuf {
+        let path = std::env::temp_dir().join(format!("trainyard-guard-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_file(&path);
+        path
+    }
+
+    #[test]
+    fn what_runs_ends_and_the_cluster_goes_when_the_guard_is_not_lifted() {
+        let mark = file("kept");
+        let mut guard = Guard::set(&["touch", mark.to_str().unwrap()]).unwrap();
+        let mut sleeper = guard.start(Command::new("sleep").arg("600")).unwrap();
+        let Guard { mut shell, pipe } = guard;
+        drop(pipe);
+        assert!(shell.wait().unwrap().success());
+        assert!(!sleeper.wait().unwrap().success(), "ended by a signal");
+        assert!(mark.exists());
+        std::fs::remove_file(mark).unwrap();
+    }
+
+    #[test]
+    fn nothing_happens_when_the_guard_is_lifted() {
+        let mark = file("lifted");
+        Guard::set(&["touch", mark.to_str().unwrap()])
+            .unwrap()
+            .lift()
+            .unwrap();
+        assert!(!mark.exists());
     }
 }
