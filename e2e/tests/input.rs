@@ -147,8 +147,7 @@ fn what_only_the_api_of_pods_refuses_is_told_by_the_job() {
             "spec.containers[0].env[0].name: Invalid value: \"A=B\"",
         ),
     ] {
-        let beginning =
-            format!("Pod {job}-worker-0 could not be created: Pod \"{job}-worker-0\" is invalid: {words}");
+        let beginning = format!("Pod {job}-worker-0 was refused: Pod \"{job}-worker-0\" is invalid: {words}");
         let told = wait_for(&format!("{job} to say why it waits"), || {
             let status = space.status(job);
             status["waitingFor"]

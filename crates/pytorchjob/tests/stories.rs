@@ -321,6 +321,43 @@ fn a_foreign_service_under_our_name_is_named_and_never_touched() {
 }
 
 #[test]
+fn a_restarted_operator_does_not_tell_of_the_same_refusal_again() {
+    let mut story = Story::new(&[("Worker", 1)], |_| {});
+    let refusal = Refusal {
+        object: "Pod j-worker-0".to_owned(),
+        cause: RefusalCause::Forbidden,
+        message: "exceeded quota".to_owned(),
+    };
+    let tell = |world: &mut World| {
+        let plan = world.plan(&FRAMEWORK);
+        let without_writes = common::Plan {
+            writes: Vec::new(),
+            ..plan.clone()
+        };
+        world.apply(&without_writes);
+        plan.notes
+            .iter()
+            .filter(|n| n.reason == "FailedCreatePod")
+            .count()
+    };
+    story.world.refusals = vec![refusal.clone()];
+    assert_eq!(tell(&mut story.world), 1);
+    let told = story.world.status();
+    story.world.refusals.clear(); // a new process remembers nothing
+    assert_eq!(tell(&mut story.world), 0);
+    assert_eq!(
+        story.world.status(),
+        told,
+        "nor does the status forget what is still so"
+    );
+    story.world.refusals = vec![refusal];
+    assert_eq!(tell(&mut story.world), 0);
+    story.world.refusals.clear();
+    story.when("the quota is raised", |_| {});
+    assert!(story.world.status().waiting_for.is_none());
+}
+
+#[test]
 fn a_pod_that_cannot_be_scheduled_is_explained() {
     let mut story = Story::new(&[("Worker", 1)], |_| {});
     story.when("applied", |_| {});

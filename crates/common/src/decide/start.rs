@@ -45,7 +45,10 @@ pub(super) fn plan(q: &Question<'_>) -> Plan {
     let mut notes = first_words(q);
     notes.extend(creation_note(&pods));
     writes.extend(pods);
-    notes.extend(trouble(q, &mut status, held_until));
+    let creating = writes
+        .iter()
+        .any(|w| matches!(w, Write::CreatePod { .. } | Write::CreateService(_)));
+    notes.extend(trouble(q, &mut status, creating, held_until));
     let mut plan = answer(&q.job.stored, status, writes, notes);
     let deadline = outcome::deadline(q).or_else(|| Some(after(q.now(), q.job.policy.active_deadline?)));
     plan.wake = [deadline, held_until].into_iter().flatten().min();
@@ -170,7 +173,12 @@ fn first_words(q: &Question<'_>) -> Vec<Note> {
 }
 
 /// Fills in what the job waits for; an event when it begins to wait for something that will not pass by itself.
-fn trouble(q: &Question<'_>, status: &mut JobStatus, held_until: Option<Timestamp>) -> Option<Note> {
+fn trouble(
+    q: &Question<'_>,
+    status: &mut JobStatus,
+    creating: bool,
+    held_until: Option<Timestamp>,
+) -> Option<Note> {
     let (kind, name) = (q.job.info.kind, &q.job.key.name);
     let created = created_message(kind, name);
     if let Some(refusal) = q.observed.refusals.first() {
@@ -186,6 +194,12 @@ fn trouble(q: &Question<'_>, status: &mut JobStatus, held_until: Option<Timestam
             refusal.object.split(' ').next().unwrap_or("Object")
         );
         return news.then(|| warning(reason, text));
+    }
+    if creating && q.job.stored.waiting_for.is_some() {
+        // Whether the cause is gone shows when these writes went through: until then the old words stand, and an operator
+        // that was just started does not tell them twice.
+        status.waiting_for.clone_from(&q.job.stored.waiting_for);
+        return None;
     }
     status::refresh_message(status, q.now(), ConditionType::Created, &created);
     let mut pods = q.tally.slots.iter().filter_map(|s| s.pod.as_deref());
