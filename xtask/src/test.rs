@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::guard::Guard;
 use crate::stage::{Stages, cargo, must, root};
@@ -105,7 +105,10 @@ fn on_cluster(args: &Args, stages: &mut Stages, target: &Target) -> Result<()> {
     cargo_args.extend(args.only.as_deref());
     cargo_args.extend(["--test-threads=3", "--show-output"]);
     stages.run("tests on the cluster", |stages| {
-        stages.cargo_test(&cargo_args, &env)
+        stages.cargo_test(&cargo_args, &env)?;
+        let name = args.only.as_deref().unwrap_or_default();
+        ensure!(stages.any_test(), "no end-to-end test's name contains {name:?}");
+        Ok(())
     })
 }
 
