@@ -1,6 +1,7 @@
 //! The cast of a job: every slot in rank order, with the names by which pods find each other.
 
-use crate::names::{self, Rank, ReplicaIndex, Role};
+use crate::framework::{RoleInfo, Workload};
+use crate::names::{Rank, ReplicaIndex, Role};
 
 /// A place in the job: role and index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -18,8 +19,10 @@ pub struct Slot {
     pub id: SlotId,
     /// Position in the job, leader first.
     pub rank: Rank,
-    /// Name of the pod, its host name, and of the Service that reaches it alone where there is one.
+    /// Name of what carries the slot, its host name, and name of the Service that reaches it alone where there is one.
     pub name: String,
+    /// What carries it.
+    pub workload: Workload,
 }
 
 /// All slots of a job.
@@ -31,19 +34,20 @@ pub struct Cast {
 impl Cast {
     /// Lines up `count` slots for each role, in the order given.
     #[must_use]
-    pub fn new(job: &str, roles: impl IntoIterator<Item = (Role, u32)>) -> Self {
-        let ids = roles.into_iter().flat_map(|(role, count)| {
-            (0..count).map(move |i| SlotId {
-                role,
-                index: ReplicaIndex(i),
-            })
-        });
-        let slots = ids
+    pub fn new(job: &str, roles: impl IntoIterator<Item = (&'static RoleInfo, u32)>) -> Self {
+        let all = roles
+            .into_iter()
+            .flat_map(|(info, count)| (0..count).map(move |i| (info, ReplicaIndex(i))));
+        let slots = all
             .zip(0..)
-            .map(|(id, rank)| Slot {
-                id,
+            .map(|((info, index), rank)| Slot {
+                id: SlotId {
+                    role: info.role,
+                    index,
+                },
                 rank: Rank(rank),
-                name: names::replica(job, id.role, id.index),
+                name: info.slot_name(job, index),
+                workload: info.workload,
             })
             .collect();
         Self { slots }

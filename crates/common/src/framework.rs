@@ -1,11 +1,15 @@
 //! The seam: what one framework contributes. No I/O, no clock, no async, object-safe.
 
-use k8s_openapi::api::core::v1::{Container, EnvVar};
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{Container, EnvVar, Service, Volume, VolumeMount};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 
 use crate::api::RestartPolicy;
+use crate::build;
 use crate::cast::{Cast, Slot, SlotId};
-use crate::names::Role;
+use crate::names::{self, ReplicaIndex, Role};
+use crate::plan::Extra;
 use crate::resolve::{Problems, ResolvedJob, Settings};
 use crate::tally::Tally;
 
@@ -34,6 +38,33 @@ pub trait Framework: Send + Sync {
 
     /// Checks that the schema's rules cannot say. Called after the common checks passed.
     fn check(&self, job: &ResolvedJob, problems: &mut Problems);
+
+    /// The headless Services of the job.
+    fn services(&self, job: &ResolvedJob, settings: &Settings) -> Vec<Service> {
+        build::service::services(job, &self.addressed(&job.cast, job), settings)
+    }
+
+    /// Objects that must be there, and be as given, before pods are made: host lists, key pairs, rights.
+    fn extras(&self, _job: &ResolvedJob, _tally: &Tally, _settings: &Settings) -> Vec<Extra> {
+        Vec::new()
+    }
+
+    /// What a failed pod of `role` means.
+    fn on_failure(&self, _role: Role, _job: &ResolvedJob) -> OnFailure {
+        OnFailure::ByPolicy
+    }
+
+    /// Whether a role that needs another (see [`RoleInfo::needs`]) waits for that one to be ready at its first start
+    /// too; later starts always wait.
+    fn waits_for_needed(&self, _job: &ResolvedJob) -> bool {
+        false
+    }
+
+    /// The meanings of a kind whose API versions differ in meaning, each a framework of its own whose
+    /// [`KindInfo::stamp`] tells which objects are its own; empty for a kind with one meaning.
+    fn dialects(&self) -> &'static [&'static dyn Framework] {
+        &[]
+    }
 }
 
 /// What differs between kinds as data.
@@ -43,28 +74,84 @@ pub struct KindInfo {
     pub kind: &'static str,
     /// API group.
     pub group: &'static str,
-    /// Version that the operator watches.
+    /// Version that owner references name; of the framework in the registry, also the one that the operator watches.
     pub version: &'static str,
+    /// Which objects are of this dialect of the kind; `None` for a kind with one meaning.
+    pub stamp: Option<Stamp>,
     /// Plural, as in URLs.
     pub plural: &'static str,
     /// Value of label `operator-name`, and source of events.
     pub controller: &'static str,
+    /// Values of `runPolicy.managedBy` that mean this operator.
+    pub managers: &'static [&'static str],
     /// Metric label `framework`.
     pub framework: &'static str,
     /// Field of `spec` that maps roles to replicas.
     pub replicas_field: &'static str,
-    /// Name of the training container; its exit code is the pod's.
-    pub container: &'static str,
-    /// Name of the port that pods find each other on.
-    pub port_name: &'static str,
-    /// Its number when the user names none.
-    pub port: i32,
+    /// Name that the training container must have; `None`: it is the first one. Its exit code is the pod's.
+    pub container: Option<&'static str>,
+    /// The port that pods find each other on, if they agree on one beforehand.
+    pub port: Option<PortInfo>,
+    /// How pods are given host names.
+    pub host_names: HostNames,
     /// Roles in rank order.
     pub roles: &'static [RoleInfo],
-    /// Restart policy of roles that state none.
-    pub default_restart_policy: RestartPolicy,
     /// Role whose scale subresource and `selector` are kept, if any.
     pub scaled_role: Option<Role>,
+    /// backoffLimit of jobs that state none.
+    pub default_backoff_limit: Option<u32>,
+    /// Whether messages always call the job by namespace and name.
+    pub long_names: bool,
+    /// Whether pods that still run when the job succeeds are counted as succeeded.
+    pub active_succeeds: bool,
+    /// Whether `spec.cleanPodPolicy` is read where `spec.runPolicy` has none.
+    pub legacy_clean_pod_policy: bool,
+    /// What the framework makes beside pods and Services.
+    pub makes: &'static [ExtraKind],
+}
+
+/// How an object shows that it is of a dialect: the schema default of each API version fills in a field of `spec`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamp {
+    /// Field of `spec`.
+    pub field: &'static str,
+    /// Its value in objects of this dialect.
+    pub value: &'static str,
+}
+
+/// A port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PortInfo {
+    /// Name of the port of the training container that counts.
+    pub name: &'static str,
+    /// Number when the user names none.
+    pub number: i32,
+}
+
+/// How pods are given host names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HostNames {
+    /// As the operator's service mode says.
+    ByServiceMode,
+    /// Always below the job's own Service.
+    OfJob,
+    /// Not at all: pods do not look each other up.
+    No,
+}
+
+/// Kinds of objects that a framework makes beside pods and Services: what the operator needs rights for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ExtraKind {
+    /// `v1` ConfigMap.
+    ConfigMap,
+    /// `v1` Secret with a key pair.
+    KeyPair,
+    /// `v1` ServiceAccount.
+    ServiceAccount,
+    /// `rbac.authorization.k8s.io/v1` Role and RoleBinding, which allow exec into the job's own pods.
+    ExecRole,
+    /// `batch/v1` Job that carries a slot.
+    BatchJob,
 }
 
 impl KindInfo {
@@ -72,6 +159,31 @@ impl KindInfo {
     #[must_use]
     pub fn api_version(&self) -> String {
         format!("{}/{}", self.group, self.version)
+    }
+
+    /// The role of this name, in any case.
+    #[must_use]
+    pub fn role(&self, name: &str) -> Option<&'static RoleInfo> {
+        self.roles.iter().find(|r| r.role.0.eq_ignore_ascii_case(name))
+    }
+
+    /// Which slot of `job` the pod (or batch Job) of this name is, whether or not the job still has that slot.
+    #[must_use]
+    pub fn slot_of(&self, job: &str, name: &str) -> Option<SlotId> {
+        let rest = name.strip_prefix(job)?.strip_prefix('-')?;
+        self.roles.iter().find_map(|info| {
+            let after = rest.strip_prefix(&info.role.lower())?;
+            let index = match after.strip_prefix('-') {
+                _ if info.only => after.is_empty().then_some(0),
+                // Only the one way to write a number is a name of ours.
+                Some(digits) => digits.parse::<u32>().ok().filter(|n| n.to_string() == digits),
+                None => None,
+            };
+            Some(SlotId {
+                role: info.role,
+                index: ReplicaIndex(index?),
+            })
+        })
     }
 }
 
@@ -82,15 +194,107 @@ pub struct RoleInfo {
     pub role: Role,
     /// Most replicas that the role may have.
     pub max_replicas: Option<u32>,
+    /// Fewest replicas that the role may have; the role itself must be there if that is not 0.
+    pub min_replicas: u32,
+    /// Restart policy if the user states none.
+    pub default_restart_policy: RestartPolicy,
+    /// Whether its one slot has no index in its name.
+    pub only: bool,
+    /// What carries a slot.
+    pub workload: Workload,
+    /// The role whose pods this one drives: it is started anew only when all of them are ready, and if it is in trouble
+    /// while one of them is not.
+    pub needs: Option<Role>,
 }
 
-/// How one pod finds the others.
+impl RoleInfo {
+    /// Any number of plain pods, with restart policy `policy` by default.
+    #[must_use]
+    pub const fn pods(role: Role, policy: RestartPolicy) -> Self {
+        Self {
+            role,
+            max_replicas: None,
+            min_replicas: 0,
+            default_restart_policy: policy,
+            only: false,
+            workload: Workload::Pod,
+            needs: None,
+        }
+    }
+
+    /// The same, but no more than `max`.
+    #[must_use]
+    pub const fn at_most(self, max: u32) -> Self {
+        Self {
+            max_replicas: Some(max),
+            ..self
+        }
+    }
+
+    /// Name of a slot of this role.
+    #[must_use]
+    pub fn slot_name(&self, job: &str, index: ReplicaIndex) -> String {
+        if self.only {
+            names::only_replica(job, self.role)
+        } else {
+            names::replica(job, self.role, index)
+        }
+    }
+}
+
+/// What carries a slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Workload {
+    /// A pod of ours.
+    Pod,
+    /// A `batch/v1` Job of ours, whose controller makes the pods and retries them.
+    BatchJob,
+}
+
+/// What a failed pod means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnFailure {
+    /// What the role's restart policy says.
+    ByPolicy,
+    /// It is replaced, whatever the policy; backoffLimit counts.
+    Replace,
+    /// The job goes on without it where the policy would end the job.
+    Tolerate,
+}
+
+/// How one pod finds the others, and what else the framework wants of it.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Wiring {
-    /// Variables appended, in this order, to every container (not init containers).
+    /// Variables appended, in this order, to the containers that `env_in` says (never to init containers).
     pub env: Vec<EnvVar>,
+    /// Which containers get the variables.
+    pub env_in: Containers,
     /// Init containers appended to the user's.
     pub init_containers: Vec<Container>,
+    /// Command of the training container, instead of the user's.
+    pub command: Option<Vec<String>>,
+    /// Arguments of the training container, instead of the user's.
+    pub args: Option<Vec<String>>,
+    /// Volumes appended to the user's.
+    pub volumes: Vec<Volume>,
+    /// Mounts appended to those of the training container.
+    pub mounts: Vec<VolumeMount>,
+    /// Domains appended to those in which the pod looks names up.
+    pub dns_searches: Vec<String>,
+    /// Service account if the user names none.
+    pub service_account: Option<String>,
+    /// Labels that tell what the pod is, where they are not those of [`names::slot_labels`].
+    pub labels: Option<BTreeMap<String, String>>,
+}
+
+/// Which containers of a pod.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Containers {
+    /// All but init containers.
+    #[default]
+    All,
+    /// The training container.
+    Training,
 }
 
 /// A framework's judgement of a job of which no pod has failed for good.

@@ -24,8 +24,12 @@ pub const JOB_ROLE: &str = "training.kubeflow.org/job-role";
 pub const JOB_ROLE_MASTER: &str = "master";
 /// Which attempt at its slot a pod is, from 0. Ours, additive: it makes restarts exact across crashes.
 pub const ATTEMPT: &str = "trainyard.dev/attempt";
+/// Label of objects that serve a whole MPIJob, with the job's name as its value (upstream's key).
+pub const APP: &str = "app";
 /// `runPolicy.managedBy` of jobs that are ours (absent means the same).
 pub const MANAGED_BY_US: &str = "kubeflow.org/training-operator";
+/// The same for MPIJobs of version `v2beta1`, whose controller upstream is another one.
+pub const MANAGED_BY_MPI_OPERATOR: &str = "kubeflow.org/mpi-operator";
 /// `runPolicy.managedBy` of jobs that belong to MultiKueue.
 pub const MANAGED_BY_MULTIKUEUE: &str = "kueue.x-k8s.io/multikueue";
 
@@ -111,6 +115,24 @@ impl Attempt {
 #[must_use]
 pub fn replica(job: &str, role: Role, index: ReplicaIndex) -> String {
     format!("{job}-{}-{}", role.lower(), index.0)
+}
+
+/// Name of the one slot of a role that has no more than one: `<job>-<role lower>`.
+#[must_use]
+pub fn only_replica(job: &str, role: Role) -> String {
+    format!("{job}-{}", role.lower())
+}
+
+/// Name of the ConfigMap with a job's host lists and scripts.
+#[must_use]
+pub fn config_map(job: &str) -> String {
+    format!("{job}-config")
+}
+
+/// Name of the Secret with a job's key pair.
+#[must_use]
+pub fn ssh_secret(job: &str) -> String {
+    format!("{job}-ssh")
 }
 
 /// Name of the headless Service of the whole job.

@@ -21,7 +21,12 @@ pub struct Observed {
     pub pods: Vec<Arc<PodView>>,
     /// Services whose controller is this job (by UID), in any order.
     pub services: Vec<Arc<ChildView>>,
-    /// Pods of this job that were seen to vanish since the last acknowledged status write without a deletion of ours.
+    /// Batch Jobs whose controller is this job (by UID), in any order.
+    pub batch_jobs: Vec<Arc<BatchJobView>>,
+    /// Pods whose controller is one of these batch Jobs, or one that is gone, by its UID.
+    pub batch_pods: Vec<(Uid, Arc<PodView>)>,
+    /// Pods and batch Jobs of this job that were seen to vanish since the last acknowledged status write without a
+    /// deletion of ours.
     pub vanished: Vec<Vanished>,
     /// Writes of the last pass that the API server refused; empty once they went through.
     pub refusals: Vec<Refusal>,
@@ -71,10 +76,6 @@ pub struct PodView {
     pub name: Box<str>,
     /// UID.
     pub uid: Uid,
-    /// Label `replica-type`, lower case; empty if absent.
-    pub role: Box<str>,
-    /// Label `replica-index`; `None` if absent or not a number.
-    pub index: Option<u32>,
     /// Attempt label; 0 if absent.
     pub attempt: Attempt,
     /// Phase.
@@ -151,13 +152,42 @@ pub struct ChildView {
     pub deleting: bool,
 }
 
-/// A pod that was there and then was not, although nobody here deleted it; whether or not it was seen terminating.
+/// A batch Job, pruned to what decisions read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BatchJobView {
+    /// Name.
+    pub name: Box<str>,
+    /// UID.
+    pub uid: Uid,
+    /// Attempt label; 0 if absent.
+    pub attempt: Attempt,
+    /// Whether deletionTimestamp is set.
+    pub deleting: bool,
+    /// `status.failed`: its pods that failed.
+    pub failed: u32,
+    /// How it ended, once its controller has given its verdict.
+    pub end: Option<Box<BatchEnd>>,
+}
+
+/// How a batch Job ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BatchEnd {
+    /// Condition Complete, not Failed or FailureTarget.
+    pub succeeded: bool,
+    /// Reason of the condition.
+    pub reason: Box<str>,
+    /// Message of the condition.
+    pub message: Box<str>,
+    /// Its transition time.
+    pub at: Option<Timestamp>,
+}
+
+/// A pod or batch Job that was there and then was not, although nobody here deleted it; whether or not it was seen
+/// terminating.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Vanished {
-    /// Its role label.
-    pub role: Box<str>,
-    /// Its index.
-    pub index: u32,
+    /// Its name.
+    pub name: Box<str>,
     /// Its attempt.
     pub attempt: Attempt,
     /// Container restarts that it had.

@@ -1,7 +1,9 @@
 //! The answer of [`crate::plan`]: what to write, in which order, as data.
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, Service, ServiceAccount};
+use k8s_openapi::api::rbac::v1::{Role as RbacRole, RoleBinding};
 
 use crate::api::JobStatus;
 use crate::cast::SlotId;
@@ -32,6 +34,9 @@ pub struct Plan {
 /// One request.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Write {
+    /// See to it that an object is there and says what it should. Planned again in every pass; what is known to be so
+    /// is not sent again.
+    Ensure(Extra),
     /// Create a Service.
     CreateService(Box<Service>),
     /// Delete a Service, only if it still has this UID.
@@ -57,6 +62,22 @@ pub enum Write {
         /// The pod.
         pod: Box<Pod>,
     },
+    /// Create the batch Job of a slot.
+    CreateBatchJob {
+        /// Slot.
+        slot: SlotId,
+        /// Attempt, as in its label.
+        attempt: Attempt,
+        /// The batch Job.
+        job: Box<Job>,
+    },
+    /// Delete a batch Job, only if it still has this UID; it stays until its pods are gone.
+    DeleteBatchJob {
+        /// Name.
+        name: String,
+        /// Precondition.
+        uid: Uid,
+    },
     /// Delete the job itself (time to live is over), only if it is still this very version.
     DeleteJob {
         /// Precondition.
@@ -66,14 +87,48 @@ pub enum Write {
     },
 }
 
-/// Order of requests within a plan (DESIGN: 4 services, 5 deletes, 6 pods; the job itself last).
+/// An object beside pods and Services.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Extra {
+    /// Its data are kept as given.
+    ConfigMap(Box<ConfigMap>),
+    /// The Secret of an ssh key pair; the keys are made when it is created and never changed. Given without data.
+    KeyPair(Box<Secret>),
+    /// Made if it is missing.
+    ServiceAccount(Box<ServiceAccount>),
+    /// Its rules are kept as given.
+    Role(Box<RbacRole>),
+    /// Made if it is missing.
+    RoleBinding(Box<RoleBinding>),
+}
+
+impl Extra {
+    /// Kind and name.
+    #[must_use]
+    pub fn id(&self) -> (&'static str, &str) {
+        let (kind, name) = match self {
+            Self::ConfigMap(o) => ("ConfigMap", &o.metadata.name),
+            Self::KeyPair(o) => ("Secret", &o.metadata.name),
+            Self::ServiceAccount(o) => ("ServiceAccount", &o.metadata.name),
+            Self::Role(o) => ("Role", &o.metadata.name),
+            Self::RoleBinding(o) => ("RoleBinding", &o.metadata.name),
+        };
+        (kind, name.as_deref().unwrap_or_default())
+    }
+}
+
+/// Order of requests within a plan (DESIGN: 2 identity, 3 inputs, 4 services, 5 deletes, 6 pods; the job itself last).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum WriteClass {
+    /// Service accounts and roles.
+    Identity,
+    /// Config maps and key pairs.
+    Inputs,
     /// Services.
     Services,
     /// Deletes of children.
     Deletes,
-    /// Pods, in rank order, by slow-start batches.
+    /// Pods, in rank order, by slow-start batches; batch Jobs.
     Pods,
     /// The job.
     Job,
@@ -84,9 +139,15 @@ impl Write {
     #[must_use]
     pub fn class(&self) -> WriteClass {
         match self {
+            Self::Ensure(Extra::ServiceAccount(_) | Extra::Role(_) | Extra::RoleBinding(_)) => {
+                WriteClass::Identity
+            }
+            Self::Ensure(Extra::ConfigMap(_) | Extra::KeyPair(_)) => WriteClass::Inputs,
             Self::CreateService(_) => WriteClass::Services,
-            Self::DeleteService { .. } | Self::DeletePod { .. } => WriteClass::Deletes,
-            Self::CreatePod { .. } => WriteClass::Pods,
+            Self::DeleteService { .. } | Self::DeletePod { .. } | Self::DeleteBatchJob { .. } => {
+                WriteClass::Deletes
+            }
+            Self::CreatePod { .. } | Self::CreateBatchJob { .. } => WriteClass::Pods,
             Self::DeleteJob { .. } => WriteClass::Job,
         }
     }

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use k8s_openapi::api::core::v1::{ContainerPort, PodTemplateSpec};
+use k8s_openapi::api::core::v1::{Container, ContainerPort, PodTemplateSpec};
 use serde::Deserialize;
 
 use crate::api::{CleanPodPolicy, JobStatus, ReplicaSpec, RestartPolicy, RunPolicy, SchedulingPolicy};
@@ -20,6 +20,10 @@ pub struct Settings {
     pub service_mode: ServiceMode,
     /// Init container of PyTorch workers that waits for the master's name; off by default.
     pub init_container: Option<InitContainer>,
+    /// Domain of the cluster, such as `cluster.local`, to be appended to host names that end in `.svc`; off by default.
+    pub cluster_domain: Option<String>,
+    /// Image of the init container that brings the exec helper into launchers of `v1` MPIJobs.
+    pub exec_helper: ExecHelper,
 }
 
 /// Shape of the headless Services.
@@ -30,6 +34,24 @@ pub enum ServiceMode {
     Job,
     /// One Service per replica, as upstream.
     PerReplica,
+}
+
+/// What brings the exec helper into launchers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExecHelper {
+    /// Image: the operator's own, or one that works as upstream's `kubectl-delivery`.
+    pub image: String,
+    /// Command of the container; the image's own if empty.
+    pub command: Vec<String>,
+}
+
+impl Default for ExecHelper {
+    fn default() -> Self {
+        Self {
+            image: concat!("docker.io/trainyard/operator:", env!("CARGO_PKG_VERSION")).to_owned(),
+            command: vec!["/trainyard-operator".to_owned(), "deliver".to_owned()],
+        }
+    }
 }
 
 /// What the waiting init container runs.
@@ -69,19 +91,25 @@ impl ResolvedJob {
         self.replicas.iter().find(|r| r.role == role)
     }
 
-    /// Number of the port that pods of `role` listen on: the training container's port of the kind's name.
+    /// Number of the port that pods of `role` listen on: the training container's port of the kind's name; 0 for a kind
+    /// whose pods agree on no port beforehand.
     #[must_use]
     pub fn port(&self, role: Role) -> i32 {
+        let Some(known) = self.info.port else { return 0 };
         let of = |r: &ResolvedReplica| {
-            let spec = r.template.spec.as_ref()?;
-            let container = spec.containers.iter().find(|c| c.name == self.info.container)?;
-            let ports = container.ports.as_ref()?;
+            let ports = r.training_container()?.ports.as_ref()?;
             ports
                 .iter()
-                .find(|p| p.name.as_deref() == Some(self.info.port_name))
+                .find(|p| p.name.as_deref() == Some(known.name))
                 .map(|p| p.container_port)
         };
-        self.replica(role).and_then(of).unwrap_or(self.info.port)
+        self.replica(role).and_then(of).unwrap_or(known.number)
+    }
+
+    /// Restarts that are allowed, by the user or by the kind's default.
+    #[must_use]
+    pub fn backoff_limit(&self) -> Option<u32> {
+        self.policy.backoff_limit.or(self.info.default_backoff_limit)
     }
 }
 
@@ -111,8 +139,19 @@ pub struct ResolvedReplica {
     pub count: u32,
     /// Pod template with the kind's port added where the user named none.
     pub template: PodTemplateSpec,
+    /// Name of the training container in it; empty if it has none, which only a role without pods may.
+    pub container: String,
     /// What happens when a pod fails.
     pub restart_policy: RestartPolicy,
+}
+
+impl ResolvedReplica {
+    /// The training container of the template.
+    #[must_use]
+    pub fn training_container(&self) -> Option<&Container> {
+        let spec = self.template.spec.as_ref()?;
+        spec.containers.iter().find(|c| c.name == self.container)
+    }
 }
 
 /// One mistake in a job, at a field.
@@ -155,11 +194,27 @@ impl fmt::Display for Problems {
 
 /// Whether the job is ours at all, by `spec.runPolicy.managedBy`.
 #[must_use]
-pub fn is_ours(job: &RawJob) -> bool {
+pub fn is_ours(info: &KindInfo, job: &RawJob) -> bool {
     match job.spec.pointer("/runPolicy/managedBy") {
         None | Some(serde_json::Value::Null) => true,
-        Some(manager) => manager.as_str() == Some(names::MANAGED_BY_US),
+        Some(manager) => manager.as_str().is_some_and(|m| info.managers.contains(&m)),
     }
+}
+
+/// The meaning of the kind that this job has: the one that status remembers, else the one whose stamp it bears. Later
+/// changes of the stamp are of no consequence: a full update by a client of another API version drops and so changes it.
+#[must_use]
+pub fn dialect<'a>(framework: &'a dyn Framework, job: &RawJob, stored: &JobStatus) -> &'a dyn Framework {
+    let dialects = || framework.dialects().iter().copied();
+    let remembered = stored.dialect.as_deref();
+    let stamped = |d: &&dyn Framework| {
+        let stamp = d.kind().stamp;
+        stamp.is_some_and(|s| job.spec.get(s.field).and_then(|v| v.as_str()) == Some(s.value))
+    };
+    dialects()
+        .find(|d| Some(d.kind().version) == remembered)
+        .or_else(|| dialects().find(stamped))
+        .unwrap_or(framework)
 }
 
 /// Status as stored. Only this operator writes it, through the schema; what cannot be read counts as nothing.
@@ -175,10 +230,11 @@ pub fn stored_status(job: &RawJob) -> JobStatus {
 pub fn resolve(framework: &dyn Framework, raw: &RawJob) -> Result<ResolvedJob, Problems> {
     let info = framework.kind();
     let mut problems = Problems::default();
-    let policy = run_policy(raw, &mut problems);
+    let policy = run_policy(info, raw, &mut problems);
     let replicas = replicas(info, raw, &mut problems);
     check_names(info, raw, &replicas, &mut problems);
-    let cast = Cast::new(&raw.key.name, replicas.iter().map(|r| (r.role, r.count)));
+    let of_role = |r: &ResolvedReplica| Some((info.roles.iter().find(|i| i.role == r.role)?, r.count));
+    let cast = Cast::new(&raw.key.name, replicas.iter().filter_map(of_role));
     let job = ResolvedJob {
         key: raw.key.clone(),
         uid: raw.uid.clone(),
@@ -229,11 +285,17 @@ fn framework_fields(info: &KindInfo, raw: &RawJob) -> serde_json::Value {
         .into()
 }
 
-pub(crate) fn run_policy(raw: &RawJob, problems: &mut Problems) -> ResolvedPolicy {
+pub(crate) fn run_policy(info: &KindInfo, raw: &RawJob, problems: &mut Problems) -> ResolvedPolicy {
     let stated = match raw.spec.get("runPolicy") {
         None | Some(serde_json::Value::Null) => RunPolicy::default(),
         Some(value) => read(value, "spec.runPolicy", problems).unwrap_or_default(),
     };
+    let legacy = raw
+        .spec
+        .get("cleanPodPolicy")
+        .filter(|_| info.legacy_clean_pod_policy);
+    let legacy = legacy.filter(|value| !value.is_null());
+    let legacy = legacy.and_then(|value| read(value, "spec.cleanPodPolicy", problems));
     let RunPolicy {
         clean_pod_policy,
         ttl_seconds_after_finished,
@@ -244,7 +306,7 @@ pub(crate) fn run_policy(raw: &RawJob, problems: &mut Problems) -> ResolvedPolic
         managed_by: _, // is_ours() has looked at it
     } = stated;
     ResolvedPolicy {
-        clean_pod_policy: clean_pod_policy.unwrap_or_default(),
+        clean_pod_policy: clean_pod_policy.or(legacy).unwrap_or_default(),
         ttl: ttl_seconds_after_finished.map(i64::from),
         active_deadline: active_deadline_seconds,
         backoff_limit: backoff_limit.map(|limit| u32::try_from(limit).unwrap_or(0)),
@@ -271,8 +333,20 @@ fn replicas(info: &'static KindInfo, raw: &RawJob, problems: &mut Problems) -> V
             );
             continue;
         };
+        if found.iter().any(|other: &ResolvedReplica| other.role == role.role) {
+            problems.add(path, format!("is {} a second time", role.role));
+            continue;
+        }
         let spec = read::<ReplicaSpec>(value, &path, problems);
         found.extend(spec.and_then(|spec| replica(info, role, spec, &path, problems)));
+    }
+    let stated = |role: Role| stated.keys().any(|key| role.0.eq_ignore_ascii_case(key));
+    for role in info
+        .roles
+        .iter()
+        .filter(|r| r.min_replicas > 0 && !stated(r.role))
+    {
+        problems.add(format!("{map}[{}]", role.role), "must be specified");
     }
     let rank = |role: Role| info.roles.iter().position(|r| r.role == role);
     found.sort_by_key(|r: &ResolvedReplica| rank(r.role));
@@ -291,19 +365,28 @@ fn replica(
         problems.add(format!("{path}.replicas"), "must not be negative");
         return None;
     };
-    if let Some(max) = role.max_replicas.filter(|max| count > *max) {
-        problems.add(format!("{path}.replicas"), format!("must be {max}"));
+    let most = role.max_replicas.filter(|max| count > *max);
+    let fewest = Some(role.min_replicas).filter(|min| count < *min);
+    if let Some(right) = most.or(fewest) {
+        problems.add(format!("{path}.replicas"), format!("must be {right}"));
     }
     let mut template = spec.template.unwrap_or_default();
     if count > 0 {
         check_template(info, &template, path, problems);
     }
     add_default_port(info, &mut template);
-    let restart_policy = spec.restart_policy.unwrap_or(info.default_restart_policy);
+    let first = || template.spec.as_ref()?.containers.first().map(|c| c.name.clone());
+    let container = info
+        .container
+        .map(str::to_owned)
+        .or_else(first)
+        .unwrap_or_default();
+    let restart_policy = spec.restart_policy.unwrap_or(role.default_restart_policy);
     Some(ResolvedReplica {
         role: role.role,
         count,
         template,
+        container,
         restart_policy,
     })
 }
@@ -316,10 +399,10 @@ fn check_template(info: &KindInfo, template: &PodTemplateSpec, path: &str, probl
         .map(|s| s.containers.as_slice())
         .unwrap_or_default();
     if containers.is_empty() {
-        problems.add(
-            path,
-            format!("must be specified, with one container named {}", info.container),
-        );
+        let named = info
+            .container
+            .map_or(String::new(), |name| format!(", with one container named {name}"));
+        problems.add(path, format!("must be specified{named}"));
         return;
     }
     for (i, container) in containers.iter().enumerate() {
@@ -327,23 +410,24 @@ fn check_template(info: &KindInfo, template: &PodTemplateSpec, path: &str, probl
             problems.add(format!("{path}[{i}].image"), "must be specified");
         }
     }
-    if !containers.iter().any(|c| c.name == info.container) {
-        problems.add(
-            path,
-            format!("must have at least one container with name {}", info.container),
-        );
+    if let Some(name) = info
+        .container
+        .filter(|name| !containers.iter().any(|c| c.name == *name))
+    {
+        problems.add(path, format!("must have at least one container with name {name}"));
     }
 }
 
 /// The training container always names the port that the others use.
 fn add_default_port(info: &KindInfo, template: &mut PodTemplateSpec) {
+    let Some(port) = info.port else { return };
     let containers = template.spec.iter_mut().flat_map(|s| s.containers.iter_mut());
-    for container in containers.filter(|c| c.name == info.container) {
+    for container in containers.filter(|c| Some(&*c.name) == info.container) {
         let ports = container.ports.get_or_insert_default();
-        if !ports.iter().any(|p| p.name.as_deref() == Some(info.port_name)) {
+        if !ports.iter().any(|p| p.name.as_deref() == Some(port.name)) {
             ports.push(ContainerPort {
-                name: Some(info.port_name.to_owned()),
-                container_port: info.port,
+                name: Some(port.name.to_owned()),
+                container_port: port.number,
                 ..ContainerPort::default()
             });
         }
@@ -356,11 +440,14 @@ fn check_names(info: &KindInfo, raw: &RawJob, replicas: &[ResolvedReplica], prob
         problems.add("metadata.name", problem);
         return;
     }
-    let last = replicas
-        .iter()
-        .filter_map(|r| Some((r.role, ReplicaIndex(r.count.checked_sub(1)?))));
+    let last = replicas.iter().filter_map(|r| {
+        Some((
+            info.roles.iter().find(|i| i.role == r.role)?,
+            ReplicaIndex(r.count.checked_sub(1)?),
+        ))
+    });
     let longest = last
-        .map(|(role, index)| names::replica(name, role, index))
+        .map(|(role, index)| role.slot_name(name, index))
         .max_by_key(String::len);
     if let Some(child) = longest.filter(|child| child.len() > names::MAX_LABEL) {
         let room = names::MAX_LABEL.saturating_sub(child.len().saturating_sub(name.len()));

@@ -10,8 +10,11 @@ use jiff::Timestamp;
 
 use crate::api::{JobStatus, RestartPolicy};
 use crate::cast::{Slot, SlotId};
+use crate::framework::Workload;
 use crate::names::{self, Attempt, ReplicaIndex, Role};
-use crate::observe::{ContainerState, ContainerView, Observed, Phase, PodDetail, PodView};
+use crate::observe::{
+    BatchEnd, BatchJobView, ContainerState, ContainerView, Observed, Phase, PodDetail, PodView, Vanished,
+};
 use crate::resolve::ResolvedJob;
 
 /// All slots of a job with what is known about each.
@@ -36,8 +39,12 @@ pub struct SlotTally {
     pub policy: RestartPolicy,
     /// What it is doing.
     pub state: SlotState,
-    /// Its pod, of whatever attempt.
+    /// Its pod, of whatever attempt; of several that a batch Job has made, the one that tells most about now.
     pub pod: Option<Arc<PodView>>,
+    /// Its batch Job, of whatever attempt, if it is carried by one.
+    pub batch_job: Option<Arc<BatchJobView>>,
+    /// Retries that needed nothing of us, of what is there now: container restarts, and pods that a batch Job replaced.
+    pub retries: u32,
     /// Container restarts of a pod that vanished.
     pub lost_restarts: u32,
 }
@@ -72,6 +79,8 @@ pub struct Failure {
     pub exit_code: Option<i32>,
     /// When its container ended.
     pub finished_at: Option<Timestamp>,
+    /// The reason for which a batch Job was given up; nothing more can be tried then.
+    pub given_up: Option<String>,
     /// Sentence for people: pod, container, exit code or reason, node, last line of the termination message.
     pub text: String,
 }
@@ -94,43 +103,42 @@ impl Tally {
         u32::try_from(self.in_state(Some(role), wanted).count()).unwrap_or(u32::MAX)
     }
 
-    /// Container restarts in place of the pods that exist and are of the current attempt.
+    /// Retries in place of what exists and is of the current attempt.
     #[must_use]
     pub fn in_place_restarts(&self) -> u32 {
         let current = self.slots.iter().filter(|s| s.state != SlotState::Previous);
-        current
-            .filter_map(|s| s.pod.as_ref())
-            .fold(0_u32, |sum, pod| sum.saturating_add(pod.restarts))
+        current.fold(0_u32, |sum, slot| sum.saturating_add(slot.retries))
     }
 }
 
 /// Sorts what was observed into the slots of the cast.
 #[must_use]
 pub fn tally(observed: &Observed, job: &ResolvedJob) -> Tally {
-    let mut by_slot: BTreeMap<(String, u32), Arc<PodView>> = BTreeMap::new();
-    for pod in &observed.pods {
-        if let Some(index) = pod.index {
-            by_slot.insert((pod.role.to_string(), index), Arc::clone(pod));
-        }
-    }
     let done = done_slots(&job.stored, job);
-    let mut slots = Vec::with_capacity(job.cast.slots().len());
-    for slot in job.cast.slots() {
-        let key = (slot.id.role.lower(), slot.id.index.0);
-        let pod = by_slot.remove(&key).filter(|pod| *pod.name == *slot.name);
-        slots.push(slot_tally(observed, job, slot, pod, done.contains(&slot.id)));
-    }
-    let strays = by_slot.into_iter().filter_map(|((role, index), pod)| {
-        let id = slot_id(job, &role, index)?;
-        (*pod.name == *names::replica(&job.key.name, id.role, id.index)).then_some((id, pod))
-    });
-    let strays = strays.collect();
-    let lost = observed
+    let pods: BTreeMap<&str, &Arc<PodView>> = observed.pods.iter().map(|pod| (&*pod.name, pod)).collect();
+    let of = |slot: &Slot| {
+        let done = done.contains(&slot.id);
+        match slot.workload {
+            Workload::Pod => pod_slot(observed, job, slot, pods.get(&*slot.name).copied(), done),
+            Workload::BatchJob => batch_slot(observed, job, slot, done),
+        }
+    };
+    let slots: Vec<SlotTally> = job.cast.slots().iter().map(of).collect();
+    // By name, so that pods are told apart from those that somebody else made with our labels.
+    let beyond = |name: &str| {
+        let id = job.info.slot_of(&job.key.name, name)?;
+        let count = job.replica(id.role).map_or(0, |r| r.count);
+        (id.index.0 >= count).then_some(id)
+    };
+    let strays = observed
+        .pods
+        .iter()
+        .filter_map(|pod| Some((beyond(&pod.name)?, Arc::clone(pod))))
+        .collect();
+    let lost_strays = observed
         .vanished
         .iter()
-        .filter_map(|v| Some((slot_id(job, &v.role, v.index)?, v.attempt)));
-    let lost_strays = lost
-        .filter(|(id, _)| !slots.iter().any(|s| s.slot.id == *id))
+        .filter_map(|v| Some((beyond(&v.name)?, v.attempt)))
         .collect();
     Tally {
         slots,
@@ -139,53 +147,163 @@ pub fn tally(observed: &Observed, job: &ResolvedJob) -> Tally {
     }
 }
 
-fn slot_id(job: &ResolvedJob, role: &str, index: u32) -> Option<SlotId> {
-    let role = job.info.roles.iter().find(|r| r.role.lower() == role)?.role;
-    Some(SlotId {
-        role,
-        index: ReplicaIndex(index),
-    })
+/// What is known about a slot besides what carries it.
+struct Known<'a> {
+    attempt: Attempt,
+    policy: RestartPolicy,
+    container: &'a str,
+    vanished: Option<&'a Vanished>,
 }
 
-fn slot_tally(
-    observed: &Observed,
-    job: &ResolvedJob,
-    slot: &Slot,
-    pod: Option<Arc<PodView>>,
-    done: bool,
-) -> SlotTally {
-    let stored = stored_attempt(&job.stored, slot.id);
-    // A status that somebody wiped must not turn live pods into pods of the future.
-    let attempt = pod.as_ref().map_or(stored, |pod| stored.max(pod.attempt));
-    let policy = job
-        .replica(slot.id.role)
-        .map_or(job.info.default_restart_policy, |r| r.restart_policy);
-    let vanished = observed
-        .vanished
-        .iter()
-        .find(|v| *v.role == *slot.id.role.lower() && v.index == slot.id.index.0 && v.attempt == attempt);
-    let state = match (&pod, done) {
-        (_, true) => SlotState::Succeeded,
-        (Some(pod), _) if pod.attempt < attempt => SlotState::Previous,
-        (Some(pod), _) => pod_state(pod, job.info.container, policy),
-        (None, _) => match vanished {
+impl<'a> Known<'a> {
+    /// `seen` is the attempt of what carries the slot now.
+    fn of(observed: &'a Observed, job: &'a ResolvedJob, slot: &Slot, seen: Option<Attempt>) -> Self {
+        // A status that somebody wiped must not turn live pods into pods of the future.
+        let attempt = stored_attempt(&job.stored, slot.id).max(seen.unwrap_or_default());
+        let replica = job.replica(slot.id.role);
+        Self {
+            attempt,
+            policy: replica.map_or(RestartPolicy::Never, |r| r.restart_policy),
+            container: replica.map_or("", |r| &r.container),
+            vanished: observed
+                .vanished
+                .iter()
+                .find(|v| *v.name == *slot.name && v.attempt == attempt),
+        }
+    }
+
+    fn absent(&self) -> SlotState {
+        match self.vanished {
             Some(v) if v.succeeded => SlotState::Succeeded,
             Some(_) => SlotState::Lost,
             None => SlotState::Missing,
-        },
-    };
-    let lost_restarts = if state == SlotState::Lost {
-        vanished.map_or(0, |v| v.restarts)
-    } else {
-        0
+        }
+    }
+
+    fn lost_restarts(&self, state: &SlotState) -> u32 {
+        let lost = self.vanished.filter(|_| *state == SlotState::Lost);
+        lost.map_or(0, |v| v.restarts)
+    }
+}
+
+fn pod_slot(
+    observed: &Observed,
+    job: &ResolvedJob,
+    slot: &Slot,
+    pod: Option<&Arc<PodView>>,
+    done: bool,
+) -> SlotTally {
+    let known = Known::of(observed, job, slot, pod.map(|pod| pod.attempt));
+    let state = match pod {
+        _ if done => SlotState::Succeeded,
+        Some(pod) if pod.attempt < known.attempt => SlotState::Previous,
+        Some(pod) => pod_state(pod, known.container, known.policy),
+        None => known.absent(),
     };
     SlotTally {
         slot: slot.clone(),
-        attempt,
-        policy,
+        attempt: known.attempt,
+        policy: known.policy,
+        lost_restarts: known.lost_restarts(&state),
         state,
+        retries: pod.map_or(0, |pod| pod.restarts),
+        pod: pod.cloned(),
+        batch_job: None,
+    }
+}
+
+/// A batch Job makes its pods itself, under names of its own choice, and retries them: the slot has ended when the
+/// batch Job has.
+fn batch_slot(observed: &Observed, job: &ResolvedJob, slot: &Slot, done: bool) -> SlotTally {
+    let carrier = observed.batch_jobs.iter().find(|j| *j.name == *slot.name);
+    let known = Known::of(observed, job, slot, carrier.map(|j| j.attempt));
+    let prefix = format!("{}-", slot.name);
+    let of_carrier = |owner: &&(crate::names::Uid, Arc<PodView>)| match carrier {
+        Some(carrier) => owner.0 == carrier.uid,
+        None => owner.1.name.starts_with(&prefix),
+    };
+    let pods: Vec<&Arc<PodView>> = observed
+        .batch_pods
+        .iter()
+        .filter(of_carrier)
+        .map(|(_, pod)| pod)
+        .collect();
+    let pod = pods
+        .iter()
+        .copied()
+        .max_by_key(|pod| telling(pod, known.container))
+        .cloned();
+    let state = match carrier {
+        _ if done => SlotState::Succeeded,
+        Some(j) if j.attempt < known.attempt => SlotState::Previous,
+        Some(j) => batch_state(j, pod.as_deref(), known.container),
+        // Its pods outlive a batch Job that somebody deleted: two launchers must never run at a time.
+        None if !pods.is_empty() => SlotState::Previous,
+        None => known.absent(),
+    };
+    let restarts = pods
+        .iter()
+        .fold(0_u32, |sum, pod| sum.saturating_add(pod.restarts));
+    SlotTally {
+        slot: slot.clone(),
+        attempt: known.attempt,
+        policy: known.policy,
+        lost_restarts: known.lost_restarts(&state),
+        state,
+        retries: carrier.map_or(0, |j| j.failed.saturating_add(restarts)),
         pod,
-        lost_restarts,
+        batch_job: carrier.cloned(),
+    }
+}
+
+/// Of several pods: one that lives, else the one that failed last.
+fn telling(pod: &PodView, container: &str) -> (bool, bool, Option<Timestamp>) {
+    let ended = matches!(pod.phase, Phase::Succeeded | Phase::Failed);
+    let last = || failure(pod, container).finished_at;
+    (
+        !ended && !pod.deleting,
+        pod.phase == Phase::Running,
+        if ended { last() } else { None },
+    )
+}
+
+fn batch_state(carrier: &BatchJobView, pod: Option<&PodView>, container: &str) -> SlotState {
+    match &carrier.end {
+        Some(end) if end.succeeded => SlotState::Succeeded,
+        _ if carrier.deleting => SlotState::Terminating,
+        Some(end) => SlotState::Failed(given_up(carrier, end, pod, container)),
+        None => match pod {
+            Some(pod) if pod.phase == Phase::Running && !pod.deleting => SlotState::Running,
+            _ => SlotState::Pending,
+        },
+    }
+}
+
+/// The batch Job's own words, and how its last pod failed.
+fn given_up(carrier: &BatchJobView, end: &BatchEnd, pod: Option<&PodView>, container: &str) -> Failure {
+    let last = pod
+        .filter(|pod| pod.phase == Phase::Failed)
+        .map(|pod| failure(pod, container));
+    let word = pod
+        .and_then(|pod| culprit(pod.detail.as_deref()?, container))
+        .and_then(|c| match &c.state {
+            ContainerState::Terminated { reason, .. } => reason.as_deref(),
+            ContainerState::Waiting { .. } => None,
+        });
+    let mut reason = end.reason.to_string();
+    if let Some(word) = word.filter(|_| last.is_some()) {
+        reason = format!("{reason}/{word}");
+    }
+    let mut text = format!("Job {}: {}", carrier.name, end.message);
+    if let Some(last) = &last {
+        text = format!("{text}: {}", last.text);
+    }
+    Failure {
+        disruption: None,
+        exit_code: last.as_ref().and_then(|last| last.exit_code),
+        finished_at: end.at,
+        given_up: Some(reason),
+        text,
     }
 }
 
@@ -300,6 +418,7 @@ fn failure(pod: &PodView, container: &str) -> Failure {
         disruption: disruption(pod),
         exit_code: code,
         finished_at: at,
+        given_up: None,
         text,
     }
 }

@@ -3,6 +3,7 @@
 //! Time stands still unless a test moves it. Pods that are deleted while they live stay until [`World::reap`], as on a
 //! real node.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -13,9 +14,10 @@ use crate::api::JobStatus;
 use crate::framework::Framework;
 use crate::names::{self, Attempt, JobKey, Uid};
 use crate::observe::{
-    ChildView, ContainerState, ContainerView, Observed, Phase, PodDetail, PodView, RawJob, Refusal, Vanished,
+    BatchEnd, BatchJobView, ChildView, ContainerState, ContainerView, Observed, Phase, PodDetail, PodView,
+    RawJob, Refusal, Vanished,
 };
-use crate::plan::{Plan, Write};
+use crate::plan::{Extra, Plan, Write};
 use crate::resolve::{self, Settings};
 
 /// One job and all that belongs to it.
@@ -29,6 +31,12 @@ pub struct World {
     pub pods: Vec<PodView>,
     /// Its services.
     pub services: Vec<ChildView>,
+    /// Its batch Jobs.
+    pub batch_jobs: Vec<BatchJobView>,
+    /// Pods of its batch Jobs, by the UID of their batch Job.
+    pub batch_pods: Vec<(Uid, PodView)>,
+    /// Other objects of the job, by kind and name, as last written.
+    pub extras: BTreeMap<(&'static str, String), Extra>,
     /// Pods that vanished unseen.
     pub vanished: Vec<Vanished>,
     /// Refused writes that the next plan is told of.
@@ -72,6 +80,9 @@ impl World {
             job: Some(job),
             pods: Vec::new(),
             services: Vec::new(),
+            batch_jobs: Vec::new(),
+            batch_pods: Vec::new(),
+            extras: BTreeMap::new(),
             vanished: Vec::new(),
             refusals: Vec::new(),
             settings: Settings::default(),
@@ -89,6 +100,12 @@ impl World {
             job: Arc::new(self.job.clone()?),
             pods: self.pods.iter().cloned().map(Arc::new).collect(),
             services: self.services.iter().cloned().map(Arc::new).collect(),
+            batch_jobs: self.batch_jobs.iter().cloned().map(Arc::new).collect(),
+            batch_pods: self
+                .batch_pods
+                .iter()
+                .map(|(uid, pod)| (uid.clone(), Arc::new(pod.clone())))
+                .collect(),
             vanished: self.vanished.clone(),
             refusals: self.refusals.clone(),
         })
@@ -126,7 +143,12 @@ impl World {
             }
             self.store(intent);
         }
-        for write in &plan.writes {
+        for write in plan
+            .writes
+            .iter()
+            .filter(|write| !self.says_so(write))
+            .collect::<Vec<_>>()
+        {
             if !alive() {
                 return limit;
             }
@@ -167,10 +189,56 @@ impl World {
         }
     }
 
+    /// Whether an object is as wanted already.
+    fn says_so(&self, write: &Write) -> bool {
+        let Write::Ensure(extra) = write else { return false };
+        let (kind, name) = extra.id();
+        let found = self.extras.get(&(kind, name.to_owned()));
+        match extra {
+            Extra::ConfigMap(_) | Extra::Role(_) => found == Some(extra),
+            Extra::KeyPair(_) | Extra::ServiceAccount(_) | Extra::RoleBinding(_) => found.is_some(),
+        }
+    }
+
     fn write(&mut self, write: &Write) {
         self.serial += 1;
         let uid = Uid::new(&format!("uid-{}", self.serial));
         match write {
+            Write::Ensure(extra) => {
+                let (kind, name) = extra.id();
+                self.extras.insert((kind, name.to_owned()), extra.clone());
+            }
+            Write::CreateBatchJob { attempt, job, .. } => {
+                let name = job.metadata.name.clone().unwrap_or_default();
+                self.created.push((name.clone(), *attempt));
+                let pod = view(
+                    &format!("{name}-x{}", self.serial),
+                    &format!("pod-{uid}"),
+                    *attempt,
+                );
+                self.batch_pods.push((uid.clone(), pod));
+                self.batch_jobs.push(BatchJobView {
+                    name: name.into(),
+                    uid,
+                    attempt: *attempt,
+                    deleting: false,
+                    failed: 0,
+                    end: None,
+                });
+            }
+            Write::DeleteBatchJob { name, uid } => {
+                self.deleted.push(uid.clone());
+                for job in self
+                    .batch_jobs
+                    .iter_mut()
+                    .filter(|j| *j.name == **name && j.uid == *uid)
+                {
+                    job.deleting = true;
+                }
+                for (_, pod) in self.batch_pods.iter_mut().filter(|(owner, _)| owner == uid) {
+                    pod.deleting = true;
+                }
+            }
             Write::CreateService(service) => {
                 let name = service.metadata.name.clone().unwrap_or_default().into();
                 self.services.push(ChildView {
@@ -184,27 +252,18 @@ impl World {
                 self.deleted.push(uid.clone());
                 self.take_away(name, uid);
             }
-            Write::CreatePod { slot, attempt, pod } => {
+            Write::CreatePod { attempt, pod, .. } => {
                 let name = pod.metadata.name.clone().unwrap_or_default();
                 self.created.push((name.clone(), *attempt));
-                self.pods.push(PodView {
-                    name: name.into(),
-                    uid,
-                    role: slot.role.lower().into(),
-                    index: Some(slot.index.0),
-                    attempt: *attempt,
-                    phase: Phase::Pending,
-                    deleting: false,
-                    ready: false,
-                    node: None,
-                    restarts: 0,
-                    detail: None,
-                });
+                self.pods.push(view(&name, uid.as_str(), *attempt));
             }
             Write::DeleteJob { .. } => {
                 self.job = None;
                 self.pods.clear();
                 self.services.clear();
+                self.batch_jobs.clear();
+                self.batch_pods.clear();
+                self.extras.clear();
             }
         }
     }
@@ -229,9 +288,18 @@ impl World {
     /// If there is no such pod.
     #[expect(clippy::panic, reason = "a test's own input")]
     pub fn pod(&mut self, name: &str) -> &mut PodView {
-        self.pods
-            .iter_mut()
-            .find(|p| *p.name == *name)
+        // The living pod of a batch Job goes by the name of that.
+        let carried = self
+            .batch_jobs
+            .iter()
+            .find(|j| *j.name == *name)
+            .map(|j| j.uid.clone());
+        let of_batch_job = self.batch_pods.iter_mut().rev();
+        let of_batch_job = of_batch_job.filter(|(owner, _)| Some(owner) == carried.as_ref());
+        let direct = self.pods.iter_mut();
+        direct
+            .chain(of_batch_job.map(|(_, pod)| pod))
+            .find(|p| *p.name == *name || carried.is_some())
             .unwrap_or_else(|| panic!("no pod {name}"))
     }
 
@@ -247,12 +315,18 @@ impl World {
 
     /// All pods that wait start to run.
     pub fn run_all(&mut self) {
-        let waiting: Vec<String> = self
+        let mut waiting: Vec<String> = self
             .pods
             .iter()
             .filter(|p| p.phase == Phase::Pending)
             .map(|p| p.name.to_string())
             .collect();
+        waiting.extend(
+            self.batch_jobs
+                .iter()
+                .filter(|j| j.end.is_none())
+                .map(|j| j.name.to_string()),
+        );
         self.run(&waiting.iter().map(String::as_str).collect::<Vec<_>>());
     }
 
@@ -307,13 +381,31 @@ impl World {
             .partition(|p| p.deleting);
         self.pods = left;
         self.miss(gone);
+        self.batch_pods.retain(|(_, pod)| !pod.deleting);
+        self.batch_jobs.retain(|job| !job.deleting);
+    }
+
+    /// The batch Job of this name ends, as its controller would say.
+    ///
+    /// # Panics
+    /// If there is no such batch Job.
+    #[expect(clippy::panic, reason = "a test's own input")]
+    pub fn end_batch_job(&mut self, name: &str, succeeded: bool, reason: &str, message: &str) {
+        let at = Some(self.now);
+        let job = self.batch_jobs.iter_mut().find(|j| *j.name == *name);
+        let job = job.unwrap_or_else(|| panic!("no batch job {name}"));
+        job.end = Some(Box::new(BatchEnd {
+            succeeded,
+            reason: reason.into(),
+            message: message.into(),
+            at,
+        }));
     }
 
     fn miss(&mut self, gone: Vec<PodView>) {
         let missed = gone.into_iter().filter(|pod| !self.deleted.contains(&pod.uid));
         self.vanished.extend(missed.map(|pod| Vanished {
-            role: pod.role,
-            index: pod.index.unwrap_or_default(),
+            name: pod.name,
             attempt: pod.attempt,
             restarts: pod.restarts,
             succeeded: pod.phase == Phase::Succeeded && !pod.deleting,
@@ -347,8 +439,36 @@ impl World {
                 format!("{}({}) {:?}{terminating}", p.name, p.attempt.0, p.phase)
             })
             .collect();
+        let terminating = |deleting| if deleting { " terminating" } else { "" };
+        pods.extend(self.batch_jobs.iter().map(|j| {
+            let end = j
+                .end
+                .as_ref()
+                .map(|end| if end.succeeded { " complete" } else { " failed" });
+            format!(
+                "job {}({}){}{}",
+                j.name,
+                j.attempt.0,
+                end.unwrap_or_default(),
+                terminating(j.deleting)
+            )
+        }));
         pods.sort();
         pods.join(", ")
+    }
+}
+
+fn view(name: &str, uid: &str, attempt: Attempt) -> PodView {
+    PodView {
+        name: name.into(),
+        uid: Uid::new(uid),
+        attempt,
+        phase: Phase::Pending,
+        deleting: false,
+        ready: false,
+        node: None,
+        restarts: 0,
+        detail: None,
     }
 }
 
@@ -377,6 +497,17 @@ pub fn describe_plan(plan: &Plan) -> String {
                 )
             }
             Write::DeleteJob { .. } => writeln!(text, "delete job"),
+            Write::Ensure(extra) => {
+                let (kind, name) = extra.id();
+                writeln!(text, "ensure {kind} {name}")
+            }
+            Write::CreateBatchJob { attempt, job, .. } => writeln!(
+                text,
+                "create batch job {} attempt {}",
+                job.metadata.name.as_deref().unwrap_or("?"),
+                attempt.0
+            ),
+            Write::DeleteBatchJob { name, .. } => writeln!(text, "delete batch job {name}"),
         };
     }
     for note in &plan.notes {
@@ -438,7 +569,7 @@ pub fn describe_status(status: &JobStatus) -> String {
 #[must_use]
 pub fn manifest(framework: &dyn Framework, name: &str, replicas: &[(&str, u32)]) -> Value {
     let info = framework.kind();
-    let container = serde_json::json!({"name": info.container, "image": "img:1"});
+    let container = serde_json::json!({"name": info.container.unwrap_or("main"), "image": "img:1"});
     let specs: serde_json::Map<String, Value> = replicas
         .iter()
         .map(|(role, count)| {

@@ -13,6 +13,8 @@ mod outcome;
 mod wiring;
 
 use common::api::RestartPolicy;
+use common::framework::{HostNames, PortInfo};
+use common::names;
 use common::resolve::Problems;
 use common::tally::Tally;
 use common::{
@@ -37,25 +39,28 @@ pub static KIND: KindInfo = KindInfo {
     kind: "PyTorchJob",
     group: "kubeflow.org",
     version: "v1",
+    stamp: None,
     plural: "pytorchjobs",
     controller: "pytorchjob-controller",
+    managers: &[names::MANAGED_BY_US],
     framework: "pytorch",
     replicas_field: "pytorchReplicaSpecs",
-    container: "pytorch",
-    port_name: "pytorchjob-port",
-    port: 23456,
+    container: Some("pytorch"),
+    port: Some(PortInfo {
+        name: "pytorchjob-port",
+        number: 23456,
+    }),
+    host_names: HostNames::ByServiceMode,
     roles: &[
-        RoleInfo {
-            role: MASTER,
-            max_replicas: Some(1),
-        },
-        RoleInfo {
-            role: WORKER,
-            max_replicas: None,
-        },
+        RoleInfo::pods(MASTER, RestartPolicy::OnFailure).at_most(1),
+        RoleInfo::pods(WORKER, RestartPolicy::OnFailure),
     ],
-    default_restart_policy: RestartPolicy::OnFailure,
     scaled_role: Some(WORKER),
+    default_backoff_limit: None,
+    long_names: false,
+    active_succeeds: true,
+    legacy_clean_pod_policy: false,
+    makes: &[],
 };
 
 impl Framework for PyTorch {

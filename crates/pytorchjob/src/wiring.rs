@@ -61,7 +61,11 @@ pub(crate) fn wiring(slot: &Slot, cast: &Cast, job: &ResolvedJob, settings: &Set
         .map(|init| init_container(init, &job.key.name))
         .into_iter()
         .collect();
-    Wiring { env, init_containers }
+    Wiring {
+        env,
+        init_containers,
+        ..Wiring::default()
+    }
 }
 
 /// An absent value is the empty string (upstream's client leaves it out as well).

@@ -117,11 +117,8 @@ fn replica_types_are_master_and_worker() {
     let map = "spec.pytorchReplicaSpecs";
     let empty = "spec.pytorchReplicaSpecs: must be specified, with at least one replica type of \"Master\", \"Worker\"";
     refused(&[(map, json!({}))], &[empty]);
-    for bad in ["Foo", "worker", "master"] {
-        let answer = format!(
-            "{map}: unsupported replica type \"{bad}\": supported values: \"Master\", \"Worker\" (upper and lower case \
-             matter)"
-        );
+    for bad in ["Foo", "workers", "slave"] {
+        let answer = format!("{map}: unsupported replica type \"{bad}\": supported values: \"Master\", \"Worker\"");
         let replica = job(&[])
             .pointer("/spec/pytorchReplicaSpecs/Worker")
             .unwrap()

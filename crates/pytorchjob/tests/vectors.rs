@@ -72,6 +72,7 @@ fn upstream_settings() -> Settings {
             image: "alpine:3.10".to_owned(),
             max_tries: 100,
         }),
+        ..Settings::default()
     }
 }
 

@@ -121,7 +121,7 @@ fn root<Fields: JsonSchema>(info: &KindInfo, about: &str, rules: &[Rule]) -> Val
 fn spec<Fields: JsonSchema>(info: &KindInfo, rules: &[Rule]) -> Value {
     let mut schema = structural::of::<Fields>();
     if let Some(properties) = schema.pointer_mut("/properties").and_then(Value::as_object_mut) {
-        properties.insert("runPolicy".to_owned(), run_policy());
+        properties.insert("runPolicy".to_owned(), run_policy(info));
         properties.insert(info.replicas_field.to_owned(), replica_map(info));
     }
     set(
@@ -165,12 +165,12 @@ fn replica(info: &KindInfo) -> Value {
     rules::add(schema, &rules::of_replica(info))
 }
 
-fn run_policy() -> Value {
+fn run_policy(info: &KindInfo) -> Value {
     let mut schema = structural::of::<RunPolicy>();
     // Clients of upstream take it for granted (its Python SDK raises on a job without it).
     set(&mut schema, "", json!({ "default": {} }));
     set(&mut schema, "/properties/suspend", json!({ "default": false }));
-    let managers = [names::MANAGED_BY_US, names::MANAGED_BY_MULTIKUEUE];
+    let managers = [info.managers, &[names::MANAGED_BY_MULTIKUEUE]].concat();
     set(&mut schema, "/properties/managedBy", json!({ "enum": managers }));
     let queue = "/properties/schedulingPolicy/properties/queue";
     if let Some(queue) = schema.pointer_mut(queue) {

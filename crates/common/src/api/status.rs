@@ -30,6 +30,10 @@ pub struct JobStatus {
     /// Restarts so far. Trainyard's addition.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restart_counts: Option<RestartCounts>,
+    /// Which of the kind's API versions the job was created through, where that makes a difference; fixed when the
+    /// operator first sees the job. Trainyard's addition.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dialect: Option<String>,
     /// Lowest attempt that counts: pods of lower attempts belong to the time before a suspension. Trainyard's addition.
     #[serde(skip_serializing_if = "is_first")]
     pub attempt: u32,

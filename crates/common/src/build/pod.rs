@@ -1,11 +1,13 @@
 //! The pod of a slot.
 
-use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec};
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{Pod, PodSpec, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::api::RestartPolicy;
 use crate::cast::{Slot, SlotId};
-use crate::framework::Wiring;
+use crate::framework::{Containers, HostNames, Wiring};
 use crate::names::{self, Attempt};
 use crate::resolve::{ResolvedJob, ServiceMode, Settings};
 
@@ -24,46 +26,97 @@ pub fn pod(
     let PodTemplateSpec { metadata, spec } = template;
     let mut metadata = metadata.unwrap_or_default();
     let mut labels = metadata.labels.take().unwrap_or_default();
-    labels.extend(names::slot_labels(
-        job.info.controller,
-        &job.key.name,
-        slot.id.role,
-        slot.id.index,
-    ));
+    labels.extend(identity(job, slot, leader, wiring.labels.clone()));
     labels.insert(names::ATTEMPT.to_owned(), attempt.0.to_string());
-    if leader == Some(slot.id) {
-        labels.insert(names::JOB_ROLE.to_owned(), names::JOB_ROLE_MASTER.to_owned());
-    }
     let mut spec = spec.unwrap_or_default();
-    let Wiring { env, init_containers } = wiring;
-    for container in &mut spec.containers {
-        // Appended, not merged: of two entries of one name the later wins, and upstream appends too.
-        container.env.get_or_insert_default().extend(env.iter().cloned());
-    }
-    if !init_containers.is_empty() {
-        spec.init_containers
-            .get_or_insert_default()
-            .extend(init_containers);
-    }
-    let policy = replica.map_or(job.info.default_restart_policy, |r| r.restart_policy);
+    wire(&mut spec, replica.map_or("", |r| &r.container), wiring);
+    let policy = replica.map_or(RestartPolicy::Never, |r| r.restart_policy);
     spec.restart_policy = Some(pod_restart_policy(policy).to_owned());
-    if settings.service_mode == ServiceMode::Job {
+    let named = match job.info.host_names {
+        HostNames::ByServiceMode => settings.service_mode == ServiceMode::Job,
+        HostNames::OfJob => true,
+        HostNames::No => false,
+    };
+    if named {
         spec.hostname.get_or_insert_with(|| slot.name.clone());
         spec.subdomain
             .get_or_insert_with(|| names::job_service(&job.key.name));
     }
     Pod {
         metadata: ObjectMeta {
-            name: Some(slot.name.clone()),
-            namespace: Some(job.key.namespace.to_string()),
-            labels: Some(labels),
             annotations: metadata.annotations,
             finalizers: metadata.finalizers,
-            owner_references: Some(vec![super::owner_reference(job)]),
-            ..ObjectMeta::default()
+            ..super::metadata(job, slot.name.clone(), labels)
         },
         spec: Some(spec),
         status: None,
+    }
+}
+
+/// Labels that tell which slot of which job a pod is.
+fn identity(
+    job: &ResolvedJob,
+    slot: &Slot,
+    leader: Option<SlotId>,
+    own: Option<BTreeMap<String, String>>,
+) -> BTreeMap<String, String> {
+    own.unwrap_or_else(|| {
+        let SlotId { role, index } = slot.id;
+        let mut labels = names::slot_labels(job.info.controller, &job.key.name, role, index);
+        if leader == Some(slot.id) {
+            labels.insert(names::JOB_ROLE.to_owned(), names::JOB_ROLE_MASTER.to_owned());
+        }
+        labels
+    })
+}
+
+/// Adds to the user's pod what the framework wants. Variables are appended, not merged: of two entries of one name the
+/// later wins, and upstream appends too.
+fn wire(spec: &mut PodSpec, training: &str, wiring: Wiring) {
+    let Wiring {
+        env,
+        env_in,
+        init_containers,
+        command,
+        args,
+        volumes,
+        mounts,
+        dns_searches,
+        service_account,
+        labels: _,
+    } = wiring;
+    for container in &mut spec.containers {
+        let is_training = container.name == training;
+        if (is_training || env_in == Containers::All) && !env.is_empty() {
+            container.env.get_or_insert_default().extend(env.iter().cloned());
+        }
+        if !is_training {
+            continue;
+        }
+        if let Some(command) = &command {
+            container.command = Some(command.clone());
+        }
+        if let Some(args) = &args {
+            container.args = Some(args.clone());
+        }
+        append(&mut container.volume_mounts, mounts.clone());
+    }
+    append(&mut spec.init_containers, init_containers);
+    append(&mut spec.volumes, volumes);
+    if !dns_searches.is_empty() {
+        let dns = spec.dns_config.get_or_insert_default();
+        append(&mut dns.searches, dns_searches);
+    }
+    if let Some(account) = service_account
+        && spec.service_account_name.as_deref().is_none_or(str::is_empty)
+    {
+        spec.service_account_name = Some(account);
+    }
+}
+
+fn append<T>(list: &mut Option<Vec<T>>, more: Vec<T>) {
+    if !more.is_empty() {
+        list.get_or_insert_default().extend(more);
     }
 }
 

@@ -5,7 +5,6 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::cast::SlotId;
 use crate::names::{self, Role};
@@ -46,13 +45,7 @@ fn headless(
     ports: Vec<ServicePort>,
 ) -> Service {
     Service {
-        metadata: ObjectMeta {
-            name: Some(name),
-            namespace: Some(job.key.namespace.to_string()),
-            labels: Some(labels.clone()),
-            owner_references: Some(vec![super::owner_reference(job)]),
-            ..ObjectMeta::default()
-        },
+        metadata: super::metadata(job, name, labels.clone()),
         spec: Some(ServiceSpec {
             cluster_ip: Some("None".to_owned()),
             selector: Some(labels),
@@ -70,16 +63,7 @@ fn ports(job: &ResolvedJob, role: Option<Role>) -> Vec<ServicePort> {
         .replicas
         .iter()
         .filter(|r| role.is_none_or(|role| r.role == role));
-    let containers = replicas.filter_map(|r| {
-        r.template
-            .spec
-            .as_ref()?
-            .containers
-            .iter()
-            .find(|c| c.name == job.info.container)?
-            .ports
-            .as_ref()
-    });
+    let containers = replicas.filter_map(|r| r.training_container()?.ports.as_ref());
     let mut by_number: BTreeMap<i32, String> = BTreeMap::new();
     for port in containers.flatten() {
         let name = port.name.clone().unwrap_or_else(|| unnamed(port.container_port));

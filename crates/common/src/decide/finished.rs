@@ -1,16 +1,17 @@
 //! The job has ended: clean up, and delete it when its time to live is over. Nothing undoes an end.
 
 use crate::api::{CleanPodPolicy, JobStatus};
+use crate::framework::KindInfo;
 use crate::names::Uid;
-use crate::observe::{Observed, Phase, PodView};
+use crate::observe::{BatchJobView, Observed, Phase, PodView};
 use crate::plan::{Counter, Plan, Write};
 use crate::resolve::{self, Problems};
 use crate::status;
 
 use super::{after, answer, done};
 
-pub(super) fn plan(observed: &Observed, stored: &JobStatus) -> Plan {
-    let policy = resolve::run_policy(&observed.job, &mut Problems::default());
+pub(super) fn plan(info: &KindInfo, observed: &Observed, stored: &JobStatus) -> Plan {
+    let policy = resolve::run_policy(info, &observed.job, &mut Problems::default());
     let mut status = stored.clone();
     // Upstream left jobs without it; every rule about the time after the end needs it.
     let ended = status
@@ -51,6 +52,16 @@ fn clean_up(observed: &Observed, policy: CleanPodPolicy) -> Vec<Write> {
     };
     let pods = observed.pods.iter().filter(|pod| doomed(pod) && !pod.deleting);
     let mut writes: Vec<Write> = pods.map(|pod| delete_pod(&pod.name, &pod.uid)).collect();
+    let doomed_job = |job: &BatchJobView| match policy {
+        CleanPodPolicy::All => true,
+        CleanPodPolicy::Running => job.end.is_none(),
+        CleanPodPolicy::None => false,
+    };
+    let jobs = observed
+        .batch_jobs
+        .iter()
+        .filter(|job| doomed_job(job) && !job.deleting);
+    writes.extend(jobs.map(|job| delete_batch_job(job)));
     // A Service that was one pod's alone goes with its pod; one that serves the whole job goes with the last pods.
     let services = observed.services.iter().filter(|service| !service.deleting);
     let doomed_service = |name: &str| {
@@ -68,6 +79,13 @@ pub(super) fn delete_pod(name: &str, uid: &Uid) -> Write {
     Write::DeletePod {
         name: name.to_owned(),
         uid: uid.clone(),
+    }
+}
+
+pub(super) fn delete_batch_job(job: &BatchJobView) -> Write {
+    Write::DeleteBatchJob {
+        name: job.name.to_string(),
+        uid: job.uid.clone(),
     }
 }
 

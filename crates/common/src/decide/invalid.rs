@@ -8,13 +8,13 @@ use crate::plan::{Counter, Plan};
 use crate::resolve::Problems;
 use crate::status;
 
-use super::{answer, state_created, warning};
+use super::{answer, state_created, title, warning};
 
 pub(super) fn plan(info: &KindInfo, observed: &Observed, stored: &JobStatus, problems: &Problems) -> Plan {
-    let (now, kind, name) = (observed.now, info.kind, &observed.job.key.name);
+    let (now, kind, key) = (observed.now, info.kind, &observed.job.key);
     let mut status = stored.clone();
-    state_created(&mut status, now, kind, name);
-    let message = format!("{kind} {name} is not valid: {problems}");
+    state_created(&mut status, now, info, key);
+    let message = format!("{} is not valid: {problems}", title(info, key));
     if stored.start_time.is_some() {
         let news = stored.waiting_for.as_deref() != Some(&message);
         let notes = if news {

@@ -18,7 +18,8 @@ mod suspend;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::api::{ConditionStatus, ConditionType, JobStatus};
-use crate::framework::Framework;
+use crate::framework::{Framework, KindInfo};
+use crate::names::JobKey;
 use crate::observe::Observed;
 use crate::plan::{Counter, Note, NoteKind, Plan, Write};
 use crate::resolve::{self, ResolvedJob, Settings};
@@ -29,12 +30,13 @@ use crate::tally::{self, Tally};
 #[must_use]
 pub fn plan(framework: &dyn Framework, observed: &Observed, settings: &Settings) -> Plan {
     let raw = &observed.job;
-    if raw.deleting || !resolve::is_ours(raw) {
+    let stored = resolve::stored_status(raw);
+    let framework = resolve::dialect(framework, raw, &stored);
+    if raw.deleting || !resolve::is_ours(framework.kind(), raw) {
         return Plan::default();
     }
-    let stored = resolve::stored_status(raw);
     if status::is_finished(&stored) {
-        return finished::plan(observed, &stored);
+        return finished::plan(framework.kind(), observed, &stored);
     }
     let job = match resolve::resolve(framework, raw) {
         Ok(job) => job,
@@ -69,28 +71,52 @@ impl Question<'_> {
         self.observed.now
     }
 
-    /// How messages call the job.
+    /// How messages of its running and its success call the job.
     fn subject(&self) -> String {
         let key = &self.job.key;
         if self.framework.leader_decides(self.job) {
-            format!("{} {}", key.kind, key.name)
+            title(self.job.info, key)
         } else {
             format!("{} {}/{}", key.kind, key.namespace, key.name)
         }
     }
 
+    /// How all other messages call the job.
+    fn title(&self) -> String {
+        title(self.job.info, &self.job.key)
+    }
+
     /// Stored status with Created stated, a start time, and the counts of now: what every answer begins with.
     fn begin(&self) -> JobStatus {
         let mut status = self.job.stored.clone();
-        state_created(&mut status, self.now(), self.job.info.kind, &self.job.key.name);
+        state_created(&mut status, self.now(), self.job.info, &self.job.key);
         status::count_replicas(&mut status, self.tally, self.job);
+        for (slot, failure) in outcome::failures(self) {
+            if let Some(counts) = status.replica_statuses.get_mut(slot.slot.id.role.0)
+                && outcome::tolerated(self, slot, failure)
+            {
+                counts.failed = counts.failed.saturating_add(1);
+            }
+        }
         status.waiting_for = None;
         status
     }
 }
 
-fn state_created(status: &mut JobStatus, now: Timestamp, kind: &str, name: &str) {
-    let (reason, message) = (format!("{kind}Created"), created_message(kind, name));
+fn title(info: &KindInfo, key: &JobKey) -> String {
+    if info.long_names {
+        format!("{} {}/{}", key.kind, key.namespace, key.name)
+    } else {
+        format!("{} {}", key.kind, key.name)
+    }
+}
+
+/// What is said of a job at first sight, and from then on stands.
+fn state_created(status: &mut JobStatus, now: Timestamp, info: &KindInfo, key: &JobKey) {
+    if info.stamp.is_some() {
+        status.dialect.get_or_insert_with(|| info.version.to_owned());
+    }
+    let (reason, message) = (format!("{}Created", info.kind), created_message(info, key));
     status::set_condition(
         status,
         now,
@@ -101,8 +127,8 @@ fn state_created(status: &mut JobStatus, now: Timestamp, kind: &str, name: &str)
     );
 }
 
-fn created_message(kind: &str, name: &str) -> String {
-    format!("{kind} {name} is created.")
+fn created_message(info: &KindInfo, key: &JobKey) -> String {
+    format!("{} is created.", title(info, key))
 }
 
 fn normal(reason: impl Into<String>, message: impl Into<String>) -> Note {

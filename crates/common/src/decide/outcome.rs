@@ -1,7 +1,7 @@
 //! Has the job just ended? Success first: a master that is done makes later failures of its workers meaningless.
 
 use crate::api::{CleanPodPolicy, ConditionStatus, ConditionType, JobStatus, RestartPolicy};
-use crate::framework::Outcome;
+use crate::framework::{OnFailure, Outcome};
 use crate::plan::{Counter, Plan};
 use crate::status;
 use crate::tally::{Failure, SlotState, SlotTally};
@@ -16,26 +16,21 @@ pub(super) fn plan(q: &Question<'_>) -> Option<Plan> {
     if q.framework.outcome(q.tally, q.job) == Outcome::Succeeded {
         return Some(succeed(q));
     }
-    let name = &q.job.key.name;
+    let stopped = q.job.policy.clean_pod_policy.max_with_running();
+    let failed = format!("{}Failed", q.job.info.kind);
     if deadline(q).is_some_and(|due| due <= q.now()) {
-        let kind = q.job.info.kind;
-        let message =
-            format!("{kind} {name} has failed because it was active longer than specified deadline");
-        return Some(fail(
-            q,
-            &message,
-            q.job.policy.clean_pod_policy.max_with_running(),
-        ));
+        let message = format!(
+            "{} has failed because it was active longer than specified deadline",
+            q.title()
+        );
+        return Some(fail(q, &failed, &message, stopped));
     }
-    if let Some(message) = permanent_failure(q) {
-        return Some(fail(q, &message, q.job.policy.clean_pod_policy));
+    if let Some((reason, message)) = permanent_failure(q) {
+        let reason = reason.unwrap_or(failed);
+        return Some(fail(q, &reason, &message, q.job.policy.clean_pod_policy));
     }
     let message = past_limit(q)?;
-    Some(fail(
-        q,
-        &message,
-        q.job.policy.clean_pod_policy.max_with_running(),
-    ))
+    Some(fail(q, &failed, &message, stopped))
 }
 
 /// When the job's time is over.
@@ -75,24 +70,30 @@ pub(super) fn describe(failures: &[(&SlotTally, &Failure)], verb: &str) -> Optio
     Some(format!("{count} {role} replica(s) {verb}: {}", failure.text))
 }
 
-fn permanent_failure(q: &Question<'_>) -> Option<String> {
+/// Reason, if it is not the usual one, and message.
+fn permanent_failure(q: &Question<'_>) -> Option<(Option<String>, String)> {
     let all = failures(q);
     let permanent: Vec<_> = all
         .into_iter()
-        .filter(|(slot, failure)| is_permanent(slot.policy, failure))
+        .filter(
+            |(slot, failure)| match q.framework.on_failure(slot.slot.id.role, q.job) {
+                OnFailure::ByPolicy => is_permanent(slot.policy, failure),
+                OnFailure::Replace | OnFailure::Tolerate => false,
+            },
+        )
         .collect();
     let what = describe(&permanent, "failed")?;
-    Some(format!(
-        "{} {} is failed because {what}",
-        q.job.info.kind, q.job.key.name
-    ))
+    let given_up = permanent.iter().find_map(|(_, failure)| failure.given_up.clone());
+    Some((given_up, format!("{} is failed because {what}", q.title())))
 }
 
-fn is_permanent(policy: RestartPolicy, failure: &Failure) -> bool {
+/// Whether another try is out of the question.
+pub(super) fn is_permanent(policy: RestartPolicy, failure: &Failure) -> bool {
     let retryable_code = failure
         .exit_code
         .is_none_or(|code| code >= FIRST_RETRYABLE_EXIT_CODE);
     match policy {
+        _ if failure.given_up.is_some() => true,
         _ if failure.disruption.is_some() => false,
         RestartPolicy::Never => true,
         RestartPolicy::ExitCode => !retryable_code,
@@ -100,18 +101,24 @@ fn is_permanent(policy: RestartPolicy, failure: &Failure) -> bool {
     }
 }
 
+/// Whether the job goes on without a pod that nobody will replace.
+pub(super) fn tolerated(q: &Question<'_>, slot: &SlotTally, failure: &Failure) -> bool {
+    q.framework.on_failure(slot.slot.id.role, q.job) == OnFailure::Tolerate
+        && is_permanent(slot.policy, failure)
+}
+
 fn past_limit(q: &Question<'_>) -> Option<String> {
-    let limit = q.job.policy.backoff_limit?;
+    let limit = q.job.backoff_limit()?;
     let used = status::counted_restarts(&q.job.stored, q.tally);
     let counted: Vec<_> = failures(q)
         .into_iter()
-        .filter(|(_, failure)| failure.disruption.is_none())
+        .filter(|(slot, failure)| failure.disruption.is_none() && !tolerated(q, slot, failure))
         .collect();
     let wanted = used.saturating_add(u32::try_from(counted.len()).unwrap_or(u32::MAX));
     if wanted <= limit {
         return None;
     }
-    let subject = format!("{} {}", q.job.info.kind, q.job.key.name);
+    let subject = q.title();
     let why =
         describe(&counted, "failed").unwrap_or_else(|| format!("its containers were restarted {used} times"));
     Some(format!(
@@ -122,7 +129,11 @@ fn past_limit(q: &Question<'_>) -> Option<String> {
 fn succeed(q: &Question<'_>) -> Plan {
     let mut status = q.begin();
     // Clients wait for `succeeded` to reach the number of replicas; what still runs beside a finished job has done its part.
-    for counts in status.replica_statuses.values_mut() {
+    for counts in status
+        .replica_statuses
+        .values_mut()
+        .filter(|_| q.job.info.active_succeeds)
+    {
         counts.succeeded = counts.succeeded.saturating_add(counts.active);
         counts.active = 0;
     }
@@ -145,11 +156,13 @@ fn succeed(q: &Question<'_>) -> Plan {
     plan
 }
 
-fn fail(q: &Question<'_>, message: &str, cleanup: CleanPodPolicy) -> Plan {
+fn fail(q: &Question<'_>, reason: &str, message: &str, cleanup: CleanPodPolicy) -> Plan {
     let mut status = q.begin();
-    for (slot, _) in failures(q) {
+    let all = failures(q);
+    for (slot, _) in all.iter().filter(|(slot, failure)| !tolerated(q, slot, failure)) {
         if let Some(counts) = status.replica_statuses.get_mut(slot.slot.id.role.0) {
-            counts.failed = counts.failed.saturating_add(1);
+            let failed = slot.batch_job.as_ref().map_or(1, |job| job.failed.max(1));
+            counts.failed = counts.failed.saturating_add(status::to_i32(failed));
         }
     }
     if cleanup != CleanPodPolicy::None {
@@ -159,8 +172,7 @@ fn fail(q: &Question<'_>, message: &str, cleanup: CleanPodPolicy) -> Plan {
             .values_mut()
             .for_each(|counts| counts.active = 0);
     }
-    let reason = format!("{}Failed", q.job.info.kind);
-    end(q, &mut status, ConditionType::Failed, &reason, message, cleanup);
+    end(q, &mut status, ConditionType::Failed, reason, message, cleanup);
     let mut plan = answer(&q.job.stored, status, Vec::new(), vec![warning(reason, message)]);
     plan.counters.push(Counter::Failed);
     plan

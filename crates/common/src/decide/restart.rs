@@ -5,25 +5,23 @@
 
 use crate::api::{ConditionStatus, ConditionType, JobStatus, SlotStatus};
 use crate::cast::SlotId;
+use crate::framework::Workload;
 use crate::names::{self, Attempt};
-use crate::observe::PodView;
+use crate::observe::{ContainerState, ContainerView, PodView};
 use crate::plan::{Counter, Note, Plan, Write};
 use crate::status;
 use crate::tally::{self, SlotState, SlotTally};
 
-use super::finished::{delete_pod, delete_service};
-use super::{Question, answer, outcome, warning};
+use super::finished::{delete_batch_job, delete_pod, delete_service};
+use super::{Question, answer, outcome, start, warning};
 
 /// A job of a thousand pods that all restart must still fit into one object: 160 characters each.
 const LONGEST_REASON: usize = 160;
 
 pub(super) fn plan(q: &Question<'_>) -> Option<Plan> {
-    let replaced: Vec<&SlotTally> = q
-        .tally
-        .slots
-        .iter()
-        .filter(|s| must_be_replaced(&s.state))
-        .collect();
+    let mut replaced: Vec<&SlotTally> = q.tally.slots.iter().filter(|s| must_be_replaced(q, s)).collect();
+    let followers: Vec<&SlotTally> = q.tally.slots.iter().filter(|s| drives_in_vain(q, s)).collect();
+    replaced.extend(followers.iter().filter(|f| !must_be_replaced(q, f)));
     let current = |id: SlotId, attempt: Attempt| attempt >= tally::stored_attempt(&q.job.stored, id);
     let strays = || {
         q.tally
@@ -43,8 +41,9 @@ pub(super) fn plan(q: &Question<'_>) -> Option<Plan> {
     let mut status = q.begin();
     let mut writes = Vec::new();
     for slot in &replaced {
-        retire(q, &mut status, slot);
-        writes.extend(slot.pod.as_deref().and_then(delete));
+        let in_vain = followers.iter().any(|f| f.slot.id == slot.slot.id);
+        retire(q, &mut status, slot, in_vain);
+        writes.extend(delete_slot(slot));
     }
     for (id, pod) in strays() {
         next_attempt(q, &mut status, *id, pod.attempt, "scaled down");
@@ -72,19 +71,81 @@ pub(super) fn plan(q: &Question<'_>) -> Option<Plan> {
     })
 }
 
-fn must_be_replaced(state: &SlotState) -> bool {
-    matches!(
-        state,
-        SlotState::Failed(_) | SlotState::Terminating | SlotState::Lost
-    )
+fn must_be_replaced(q: &Question<'_>, slot: &SlotTally) -> bool {
+    match &slot.state {
+        SlotState::Failed(failure) => !outcome::tolerated(q, slot, failure),
+        SlotState::Terminating | SlotState::Lost => true,
+        SlotState::Missing
+        | SlotState::Previous
+        | SlotState::Pending
+        | SlotState::Running
+        | SlotState::Succeeded => false,
+    }
+}
+
+/// A launcher that fails while a worker is not there does so for that reason: rather than let it try again and again
+/// in vain, it is begun anew when all workers are ready. One that goes on (an elastic run) is left alone.
+fn drives_in_vain(q: &Question<'_>, slot: &SlotTally) -> bool {
+    let role = slot.slot.id.role;
+    let needed = q
+        .job
+        .info
+        .roles
+        .iter()
+        .find(|r| r.role == role)
+        .and_then(|r| r.needs);
+    let Some(needed) = needed else { return false };
+    is_in_trouble(q, slot) && !start::are_ready(q, needed)
+}
+
+fn is_in_trouble(q: &Question<'_>, slot: &SlotTally) -> bool {
+    let known = q
+        .job
+        .stored
+        .restart_counts
+        .as_ref()
+        .map_or(0, |counts| counts.in_place);
+    let retried = status::to_i32(slot.retries) > known;
+    let down = |pod: &PodView| {
+        pod.detail
+            .as_ref()
+            .is_some_and(|d| d.containers.iter().any(|c| is_down(c, slot)))
+    };
+    match slot.state {
+        SlotState::Failed(_) => true,
+        SlotState::Running | SlotState::Pending => retried || slot.pod.as_deref().is_some_and(down),
+        SlotState::Missing
+        | SlotState::Lost
+        | SlotState::Previous
+        | SlotState::Terminating
+        | SlotState::Succeeded => false,
+    }
+}
+
+/// Whether the container has ended badly at least once and does not run now.
+fn is_down(container: &ContainerView, slot: &SlotTally) -> bool {
+    match &container.state {
+        ContainerState::Terminated { exit_code, .. } => *exit_code != 0,
+        ContainerState::Waiting { .. } => slot.retries > 0,
+    }
+}
+
+/// The request that takes away what carries a slot, unless it is on its way out.
+pub(super) fn delete_slot(slot: &SlotTally) -> Option<Write> {
+    match (slot.slot.workload, &slot.batch_job) {
+        (Workload::BatchJob, Some(job)) => (!job.deleting).then(|| delete_batch_job(job)),
+        (Workload::BatchJob, None) => None,
+        (Workload::Pod, _) => slot.pod.as_deref().and_then(delete),
+    }
 }
 
 fn delete(pod: &PodView) -> Option<Write> {
     (!pod.deleting).then(|| delete_pod(&pod.name, &pod.uid))
 }
 
-/// Counts the restart and moves the slot to its next attempt.
-fn retire(q: &Question<'_>, status: &mut JobStatus, slot: &SlotTally) {
+/// Counts the restart and moves the slot to its next attempt. Where it failed because of another, that one counts, and
+/// the last of its own retries does not.
+fn retire(q: &Question<'_>, status: &mut JobStatus, slot: &SlotTally, in_vain: bool) {
     let counts = status.restart_counts.get_or_insert_default();
     let disruption = match &slot.state {
         SlotState::Failed(failure) => failure.disruption.is_some(),
@@ -96,15 +157,22 @@ fn retire(q: &Question<'_>, status: &mut JobStatus, slot: &SlotTally) {
         | SlotState::Running
         | SlotState::Succeeded => true,
     };
-    if disruption {
+    if in_vain {
+        // Neither: the restart is not its own.
+    } else if disruption {
         counts.disruptions = counts.disruptions.saturating_add(1);
     } else {
         counts.failures = counts.failures.saturating_add(1);
     }
-    // Container restarts of a pod that goes stay counted.
-    let in_place = status::to_i32(slot.pod.as_ref().map_or(0, |pod| pod.restarts));
+    // Retries of what goes stay counted.
+    let in_place = status::to_i32(slot.retries);
+    let own = if in_vain {
+        in_place.saturating_sub(1).max(0)
+    } else {
+        in_place
+    };
     let lost = status::to_i32(slot.lost_restarts);
-    counts.failures = counts.failures.saturating_add(in_place).saturating_add(lost);
+    counts.failures = counts.failures.saturating_add(own).saturating_add(lost);
     counts.in_place = counts.in_place.saturating_sub(in_place).max(0);
     next_attempt(q, status, slot.slot.id, slot.attempt, &reason(slot));
 }
@@ -134,13 +202,16 @@ fn reason(slot: &SlotTally) -> String {
         | SlotState::Previous
         | SlotState::Pending
         | SlotState::Running
-        | SlotState::Succeeded => String::new(),
+        | SlotState::Succeeded => {
+            format!("{} failed while not all that it needs was ready", slot.slot.name)
+        }
     }
 }
 
 /// States Restarting and tells why; nothing for a mere scale-down.
 fn announce(q: &Question<'_>, status: &mut JobStatus, replaced: &[&SlotTally]) -> Vec<Note> {
-    let failures = outcome::failures(q);
+    let mut failures = outcome::failures(q);
+    failures.retain(|(slot, failure)| !outcome::tolerated(q, slot, failure));
     let taken = replaced
         .iter()
         .filter(|s| !matches!(s.state, SlotState::Failed(_)));
@@ -151,10 +222,10 @@ fn announce(q: &Question<'_>, status: &mut JobStatus, replaced: &[&SlotTally]) -
         Some(format!("{count} {role} replica(s) were lost: {}", reason(first)))
     });
     let Some(what) = what else { return Vec::new() };
-    let (kind, name, now) = (q.job.info.kind, &q.job.key.name, q.now());
+    let now = q.now();
     let (reason, message) = (
-        format!("{kind}Restarting"),
-        format!("{kind} {name} is restarting because {what}"),
+        format!("{}Restarting", q.job.info.kind),
+        format!("{} is restarting because {what}", q.title()),
     );
     let restarting = ConditionType::Restarting;
     status::set_condition(status, now, restarting, ConditionStatus::True, &reason, &message);

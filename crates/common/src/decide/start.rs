@@ -4,14 +4,16 @@ use jiff::Timestamp;
 
 use crate::api::{ConditionStatus, ConditionType, JobStatus};
 use crate::build;
-use crate::framework::Outcome;
-use crate::names;
+use crate::cast::SlotId;
+use crate::framework::{Outcome, Workload};
+use crate::names::{self, Role};
 use crate::observe::{ContainerState, Phase, PodView, Refusal, RefusalCause};
 use crate::plan::{Note, Plan, Write};
 use crate::status;
 use crate::tally::{SlotState, SlotTally};
 
 use super::finished::{delete_pod, delete_service};
+use super::restart::delete_slot;
 use super::{Question, after, answer, created_message, done, outcome, warning};
 
 /// Pause before the second restart of a slot, in seconds; doubled for each further one. The first restart is at once.
@@ -39,25 +41,37 @@ pub(super) fn plan(q: &Question<'_>) -> Plan {
             &message,
         );
     }
-    let mut writes = services(q);
+    let extras = q.framework.extras(q.job, q.tally, q.settings);
+    let mut writes: Vec<Write> = extras.into_iter().map(Write::Ensure).collect();
+    writes.extend(services(q));
     writes.extend(leftovers(q));
-    let (pods, held_until) = missing_pods(q);
+    let Missing {
+        pods,
+        held_until,
+        waits_for,
+    } = missing_pods(q);
     let mut notes = first_words(q);
     notes.extend(creation_note(&pods));
     writes.extend(pods);
-    let creating = writes
-        .iter()
-        .any(|w| matches!(w, Write::CreatePod { .. } | Write::CreateService(_)));
-    notes.extend(trouble(q, &mut status, creating, held_until));
+    let creating = writes.iter().any(|w| {
+        matches!(
+            w,
+            Write::CreatePod { .. } | Write::CreateBatchJob { .. } | Write::CreateService(_)
+        )
+    });
+    notes.extend(trouble(q, &mut status, creating, held_until, waits_for));
     let mut plan = answer(&q.job.stored, status, writes, notes);
+    // Which meaning the job has must be stored before anything is made of it.
+    if q.job.info.stamp.is_some() && q.job.stored.dialect.is_none() {
+        plan.intent.clone_from(&plan.status);
+    }
     let deadline = outcome::deadline(q).or_else(|| Some(after(q.now(), q.job.policy.active_deadline?)));
     plan.wake = [deadline, held_until].into_iter().flatten().min();
     plan
 }
 
 fn services(q: &Question<'_>) -> Vec<Write> {
-    let addressed = q.framework.addressed(&q.job.cast, q.job);
-    let wanted = build::service::services(q.job, &addressed, q.settings);
+    let wanted = q.framework.services(q.job, q.settings);
     let is = |name: &str, service: &k8s_openapi::api::core::v1::Service| {
         service.metadata.name.as_deref() == Some(name)
     };
@@ -81,37 +95,102 @@ fn services(q: &Question<'_>) -> Vec<Write> {
 
 /// Pods of earlier attempts whose replacement is stored already, but that still stand.
 fn leftovers(q: &Question<'_>) -> impl Iterator<Item = Write> {
-    let previous = q
+    let previous = q.tally.slots.iter().filter(|s| s.state == SlotState::Previous);
+    let strays = q.tally.strays.iter().map(|(_, pod)| pod);
+    let strays = strays
+        .filter(|pod| !pod.deleting)
+        .map(|pod| delete_pod(&pod.name, &pod.uid));
+    previous.filter_map(delete_slot).chain(strays)
+}
+
+/// What is to be made of what is missing.
+#[derive(Default)]
+struct Missing {
+    /// Pods and batch Jobs to create now; those that need others last.
+    pods: Vec<Write>,
+    /// When the next one that must wait is due.
+    held_until: Option<Timestamp>,
+    /// What one of them waits for, in words.
+    waits_for: Option<String>,
+}
+
+fn missing_pods(q: &Question<'_>) -> Missing {
+    let leader = q.framework.leader(&q.job.cast, q.job);
+    let mut missing = Missing::default();
+    let needs = |slot: &SlotTally| {
+        q.job
+            .info
+            .roles
+            .iter()
+            .find(|r| r.role == slot.slot.id.role)?
+            .needs
+    };
+    let mut slots: Vec<_> = q
         .tally
         .slots
         .iter()
-        .filter(|s| s.state == SlotState::Previous)
-        .filter_map(|s| s.pod.as_ref());
-    let strays = q.tally.strays.iter().map(|(_, pod)| pod);
-    previous
-        .chain(strays)
-        .filter(|pod| !pod.deleting)
-        .map(|pod| delete_pod(&pod.name, &pod.uid))
-}
-
-/// Pods to create now, and when the next one that must wait is due.
-fn missing_pods(q: &Question<'_>) -> (Vec<Write>, Option<Timestamp>) {
-    let leader = q.framework.leader(&q.job.cast, q.job);
-    let (mut pods, mut held_until) = (Vec::new(), None);
-    for slot in q.tally.slots.iter().filter(|s| s.state == SlotState::Missing) {
+        .filter(|s| s.state == SlotState::Missing)
+        .collect();
+    slots.sort_by_key(|slot| needs(slot).is_some());
+    for slot in slots {
         if let Some(due) = not_before(q, slot).filter(|due| *due > q.now()) {
-            held_until = Some(held_until.map_or(due, |t: Timestamp| t.min(due)));
+            missing.held_until = Some(missing.held_until.map_or(due, |t: Timestamp| t.min(due)));
             continue;
         }
-        let wiring = q.framework.wiring(&slot.slot, &q.job.cast, q.job, q.settings);
-        let pod = build::pod::pod(q.job, &slot.slot, slot.attempt, leader, wiring, q.settings);
-        pods.push(Write::CreatePod {
-            slot: slot.slot.id,
-            attempt: slot.attempt,
-            pod: Box::new(pod),
-        });
+        if let Some(needed) = needs(slot).filter(|needed| must_wait(q, slot, *needed)) {
+            missing.waits_for = Some(format!(
+                "{} waits until all {needed} pods are ready",
+                slot.slot.name
+            ));
+            continue;
+        }
+        missing.pods.push(create(q, slot, leader));
     }
-    (pods, held_until)
+    missing
+}
+
+/// A first start need not wait unless the job says so.
+fn must_wait(q: &Question<'_>, slot: &SlotTally, needed: Role) -> bool {
+    let key = names::slot_key(slot.slot.id.role, slot.slot.id.index);
+    let again = q.job.stored.slots.contains_key(&key);
+    (again || q.framework.waits_for_needed(q.job)) && !are_ready(q, needed)
+}
+
+/// Whether all pods of a role are there for those that drive them.
+pub(super) fn are_ready(q: &Question<'_>, role: Role) -> bool {
+    let of_role = q.tally.slots.iter().filter(|s| s.slot.id.role == role);
+    of_role.into_iter().all(|slot| match &slot.state {
+        SlotState::Running => slot.pod.as_ref().is_some_and(|pod| pod.ready),
+        // Whoever lets a worker end knows why.
+        SlotState::Succeeded => true,
+        SlotState::Missing
+        | SlotState::Lost
+        | SlotState::Previous
+        | SlotState::Terminating
+        | SlotState::Pending
+        | SlotState::Failed(_) => false,
+    })
+}
+
+fn create(q: &Question<'_>, slot: &SlotTally, leader: Option<SlotId>) -> Write {
+    let wiring = q.framework.wiring(&slot.slot, &q.job.cast, q.job, q.settings);
+    let pod = build::pod::pod(q.job, &slot.slot, slot.attempt, leader, wiring, q.settings);
+    let (id, attempt) = (slot.slot.id, slot.attempt);
+    match slot.slot.workload {
+        Workload::Pod => Write::CreatePod {
+            slot: id,
+            attempt,
+            pod: Box::new(pod),
+        },
+        Workload::BatchJob => {
+            let used = status::counted_restarts(&q.job.stored, q.tally);
+            Write::CreateBatchJob {
+                slot: id,
+                attempt,
+                job: Box::new(build::batch_job::batch_job(q.job, pod, used)),
+            }
+        }
+    }
 }
 
 /// A slot that fails again and again is restarted ever more slowly.
@@ -133,24 +212,34 @@ fn not_before(q: &Question<'_>, slot: &SlotTally) -> Option<Timestamp> {
 
 fn creation_note(pods: &[Write]) -> Option<Note> {
     const SHOWN: usize = 8;
-    let names: Vec<&str> = pods
-        .iter()
-        .filter_map(|write| match write {
-            Write::CreatePod { pod, .. } => pod.metadata.name.as_deref(),
-            Write::CreateService(_)
+    let (mut names, mut jobs) = (Vec::new(), Vec::new());
+    for write in pods {
+        match write {
+            Write::CreatePod { pod, .. } => names.extend(pod.metadata.name.as_deref()),
+            Write::CreateBatchJob { job, .. } => jobs.extend(job.metadata.name.as_deref()),
+            Write::Ensure(_)
+            | Write::CreateService(_)
             | Write::DeleteService { .. }
             | Write::DeletePod { .. }
-            | Write::DeleteJob { .. } => None,
-        })
-        .collect();
+            | Write::DeleteBatchJob { .. }
+            | Write::DeleteJob { .. } => {}
+        }
+    }
     let shown = names.iter().take(SHOWN).copied().collect::<Vec<_>>().join(", ");
-    let message = match names.len() {
-        0 => return None,
-        1 => format!("Created pod: {shown}"),
-        n if n <= SHOWN => format!("Created pods: {shown}"),
-        n => format!("Created {n} pods: {shown}, ..."),
+    let created = match names.len() {
+        0 => None,
+        1 => Some(format!("Created pod: {shown}")),
+        n if n <= SHOWN => Some(format!("Created pods: {shown}")),
+        n => Some(format!("Created {n} pods: {shown}, ...")),
     };
-    Some(done("SuccessfulCreatePod", message))
+    let jobs = (!jobs.is_empty()).then(|| format!("Created job: {}", jobs.join(", ")));
+    let reason = if created.is_some() {
+        "SuccessfulCreatePod"
+    } else {
+        "SuccessfulCreateJob"
+    };
+    let parts: Vec<String> = created.into_iter().chain(jobs).collect();
+    (!parts.is_empty()).then(|| done(reason, parts.join("; ")))
 }
 
 /// What the user should know once, at the beginning.
@@ -178,9 +267,9 @@ fn trouble(
     status: &mut JobStatus,
     creating: bool,
     held_until: Option<Timestamp>,
+    waits_for: Option<String>,
 ) -> Option<Note> {
-    let (kind, name) = (q.job.info.kind, &q.job.key.name);
-    let created = created_message(kind, name);
+    let created = created_message(q.job.info, &q.job.key);
     if let Some(refusal) = q.observed.refusals.first() {
         let text = refusal_text(refusal);
         if refusal.cause != RefusalCause::Transient {
@@ -208,7 +297,7 @@ fn trouble(
         status.waiting_for = Some(text.clone());
         return news.then(|| warning(reason, text));
     }
-    status.waiting_for = waiting_for_time(q, held_until);
+    status.waiting_for = waiting_for_time(q, held_until).or(waits_for);
     None
 }
 
@@ -259,8 +348,12 @@ fn pod_trouble(pod: &PodView) -> Option<(String, String)> {
 fn waiting_for_time(q: &Question<'_>, held_until: Option<Timestamp>) -> Option<String> {
     let previous = q.tally.slots.iter().find(|s| s.state == SlotState::Previous);
     let terminating = previous.map(|s| {
+        let what = match s.slot.workload {
+            Workload::Pod => "pod",
+            Workload::BatchJob => "job",
+        };
         format!(
-            "pod {} of the previous attempt has to terminate first",
+            "{what} {} of the previous attempt has to terminate first",
             s.slot.name
         )
     });

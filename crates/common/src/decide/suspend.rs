@@ -3,11 +3,13 @@
 //! Invariant: pods are deleted only after Suspended=True is stored; `active` reads 0 only when they are gone.
 
 use crate::api::{ConditionStatus, ConditionType, JobStatus};
-use crate::observe::Phase;
+use crate::framework::Workload;
+use crate::names::{Role, Uid};
+use crate::observe::{Phase, PodView};
 use crate::plan::{Plan, Write};
 use crate::status;
 
-use super::finished::{delete_pod, delete_service};
+use super::finished::{delete_batch_job, delete_pod, delete_service};
 use super::{Question, answer, normal};
 
 pub(super) fn plan(q: &Question<'_>) -> Option<Plan> {
@@ -22,10 +24,7 @@ pub(super) fn plan(q: &Question<'_>) -> Option<Plan> {
 
 fn suspend(q: &Question<'_>) -> Plan {
     let kind = q.job.info.kind;
-    let (reason, message) = (
-        format!("{kind}Suspended"),
-        format!("{kind} {} is suspended.", q.job.key.name),
-    );
+    let (reason, message) = (format!("{kind}Suspended"), format!("{} is suspended.", q.title()));
     let mut status = without_pods(q);
     retire_attempts(q, &mut status);
     let now = q.now();
@@ -67,10 +66,7 @@ fn stay_suspended(q: &Question<'_>) -> Plan {
 
 fn resume(q: &Question<'_>) -> Plan {
     let kind = q.job.info.kind;
-    let (reason, message) = (
-        format!("{kind}Resumed"),
-        format!("{kind} {} is resumed.", q.job.key.name),
-    );
+    let (reason, message) = (format!("{kind}Resumed"), format!("{} is resumed.", q.title()));
     let mut status = q.begin();
     let now = q.now();
     status::set_condition(
@@ -88,13 +84,28 @@ fn resume(q: &Question<'_>) -> Plan {
 /// Counts of a suspended job: what still lives counts as active, what was done belongs to the time before.
 fn without_pods(q: &Question<'_>) -> JobStatus {
     let mut status = q.begin();
+    let live = |pod: &PodView| !matches!(pod.phase, Phase::Succeeded | Phase::Failed);
+    let role_of = |name: &str| q.job.info.slot_of(&q.job.key.name, name).map(|id| id.role);
+    let of_batch_job = |uid: &Uid| q.observed.batch_jobs.iter().find(|job| job.uid == *uid);
+    // Of a batch Job that is gone already, pods may be left for a moment.
+    let batch_role = q
+        .job
+        .info
+        .roles
+        .iter()
+        .find(|r| r.workload == Workload::BatchJob)
+        .map(|r| r.role);
+    let direct = q.observed.pods.iter().map(|pod| (role_of(&pod.name), pod));
+    let carried = q.observed.batch_pods.iter().map(|(uid, pod)| {
+        let role = of_batch_job(uid).map_or(batch_role, |job| role_of(&job.name));
+        (role, pod)
+    });
+    let living: Vec<Role> = direct
+        .chain(carried)
+        .filter_map(|(role, pod)| role.filter(|_| live(pod)))
+        .collect();
     for replica in &q.job.replicas {
-        let role = replica.role.lower();
-        let live = q
-            .observed
-            .pods
-            .iter()
-            .filter(|pod| *pod.role == *role && !matches!(pod.phase, Phase::Succeeded | Phase::Failed));
+        let live = living.iter().filter(|role| **role == replica.role);
         if let Some(counts) = status.replica_statuses.get_mut(replica.role.0) {
             counts.active = i32::try_from(live.count()).unwrap_or(i32::MAX);
             counts.succeeded = 0;
@@ -107,11 +118,14 @@ fn without_pods(q: &Question<'_>) -> JobStatus {
 /// All pods there are become pods of the past; their container restarts stay counted.
 fn retire_attempts(q: &Question<'_>, status: &mut JobStatus) {
     // Pods may be there although no status was ever stored: the operator may have died in between.
-    if status.start_time.is_none() && q.observed.pods.is_empty() && q.observed.vanished.is_empty() {
+    let nothing =
+        q.observed.pods.is_empty() && q.observed.batch_jobs.is_empty() && q.observed.vanished.is_empty();
+    if status.start_time.is_none() && nothing {
         return;
     }
     let stored = status.slots.values().map(|slot| slot.attempt);
-    let seen = q.observed.pods.iter().map(|pod| pod.attempt.0);
+    let pods = q.observed.pods.iter().map(|pod| pod.attempt.0);
+    let seen = pods.chain(q.observed.batch_jobs.iter().map(|job| job.attempt.0));
     let missed = q.observed.vanished.iter().map(|pod| pod.attempt.0);
     let highest = stored
         .chain(seen)
@@ -140,5 +154,11 @@ fn deletes(q: &Question<'_>) -> Vec<Write> {
         .iter()
         .filter(|s| !s.deleting)
         .map(|s| delete_service(&s.name, &s.uid));
-    pods.chain(services).collect()
+    let jobs = q
+        .observed
+        .batch_jobs
+        .iter()
+        .filter(|job| !job.deleting)
+        .map(|job| delete_batch_job(job));
+    pods.chain(services).chain(jobs).collect()
 }

@@ -93,6 +93,9 @@ pub(super) fn of_name(info: &KindInfo) -> Vec<Rule> {
     // length has no bound, which makes such a rule too costly for the API server.
     let map = format!("self.spec.{}", info.replicas_field);
     let added = |role: &RoleInfo| {
+        if role.only {
+            return format!("'{0}' in {map} ? {1} : 0", role.role, role.role.0.len() + 1);
+        }
         let (role, fixed) = (role.role.0, role.role.0.len() + 2);
         let replicas = format!("{map}['{role}'].replicas");
         format!(
@@ -129,7 +132,8 @@ pub(super) fn of_name(info: &KindInfo) -> Vec<Rule> {
 /// `self` is the map of replicas.
 pub(super) fn of_replica_map(info: &KindInfo) -> Vec<Rule> {
     let quoted: Vec<String> = info.roles.iter().map(|r| format!("\"{}\"", r.role)).collect();
-    let roles = format!("[{}]", quoted.join(", "));
+    let lower: Vec<String> = info.roles.iter().map(|r| format!("'{}'", r.role.lower())).collect();
+    let known = format!("r.lowerAscii() in [{}]", lower.join(", "));
     vec![
         Rule::new(
             Reason::Required,
@@ -140,10 +144,9 @@ pub(super) fn of_replica_map(info: &KindInfo) -> Vec<Rule> {
         Rule::new(
             Reason::Forbidden,
             "",
-            format!("self.all(r, r in {roles})"),
+            format!("self.all(r, {known})"),
             format!(
-                "'unsupported replica type \"' + self.filter(r, !(r in {roles}))[0] + '\": supported values: {} (upper and \
-                 lower case matter)'",
+                "'unsupported replica type \"' + self.filter(r, !({known}))[0] + '\": supported values: {}'",
                 quoted.join(", ")
             ),
         )
@@ -160,6 +163,17 @@ pub(super) fn of_replica_map(info: &KindInfo) -> Vec<Rule> {
 /// `self` is `spec`: how many replicas a role may have.
 pub(super) fn of_roles(info: &KindInfo) -> Vec<Rule> {
     let map = info.replicas_field;
+    let required = |info: &RoleInfo| {
+        let role = info.role;
+        (info.min_replicas > 0).then(|| {
+            Rule::new(
+                Reason::Required,
+                &format!(".{map}.{role}"),
+                format!("self.{map}.exists(r, r.lowerAscii() == '{}')", role.lower()),
+                "must be specified",
+            )
+        })
+    };
     let limit = |info: &RoleInfo| {
         let (role, max) = (info.role, info.max_replicas?);
         let (test, message) = match max {
@@ -175,21 +189,30 @@ pub(super) fn of_roles(info: &KindInfo) -> Vec<Rule> {
             message,
         ))
     };
-    info.roles.iter().filter_map(limit).collect()
+    let roles = info.roles.iter();
+    roles
+        .flat_map(|role| [required(role), limit(role)])
+        .flatten()
+        .collect()
 }
 
 /// `self` is one role's replicas. A role without pods need not say what they look like.
 pub(super) fn of_replica(info: &KindInfo) -> Vec<Rule> {
     let containers = "self.template.spec.containers";
     let given = "has(self.template) && has(self.template.spec)";
-    let container = info.container;
-    vec![
+    let some = |message: String| {
         Rule::new(
             Reason::Required,
             ".template.spec.containers",
             format!("({given} && size({containers}) > 0) || (has(self.replicas) && self.replicas == 0)"),
-            format!("must be specified, with one container named {container}"),
-        ),
+            message,
+        )
+    };
+    let Some(container) = info.container else {
+        return vec![some("must be specified, with at least one container".to_owned())];
+    };
+    vec![
+        some(format!("must be specified, with one container named {container}")),
         Rule::new(
             Reason::Required,
             ".template.spec.containers",

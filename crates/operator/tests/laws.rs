@@ -1,6 +1,6 @@
 //! Laws that hold whatever happens: random jobs, random mishaps, the operator dying after any request.
 //!
-//! Written against the seam only: a further framework is one more entry in `FRAMEWORKS`.
+//! Written against the seam only: they run over the registry, and over each dialect of a kind that has several.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -18,11 +18,16 @@ use std::sync::Arc;
 use common::api::{ConditionStatus, ConditionType, JobStatus};
 use common::plan::{Plan, Write};
 use common::testing::{World, manifest};
-use common::{Framework, status};
+use common::observe::Phase;
+use common::{Framework, names, status};
 use proptest::prelude::*;
 use serde_json::json;
 
-const FRAMEWORKS: &[&dyn Framework] = &[&pytorchjob::FRAMEWORK];
+/// Every meaning of every kind.
+fn frameworks() -> Vec<&'static dyn Framework> {
+    let all = operator::FRAMEWORKS.iter().copied();
+    all.flat_map(|f| if f.dialects().is_empty() { vec![f] } else { f.dialects().to_vec() }).collect()
+}
 
 /// One thing that happens. Numbers choose a pod, modulo the pods there are.
 #[derive(Debug, Clone)]
@@ -72,8 +77,8 @@ struct Job {
 
 fn job() -> impl Strategy<Value = Job> {
     (
-        0..FRAMEWORKS.len(),
-        prop::collection::vec(0..4_u32, 2),
+        0..frameworks().len(),
+        prop::collection::vec(0..4_u32, 5),
         prop::sample::select(vec!["Always", "OnFailure", "Never", "ExitCode"]),
         prop::option::of(0..4_i32),
         prop::option::of(1..900_i64),
@@ -94,17 +99,15 @@ fn job() -> impl Strategy<Value = Job> {
 }
 
 fn world(job: &Job) -> (World, &'static dyn Framework) {
-    let framework = FRAMEWORKS[job.framework];
+    let framework = frameworks()[job.framework];
     let info = framework.kind();
     let roles: Vec<(&str, u32)> = info
         .roles
         .iter()
         .zip(&job.counts)
         .map(|(role, count)| {
-            (
-                role.role.0,
-                role.max_replicas.map_or(*count, |max| max.min(*count)),
-            )
+            let count = role.max_replicas.map_or(*count, |max| max.min(*count));
+            (role.role.0, count.max(role.min_replicas))
         })
         .collect();
     let mut manifest = manifest(framework, "j", &roles);
@@ -115,19 +118,25 @@ fn world(job: &Job) -> (World, &'static dyn Framework) {
         "backoffLimit": job.backoff_limit, "activeDeadlineSeconds": job.deadline, "cleanPodPolicy": job.clean,
         "ttlSecondsAfterFinished": job.ttl, "suspend": false,
     });
+    if let Some(stamp) = info.stamp {
+        manifest["spec"][stamp.field] = json!(stamp.value);
+    }
     (World::new(framework, &manifest), framework)
 }
 
 fn happen(world: &mut World, framework: &dyn Framework, step: &Step) {
     let info = framework.kind();
     let name = |world: &World, n: usize| {
-        (!world.pods.is_empty()).then(|| world.pods[n % world.pods.len()].name.to_string())
+        let pods = world.pods.iter().map(|p| p.name.to_string());
+        let jobs = world.batch_jobs.iter().map(|j| j.name.to_string());
+        let all: Vec<String> = pods.chain(jobs).collect();
+        (!all.is_empty()).then(|| all[n % all.len()].clone())
     };
     match step {
         Step::RunAll => world.run_all(),
         Step::End(n, code) => {
             if let Some(name) = name(world, *n) {
-                world.end(&name, info.container, *code, "Error", None);
+                world.end(&name, info.container.unwrap_or("main"), *code, "Error", None);
             }
         }
         Step::RestartInPlace(n) => {
@@ -205,6 +214,20 @@ fn check_plan(world: &World, plan: &Plan) {
                 );
             }
             Write::DeletePod { name, uid } => check_delete(world, plan, name, uid.as_str()),
+            Write::Ensure(_) => assert!(!status::is_finished(&stored), "a finished job needs nothing"),
+            Write::CreateBatchJob { job: made, .. } => {
+                let name = made.metadata.name.as_deref().unwrap();
+                assert!(world.batch_jobs.iter().all(|j| *j.name != *name), "{name} is still there");
+                let live = world.batch_pods.iter().filter(|(_, p)| !matches!(p.phase, Phase::Succeeded | Phase::Failed));
+                assert_eq!(live.count(), 0, "two launchers at a time");
+                assert!(!status::is_finished(&stored) && !status::is_true(&stored, ConditionType::Suspended));
+                assert_eq!(made.metadata.owner_references.as_ref().unwrap()[0].uid, job.uid.as_str());
+            }
+            Write::DeleteBatchJob { name, uid } => {
+                let found = world.batch_jobs.iter().find(|j| *j.name == **name && j.uid == *uid);
+                let known = plan.intent.clone().unwrap_or_else(|| world.status());
+                check_intent(world, &known, name, found.unwrap().attempt.0);
+            }
             Write::DeleteService { name, uid } => {
                 assert!(
                     world.services.iter().any(|s| *s.name == **name && s.uid == *uid),
@@ -238,11 +261,18 @@ fn check_delete(world: &World, plan: &Plan, name: &str, uid: &str) {
         .find(|p| *p.name == *name && p.uid.as_str() == uid);
     let pod = pod.unwrap_or_else(|| panic!("{name} is not ours"));
     let known = plan.intent.clone().unwrap_or_else(|| world.status());
-    let slot = format!("{}-{}", pod.role, pod.index.unwrap());
-    let attempt = known.slots.get(&slot).map_or(0, |s| s.attempt).max(known.attempt);
-    let intended = attempt > pod.attempt.0
-        || status::is_finished(&known)
-        || status::is_true(&known, ConditionType::Suspended);
+    check_intent(world, &known, name, pod.attempt.0);
+}
+
+fn check_intent(world: &World, known: &JobStatus, name: &str, attempt: u32) {
+    let job = world.job.as_ref().unwrap();
+    let kind = frameworks().into_iter().map(Framework::kind).filter(|k| k.kind == job.key.kind);
+    let slot = kind.filter_map(|k| k.slot_of(&job.key.name, name)).next().unwrap();
+    let slot = names::slot_key(slot.role, slot.index);
+    let stored = known.slots.get(&slot).map_or(0, |s| s.attempt).max(known.attempt);
+    let intended = stored > attempt
+        || status::is_finished(known)
+        || status::is_true(known, ConditionType::Suspended);
     assert!(intended, "{name} would be deleted without a stored intent");
 }
 
