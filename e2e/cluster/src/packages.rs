@@ -50,6 +50,8 @@ pub(crate) const NODE: &[Package] = &[
 pub(crate) const BUSYBOX: Package = program("busybox-static", "busybox");
 /// Makes root filesystems of Debian packages.
 pub(crate) const MMDEBSTRAP: Package = program("mmdebstrap", "mmdebstrap");
+/// Installs Python packages.
+pub(crate) const PIP: Package = program("python3-pip", "pip3");
 /// What a C part of a Go program needs.
 pub(crate) const CGO: &[Package] = &[
     program("gcc", "gcc"),

@@ -1,23 +1,27 @@
-//! Images of Debian packages and a few scripts: `e2e/images/<name>/{packages.txt,setup.sh,*.py}`.
+//! Images of Debian packages, Python packages and a few scripts.
 //!
+//! A recipe names folders of `e2e/images`. Each may hold `packages.txt` (for apt), `requirements.txt` (for pip),
+//! `setup.sh` (what is left to do in the root filesystem) and what goes to `/opt/trainyard`: `*.py` and `*.gz`.
 //! Packages and scripts are two layers, so that a changed script does not cost the packages again.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 use super::archive::{self, Blob, Config, Layer, Spec};
 use super::layer::{self, Entry};
-use super::{Image, REVISION, cached};
+use super::recipe::{Recipe, Suite};
+use super::{Image, REVISION, cached, sources};
 use crate::cache;
 use crate::command::{command, output};
 use crate::packages;
 use crate::progress::Progress;
 
-const SUITE: &str = "bookworm";
 /// Where the scripts are in the image.
 const SCRIPTS: &str = "opt/trainyard";
+/// The latest time of a file: equal packages then make an equal layer.
+const EPOCH: &str = "1700000000";
 /// What no container reads.
 const EXCLUDED: [&str; 5] = [
     "/usr/share/doc/*",
@@ -28,52 +32,70 @@ const EXCLUDED: [&str; 5] = [
 ];
 
 /// The root filesystem of an image.
+#[derive(Debug)]
 struct Base {
     key: String,
-    /// Packages, separated by commas.
+    suite: Suite,
+    /// Debian packages, separated by commas.
     packages: String,
-    /// A script that finishes the root filesystem, which it is given as its argument.
-    setup: PathBuf,
+    /// Lists of Python packages.
+    requirements: Vec<PathBuf>,
+    /// Scripts that finish the root filesystem, which they are given as their argument.
+    setups: Vec<PathBuf>,
 }
 
 impl Base {
-    fn of(source: &Path) -> Result<Self> {
-        let read =
-            |path: &Path| fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()));
-        let packages = package_names(&read(&source.join("packages.txt"))?).join(",");
-        let setup = source.join("setup.sh");
+    fn of(suite: Suite, parts: &[PathBuf]) -> Result<Self> {
+        let (lists, requirements, setups) = (
+            present(parts, "packages.txt"),
+            present(parts, "requirements.txt"),
+            present(parts, "setup.sh"),
+        );
+        let lists = lists.iter().map(|path| read(path)).collect::<Result<Vec<_>>>()?;
+        let packages = lists.iter().flat_map(|list| package_names(list));
+        let packages = packages.collect::<Vec<_>>().join(",");
+        let files = requirements.iter().chain(&setups);
+        let files = files.map(|path| read(path)).collect::<Result<Vec<_>>>()?;
         let excluded = EXCLUDED.join(",");
-        let script = read(&setup)?;
-        let parts = [
+        let fixed = [
             ("revision", REVISION),
-            ("suite", SUITE),
-            ("packages", &packages),
+            ("suite", suite.name),
+            ("epoch", EPOCH),
             ("excluded", &excluded),
-            ("setup", &script),
+            ("packages", &packages),
         ];
+        let texts = fixed
+            .into_iter()
+            .chain(files.iter().map(|text| ("file", text.as_str())));
         Ok(Self {
-            key: cache::key(parts.map(|(label, text)| (label, text.as_bytes()))),
+            key: cache::key(texts.map(|(label, text)| (label, text.as_bytes()))),
+            suite,
             packages,
-            setup,
+            requirements,
+            setups,
         })
     }
 }
 
+fn present(parts: &[PathBuf], name: &str) -> Vec<PathBuf> {
+    let paths = parts.iter().map(|part| part.join(name));
+    paths.filter(|path| path.exists()).collect()
+}
+
+fn read(path: &Path) -> Result<String> {
+    fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
 /// Makes the archive.
-pub(super) fn build(image: Image, folder: &Path, progress: Progress) -> Result<PathBuf> {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR"))
+pub(super) fn build(image: Image, recipe: &Recipe, folder: &Path, progress: Progress) -> Result<PathBuf> {
+    let images = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../images")
-        .join(image.name())
         .canonicalize()
         .context("the sources of the images are not at hand")?;
-    let root = Base::of(&source)?;
-    let scripts = layer::files(&source, "py")?;
-    let command = format!("/{SCRIPTS}/train.py");
-    let config = Config::new(&[], &["python3", &command])
-        .working_dir(&format!("/{SCRIPTS}"))
-        // One thread per process: many replicas share a machine.
-        .env("OMP_NUM_THREADS", "1")
-        .env("PYTHONUNBUFFERED", "1");
+    let parts: Vec<_> = recipe.parts.iter().map(|part| images.join(part)).collect();
+    let root = Base::of(recipe.suite, &parts)?;
+    let scripts = scripts(&parts)?;
+    let config = config(recipe);
     let described = config.text();
     let scripts_of_key = scripts
         .iter()
@@ -99,12 +121,32 @@ pub(super) fn build(image: Image, folder: &Path, progress: Progress) -> Result<P
     })
 }
 
+fn config(recipe: &Recipe) -> Config {
+    let config = Config::new(&[], recipe.cmd)
+        .working_dir(&format!("/{SCRIPTS}"))
+        // One thread per process: many replicas share a machine.
+        .env("OMP_NUM_THREADS", "1")
+        .env("PYTHONUNBUFFERED", "1");
+    let env = recipe.env.iter();
+    env.fold(config, |config, (name, value)| config.env(name, value))
+}
+
 /// One name a line; `#` begins a comment.
 fn package_names(list: &str) -> Vec<&str> {
     let lines = list
         .lines()
         .map(|line| line.split('#').next().unwrap_or_default().trim());
     lines.filter(|line| !line.is_empty()).collect()
+}
+
+fn scripts(parts: &[PathBuf]) -> Result<Vec<(String, Vec<u8>)>> {
+    let mut found = Vec::new();
+    for part in parts {
+        for ending in ["py", "gz"] {
+            found.extend(layer::files(part, ending)?);
+        }
+    }
+    Ok(found)
 }
 
 fn scripts_layer(scripts: &[(String, Vec<u8>)]) -> Result<Layer> {
@@ -128,12 +170,12 @@ fn base(image: Image, folder: &Path, root: &Base, progress: Progress) -> Result<
     let digest = tar.with_extension("digest");
     if !tar.exists() || !digest.exists() {
         packages::ensure(&[packages::MMDEBSTRAP], progress)?;
-        let step = progress.step(&format!(
-            "installing Debian packages for the image {}",
-            image.name()
-        ));
+        if !root.requirements.is_empty() {
+            packages::ensure(&[packages::PIP], progress)?;
+        }
+        let step = progress.step(&format!("installing packages for the image {}", image.name()));
         let temporary = tar.with_extension("partial.tar");
-        bootstrap(folder, &temporary, root)?;
+        bootstrap(image, folder, &temporary, root)?;
         let blob = Blob::of_file(&temporary)?;
         fs::write(&digest, format!("{} {}", blob.sha256, blob.size))?;
         fs::rename(&temporary, &tar)?;
@@ -152,100 +194,61 @@ fn base(image: Image, folder: &Path, root: &Base, progress: Progress) -> Result<
     ))
 }
 
-fn bootstrap(folder: &Path, target: &Path, root: &Base) -> Result<()> {
-    let sources = folder.join("sources");
-    fs::create_dir_all(&sources)?;
-    let mirrors = mirrors(&sources)?;
+fn bootstrap(image: Image, folder: &Path, target: &Path, root: &Base) -> Result<()> {
+    let suite = root.suite.name;
+    // Images are built side by side.
+    let mirrors = sources::mirrors(suite, &folder.join("sources").join(image.name()))?;
     let mut make = command("mmdebstrap", &["--quiet", "--variant=minbase", "--format=tar"]);
+    // Nothing mounts a fresh /run in a container, and sshd wants a folder there.
+    make.arg("--skip=cleanup/run");
     make.arg(format!("--include={}", root.packages));
     make.args(EXCLUDED.map(|path| format!("--dpkgopt=path-exclude={path}")));
-    make.arg(format!("--customize-hook={}", root.setup.display()));
-    make.arg(SUITE).arg(target).args(mirrors);
+    for requirements in &root.requirements {
+        let install = pip_install(root.suite, requirements);
+        make.arg(format!("--customize-hook={install}"));
+    }
+    for setup in &root.setups {
+        make.arg(format!("--customize-hook={}", setup.display()));
+    }
+    make.arg(suite).arg(target).args(mirrors);
+    make.env("SOURCE_DATE_EPOCH", EPOCH)
+        .env("PIP_CACHE_DIR", folder.join("pip"));
     output(&mut make).map(drop)
 }
 
-/// This machine's own package sources for the suite, as files for mmdebstrap; none on another distribution,
-/// where mmdebstrap falls back to its default.
-fn mirrors(folder: &Path) -> Result<Vec<PathBuf>> {
-    let mut kept = Vec::new();
-    let mut candidates = vec![PathBuf::from("/etc/apt/sources.list")];
-    if let Ok(entries) = fs::read_dir("/etc/apt/sources.list.d") {
-        candidates.extend(entries.filter_map(|entry| Some(entry.ok()?.path())));
-    }
-    candidates.sort();
-    for file in candidates {
-        let deb822 = match file.extension().and_then(|extension| extension.to_str()) {
-            Some("sources") => true,
-            Some("list") => false,
-            _ => continue,
-        };
-        let Ok(text) = fs::read_to_string(&file) else {
-            continue;
-        };
-        let text = if deb822 {
-            stanzas_of(SUITE, &text)
-        } else {
-            lines_of(SUITE, &text)
-        };
-        if let (false, Some(name)) = (text.is_empty(), file.file_name()) {
-            let copy = folder.join(name);
-            fs::write(&copy, text + "\n")?;
-            kept.push(copy);
-        }
-    }
-    if kept.iter().any(|path| path.to_string_lossy().contains(' ')) {
-        bail!("the cache folder must not have blanks in its path");
-    }
-    Ok(kept)
-}
-
-fn is_of(suite: &str, name: &str) -> bool {
-    name.strip_prefix(suite)
-        .is_some_and(|rest| matches!(rest, "" | "-updates" | "-security"))
-}
-
-fn stanzas_of(suite: &str, text: &str) -> String {
-    let stanzas = text.split("\n\n").filter(|stanza| {
-        let mut suites = stanza.lines().filter_map(|line| line.strip_prefix("Suites:"));
-        suites.any(|line| line.split_whitespace().any(|name| is_of(suite, name)))
-    });
-    stanzas.map(str::trim).collect::<Vec<_>>().join("\n\n")
-}
-
-fn lines_of(suite: &str, text: &str) -> String {
-    let lines = text
-        .lines()
-        .filter(|line| line.starts_with("deb ") && line.split_whitespace().any(|word| is_of(suite, word)));
-    lines.collect::<Vec<_>>().join("\n")
+/// A shell command that installs Python packages into the root filesystem `$1`: with this machine's pip, which knows
+/// its registry, for the image's Python. Each package is listed, so none comes along unseen.
+fn pip_install(suite: Suite, requirements: &Path) -> String {
+    let python = suite.python;
+    format!(
+        "pip3 install --quiet --disable-pip-version-check --root-user-action=ignore --no-compile --no-deps \
+         --only-binary=:all: --python-version={python} --target=\"$1/usr/local/lib/python{python}/dist-packages\" \
+         --requirement='{}'",
+        requirements.display()
+    )
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::recipe;
     use super::*;
 
-    #[test]
-    fn foreign_sources_are_left_out() {
-        let text = "Types: deb\nURIs: http://m/debian\nSuites: bookworm bookworm-updates\n\nTypes: deb\nURIs: http://x\nSuites: nodistro\n";
-        assert_eq!(stanzas_of("bookworm", text).matches("Suites:").count(), 1);
-        let lines =
-            "deb http://m bookworm main\ndeb-src http://m bookworm main\ndeb http://x cloud-bookworm main\n";
-        assert_eq!(lines_of("bookworm", lines), "deb http://m bookworm main");
-    }
+    const SUITE: Suite = recipe::OPENMPI4.suite;
 
     #[test]
     fn base_follows_packages_and_setup_but_not_scripts() {
         let folder = std::env::temp_dir().join(format!("debian-{}", std::process::id()));
         let key = |file: &str, text: &str| {
             fs::write(folder.join(file), text).unwrap();
-            Base::of(&folder).unwrap().key
+            Base::of(SUITE, std::slice::from_ref(&folder)).unwrap().key
         };
         fs::create_dir_all(&folder).unwrap();
-        fs::write(folder.join("setup.sh"), "").unwrap();
         let first = key("packages.txt", "a");
         assert_eq!(first, key("train.py", "changed"));
         assert_eq!(first, key("packages.txt", "a # with a comment"));
         assert_ne!(first, key("packages.txt", "a\nb"));
         assert_ne!(key("setup.sh", ""), key("setup.sh", "changed"));
+        assert_ne!(key("requirements.txt", "x==1"), key("requirements.txt", "x==2"));
         fs::remove_dir_all(&folder).unwrap();
     }
 
@@ -255,5 +258,31 @@ mod tests {
             package_names("# why\npython3-torch # gloo\n\npython3-numpy\n"),
             ["python3-torch", "python3-numpy"]
         );
+    }
+
+    #[test]
+    fn parts_are_put_together() {
+        let images = Path::new(env!("CARGO_MANIFEST_DIR")).join("../images");
+        let parts =
+            |recipe: &Recipe| -> Vec<_> { recipe.parts.iter().map(|part| images.join(part)).collect() };
+        let base = |recipe: &Recipe| Base::of(recipe.suite, &parts(recipe)).unwrap();
+        let (full, bare) = (base(&recipe::OPENMPI4), base(&recipe::OPENMPI4_BARE));
+        assert!(full.packages.contains("openssh-server") && !bare.packages.contains("ssh"));
+        assert_ne!(full.key, base(&recipe::OPENMPI5).key);
+        let names: Vec<_> = scripts(&parts(&recipe::MPICH))
+            .unwrap()
+            .into_iter()
+            .map(|(name, _)| name)
+            .collect();
+        assert_eq!(
+            names,
+            ["digits.py", "digits.csv.gz", "allreduce.py", "pi.py", "train.py"]
+        );
+    }
+
+    #[test]
+    fn recipe_adds_to_the_environment() {
+        let text = config(&recipe::OPENMPI4).text();
+        assert!(text.contains("OMP_NUM_THREADS=1") && text.contains("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1"));
     }
 }

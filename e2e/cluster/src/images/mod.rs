@@ -4,6 +4,8 @@ mod archive;
 mod debian;
 mod layer;
 mod operator;
+mod recipe;
+mod sources;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -37,13 +39,33 @@ pub enum Image {
     Toolbox,
     /// PyTorch and a training script on real data.
     PytorchDigits,
+    /// TensorFlow and training scripts on real data.
+    TensorflowDigits,
+    /// Open MPI 4 with ssh.
+    Openmpi4,
+    /// Open MPI 4 without ssh.
+    Openmpi4Bare,
+    /// Open MPI 5 with ssh.
+    Openmpi5,
+    /// MPICH with ssh.
+    Mpich,
     /// The operator.
     Operator,
 }
 
 impl Image {
     /// All images.
-    pub const ALL: [Self; 4] = [Self::Pause, Self::Toolbox, Self::PytorchDigits, Self::Operator];
+    pub const ALL: [Self; 9] = [
+        Self::Pause,
+        Self::Toolbox,
+        Self::PytorchDigits,
+        Self::TensorflowDigits,
+        Self::Openmpi4,
+        Self::Openmpi4Bare,
+        Self::Openmpi5,
+        Self::Mpich,
+        Self::Operator,
+    ];
 
     /// The name on the command line.
     #[must_use]
@@ -52,6 +74,11 @@ impl Image {
             Self::Pause => "pause",
             Self::Toolbox => "toolbox",
             Self::PytorchDigits => "pytorch-digits",
+            Self::TensorflowDigits => "tensorflow-digits",
+            Self::Openmpi4 => "openmpi4",
+            Self::Openmpi4Bare => "openmpi4-bare",
+            Self::Openmpi5 => "openmpi5",
+            Self::Mpich => "mpich",
             Self::Operator => "operator",
         }
     }
@@ -61,9 +88,7 @@ impl Image {
     pub fn reference(self) -> String {
         match self {
             Self::Pause => PAUSE.to_owned(),
-            Self::Toolbox | Self::PytorchDigits | Self::Operator => {
-                format!("docker.io/trainyard/{}:{TAG}", self.name())
-            }
+            _ => format!("docker.io/trainyard/{}:{TAG}", self.name()),
         }
     }
 }
@@ -89,6 +114,7 @@ impl FromStr for Image {
 pub fn build(image: Image, progress: Progress) -> Result<PathBuf> {
     let folder = cache::folder()?.join("images");
     let _lock = cache::lock(&folder, image.name(), progress)?;
+    let debian = |recipe| debian::build(image, recipe, &folder, progress);
     match image {
         Image::Pause => busybox(
             image,
@@ -103,7 +129,12 @@ pub fn build(image: Image, progress: Progress) -> Result<PathBuf> {
             let applets: Vec<_> = applets.iter().map(String::as_str).collect();
             busybox(image, &folder, progress, &applets, &[], &["/bin/sh"])
         }
-        Image::PytorchDigits => debian::build(image, &folder, progress),
+        Image::PytorchDigits => debian(&recipe::PYTORCH_DIGITS),
+        Image::TensorflowDigits => debian(&recipe::TENSORFLOW_DIGITS),
+        Image::Openmpi4 => debian(&recipe::OPENMPI4),
+        Image::Openmpi4Bare => debian(&recipe::OPENMPI4_BARE),
+        Image::Openmpi5 => debian(&recipe::OPENMPI5),
+        Image::Mpich => debian(&recipe::MPICH),
         Image::Operator => operator::build(image, &folder, progress),
     }
     .with_context(|| format!("cannot make the image {}", image.name()))
