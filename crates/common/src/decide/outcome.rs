@@ -77,8 +77,10 @@ fn permanent_failure(q: &Question<'_>) -> Option<(Option<String>, String)> {
         .into_iter()
         .filter(
             |(slot, failure)| match q.framework.on_failure(slot.slot.id.role, q.job) {
-                OnFailure::ByPolicy => is_permanent(slot.policy, failure),
-                OnFailure::Replace | OnFailure::Tolerate => false,
+                OnFailure::ByPolicy | OnFailure::Tolerate => {
+                    is_permanent(slot.policy, failure) && !tolerated(q, slot, failure)
+                }
+                OnFailure::Replace => false,
             },
         )
         .collect();
@@ -101,10 +103,23 @@ pub(super) fn is_permanent(policy: RestartPolicy, failure: &Failure) -> bool {
     }
 }
 
-/// Whether the job goes on without a pod that nobody will replace.
+/// Whether the job goes on without a pod that nobody will replace. It needs another of that role to go on with.
 pub(super) fn tolerated(q: &Question<'_>, slot: &SlotTally, failure: &Failure) -> bool {
-    q.framework.on_failure(slot.slot.id.role, q.job) == OnFailure::Tolerate
+    let role = slot.slot.id.role;
+    let lost = |slot: &SlotTally| match &slot.state {
+        SlotState::Failed(failure) => is_permanent(slot.policy, failure),
+        SlotState::Missing
+        | SlotState::Lost
+        | SlotState::Previous
+        | SlotState::Terminating
+        | SlotState::Pending
+        | SlotState::Running
+        | SlotState::Succeeded => false,
+    };
+    let mut peers = q.tally.slots.iter().filter(|peer| peer.slot.id.role == role);
+    q.framework.on_failure(role, q.job) == OnFailure::Tolerate
         && is_permanent(slot.policy, failure)
+        && peers.any(|peer| !lost(peer))
 }
 
 fn past_limit(q: &Question<'_>) -> Option<String> {
