@@ -92,6 +92,8 @@ pub struct KindInfo {
     pub container: Option<&'static str>,
     /// The port that pods find each other on, if they agree on one beforehand.
     pub port: Option<PortInfo>,
+    /// Label that tells a pod's role.
+    pub role_label: &'static str,
     /// How pods are given host names.
     pub host_names: HostNames,
     /// Roles in rank order.
@@ -258,7 +260,7 @@ pub enum OnFailure {
     ByPolicy,
     /// It is replaced, whatever the policy; backoffLimit counts.
     Replace,
-    /// The job goes on without it where the policy would end the job.
+    /// The job goes on without it where the policy would end the job, as long as another of its role is left.
     Tolerate,
 }
 
@@ -281,6 +283,8 @@ pub struct Wiring {
     pub mounts: Vec<VolumeMount>,
     /// Domains appended to those in which the pod looks names up.
     pub dns_searches: Vec<String>,
+    /// DNS policy, instead of the user's.
+    pub dns_policy: Option<String>,
     /// Service account if the user names none.
     pub service_account: Option<String>,
     /// Labels that tell what the pod is, where they are not those of [`names::slot_labels`].

@@ -172,11 +172,12 @@ pub fn slot_labels(controller: &str, job: &str, role: Role, index: ReplicaIndex)
     labels
 }
 
-/// The scale subresource's selector of one role, as upstream writes it into `replicaStatuses[].selector`.
+/// The scale subresource's selector of one role, as upstream writes it into `replicaStatuses[].selector`; `label` tells
+/// the role.
 #[must_use]
-pub fn role_selector(controller: &str, job: &str, role: Role) -> String {
+pub fn role_selector(controller: &str, job: &str, label: &str, role: Role) -> String {
     format!(
-        "{JOB_NAME}={job},{OPERATOR_NAME}={controller},{REPLICA_TYPE}={}",
+        "{JOB_NAME}={job},{OPERATOR_NAME}={controller},{label}={}",
         role.lower()
     )
 }
@@ -206,7 +207,7 @@ mod tests {
     fn names_are_upstreams() {
         assert_eq!(replica("mw", Role("Worker"), ReplicaIndex(11)), "mw-worker-11");
         assert_eq!(
-            role_selector("pytorchjob-controller", "j", Role("Worker")),
+            role_selector("pytorchjob-controller", "j", REPLICA_TYPE, Role("Worker")),
             "training.kubeflow.org/job-name=j,training.kubeflow.org/operator-name=pytorchjob-controller,\
              training.kubeflow.org/replica-type=worker"
         );

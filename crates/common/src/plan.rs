@@ -122,7 +122,7 @@ impl Extra {
 pub enum WriteClass {
     /// Service accounts and roles.
     Identity,
-    /// Config maps and key pairs.
+    /// Role bindings, which need their role first; config maps and key pairs.
     Inputs,
     /// Services.
     Services,
@@ -139,10 +139,10 @@ impl Write {
     #[must_use]
     pub fn class(&self) -> WriteClass {
         match self {
-            Self::Ensure(Extra::ServiceAccount(_) | Extra::Role(_) | Extra::RoleBinding(_)) => {
-                WriteClass::Identity
+            Self::Ensure(Extra::ServiceAccount(_) | Extra::Role(_)) => WriteClass::Identity,
+            Self::Ensure(Extra::RoleBinding(_) | Extra::ConfigMap(_) | Extra::KeyPair(_)) => {
+                WriteClass::Inputs
             }
-            Self::Ensure(Extra::ConfigMap(_) | Extra::KeyPair(_)) => WriteClass::Inputs,
             Self::CreateService(_) => WriteClass::Services,
             Self::DeleteService { .. } | Self::DeletePod { .. } | Self::DeleteBatchJob { .. } => {
                 WriteClass::Deletes

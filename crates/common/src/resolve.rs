@@ -333,7 +333,10 @@ fn replicas(info: &'static KindInfo, raw: &RawJob, problems: &mut Problems) -> V
             );
             continue;
         };
-        if found.iter().any(|other: &ResolvedReplica| other.role == role.role) {
+        if found
+            .iter()
+            .any(|other: &ResolvedReplica| other.role == role.role)
+        {
             problems.add(path, format!("is {} a second time", role.role));
             continue;
         }

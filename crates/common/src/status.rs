@@ -132,10 +132,9 @@ pub fn count_replicas(status: &mut JobStatus, tally: &Tally, job: &ResolvedJob) 
                 succeeded,
                 failed: 0,
                 label_selector: None,
-                selector: job
-                    .info
-                    .scaled_role
-                    .map(|_| names::role_selector(job.info.controller, &job.key.name, r.role)),
+                selector: job.info.scaled_role.map(|_| {
+                    names::role_selector(job.info.controller, &job.key.name, job.info.role_label, r.role)
+                }),
                 succeeded_indices: tally::format_indices(&done),
             };
             (r.role.0.to_owned(), counts)

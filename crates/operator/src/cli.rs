@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
-use common::resolve::{InitContainer, ServiceMode};
+use common::resolve::{ExecHelper, InitContainer, ServiceMode};
 use common::{Framework, Settings};
 use jiff::Timestamp;
 use runtime::telemetry::{self, LogFormat};
@@ -104,6 +104,16 @@ struct PodArgs {
     /// Image of an init container in which `PyTorch` workers wait for the master's name; none if absent.
     #[arg(long, env = "TRAINYARD_PYTORCH_INIT_CONTAINER_IMAGE")]
     pytorch_init_container_image: Option<String>,
+    /// Domain of the cluster, such as `cluster.local`, to be appended to names that end in `.svc`; none if absent.
+    #[arg(long, env = "CUSTOM_CLUSTER_DOMAIN")]
+    cluster_domain: Option<String>,
+    /// Image of the init container that brings the exec helper into launchers of `v1` MPIJobs: the operator's own, or one
+    /// that works as upstream's kubectl-delivery if no command is given with it.
+    #[arg(long, env = "TRAINYARD_EXEC_HELPER_IMAGE")]
+    mpi_kubectl_delivery_image: Option<String>,
+    /// Command of that init container, words separated by blanks; that of the operator's image if absent.
+    #[arg(long, env = "TRAINYARD_EXEC_HELPER_COMMAND")]
+    mpi_kubectl_delivery_command: Option<String>,
     /// Look-ups after which it gives up.
     #[arg(
         long,
@@ -190,6 +200,8 @@ fn print(text: &str) -> Result<ExitCode> {
 
 fn settings(args: PodArgs) -> Settings {
     let max_tries = args.pytorch_init_container_max_tries;
+    let own = ExecHelper::default();
+    let words = |text: String| text.split_whitespace().map(str::to_owned).collect();
     Settings {
         service_mode: match args.service_mode {
             Services::Job => ServiceMode::Job,
@@ -198,6 +210,11 @@ fn settings(args: PodArgs) -> Settings {
         init_container: args
             .pytorch_init_container_image
             .map(|image| InitContainer { image, max_tries }),
+        cluster_domain: args.cluster_domain.filter(|domain| !domain.is_empty()),
+        exec_helper: ExecHelper {
+            image: args.mpi_kubectl_delivery_image.unwrap_or(own.image),
+            command: args.mpi_kubectl_delivery_command.map_or(own.command, words),
+        },
     }
 }
 

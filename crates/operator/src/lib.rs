@@ -8,4 +8,4 @@ mod offline;
 use common::Framework;
 
 /// Every framework that the operator knows: one line each.
-pub static FRAMEWORKS: &[&dyn Framework] = &[&pytorchjob::FRAMEWORK];
+pub static FRAMEWORKS: &[&'static dyn Framework] = &[&pytorchjob::FRAMEWORK, &mpijob::FRAMEWORK];

@@ -35,7 +35,7 @@ pub(crate) enum Scope<'a> {
 ///
 /// # Errors
 /// An object that YAML cannot express.
-pub(crate) fn files(frameworks: &[&dyn Framework]) -> anyhow::Result<Vec<(String, String)>> {
+pub(crate) fn files(frameworks: &[&'static dyn Framework]) -> anyhow::Result<Vec<(String, String)>> {
     let mut files = Vec::new();
     for framework in frameworks {
         let path = format!("crds/{}.yaml", framework.kind().plural);
@@ -58,7 +58,7 @@ pub(crate) fn files(frameworks: &[&dyn Framework]) -> anyhow::Result<Vec<(String
 ///
 /// # Errors
 /// An object that YAML cannot express.
-pub(crate) fn crds(frameworks: &[&dyn Framework]) -> anyhow::Result<String> {
+pub(crate) fn crds(frameworks: &[&'static dyn Framework]) -> anyhow::Result<String> {
     let crds: anyhow::Result<Vec<Value>> = frameworks.iter().map(|framework| crd(*framework)).collect();
     file(&crds?)
 }
@@ -68,7 +68,7 @@ pub(crate) fn crds(frameworks: &[&dyn Framework]) -> anyhow::Result<String> {
 ///
 /// # Errors
 /// An object that YAML cannot express.
-pub(crate) fn rbac(frameworks: &[&dyn Framework], scope: Scope<'_>) -> anyhow::Result<String> {
+pub(crate) fn rbac(frameworks: &[&'static dyn Framework], scope: Scope<'_>) -> anyhow::Result<String> {
     file(&rbac_objects(frameworks, scope))
 }
 
@@ -76,7 +76,7 @@ pub(crate) fn rbac(frameworks: &[&dyn Framework], scope: Scope<'_>) -> anyhow::R
 ///
 /// # Errors
 /// An object that YAML cannot express.
-pub(crate) fn install(frameworks: &[&dyn Framework]) -> anyhow::Result<String> {
+pub(crate) fn install(frameworks: &[&'static dyn Framework]) -> anyhow::Result<String> {
     let mut objects = vec![namespace()];
     for framework in frameworks {
         objects.push(crd(*framework)?);
@@ -126,8 +126,8 @@ fn labels() -> Value {
     json!({ "app.kubernetes.io/name": NAME, "app.kubernetes.io/part-of": "trainyard" })
 }
 
-fn rbac_objects(frameworks: &[&dyn Framework], scope: Scope<'_>) -> Vec<Value> {
-    let table = access::table(frameworks.iter().map(|framework| framework.kind()));
+fn rbac_objects(frameworks: &[&'static dyn Framework], scope: Scope<'_>) -> Vec<Value> {
+    let table = access::table(frameworks);
     let at = |place| table.iter().filter(move |line: &&Access| line.place == place);
     match scope {
         Scope::Cluster(own) => {
@@ -198,7 +198,7 @@ fn policy<'a>(lines: impl Iterator<Item = &'a Access>) -> Vec<Value> {
 }
 
 /// Roles for people: Kubeflow adds them to its own, and Kubernetes to `admin`, `edit` and `view`.
-fn user_roles(frameworks: &[&dyn Framework]) -> Vec<Value> {
+fn user_roles(frameworks: &[&'static dyn Framework]) -> Vec<Value> {
     let write: &[&str] = &[
         "create",
         "delete",
@@ -313,6 +313,8 @@ fn container() -> Value {
         "env": [
             { "name": "POD_NAME", "valueFrom": own("metadata.name") },
             { "name": "POD_NAMESPACE", "valueFrom": own("metadata.namespace") },
+            // Launchers of v1 MPIJobs get their exec helper from this image: keep it the same as `image`.
+            { "name": "TRAINYARD_EXEC_HELPER_IMAGE", "value": IMAGE },
         ],
         "ports": [
             { "name": "metrics", "containerPort": METRICS },

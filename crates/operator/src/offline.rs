@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use common::api::JobStatus;
-use common::plan::NoteKind;
+use common::plan::{Extra, NoteKind};
 use common::{Framework, Observed, Plan, PodView, Settings, Write};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -60,6 +60,8 @@ pub(crate) fn plan(
         job: Arc::new(job),
         pods: pods.map(read_pods).transpose()?.unwrap_or_default(),
         services: Vec::new(),
+        batch_jobs: Vec::new(),
+        batch_pods: Vec::new(),
         vanished: Vec::new(),
         refusals: Vec::new(),
     };
@@ -134,6 +136,23 @@ fn write(write: &Write) -> Result<Value, serde_json::Error> {
             "attempt": attempt.0,
             "object": serde_json::to_value(pod)?,
         }),
+        Write::Ensure(extra) => {
+            let object = match extra {
+                Extra::ConfigMap(object) => serde_json::to_value(object)?,
+                Extra::KeyPair(object) => serde_json::to_value(object)?,
+                Extra::ServiceAccount(object) => serde_json::to_value(object)?,
+                Extra::Role(object) => serde_json::to_value(object)?,
+                Extra::RoleBinding(object) => serde_json::to_value(object)?,
+            };
+            json!({"ensure": extra.id().0, "object": object})
+        }
+        Write::CreateBatchJob { slot, attempt, job } => json!({
+            "create": "Job",
+            "slot": format!("{} {}", slot.role, slot.index.0),
+            "attempt": attempt.0,
+            "object": serde_json::to_value(job)?,
+        }),
+        Write::DeleteBatchJob { name, uid } => json!({"delete": format!("Job {name}"), "uid": uid.as_str()}),
         Write::DeleteService { name, uid } => {
             json!({"delete": format!("Service {name}"), "uid": uid.as_str()})
         }

@@ -16,9 +16,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use common::api::{ConditionStatus, ConditionType, JobStatus};
+use common::observe::Phase;
 use common::plan::{Plan, Write};
 use common::testing::{World, manifest};
-use common::observe::Phase;
 use common::{Framework, names, status};
 use proptest::prelude::*;
 use serde_json::json;
@@ -26,7 +26,14 @@ use serde_json::json;
 /// Every meaning of every kind.
 fn frameworks() -> Vec<&'static dyn Framework> {
     let all = operator::FRAMEWORKS.iter().copied();
-    all.flat_map(|f| if f.dialects().is_empty() { vec![f] } else { f.dialects().to_vec() }).collect()
+    all.flat_map(|f| {
+        if f.dialects().is_empty() {
+            vec![f]
+        } else {
+            f.dialects().to_vec()
+        }
+    })
+    .collect()
 }
 
 /// One thing that happens. Numbers choose a pod, modulo the pods there are.
@@ -217,14 +224,26 @@ fn check_plan(world: &World, plan: &Plan) {
             Write::Ensure(_) => assert!(!status::is_finished(&stored), "a finished job needs nothing"),
             Write::CreateBatchJob { job: made, .. } => {
                 let name = made.metadata.name.as_deref().unwrap();
-                assert!(world.batch_jobs.iter().all(|j| *j.name != *name), "{name} is still there");
-                let live = world.batch_pods.iter().filter(|(_, p)| !matches!(p.phase, Phase::Succeeded | Phase::Failed));
+                assert!(
+                    world.batch_jobs.iter().all(|j| *j.name != *name),
+                    "{name} is still there"
+                );
+                let live = world
+                    .batch_pods
+                    .iter()
+                    .filter(|(_, p)| !matches!(p.phase, Phase::Succeeded | Phase::Failed));
                 assert_eq!(live.count(), 0, "two launchers at a time");
                 assert!(!status::is_finished(&stored) && !status::is_true(&stored, ConditionType::Suspended));
-                assert_eq!(made.metadata.owner_references.as_ref().unwrap()[0].uid, job.uid.as_str());
+                assert_eq!(
+                    made.metadata.owner_references.as_ref().unwrap()[0].uid,
+                    job.uid.as_str()
+                );
             }
             Write::DeleteBatchJob { name, uid } => {
-                let found = world.batch_jobs.iter().find(|j| *j.name == **name && j.uid == *uid);
+                let found = world
+                    .batch_jobs
+                    .iter()
+                    .find(|j| *j.name == **name && j.uid == *uid);
                 let known = plan.intent.clone().unwrap_or_else(|| world.status());
                 check_intent(world, &known, name, found.unwrap().attempt.0);
             }
@@ -266,13 +285,18 @@ fn check_delete(world: &World, plan: &Plan, name: &str, uid: &str) {
 
 fn check_intent(world: &World, known: &JobStatus, name: &str, attempt: u32) {
     let job = world.job.as_ref().unwrap();
-    let kind = frameworks().into_iter().map(Framework::kind).filter(|k| k.kind == job.key.kind);
-    let slot = kind.filter_map(|k| k.slot_of(&job.key.name, name)).next().unwrap();
+    let kind = frameworks()
+        .into_iter()
+        .map(Framework::kind)
+        .filter(|k| k.kind == job.key.kind);
+    let slot = kind
+        .filter_map(|k| k.slot_of(&job.key.name, name))
+        .next()
+        .unwrap();
     let slot = names::slot_key(slot.role, slot.index);
     let stored = known.slots.get(&slot).map_or(0, |s| s.attempt).max(known.attempt);
-    let intended = stored > attempt
-        || status::is_finished(known)
-        || status::is_true(known, ConditionType::Suspended);
+    let intended =
+        stored > attempt || status::is_finished(known) || status::is_true(known, ConditionType::Suspended);
     assert!(intended, "{name} would be deleted without a stored intent");
 }
 

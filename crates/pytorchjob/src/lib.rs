@@ -50,6 +50,7 @@ pub static KIND: KindInfo = KindInfo {
         name: "pytorchjob-port",
         number: 23456,
     }),
+    role_label: names::REPLICA_TYPE,
     host_names: HostNames::ByServiceMode,
     roles: &[
         RoleInfo::pods(MASTER, RestartPolicy::OnFailure).at_most(1),

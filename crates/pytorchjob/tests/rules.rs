@@ -118,7 +118,8 @@ fn replica_types_are_master_and_worker() {
     let empty = "spec.pytorchReplicaSpecs: must be specified, with at least one replica type of \"Master\", \"Worker\"";
     refused(&[(map, json!({}))], &[empty]);
     for bad in ["Foo", "workers", "slave"] {
-        let answer = format!("{map}: unsupported replica type \"{bad}\": supported values: \"Master\", \"Worker\"");
+        let answer =
+            format!("{map}: unsupported replica type \"{bad}\": supported values: \"Master\", \"Worker\"");
         let replica = job(&[])
             .pointer("/spec/pytorchReplicaSpecs/Worker")
             .unwrap()

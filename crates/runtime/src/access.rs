@@ -1,11 +1,13 @@
 //! What the operator asks of the API server: the one table from which the RBAC manifests are made.
 //!
-//! Invariant: whoever adds a request elsewhere in this crate adds it here. Not there, on purpose: secrets, writes to
-//! the jobs themselves, anything of the cluster as a whole.
+//! Invariant: whoever adds a request elsewhere in this crate adds it here. Not there, on purpose: lists and watches of
+//! secrets, writes to the jobs themselves, anything of the cluster as a whole.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
-use common::KindInfo;
+use common::framework::ExtraKind;
+use common::{Framework, KindInfo};
 
 /// One line: these verbs on this resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +33,10 @@ pub enum Place {
 
 /// Verbs on the children that the operator makes, watches and deletes, and never changes.
 const CHILD: &[&str] = &["create", "delete", "get", "list", "watch"];
+/// Verbs on objects that the operator makes once.
+const ONCE: &[&str] = &["create", "get"];
+/// Verbs on objects that the operator makes and keeps as they should be.
+const KEPT: &[&str] = &["create", "get", "update"];
 /// Told once, at a transition.
 const EVENT: &[&str] = &["create"];
 /// Leader election.
@@ -43,8 +49,17 @@ const STATUS: &[&str] = &["patch"];
 /// this may make a pod whose owner reference says `blockOwnerDeletion`.
 const FINALIZERS: &[&str] = &["update"];
 
+/// All meanings of all kinds.
+pub fn all_dialects(frameworks: &[&'static dyn Framework]) -> Vec<&'static KindInfo> {
+    let of = |f: &&'static dyn Framework| match f.dialects() {
+        [] => vec![f.kind()],
+        dialects => dialects.iter().map(|d| d.kind()).collect(),
+    };
+    frameworks.iter().flat_map(of).collect()
+}
+
 /// The whole table for an operator of these kinds.
-pub fn table<'a>(kinds: impl IntoIterator<Item = &'a KindInfo>) -> Vec<Access> {
+pub fn table(frameworks: &[&'static dyn Framework]) -> Vec<Access> {
     let line = |group, resource: &'static str, verbs, place| Access {
         group,
         resource: resource.into(),
@@ -57,7 +72,28 @@ pub fn table<'a>(kinds: impl IntoIterator<Item = &'a KindInfo>) -> Vec<Access> {
         line("", "events", EVENT, Place::Jobs),
         line("coordination.k8s.io", "leases", LEASE, Place::Own),
     ];
-    for kind in kinds {
+    let makes: BTreeSet<ExtraKind> = all_dialects(frameworks)
+        .iter()
+        .flat_map(|k| k.makes)
+        .copied()
+        .collect();
+    let rbac = "rbac.authorization.k8s.io";
+    for made in makes {
+        match made {
+            ExtraKind::ConfigMap => table.push(line("", "configmaps", KEPT, Place::Jobs)),
+            // Metadata alone is ever asked for.
+            ExtraKind::KeyPair => table.push(line("", "secrets", ONCE, Place::Jobs)),
+            ExtraKind::ServiceAccount => table.push(line("", "serviceaccounts", ONCE, Place::Jobs)),
+            // Nobody may grant what he does not have: hence exec, which the operator itself never calls.
+            ExtraKind::ExecRole => table.extend([
+                line(rbac, "roles", KEPT, Place::Jobs),
+                line(rbac, "rolebindings", KEPT, Place::Jobs),
+                line("", "pods/exec", ONCE, Place::Jobs),
+            ]),
+            ExtraKind::BatchJob => table.push(line("batch", "jobs", CHILD, Place::Jobs)),
+        }
+    }
+    for kind in frameworks.iter().map(|f| f.kind()) {
         table.extend(
             [("", JOB), ("/status", STATUS), ("/finalizers", FINALIZERS)].map(|(part, verbs)| Access {
                 group: kind.group,

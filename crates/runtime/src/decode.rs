@@ -3,6 +3,7 @@
 //! Texts are borrowed from the frame, `managedFields` and pod specs are skipped over, never stored. An object that
 //! cannot be read costs itself only.
 
+mod batch_job;
 mod pod;
 
 use std::borrow::Cow;
@@ -18,6 +19,7 @@ use serde::de::IgnoredAny;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+pub(crate) use self::batch_job::batch_job;
 pub(crate) use self::pod::pod;
 
 use crate::children::Child;

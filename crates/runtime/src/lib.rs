@@ -27,6 +27,7 @@ mod reconcile;
 mod record;
 mod resource;
 mod run;
+mod secrets;
 pub mod shutdown;
 pub mod telemetry;
 mod view;

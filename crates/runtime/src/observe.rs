@@ -6,16 +6,23 @@ use common::{Observed, RawJob};
 use jiff::Timestamp;
 
 use crate::record::Record;
-use crate::view::View;
+use crate::view::{Family, View};
 
 /// What is known about a job now.
 pub(crate) fn observe(now: Timestamp, view: &View, record: &Record, job: &Arc<RawJob>) -> Observed {
-    let (pods, services) = view.children(&job.uid);
+    let Family {
+        pods,
+        services,
+        batch_jobs,
+        batch_pods,
+    } = view.family(&job.uid);
     Observed {
         now,
         job: Arc::clone(job),
         pods,
         services,
+        batch_jobs,
+        batch_pods,
         vanished: record.vanished().to_vec(),
         refusals: record.refusals().to_vec(),
     }

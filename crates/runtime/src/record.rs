@@ -1,13 +1,13 @@
 //! What is remembered of one incarnation of a job between its passes. All of it may be lost: a crash costs a look-up,
 //! a repeated event or an earlier retry, never a wrong decision.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::observe::{Phase, Refusal, Vanished};
+use common::observe::{Refusal, Vanished};
 use common::plan::WriteClass;
-use common::{PodView, RawJob, Uid};
+use common::{RawJob, Uid};
 use tokio::time::Instant;
 
 use crate::backoff;
@@ -47,6 +47,7 @@ pub(crate) struct Record {
     own_deletes: HashSet<Uid>,
     hold: Option<Hold>,
     last_status: Option<Instant>,
+    ensured: HashMap<(&'static str, Box<str>), (u64, Instant)>,
 }
 
 impl Record {
@@ -58,6 +59,7 @@ impl Record {
             own_deletes: HashSet::new(),
             hold: None,
             last_status: None,
+            ensured: HashMap::new(),
         }
     }
 
@@ -123,23 +125,24 @@ impl Record {
         self.own_deletes.remove(pod);
     }
 
-    /// A pod is gone. If that was not our doing, the next pass must know: nothing else would tell it.
-    pub(crate) fn pod_gone(&mut self, pod: &PodView) {
-        if self.own_deletes.remove(&pod.uid) {
+    /// Something is gone. If that was not our doing, the next pass must know: nothing else would tell it.
+    pub(crate) fn gone(&mut self, uid: &Uid, vanished: Vanished) {
+        if self.own_deletes.remove(uid) {
             return;
         }
-        let Some(index) = pod.index else { return };
-        let vanished = Vanished {
-            role: pod.role.clone(),
-            index,
-            attempt: pod.attempt,
-            restarts: pod.restarts,
-            // A pod that is told to go may end well without having done its work.
-            succeeded: pod.phase == Phase::Succeeded && !pod.deleting,
-        };
-        self.vanished
-            .retain(|v| (&v.role, v.index) != (&vanished.role, vanished.index));
+        self.vanished.retain(|v| v.name != vanished.name);
         self.vanished.push(vanished);
+    }
+
+    /// Whether an object is known to say what it should (by the digest of that) since no longer than `age`.
+    pub(crate) fn is_ensured(&self, id: (&'static str, &str), digest: u64, age: Duration) -> bool {
+        let known = self.ensured.get(&(id.0, id.1.into()));
+        known.is_some_and(|(is, since)| *is == digest && since.elapsed() < age)
+    }
+
+    /// An object was seen to say what it should.
+    pub(crate) fn ensured(&mut self, id: (&'static str, &str), digest: u64) {
+        self.ensured.insert((id.0, id.1.into()), (digest, Instant::now()));
     }
 
     /// How long a status that tells nothing urgent has to wait.

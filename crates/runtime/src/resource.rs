@@ -26,6 +26,42 @@ pub(crate) const SERVICES: Resource = Resource {
     version: "v1",
     plural: "services",
 };
+/// Config maps.
+pub(crate) const CONFIG_MAPS: Resource = Resource {
+    group: "",
+    version: "v1",
+    plural: "configmaps",
+};
+/// Secrets.
+pub(crate) const SECRETS: Resource = Resource {
+    group: "",
+    version: "v1",
+    plural: "secrets",
+};
+/// Service accounts.
+pub(crate) const SERVICE_ACCOUNTS: Resource = Resource {
+    group: "",
+    version: "v1",
+    plural: "serviceaccounts",
+};
+/// Roles.
+pub(crate) const ROLES: Resource = Resource {
+    group: "rbac.authorization.k8s.io",
+    version: "v1",
+    plural: "roles",
+};
+/// Role bindings.
+pub(crate) const ROLE_BINDINGS: Resource = Resource {
+    group: "rbac.authorization.k8s.io",
+    version: "v1",
+    plural: "rolebindings",
+};
+/// Batch Jobs.
+pub(crate) const BATCH_JOBS: Resource = Resource {
+    group: "batch",
+    version: "v1",
+    plural: "jobs",
+};
 /// Events of the core group.
 pub(crate) const EVENTS: Resource = Resource {
     group: "",

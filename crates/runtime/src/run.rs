@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::framework::ExtraKind;
 use common::{Framework, JobKey, Settings, names};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::access;
 use crate::admin::{self, Admin};
 use crate::carry_out::Hands;
 use crate::client::{self, Api, ConnectError, Gate};
@@ -16,7 +18,7 @@ use crate::lease::{self, Leadership, LeaseOptions};
 use crate::metrics::{Metrics, PassResult};
 use crate::queue::{self, Limits, Mishap};
 use crate::reconcile::Reconciler;
-use crate::resource::{PODS, Resource, SERVICES};
+use crate::resource::{BATCH_JOBS, PODS, Resource, SERVICES};
 use crate::view::View;
 use crate::watch::{self, Shape, Source, Watch};
 use crate::world::World;
@@ -232,9 +234,10 @@ impl Connections {
     }
 }
 
-/// What is watched: the jobs of each kind, and the pods and services of all of them together.
+/// What is watched: the jobs of each kind, and the pods, services and batch Jobs of all of them together.
 fn sources(options: &Options, frameworks: &[&'static dyn Framework]) -> BTreeMap<Resource, Source> {
-    let controllers: Vec<_> = frameworks.iter().map(|f| f.kind().controller).collect();
+    let kinds = access::all_dialects(frameworks);
+    let controllers: Vec<_> = kinds.iter().map(|kind| kind.controller).collect();
     // As it stands in a URL: "name in (a,b)".
     let key = names::OPERATOR_NAME.replace('/', "%2F");
     let ours = format!("{key}%20in%20%28{}%29", controllers.join("%2C"));
@@ -254,9 +257,11 @@ fn sources(options: &Options, frameworks: &[&'static dyn Framework]) -> BTreeMap
         .map(|f| source(Resource::jobs(f.kind()), Shape::Job(f.kind()), None));
     let children = [
         source(PODS, Shape::Pod, Some(ours.clone())),
-        source(SERVICES, Shape::Service, Some(ours)),
+        source(SERVICES, Shape::Service, Some(ours.clone())),
     ];
-    jobs.chain(children).collect()
+    let carriers = kinds.iter().any(|kind| kind.makes.contains(&ExtraKind::BatchJob));
+    let carriers = carriers.then(|| source(BATCH_JOBS, Shape::BatchJob, Some(ours)));
+    jobs.chain(children).chain(carriers).collect()
 }
 
 async fn look_up_invisible(

@@ -5,12 +5,12 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use common::observe::ChildView;
+use common::observe::{BatchJobView, ChildView, Phase, Vanished};
 use common::{JobKey, PodView, Uid};
 
 use crate::children::{Change, Child, Children};
 use crate::decode::JobObject;
-use crate::resource::{ObjectName, PODS, Resource, SERVICES};
+use crate::resource::{BATCH_JOBS, ObjectName, PODS, Resource, SERVICES};
 
 /// A decoded object of a watched resource.
 #[derive(Debug, Clone)]
@@ -21,6 +21,8 @@ pub(crate) enum Object {
     Pod(Child<PodView>),
     /// A Service.
     Service(Child<ChildView>),
+    /// A batch Job.
+    BatchJob(Child<BatchJobView>),
 }
 
 impl Object {
@@ -30,6 +32,7 @@ impl Object {
             Self::Job(job) => job.rv,
             Self::Pod(pod) => pod.rv,
             Self::Service(service) => service.rv,
+            Self::BatchJob(job) => job.rv,
         }
     }
 }
@@ -43,8 +46,32 @@ pub(crate) struct Effects {
     pub(crate) ended: BTreeSet<JobKey>,
     /// Names that have become free.
     pub(crate) freed: Vec<(Resource, ObjectName)>,
-    /// Pods that are gone, each with the job that it belonged to.
-    pub(crate) lost_pods: Vec<(JobKey, Child<PodView>)>,
+    /// Pods and batch Jobs that are gone, each with the job that it belonged to.
+    pub(crate) lost: Vec<(JobKey, Lost)>,
+}
+
+/// Something that is gone.
+#[derive(Debug)]
+pub(crate) struct Lost {
+    /// UID of the job that it belonged to.
+    pub(crate) owner: Uid,
+    /// Its own UID.
+    pub(crate) uid: Uid,
+    /// What the job should know of it.
+    pub(crate) vanished: Vanished,
+}
+
+/// All objects of a job.
+#[derive(Debug, Default)]
+pub(crate) struct Family {
+    /// Its own pods.
+    pub(crate) pods: Vec<Arc<PodView>>,
+    /// Its Services.
+    pub(crate) services: Vec<Arc<ChildView>>,
+    /// Its batch Jobs.
+    pub(crate) batch_jobs: Vec<Arc<BatchJobView>>,
+    /// Pods of its batch Jobs, each with the UID of its batch Job.
+    pub(crate) batch_pods: Vec<(Uid, Arc<PodView>)>,
 }
 
 /// A list that is older than what is known already.
@@ -62,6 +89,10 @@ pub(crate) struct View {
     keys: HashMap<Uid, JobKey>,
     pods: Children<PodView>,
     services: Children<ChildView>,
+    batch_jobs: Children<BatchJobView>,
+    /// Job of each batch Job, for as long as that or a pod of it is there.
+    carriers: HashMap<Uid, Uid>,
+    carriers_of: HashMap<Uid, BTreeSet<Uid>>,
     reached: HashMap<Resource, u64>,
     kinds: HashMap<Resource, &'static str>,
 }
@@ -80,9 +111,16 @@ impl View {
         self.jobs.get(key)
     }
 
-    /// Pods and services whose controller has this UID.
-    pub(crate) fn children(&self, owner: &Uid) -> (Vec<Arc<PodView>>, Vec<Arc<ChildView>>) {
-        (self.pods.of(owner), self.services.of(owner))
+    /// All objects of the job of this UID.
+    pub(crate) fn family(&self, owner: &Uid) -> Family {
+        let carriers = self.carriers_of.get(owner).into_iter().flatten();
+        let carried = carriers.flat_map(|uid| self.pods.of(uid).into_iter().map(|pod| (uid.clone(), pod)));
+        Family {
+            pods: self.pods.of(owner),
+            services: self.services.of(owner),
+            batch_jobs: self.batch_jobs.of(owner),
+            batch_pods: carried.collect(),
+        }
     }
 
     /// How far the watch of a resource is.
@@ -114,6 +152,10 @@ impl View {
                 let change = self.services.put(service);
                 self.service_changed(change, &mut effects);
             }
+            Object::BatchJob(job) => {
+                let change = self.batch_jobs.put(job);
+                self.batch_job_changed(change, &mut effects);
+            }
         }
         effects
     }
@@ -131,6 +173,10 @@ impl View {
                 let change = self.services.remove(&service.name, &service.uid);
                 self.service_changed(change, &mut effects);
             }
+            Object::BatchJob(job) => {
+                let change = self.batch_jobs.remove(&job.name, &job.uid);
+                self.batch_job_changed(change, &mut effects);
+            }
         }
         effects
     }
@@ -144,6 +190,9 @@ impl View {
         } else if resource == SERVICES {
             let change = self.services.absent(name, rv);
             self.service_changed(change, &mut effects);
+        } else if resource == BATCH_JOBS {
+            let change = self.batch_jobs.absent(name, rv);
+            self.batch_job_changed(change, &mut effects);
         } else if let Some(uid) = self.job(key).map(|job| job.uid.clone()) {
             self.remove_job(key, &uid, &mut effects);
         }
@@ -165,12 +214,14 @@ impl View {
             return Err(StaleList { list: rv, view });
         }
         let mut effects = Effects::default();
-        let (mut jobs, mut pods, mut services) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut jobs, mut pods, mut services, mut batch_jobs) =
+            (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for object in list {
             match object {
                 Object::Job(job) => jobs.push(*job),
                 Object::Pod(pod) => pods.push(pod),
                 Object::Service(service) => services.push(service),
+                Object::BatchJob(job) => batch_jobs.push(job),
             }
         }
         if resource == PODS {
@@ -180,6 +231,10 @@ impl View {
         } else if resource == SERVICES {
             for change in self.services.replace(services, rv) {
                 self.service_changed(Some(change), &mut effects);
+            }
+        } else if resource == BATCH_JOBS {
+            for change in self.batch_jobs.replace(batch_jobs, rv) {
+                self.batch_job_changed(Some(change), &mut effects);
             }
         } else {
             self.replace_jobs(resource, jobs, rv, &mut effects);
@@ -238,7 +293,7 @@ impl View {
         }
     }
 
-    fn pod_changed(&self, change: Option<Change<PodView>>, effects: &mut Effects) {
+    fn pod_changed(&mut self, change: Option<Change<PodView>>, effects: &mut Effects) {
         let gone = match change {
             None => return,
             Some(Change::Gone(pod)) => Some(pod),
@@ -250,9 +305,72 @@ impl View {
         let Some(pod) = gone else { return };
         self.touch(pod.owner.as_ref(), effects);
         effects.freed.push((PODS, pod.name.clone()));
-        if let Some(key) = pod.owner.as_ref().and_then(|uid| self.keys.get(uid)) {
-            effects.lost_pods.push((key.clone(), pod));
+        let Some(owner) = pod.owner else { return };
+        // A pod of a batch Job is that one's to miss.
+        if let Some(key) = self.keys.get(&owner) {
+            let vanished = Vanished {
+                name: pod.value.name.clone(),
+                attempt: pod.value.attempt,
+                restarts: pod.value.restarts,
+                // A pod that is told to go may end well without having done its work.
+                succeeded: pod.value.phase == Phase::Succeeded && !pod.value.deleting,
+            };
+            let uid = pod.uid;
+            effects.lost.push((key.clone(), Lost { owner, uid, vanished }));
+        } else {
+            self.forget_carrier(&owner);
         }
+    }
+
+    fn batch_job_changed(&mut self, change: Option<Change<BatchJobView>>, effects: &mut Effects) {
+        let gone = match change {
+            None => return,
+            Some(Change::Gone(job)) => Some(job),
+            Some(Change::Put { now, replaced }) => {
+                if let Some(owner) = now.owner {
+                    self.carriers_of
+                        .entry(owner.clone())
+                        .or_default()
+                        .insert(now.uid.clone());
+                    self.carriers.insert(now.uid.clone(), owner);
+                }
+                self.touch(Some(&now.uid), effects);
+                replaced
+            }
+        };
+        let Some(job) = gone else { return };
+        self.touch(Some(&job.uid), effects);
+        effects.freed.push((BATCH_JOBS, job.name.clone()));
+        self.forget_carrier(&job.uid);
+        let Some(owner) = job.owner else { return };
+        if let Some(key) = self.keys.get(&owner) {
+            let vanished = Vanished {
+                name: job.value.name.clone(),
+                attempt: job.value.attempt,
+                restarts: job.value.failed,
+                succeeded: job.value.end.as_ref().is_some_and(|end| end.succeeded),
+            };
+            let uid = job.uid;
+            effects.lost.push((key.clone(), Lost { owner, uid, vanished }));
+        }
+    }
+
+    /// A batch Job is known for as long as it or one of its pods is there.
+    fn forget_carrier(&mut self, uid: &Uid) {
+        let Some(owner) = self.carriers.get(uid) else {
+            return;
+        };
+        let there = self.batch_jobs.of(owner).iter().any(|job| job.uid == *uid);
+        if there || !self.pods.of(uid).is_empty() {
+            return;
+        }
+        if let Some(carriers) = self.carriers_of.get_mut(owner) {
+            carriers.remove(uid);
+            if carriers.is_empty() {
+                self.carriers_of.remove(owner);
+            }
+        }
+        self.carriers.remove(uid);
     }
 
     fn service_changed(&self, change: Option<Change<ChildView>>, effects: &mut Effects) {
@@ -269,10 +387,13 @@ impl View {
         effects.freed.push((SERVICES, service.name));
     }
 
+    /// There is news for the job of this UID, or of the batch Job of this UID.
     fn touch(&self, owner: Option<&Uid>, effects: &mut Effects) {
-        effects
-            .touched
-            .extend(owner.and_then(|uid| self.keys.get(uid)).cloned());
+        let key = owner.and_then(|uid| {
+            let of_carrier = || self.keys.get(self.carriers.get(uid)?);
+            self.keys.get(uid).or_else(of_carrier)
+        });
+        effects.touched.extend(key.cloned());
     }
 }
 

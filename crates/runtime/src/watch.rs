@@ -46,6 +46,20 @@ pub(crate) enum Shape {
     Pod,
     /// As services, of which metadata are enough.
     Service,
+    /// As batch Jobs.
+    BatchJob,
+}
+
+impl Shape {
+    /// Reads an object of this shape.
+    fn read(self, json: &[u8]) -> Result<Object, DecodeError> {
+        match self {
+            Self::Job(kind) => decode::job(kind, json).map(|job| Object::Job(Box::new(job))),
+            Self::Pod => decode::pod(json).map(Object::Pod),
+            Self::Service => decode::service(json).map(Object::Service),
+            Self::BatchJob => decode::batch_job(json).map(Object::BatchJob),
+        }
+    }
 }
 
 /// What to watch.
@@ -255,12 +269,7 @@ impl Watch {
 
     /// Reads an object; one that cannot be read is skipped, so that it costs itself only.
     fn read(&self, object: &RawValue) -> Option<Object> {
-        let json = object.get().as_bytes();
-        let read = match self.source.shape {
-            Shape::Job(kind) => decode::job(kind, json).map(|job| Object::Job(Box::new(job))),
-            Shape::Pod => decode::pod(json).map(Object::Pod),
-            Shape::Service => decode::service(json).map(Object::Service),
-        };
+        let read = self.source.shape.read(object.get().as_bytes());
         read.inspect_err(|error| {
             let resource = self.source.resource.plural;
             self.metrics.unreadable(resource);
@@ -311,12 +320,7 @@ pub(crate) async fn look_up(
     mark: &crate::watermark::Mark,
 ) {
     let found = match api.get(mark.resource, &mark.object).await {
-        Ok(json) => match shape {
-            Shape::Job(kind) => decode::job(kind, &json).map(|job| Object::Job(Box::new(job))),
-            Shape::Pod => decode::pod(&json).map(Object::Pod),
-            Shape::Service => decode::service(&json).map(Object::Service),
-        }
-        .ok(),
+        Ok(json) => shape.read(&json).ok(),
         Err(error) if error.is_not_found() => None,
         // It is asked again in a moment.
         Err(_) => return,

@@ -18,7 +18,7 @@ use crate::observe::observe;
 use crate::queue::Queue;
 use crate::record::{Pace, Record};
 use crate::resource::{ObjectName, Resource};
-use crate::view::{Effects, Object, StaleList, View};
+use crate::view::{Effects, Lost, Object, StaleList, View};
 use crate::watermark::{Lag, Mark, Watermark};
 
 /// An acknowledged write that the watches have not shown for so long is looked up.
@@ -147,12 +147,10 @@ impl World {
             touched,
             ended,
             freed,
-            lost_pods,
+            lost,
         } = effects;
-        for (key, pod) in lost_pods {
-            if let Some(owner) = &pod.owner {
-                inner.record(&key, owner).pod_gone(&pod.value);
-            }
+        for (key, Lost { owner, uid, vanished }) in lost {
+            inner.record(&key, &owner).gone(&uid, vanished);
         }
         for key in &ended {
             inner.forget(key);

@@ -82,6 +82,7 @@ fn wire(spec: &mut PodSpec, training: &str, wiring: Wiring) {
         volumes,
         mounts,
         dns_searches,
+        dns_policy,
         service_account,
         labels: _,
     } = wiring;
@@ -106,6 +107,9 @@ fn wire(spec: &mut PodSpec, training: &str, wiring: Wiring) {
     if !dns_searches.is_empty() {
         let dns = spec.dns_config.get_or_insert_default();
         append(&mut dns.searches, dns_searches);
+    }
+    if dns_policy.is_some() {
+        spec.dns_policy = dns_policy;
     }
     if let Some(account) = service_account
         && spec.service_account_name.as_deref().is_none_or(str::is_empty)

@@ -4,6 +4,7 @@
 //! that failed; what went through is kept; the status is stored even after a failed class, conditional on the version
 //! that was decided on; events and counters come after it.
 
+mod ensure;
 mod fan_out;
 mod status;
 mod write;
@@ -182,6 +183,7 @@ fn result(class: RetryClass) -> PassResult {
 
 /// Sends the writes class by class.
 async fn send(hands: &Hands, kind: &'static KindInfo, pass: &Pass, writes: Vec<Write>) -> Sent {
+    let makes_pods = writes.iter().any(|write| write.class() == WriteClass::Pods);
     let mut writes = writes.into_iter().peekable();
     while let Some(class) = writes.peek().map(Write::class) {
         if let Some((_, until)) = pass.hold.filter(|(held, _)| *held <= class) {
@@ -191,7 +193,9 @@ async fn send(hands: &Hands, kind: &'static KindInfo, pass: &Pass, writes: Vec<W
         while let Some(write) = writes.next_if(|w| w.class() == class) {
             of_class.push(write);
         }
-        let requests = of_class.iter().map(|write| write::send(hands, kind, pass, write));
+        let requests = of_class
+            .iter()
+            .map(|write| write::send(hands, kind, pass, write, makes_pods));
         let window = if class == WriteClass::Pods {
             1
         } else {

@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 use crate::answer::{RequestError, RetryClass};
 use crate::decode::{self, Identity};
 use crate::record::Pace;
-use crate::resource::{ObjectName, PODS, Resource, SERVICES};
+use crate::resource::{BATCH_JOBS, ObjectName, PODS, Resource, SERVICES};
 use crate::world::Pass;
 
-use super::Hands;
+use super::{Hands, ensure};
 
 /// A write that did not go through.
 #[derive(Debug)]
@@ -28,12 +28,12 @@ pub(super) struct Refused {
 }
 
 /// What the object is to be.
-struct Wanted<'a> {
-    resource: Resource,
+pub(super) struct Wanted<'a> {
+    pub(super) resource: Resource,
     kind: &'static str,
-    name: ObjectName,
+    pub(super) name: ObjectName,
     attempt: Option<Attempt>,
-    job: &'a RawJob,
+    pub(super) job: &'a RawJob,
     job_kind: &'static KindInfo,
 }
 
@@ -43,6 +43,7 @@ pub(super) async fn send(
     kind: &'static KindInfo,
     pass: &Pass,
     write: &Write,
+    makes_pods: bool,
 ) -> Result<(), Refused> {
     let job = &**pass.job();
     let wanted = |resource: Resource, kind_of, name: Option<&str>, attempt| Wanted {
@@ -57,6 +58,29 @@ pub(super) async fn send(
         job_kind: kind,
     };
     match write {
+        Write::Ensure(extra) => {
+            let (resource, kind_of, name) = ensure::place(extra);
+            ensure::send(
+                &wanted(resource, kind_of, Some(name), None),
+                hands,
+                extra,
+                makes_pods,
+            )
+            .await
+        }
+        Write::CreateBatchJob {
+            job,
+            attempt,
+            slot: _,
+        } => {
+            let wanted = wanted(BATCH_JOBS, "Job", job.metadata.name.as_deref(), Some(*attempt));
+            wanted.create(hands, job).await
+        }
+        Write::DeleteBatchJob { name, uid } => {
+            wanted(BATCH_JOBS, "Job", Some(name), None)
+                .delete_owned(hands, uid, "Foreground")
+                .await
+        }
         Write::CreateService(service) => {
             let wanted = wanted(SERVICES, "Service", service.metadata.name.as_deref(), None);
             wanted.create(hands, service).await
@@ -75,7 +99,11 @@ pub(super) async fn send(
                 .delete(hands, &options)
                 .await
         }
-        Write::DeletePod { name, uid } => wanted(PODS, "Pod", Some(name), None).delete_pod(hands, uid).await,
+        Write::DeletePod { name, uid } => {
+            wanted(PODS, "Pod", Some(name), None)
+                .delete_owned(hands, uid, "Background")
+                .await
+        }
         Write::DeleteJob {
             uid,
             resource_version,
@@ -122,16 +150,21 @@ impl Wanted<'_> {
             return Ok(());
         };
         hands.world.block(self.job, self.resource, self.name.clone());
+        Err(self.taken(cause, message))
+    }
+
+    /// The name is taken, and not by the object that is wanted.
+    pub(super) fn taken(&self, cause: RefusalCause, message: String) -> Refused {
         let max = if cause == RefusalCause::Predecessor {
             PREDECESSOR
         } else {
             PACE.max
         };
-        Err(self.refusal(cause, message, RetryClass::Invalid, Pace { max, ..PACE }))
+        self.refusal(cause, message, RetryClass::Invalid, Pace { max, ..PACE })
     }
 
     /// Why the object that has the name is not the one that is wanted; `None` if it is.
-    fn judge(&self, found: &Identity) -> Option<(RefusalCause, String)> {
+    pub(super) fn judge(&self, found: &Identity) -> Option<(RefusalCause, String)> {
         let ours = found.owner.as_ref().is_some_and(|(uid, ..)| *uid == self.job.uid);
         let same_attempt = self.attempt.is_none_or(|attempt| attempt == found.attempt);
         if ours && same_attempt && !found.deleting {
@@ -163,10 +196,11 @@ impl Wanted<'_> {
         }
     }
 
-    /// The end of a pod that we delete is no news to its job.
-    async fn delete_pod(&self, hands: &Hands, uid: &Uid) -> Result<(), Refused> {
+    /// The end of a pod or a batch Job that we delete is no news to its job. A batch Job stays until its pods are gone:
+    /// the propagation policy is Foreground.
+    async fn delete_owned(&self, hands: &Hands, uid: &Uid, propagation: &str) -> Result<(), Refused> {
         hands.world.remember(self.job, |record| record.deleting(uid));
-        let options = json!({"preconditions": {"uid": uid.as_str()}});
+        let options = json!({"preconditions": {"uid": uid.as_str()}, "propagationPolicy": propagation});
         let deleted = self.delete(hands, &options).await;
         // Without an answer it may have been carried out.
         if deleted
@@ -199,7 +233,7 @@ impl Wanted<'_> {
         tracing::debug!(resource = self.resource.plural, object = %self.name.name, "written");
     }
 
-    fn refused(&self, error: &RequestError) -> Refused {
+    pub(super) fn refused(&self, error: &RequestError) -> Refused {
         let class = error.class();
         let ending = error.is_namespace_ending() || error.is_not_found();
         let cause = match class {

@@ -1,7 +1,7 @@
 //! Pods, pruned to what decisions read.
 
 use common::observe::{ContainerState, ContainerView, Phase, PodDetail};
-use common::{PodView, Uid, names};
+use common::{PodView, Uid};
 use jiff::Timestamp;
 use serde::Deserialize;
 
@@ -27,10 +27,6 @@ pub(crate) fn pod(json: &[u8]) -> Result<Child<PodView>, DecodeError> {
     let view = PodView {
         name: metadata.name.0.as_ref().into(),
         uid: Uid::new(&metadata.uid.0),
-        role: metadata.label(names::REPLICA_TYPE).unwrap_or_default().into(),
-        index: metadata
-            .label(names::REPLICA_INDEX)
-            .and_then(|text| text.parse().ok()),
         attempt: metadata.attempt(),
         phase: phase(status.phase.as_ref().map_or("", |p| &p.0)),
         deleting: metadata.deletion_timestamp.is_some(),

@@ -32,8 +32,6 @@ fn a_pod_that_was_just_created_is_pending_and_has_no_detail() {
     let PodView {
         name,
         uid,
-        role,
-        index,
         attempt,
         phase,
         deleting,
@@ -42,10 +40,7 @@ fn a_pod_that_was_just_created_is_pending_and_has_no_detail() {
         restarts,
         detail,
     } = &*got.value;
-    assert_eq!(
-        (&**name, uid.as_str(), &**role, *index),
-        ("mw-worker-3", "u-3", "worker", Some(3))
-    );
+    assert_eq!((&**name, uid.as_str()), ("mw-worker-3", "u-3"));
     assert_eq!(
         (*attempt, *phase, *deleting, *ready),
         (Attempt(2), Phase::Pending, false, false)
@@ -131,7 +126,7 @@ fn every_optional_field_of_a_pod_may_be_absent_or_null() {
         .unwrap()
         .remove("ownerReferences");
     let got = read(&bare);
-    assert_eq!((got.owner, got.value.index, &*got.value.role), (None, None, ""));
+    assert_eq!((got.owner, got.value.attempt), (None, Attempt(0)));
 }
 
 #[test]

@@ -7,16 +7,23 @@ static KIND: common::KindInfo = common::KindInfo {
     kind: "TestJob",
     group: "kubeflow.org",
     version: "v1",
+    stamp: None,
     plural: "testjobs",
     controller: "testjob-controller",
+    managers: &[],
     framework: "test",
     replicas_field: "replicaSpecs",
-    container: "test",
-    port_name: "port",
-    port: 1,
+    container: None,
+    port: None,
+    role_label: common::names::REPLICA_TYPE,
+    host_names: common::framework::HostNames::ByServiceMode,
     roles: &[],
-    default_restart_policy: common::api::RestartPolicy::Never,
     scaled_role: None,
+    default_backoff_limit: None,
+    long_names: false,
+    active_succeeds: true,
+    legacy_clean_pod_policy: false,
+    makes: &[],
 };
 
 fn view() -> View {
@@ -53,7 +60,7 @@ fn news_of_a_pod_touches_its_job_and_a_repetition_does_not() {
     assert!(touched(&view.put(pod("p", "P", "J", 3, "Pending"))).is_empty());
     assert_eq!(touched(&view.put(pod("p", "P", "J", 4, "Running"))), ["j"]);
     assert!(touched(&view.put(pod("x", "X", "somebody", 5, "Running"))).is_empty());
-    assert_eq!(view.children(&Uid::new("J")).0.len(), 1);
+    assert_eq!(view.family(&Uid::new("J")).pods.len(), 1);
 }
 
 #[test]
@@ -64,7 +71,7 @@ fn a_pod_that_goes_is_lost_to_its_job_and_frees_its_name() {
     let effects = view.remove(&pod("p", "P", "J", 3, "Running"));
     assert_eq!(touched(&effects), ["j"]);
     assert_eq!(effects.freed, [(PODS, ObjectName::new("ns", "p"))]);
-    assert_eq!(effects.lost_pods.len(), 1);
+    assert_eq!(effects.lost.len(), 1);
 }
 
 #[test]
@@ -78,7 +85,7 @@ fn what_vanished_while_the_watch_was_down_wakes_its_owner() {
         .replace(PODS, vec![pod("q", "Q", "K", 2, "Running")], 9)
         .unwrap();
     assert_eq!(touched(&effects), ["j"]);
-    assert_eq!((effects.lost_pods.len(), view.reached(PODS)), (1, 9));
+    assert_eq!((effects.lost.len(), view.reached(PODS)), (1, 9));
 }
 
 #[test]
@@ -119,4 +126,55 @@ fn a_new_version_of_a_job_that_says_the_same_wakes_nobody() {
     assert!(touched(&view.put(job("j", "J", 2))).is_empty());
     let key = view.jobs.keys().next().cloned().unwrap();
     assert_eq!(view.job(&key).unwrap().raw().resource_version, "2");
+}
+
+fn batch_job(name: &str, uid: &str, rv: u64) -> Object {
+    let owners = json!([{"kind": "TestJob", "name": "j", "uid": "J", "controller": true}]);
+    let object = json!({
+        "metadata": {"namespace": "ns", "name": name, "uid": uid, "resourceVersion": rv.to_string(), "ownerReferences": owners},
+        "status": {"failed": 1}
+    });
+    Object::BatchJob(decode::batch_job(object.to_string().as_bytes()).unwrap())
+}
+
+#[test]
+fn pods_of_a_batch_job_are_news_for_its_job_and_outlive_it() {
+    let mut view = view();
+    view.put(job("j", "J", 1));
+    assert!(
+        touched(&view.put(pod("j-launcher-x", "P", "B", 2, "Pending"))).is_empty(),
+        "its batch Job is not known yet"
+    );
+    assert_eq!(touched(&view.put(batch_job("j-launcher", "B", 3))), ["j"]);
+    assert_eq!(
+        touched(&view.put(pod("j-launcher-x", "P", "B", 4, "Running"))),
+        ["j"]
+    );
+    let family = view.family(&Uid::new("J"));
+    assert_eq!(
+        (
+            family.pods.len(),
+            family.batch_jobs.len(),
+            family.batch_pods.len()
+        ),
+        (0, 1, 1)
+    );
+
+    let gone = view.remove(&batch_job("j-launcher", "B", 5));
+    let lost: Vec<_> = gone
+        .lost
+        .iter()
+        .map(|(_, lost)| (&*lost.vanished.name, lost.vanished.restarts))
+        .collect();
+    assert_eq!(lost, [("j-launcher", 1)]);
+    let family = view.family(&Uid::new("J"));
+    assert_eq!(
+        (family.batch_jobs.len(), family.batch_pods.len()),
+        (0, 1),
+        "its pod is still there"
+    );
+
+    let gone = view.remove(&pod("j-launcher-x", "P", "B", 6, "Failed"));
+    assert_eq!((touched(&gone), gone.lost.len()), (vec!["j"], 0));
+    assert!(view.family(&Uid::new("J")).batch_pods.is_empty() && view.carriers.is_empty());
 }

@@ -132,14 +132,21 @@ pub(super) fn of_name(info: &KindInfo) -> Vec<Rule> {
 /// `self` is the map of replicas.
 pub(super) fn of_replica_map(info: &KindInfo) -> Vec<Rule> {
     let quoted: Vec<String> = info.roles.iter().map(|r| format!("\"{}\"", r.role)).collect();
-    let lower: Vec<String> = info.roles.iter().map(|r| format!("'{}'", r.role.lower())).collect();
+    let lower: Vec<String> = info
+        .roles
+        .iter()
+        .map(|r| format!("'{}'", r.role.lower()))
+        .collect();
     let known = format!("r.lowerAscii() in [{}]", lower.join(", "));
     vec![
         Rule::new(
             Reason::Required,
             "",
             "size(self) > 0",
-            format!("must be specified, with at least one replica type of {}", quoted.join(", ")),
+            format!(
+                "must be specified, with at least one replica type of {}",
+                quoted.join(", ")
+            ),
         ),
         Rule::new(
             Reason::Forbidden,

@@ -1,0 +1,101 @@
+//! Lists of hosts, as launchers read them, and how they come into pods.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use common::names;
+use common::tally::{SlotState, Tally};
+use common::{Cast, ResolvedJob, Settings, SlotId};
+
+use k8s_openapi::api::core::v1::{ConfigMapVolumeSource, KeyToPath, Volume, VolumeMount};
+
+use crate::api::{Fields, MpiImplementation};
+use crate::{LAUNCHER, WORKER};
+
+/// Folder of the lists and scripts in launchers (and, in `v1`, workers).
+pub(crate) const FOLDER: &str = "/etc/mpi";
+/// All hosts, whether or not they run.
+pub(crate) const HOSTFILE: &str = "hostfile";
+/// A script that names the hosts that run: for elastic Horovod.
+pub(crate) const DISCOVER: &str = "discover_hosts.sh";
+
+/// Ranks per host.
+pub(crate) fn slots(fields: &Fields) -> i32 {
+    fields.slots_per_worker.unwrap_or(1)
+}
+
+/// Domain of the hosts of a job: `<job>.<namespace>.svc`, and the cluster's domain if the operator was told of it.
+pub(crate) fn domain(job: &ResolvedJob, settings: &Settings) -> String {
+    let mut domain = format!("{}.{}.svc", job.key.name, job.key.namespace);
+    if let Some(cluster) = &settings.cluster_domain {
+        let _ = write!(domain, ".{cluster}");
+    }
+    domain
+}
+
+/// Slots whose pods run ranks, by index; the launcher first if it is one of them.
+fn hosts(cast: &Cast, with_launcher: bool) -> impl Iterator<Item = (SlotId, &str)> {
+    let launcher = cast.of(LAUNCHER).filter(move |_| with_launcher);
+    launcher.chain(cast.of(WORKER)).map(|slot| (slot.id, &*slot.name))
+}
+
+/// `hostfile` in the dialect of an implementation.
+pub(crate) fn hostfile(
+    cast: &Cast,
+    with_launcher: bool,
+    slots: i32,
+    implementation: MpiImplementation,
+    name: impl Fn(&str) -> String,
+) -> String {
+    let separator = match implementation {
+        MpiImplementation::OpenMpi => " slots=",
+        MpiImplementation::Intel | MpiImplementation::Mpich => ":",
+    };
+    let line = |(_, host): (SlotId, &str)| format!("{}{separator}{slots}\n", name(host));
+    hosts(cast, with_launcher).map(line).collect()
+}
+
+/// Hosts that run now, by index (upstream sorts them as texts); a launcher that runs ranks is always among them, since
+/// it is the one who asks.
+pub(crate) fn running<'a>(tally: &'a Tally, cast: &'a Cast, with_launcher: bool) -> Vec<&'a str> {
+    let runs = |id: SlotId| {
+        let slot = tally.slots.iter().find(|slot| slot.slot.id == id);
+        slot.is_some_and(|slot| slot.state == SlotState::Running)
+    };
+    hosts(cast, with_launcher)
+        .filter(|(id, _)| id.role == LAUNCHER || runs(*id))
+        .map(|(_, host)| host)
+        .collect()
+}
+
+/// Label of objects that serve the whole job.
+pub(crate) fn app(job: &ResolvedJob) -> BTreeMap<String, String> {
+    BTreeMap::from([(names::APP.to_owned(), job.key.name.to_string())])
+}
+
+/// Mount of a volume.
+pub(crate) fn mount(name: &str, path: &str) -> VolumeMount {
+    VolumeMount {
+        name: name.to_owned(),
+        mount_path: path.to_owned(),
+        ..VolumeMount::default()
+    }
+}
+
+/// Volume with files of the job's ConfigMap, each with its mode.
+pub(crate) fn lists(job: &ResolvedJob, files: &[(&str, i32)]) -> Volume {
+    let item = |(name, mode): &(&str, i32)| KeyToPath {
+        key: (*name).to_owned(),
+        path: (*name).to_owned(),
+        mode: Some(*mode),
+    };
+    Volume {
+        name: "mpi-job-config".to_owned(),
+        config_map: Some(ConfigMapVolumeSource {
+            name: names::config_map(&job.key.name),
+            items: Some(files.iter().map(item).collect()),
+            ..ConfigMapVolumeSource::default()
+        }),
+        ..Volume::default()
+    }
+}

@@ -1,0 +1,157 @@
+//! Objects beside pods and Services, which no watch shows: made if they are missing, set right if they say something
+//! else, and then taken for right until the plan wants something else, pods are made, or some time has passed.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::Duration;
+
+use common::plan::Extra;
+use k8s_openapi::api::core::v1::Secret;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::answer::RequestError;
+use crate::decode;
+use crate::resource::{CONFIG_MAPS, ROLE_BINDINGS, ROLES, Resource, SECRETS, SERVICE_ACCOUNTS};
+use crate::secrets;
+
+use super::Hands;
+use super::write::{Refused, Wanted};
+
+/// For so long an object is taken for what it was; whoever changes it by hand sees it set right after that.
+const TRUSTED: Duration = Duration::from_mins(10);
+/// The same when pods are about to be made, which would wait for ever for an object that somebody has deleted.
+const TRUSTED_FOR_PODS: Duration = Duration::from_secs(10);
+
+/// Resource, kind and name of an object.
+pub(super) fn place(extra: &Extra) -> (Resource, &'static str, &str) {
+    let resource = match extra {
+        Extra::ConfigMap(_) => CONFIG_MAPS,
+        Extra::KeyPair(_) => SECRETS,
+        Extra::ServiceAccount(_) => SERVICE_ACCOUNTS,
+        Extra::Role(_) => ROLES,
+        Extra::RoleBinding(_) => ROLE_BINDINGS,
+    };
+    let (kind, name) = extra.id();
+    (resource, kind, name)
+}
+
+/// Sees to it that the object is there and says what it should.
+pub(super) async fn send(
+    wanted: &Wanted<'_>,
+    hands: &Hands,
+    extra: &Extra,
+    makes_pods: bool,
+) -> Result<(), Refused> {
+    let failed = |error: RequestError| wanted.refused(&error);
+    let content = content(extra).map_err(|e| failed(e.into()))?;
+    let mut hasher = DefaultHasher::new();
+    content.to_string().hash(&mut hasher);
+    let digest = hasher.finish();
+    let age = if makes_pods { TRUSTED_FOR_PODS } else { TRUSTED };
+    if hands
+        .world
+        .remember(wanted.job, |record| record.is_ensured(extra.id(), digest, age))
+    {
+        return Ok(());
+    }
+    let created = match extra {
+        Extra::KeyPair(secret) => create(wanted, hands, &with_keys(secret).map_err(|e| failed(e))?).await,
+        Extra::ConfigMap(_) | Extra::ServiceAccount(_) | Extra::Role(_) | Extra::RoleBinding(_) => {
+            create(wanted, hands, &content).await
+        }
+    };
+    match created {
+        Ok(()) => {}
+        Err(error) if error.is_already_exists() => set_right(wanted, hands, extra, content).await?,
+        Err(error) => return Err(failed(error)),
+    }
+    hands
+        .world
+        .remember(wanted.job, |record| record.ensured(extra.id(), digest));
+    Ok(())
+}
+
+fn content(extra: &Extra) -> Result<Value, serde_json::Error> {
+    match extra {
+        Extra::ConfigMap(object) => serde_json::to_value(object),
+        Extra::KeyPair(object) => serde_json::to_value(object),
+        Extra::ServiceAccount(object) => serde_json::to_value(object),
+        Extra::Role(object) => serde_json::to_value(object),
+        Extra::RoleBinding(object) => serde_json::to_value(object),
+    }
+}
+
+async fn create(
+    wanted: &Wanted<'_>,
+    hands: &Hands,
+    object: &(impl Serialize + Sync),
+) -> Result<(), RequestError> {
+    let namespace = &wanted.name.namespace;
+    hands
+        .api
+        .create(wanted.resource, namespace, object)
+        .await
+        .map(drop)
+}
+
+/// The Secret with new keys. They go nowhere else.
+fn with_keys(secret: &Secret) -> Result<Secret, RequestError> {
+    let pair =
+        secrets::key_pair().map_err(|error| RequestError::NoAnswer(format!("no key pair: {error}")))?;
+    let mut secret = secret.clone();
+    secret.string_data = Some(
+        [
+            ("ssh-privatekey".to_owned(), pair.private().to_owned()),
+            ("ssh-publickey".to_owned(), pair.public().to_owned()),
+        ]
+        .into(),
+    );
+    Ok(secret)
+}
+
+/// The name is taken: an object of ours is made to say what it should, any other is left alone. Of a Secret no more is
+/// asked for than its metadata: its keys are in use.
+async fn set_right(
+    wanted: &Wanted<'_>,
+    hands: &Hands,
+    extra: &Extra,
+    mut content: Value,
+) -> Result<(), Refused> {
+    let (api, resource, name) = (&hands.api, wanted.resource, &wanted.name);
+    let compared: &[&str] = match extra {
+        Extra::ConfigMap(_) => &["data"],
+        Extra::Role(_) => &["rules"],
+        // The role that it refers to cannot be changed, and is told by its name.
+        Extra::RoleBinding(_) => &["subjects"],
+        Extra::KeyPair(_) | Extra::ServiceAccount(_) => &[],
+    };
+    let answer = if compared.is_empty() {
+        api.get_metadata(resource, name).await
+    } else {
+        api.get(resource, name).await
+    };
+    let answer = answer.map_err(|error| wanted.refused(&error))?;
+    let unreadable = |error: String| wanted.refused(&RequestError::NoAnswer(error));
+    let identity = decode::identity(&answer).map_err(|e| unreadable(e.to_string()))?;
+    if let Some((cause, message)) = wanted.judge(&identity) {
+        return Err(wanted.taken(cause, message));
+    }
+    if compared.is_empty() {
+        return Ok(());
+    }
+    let found: Value = serde_json::from_slice(&answer).map_err(|e| unreadable(e.to_string()))?;
+    if compared
+        .iter()
+        .all(|field| found.get(field) == content.get(field))
+    {
+        return Ok(());
+    }
+    if let Some(metadata) = content.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.insert("resourceVersion".to_owned(), identity.resource_version.into());
+    }
+    api.replace(resource, name, &content)
+        .await
+        .map_err(|error| wanted.refused(&error))?;
+    tracing::debug!(resource = resource.plural, object = %name.name, "set right");
+    Ok(())
+}

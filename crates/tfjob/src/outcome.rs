@@ -1,0 +1,63 @@
+//! When a TFJob runs, and when it has succeeded.
+
+use common::tally::{SlotState, SlotTally, Tally};
+use common::{Outcome, ResolvedJob, Role};
+
+use crate::api::SuccessPolicy;
+use crate::{CHIEF, EVALUATOR, MASTER, WORKER, wiring};
+
+pub(crate) fn outcome(tally: &Tally, job: &ResolvedJob) -> Outcome {
+    if succeeded(tally, job) {
+        return Outcome::Succeeded;
+    }
+    // The training cluster. An Evaluator looks on from beside it; where there is nothing else, it is what runs.
+    let trains = |slot: &&SlotTally| slot.slot.id.role != EVALUATOR;
+    let mut needed: Vec<&SlotTally> = tally.slots.iter().filter(trains).collect();
+    if needed.is_empty() {
+        needed = tally.slots.iter().collect();
+    }
+    let alive = |slot: &SlotTally| slot.state == SlotState::Running || is_over(slot, job);
+    if !needed.is_empty() && needed.iter().all(|slot| alive(slot)) {
+        Outcome::Running
+    } else {
+        Outcome::Waiting
+    }
+}
+
+/// With a Chief (or Master) its success is the job's. Without: worker 0's, or all workers', as the success policy says.
+/// A job without any of these has succeeded when all its pods have: parameter servers alone never do.
+fn succeeded(tally: &Tally, job: &ResolvedJob) -> bool {
+    let of = |role: Role| tally.slots.iter().filter(move |s| s.slot.id.role == role);
+    let done = |slot: &SlotTally| slot.state == SlotState::Succeeded;
+    let chief = of(CHIEF).chain(of(MASTER)).next();
+    if let Some(chief) = chief {
+        return done(chief);
+    }
+    let Some(first) = of(WORKER).next() else {
+        return !tally.slots.is_empty() && tally.slots.iter().all(done);
+    };
+    match wiring::fields(job).success_policy.unwrap_or_default() {
+        SuccessPolicy::Worker0 if done(first) => true,
+        // Also where worker 0 was lost for good: somebody has finished, and nobody is left to wait for.
+        SuccessPolicy::Worker0 | SuccessPolicy::AllWorkers => {
+            of(WORKER).any(done) && of(WORKER).all(|worker| is_over(worker, job))
+        }
+    }
+}
+
+/// Whether nothing more is to be expected of a slot: it is done, or the job goes on without it.
+fn is_over(slot: &SlotTally, job: &ResolvedJob) -> bool {
+    match &slot.state {
+        SlotState::Succeeded => true,
+        // A pod that was taken away is replaced under every policy.
+        SlotState::Failed(failure) => {
+            slot.slot.id.role == WORKER && wiring::tolerates_lost_workers(job) && failure.disruption.is_none()
+        }
+        SlotState::Missing
+        | SlotState::Lost
+        | SlotState::Previous
+        | SlotState::Terminating
+        | SlotState::Pending
+        | SlotState::Running => false,
+    }
+}

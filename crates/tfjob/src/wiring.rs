@@ -1,0 +1,143 @@
+//! `TF_CONFIG` of one pod. Form and order of keys are upstream's (training-operator 1.9,
+//! `pkg/controller.v1/tensorflow/tensorflow.go`).
+
+use std::collections::BTreeMap;
+
+use common::api::RestartPolicy;
+use common::framework::Containers;
+use common::names;
+use common::resolve::{self, Problems, ServiceMode};
+use common::{Cast, ResolvedJob, Role, Settings, Slot, Wiring};
+use k8s_openapi::api::core::v1::EnvVar;
+use serde::Serialize;
+
+use crate::api::{CHIEF_AND_MASTER, Fields};
+use crate::{CHIEF, MASTER, PS, WORKER};
+
+/// What every process is told: all servers by task type.
+#[derive(Serialize)]
+struct Dense {
+    cluster: BTreeMap<String, Vec<String>>,
+    task: Task,
+    environment: &'static str,
+}
+
+/// What the processes of a job with dynamic workers are told: only those that do not change.
+#[derive(Serialize)]
+struct Sparse {
+    cluster: SparseCluster,
+    task: Task,
+}
+
+#[derive(Default, Serialize)]
+struct SparseCluster {
+    worker: BTreeMap<u32, String>,
+    ps: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Task {
+    #[serde(rename = "type")]
+    type_: String,
+    index: u32,
+}
+
+/// What only this kind's spec has. A spec that [`check`] refuses reads as empty.
+pub(crate) fn fields(job: &ResolvedJob) -> Fields {
+    resolve::read(&job.fields, "spec", &mut Problems::default()).unwrap_or_default()
+}
+
+/// Whether workers come and go.
+pub(crate) fn is_dynamic(job: &ResolvedJob) -> bool {
+    fields(job).enable_dynamic_worker == Some(true)
+}
+
+/// Whether the job goes on without workers that failed. Under `ExitCode` a low code says that another try is no use to
+/// anybody, and the other policies replace what fails.
+pub(crate) fn tolerates_lost_workers(job: &ResolvedJob) -> bool {
+    let never = |policy| policy == RestartPolicy::Never;
+    is_dynamic(job) && job.replica(WORKER).is_some_and(|r| never(r.restart_policy))
+}
+
+/// Checks what the schema's rules check too, for objects that came round them.
+pub(crate) fn check(job: &ResolvedJob, problems: &mut Problems) {
+    resolve::read::<Fields>(&job.fields, "spec", problems);
+    if job.cast.count(CHIEF) > 0 && job.cast.count(MASTER) > 0 {
+        problems.add(format!("spec.{}", job.info.replicas_field), CHIEF_AND_MASTER);
+    }
+}
+
+/// The wiring of one slot: nothing for a process that is alone.
+pub(crate) fn wiring(slot: &Slot, cast: &Cast, job: &ResolvedJob, settings: &Settings) -> Wiring {
+    if cast.len() == 1 {
+        return Wiring::default();
+    }
+    let task = Task {
+        type_: slot.id.role.lower(),
+        index: slot.id.index.0,
+    };
+    let config = if is_dynamic(job) {
+        let cluster = sparse_cluster(slot, cast, job, settings);
+        serde_json::to_string(&Sparse { cluster, task })
+    } else {
+        let mut cluster: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for peer in cast.slots() {
+            let peers = cluster.entry(peer.id.role.lower()).or_default();
+            peers.push(address(peer, job, settings));
+        }
+        let environment = "cloud";
+        serde_json::to_string(&Dense {
+            cluster,
+            task,
+            environment,
+        })
+    };
+    let config = EnvVar {
+        name: "TF_CONFIG".to_owned(),
+        value: config.ok(), // there always is one: texts and numbers below keys that are texts and numbers
+        value_from: None,
+    };
+    Wiring {
+        env: vec![config],
+        env_in: Containers::Training,
+        ..Wiring::default()
+    }
+}
+
+/// A worker knows itself and all parameter servers, a parameter server itself, all others nobody.
+fn sparse_cluster(slot: &Slot, cast: &Cast, job: &ResolvedJob, settings: &Settings) -> SparseCluster {
+    let all = |role: Role| cast.of(role).map(|peer| address(peer, job, settings)).collect();
+    let own = || address(slot, job, settings);
+    match slot.id.role {
+        WORKER => SparseCluster {
+            worker: BTreeMap::from([(slot.id.index.0, own())]),
+            ps: all(PS),
+        },
+        PS => SparseCluster {
+            ps: vec![own()],
+            ..SparseCluster::default()
+        },
+        _ => SparseCluster::default(),
+    }
+}
+
+/// `<pod>.<namespace>.svc:<port>` by a Service of the pod's own, `<pod>.<job>.<namespace>.svc:<port>` by the job's.
+fn address(slot: &Slot, job: &ResolvedJob, settings: &Settings) -> String {
+    let (pod, namespace, port) = (&slot.name, &job.key.namespace, job.port(slot.id.role));
+    let below = if settings.service_mode == ServiceMode::PerReplica || has_own_host_name(slot, job) {
+        String::new()
+    } else {
+        format!(".{}", names::job_service(&job.key.name))
+    };
+    let domain = settings.cluster_domain.iter().map(|domain| format!(".{domain}"));
+    format!(
+        "{pod}{below}.{namespace}.svc{}:{port}",
+        domain.collect::<String>()
+    )
+}
+
+/// Whether the user's template names the pod's host, so that the job's Service cannot reach it by the pod's name.
+pub(crate) fn has_own_host_name(slot: &Slot, job: &ResolvedJob) -> bool {
+    let spec = job.replica(slot.id.role).and_then(|r| r.template.spec.as_ref());
+    spec.is_some_and(|spec| spec.hostname.is_some() || spec.subdomain.is_some())
+}

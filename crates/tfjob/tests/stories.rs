@@ -1,0 +1,330 @@
+//! What becomes of a TFJob, story by story; each is named after what a user would see. The snapshots beside this file
+//! are meant to be read.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::format_push_string,
+    clippy::semicolon_if_nothing_returned,
+    clippy::too_many_lines,
+    reason = "tests fail by panicking, and read better without ceremony"
+)]
+
+use common::api::ConditionType;
+use common::status;
+use common::testing::{World, describe_plan, describe_status, manifest};
+use serde_json::{Value, json};
+use tfjob::FRAMEWORK;
+
+/// A world and the tale of it.
+struct Story {
+    world: World,
+    tale: String,
+}
+
+impl Story {
+    fn new(replicas: &[(&str, u32)], edit: impl FnOnce(&mut Value)) -> Self {
+        let mut manifest = manifest(&FRAMEWORK, "j", replicas);
+        edit(&mut manifest["spec"]);
+        Self {
+            world: World::new(&FRAMEWORK, &manifest),
+            tale: String::new(),
+        }
+    }
+
+    /// Something happens, then the operator does all there is to do.
+    fn when(&mut self, what: &str, happens: impl FnOnce(&mut World)) -> &mut Self {
+        happens(&mut self.world);
+        self.tale += &format!("## {what}\n");
+        for plan in self.world.settle(&FRAMEWORK) {
+            self.tale += &describe_plan(&plan);
+        }
+        self.tale += &format!(
+            "-> {}\n{}\n",
+            self.world.describe(),
+            describe_status(&self.world.status())
+        );
+        self
+    }
+
+    fn started(replicas: &[(&str, u32)], edit: impl FnOnce(&mut Value)) -> Self {
+        let mut story = Self::new(replicas, edit);
+        story.when("applied", |_| {});
+        story.when("all pods run", World::run_all);
+        story
+    }
+
+    fn is(&self, type_: ConditionType) -> bool {
+        status::is_true(&self.world.status(), type_)
+    }
+}
+
+fn ends(world: &mut World, pod: &str, code: i32) {
+    let reason = if code == 0 { "Completed" } else { "Error" };
+    world.end(pod, "tensorflow", code, reason, None);
+}
+
+fn policy(spec: &mut Value, policy: &str) {
+    for replica in spec["tfReplicaSpecs"].as_object_mut().unwrap().values_mut() {
+        replica["restartPolicy"] = json!(policy);
+    }
+}
+
+#[test]
+fn chief_succeeds_and_so_does_the_job() {
+    let mut story = Story::started(&[("Chief", 1), ("PS", 1), ("Worker", 2)], |spec| {
+        spec["runPolicy"] = json!({"cleanPodPolicy": "Running"});
+    });
+    story.when("worker 0 exits 0", |w| ends(w, "j-worker-0", 0));
+    story.when("chief exits 0", |w| ends(w, "j-chief-0", 0));
+    story.when("pods are gone", World::reap);
+    insta::assert_snapshot!(story.tale);
+}
+
+#[test]
+fn worker_0_succeeds_and_so_does_the_job() {
+    let mut story = Story::started(&[("PS", 1), ("Worker", 2)], |_| {});
+    story.when("worker 1 exits 0", |w| ends(w, "j-worker-1", 0));
+    story.when("worker 0 exits 0", |w| ends(w, "j-worker-0", 0));
+    insta::assert_snapshot!(story.tale);
+}
+
+#[test]
+fn all_workers_must_succeed_if_the_policy_says_so() {
+    let mut story = Story::started(&[("PS", 1), ("Worker", 2)], |spec| {
+        spec["successPolicy"] = json!("AllWorkers");
+    });
+    story.when("worker 0 exits 0", |w| ends(w, "j-worker-0", 0));
+    story.when("its finished pod is removed by somebody", |w| {
+        w.vanish("j-worker-0")
+    });
+    story.when("worker 1 exits 0", |w| ends(w, "j-worker-1", 0));
+    insta::assert_snapshot!(story.tale);
+}
+
+#[test]
+fn a_job_with_dynamic_workers_goes_on_without_those_that_fail() {
+    let mut story = Story::started(&[("PS", 1), ("Worker", 3)], |spec| {
+        spec["enableDynamicWorker"] = json!(true);
+    });
+    story.when("worker 1 exits 1", |w| ends(w, "j-worker-1", 1));
+    story.when("worker 0 is preempted", |w| {
+        w.evict("j-worker-0", Some("PreemptionByScheduler"))
+    });
+    story.when("its replacement runs", World::run_all);
+    story.when("worker 0 exits 0", |w| ends(w, "j-worker-0", 0));
+    insta::assert_snapshot!(story.tale);
+}
+
+#[test]
+fn dynamic_workers_that_are_all_lost_fail_the_job() {
+    let mut story = Story::started(&[("PS", 1), ("Worker", 2)], |spec| {
+        spec["enableDynamicWorker"] = json!(true);
+    });
+    story.when("worker 0 exits 1", |w| ends(w, "j-worker-0", 1));
+    story.when("a minute later so does worker 1", |w| {
+        w.pass_time(60);
+        ends(w, "j-worker-1", 1)
+    });
+    insta::assert_snapshot!(story.tale);
+}
+
+#[test]
+fn the_last_dynamic_worker_to_end_ends_the_job_also_where_worker_0_was_lost() {
+    for success_policy in ["", "AllWorkers"] {
+        let mut story = Story::started(&[("PS", 1), ("Worker", 3)], |spec| {
+            spec["enableDynamicWorker"] = json!(true);
+            spec["successPolicy"] = json!(success_policy);
+        });
+        story.when("worker 0 fails", |w| ends(w, "j-worker-0", 1));
+        story.when("worker 1 succeeds", |w| ends(w, "j-worker-1", 0));
+        assert!(!story.is(ConditionType::Succeeded) && story.is(ConditionType::Running));
+        story.when("worker 2 succeeds", |w| ends(w, "j-worker-2", 0));
+        assert!(
+            story.is(ConditionType::Succeeded) && !story.is(ConditionType::Failed),
+            "{success_policy}"
+        );
+    }
+}
+
+#[test]
+fn a_mistake_under_exit_code_fails_a_job_with_dynamic_workers() {
+    let mut story = Story::started(&[("PS", 1), ("Worker", 2)], |spec| {
+        spec["enableDynamicWorker"] = json!(true);
+        policy(spec, "ExitCode");
+    });
+    story.when("worker 1 is killed", |w| ends(w, "j-worker-1", 137));
+    assert!(story.is(ConditionType::Restarting));
+    story.when("its replacement runs", World::run_all);
+    story.when("it exits 1", |w| ends(w, "j-worker-1", 1));
+    assert!(story.is(ConditionType::Failed));
+}
+
+#[test]
+fn a_drained_worker_is_replaced_under_every_policy() {
+    let mut story = Story::started(&[("PS", 1), ("Worker", 2)], |_| {});
+    story.when("worker 1 is deleted", |w| w.delete("j-worker-1"));
+    story.when("it is gone", World::reap);
+    story.when("its replacement runs", World::run_all);
+    insta::assert_snapshot!(story.tale);
+    for name in ["Always", "OnFailure", "Never", "ExitCode"] {
+        for role in ["chief", "ps", "worker", "evaluator"] {
+            let replicas = [("Chief", 1), ("PS", 1), ("Worker", 1), ("Evaluator", 1)];
+            let mut story = Story::started(&replicas, |spec| policy(spec, name));
+            let pod = format!("j-{role}-0");
+            story.when("a pod is deleted", |w| w.delete(&pod));
+            story.when("it is gone", World::reap);
+            story.when("its replacement runs", World::run_all);
+            let counts = story.world.status().restart_counts.unwrap();
+            assert_eq!(
+                (counts.failures, counts.disruptions),
+                (0, 1),
+                "{pod} under {name}"
+            );
+            assert!(story.is(ConditionType::Running), "{pod} under {name}");
+        }
+    }
+}
+
+#[test]
+fn scaling_down_fails_nothing() {
+    let mut story = Story::started(&[("PS", 1), ("Worker", 3)], |_| {});
+    let workers = "/tfReplicaSpecs/Worker/replicas";
+    story.when("scaled to 1", |w| w.edit(workers, json!(1)));
+    story.when("pods are gone", World::reap);
+    story.when("worker 0 exits 0", |w| ends(w, "j-worker-0", 0));
+    insta::assert_snapshot!(story.tale);
+}
+
+#[test]
+fn exit_137_under_exit_code_policy_replaces_the_pod_and_exit_1_ends_the_job() {
+    let mut story = Story::started(&[("PS", 1), ("Worker", 2)], |spec| {
+        policy(spec, "ExitCode");
+        spec["runPolicy"] = json!({"ttlSecondsAfterFinished": 100});
+    });
+    story.when("worker 1 is killed", |w| ends(w, "j-worker-1", 137));
+    story.when("it exits 1 the second time", |w| ends(w, "j-worker-1", 1));
+    story.when("the job's time to live is over", |w| w.pass_time(100));
+    assert!(story.world.job.is_none());
+    insta::assert_snapshot!(story.tale);
+}
+
+#[test]
+fn an_evaluator_that_fails_does_what_its_policy_says() {
+    let replicas = [("Chief", 1), ("Worker", 1), ("Evaluator", 1)];
+    let mut story = Story::new(&replicas, |_| {});
+    story.when("applied", |_| {});
+    story.when("chief and worker run, the evaluator still waits", |w| {
+        w.run(&["j-chief-0", "j-worker-0"])
+    });
+    assert!(story.is(ConditionType::Running), "it trains");
+    story.when("the evaluator exits 1", |w| ends(w, "j-evaluator-0", 1));
+    insta::assert_snapshot!(story.tale);
+    let mut other = Story::started(&replicas, |spec| policy(spec, "OnFailure"));
+    other.when("the evaluator is evicted", |w| w.evict("j-evaluator-0", None));
+    other.when("its replacement runs", World::run_all);
+    assert!(other.is(ConditionType::Running));
+}
+
+#[test]
+fn parameter_servers_alone_run_until_somebody_ends_them() {
+    let mut story = Story::started(&[("PS", 2)], |_| {});
+    assert!(story.is(ConditionType::Running));
+    story.when("a day passes", |w| w.pass_time(86400));
+    assert!(!story.is(ConditionType::Succeeded));
+    story.when("one exits 0", |w| ends(w, "j-ps-1", 0));
+    assert!(!story.is(ConditionType::Succeeded));
+    story.when("so does the other", |w| ends(w, "j-ps-0", 0));
+    assert!(story.is(ConditionType::Succeeded));
+}
+
+#[test]
+fn suspended_and_resumed() {
+    let mut story = Story::started(&[("PS", 1), ("Worker", 1)], |spec| {
+        spec["runPolicy"] = json!({"suspend": false});
+    });
+    story.when("suspended", |w| w.edit("/runPolicy/suspend", json!(true)));
+    story.when("pods are gone", World::reap);
+    assert!(story.world.pods.is_empty() && story.world.services.is_empty());
+    story.when("resumed", |w| w.edit("/runPolicy/suspend", json!(false)));
+    story.when("all pods run", World::run_all);
+    assert!(story.is(ConditionType::Running) && !story.is(ConditionType::Suspended));
+}
+
+/// Bad input, as it reads when it comes round the schema's rules; the rules themselves are tried in `rules.rs`.
+#[test]
+fn bad_input_is_named_by_field() {
+    let spec = |edit: &dyn Fn(&mut Value)| {
+        let mut m = manifest(&FRAMEWORK, "j", &[("Chief", 1), ("Worker", 1)]);
+        edit(&mut m["spec"]);
+        m
+    };
+    let cases: Vec<(&str, Value)> = vec![
+        (
+            "chief and master",
+            spec(&|s| s["tfReplicaSpecs"]["Master"] = s["tfReplicaSpecs"]["Chief"].clone()),
+        ),
+        (
+            "two chiefs",
+            spec(&|s| s["tfReplicaSpecs"]["Chief"]["replicas"] = json!(2)),
+        ),
+        (
+            "one role in two spellings",
+            spec(&|s| s["tfReplicaSpecs"]["worker"] = s["tfReplicaSpecs"]["Worker"].clone()),
+        ),
+        (
+            "unknown success policy",
+            spec(&|s| s["successPolicy"] = json!("Some")),
+        ),
+        (
+            "dynamic workers in words",
+            spec(&|s| s["enableDynamicWorker"] = json!("yes")),
+        ),
+        (
+            "no container named tensorflow",
+            spec(&|s| {
+                s["tfReplicaSpecs"]["Worker"]["template"]["spec"]["containers"][0]["name"] = json!("main");
+            }),
+        ),
+        (
+            "unknown role",
+            spec(&|s| s["tfReplicaSpecs"]["Launcher"] = json!({})),
+        ),
+        ("no replicas", spec(&|s| s["tfReplicaSpecs"] = json!({}))),
+    ];
+    let mut text = String::new();
+    for (what, manifest) in cases {
+        let plan = World::new(&FRAMEWORK, &manifest).plan(&FRAMEWORK);
+        assert!(plan.writes.is_empty(), "{what}");
+        let status = plan.status.unwrap();
+        assert!(
+            status::is_true(&status, ConditionType::Failed) && status.completion_time.is_some(),
+            "{what}"
+        );
+        text += &format!("{what}\n  {}\n", plan.notes[0].message);
+    }
+    insta::assert_snapshot!(text);
+}
+
+/// Messages that upstream words otherwise than for other kinds are as upstream has them.
+#[test]
+fn messages_call_the_job_as_upstream_does() {
+    for replicas in [&[("Chief", 1), ("Worker", 1)][..], &[("Worker", 2)][..]] {
+        let mut story = Story::started(replicas, |_| {});
+        let message = |story: &Story, type_| {
+            let status = story.world.status();
+            status::condition(&status, type_)
+                .unwrap()
+                .message
+                .clone()
+                .unwrap()
+        };
+        assert_eq!(message(&story, ConditionType::Created), "TFJob j is created.");
+        assert_eq!(message(&story, ConditionType::Running), "TFJob ns1/j is running.");
+        let first = format!("j-{}-0", replicas[0].0.to_lowercase());
+        story.when("done", |w| ends(w, &first, 0));
+        let expected = "TFJob ns1/j successfully completed.";
+        assert_eq!(message(&story, ConditionType::Succeeded), expected);
+    }
+}
