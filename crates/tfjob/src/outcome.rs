@@ -47,17 +47,9 @@ fn succeeded(tally: &Tally, job: &ResolvedJob) -> bool {
 
 /// Whether nothing more is to be expected of a slot: it is done, or the job goes on without it.
 fn is_over(slot: &SlotTally, job: &ResolvedJob) -> bool {
-    match &slot.state {
-        SlotState::Succeeded => true,
-        // A pod that was taken away is replaced under every policy.
-        SlotState::Failed(failure) => {
-            slot.slot.id.role == WORKER && wiring::tolerates_lost_workers(job) && failure.disruption.is_none()
-        }
-        SlotState::Missing
-        | SlotState::Lost
-        | SlotState::Previous
-        | SlotState::Terminating
-        | SlotState::Pending
-        | SlotState::Running => false,
-    }
+    // A pod that was taken away is replaced under every policy.
+    let lost =
+        |state: &SlotState| matches!(state, SlotState::Failed(failure) if failure.disruption.is_none());
+    let tolerated = slot.slot.id.role == WORKER && wiring::tolerates_lost_workers(job);
+    slot.state == SlotState::Succeeded || (tolerated && lost(&slot.state))
 }

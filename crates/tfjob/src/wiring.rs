@@ -48,7 +48,7 @@ pub(crate) fn fields(job: &ResolvedJob) -> Fields {
 }
 
 /// Whether workers come and go.
-pub(crate) fn is_dynamic(job: &ResolvedJob) -> bool {
+fn is_dynamic(job: &ResolvedJob) -> bool {
     fields(job).enable_dynamic_worker == Some(true)
 }
 

@@ -5,6 +5,7 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::too_many_lines,
     reason = "tests fail by panicking"
 )]
 
@@ -13,6 +14,8 @@ use common::status;
 use common::testing::{World, manifest};
 use serde_json::json;
 use tfjob::FRAMEWORK;
+
+use Pod::{Ended, Goes, Runs, Waits};
 
 /// What a pod is doing: running, ended with a code, or still waiting.
 #[derive(Debug, Clone, Copy)]
@@ -23,8 +26,6 @@ enum Pod {
     /// Being deleted while it runs.
     Goes,
 }
-use Pod::{Ended, Goes, Runs, Waits};
-
 const OK: Pod = Ended(0);
 const BAD: Pod = Ended(1);
 
@@ -420,7 +421,7 @@ fn a_job_that_restarted_and_then_failed_is_deleted_in_time() {
 #[test]
 fn a_finished_job_cannot_be_suspended() {
     let mut world = world(&[("Worker", 1)], |spec| {
-        spec["runPolicy"] = json!({"suspend": false})
+        spec["runPolicy"] = json!({"suspend": false});
     });
     world.end("j-worker-0", "tensorflow", 0, "Completed", None);
     world.settle(&FRAMEWORK);

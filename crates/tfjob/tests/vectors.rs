@@ -257,7 +257,8 @@ fn ours_comes_after_the_users_and_so_wins() {
 
 #[test]
 fn the_log_that_stands_for_the_job_is_the_chiefs_or_worker_0s() {
-    let cases: [(&[(&str, u32)], Option<&str>); 6] = [
+    type Case = (&'static [(&'static str, u32)], Option<&'static str>);
+    let cases: [Case; 6] = [
         (&[("Chief", 1), ("Worker", 2)], Some("j-chief-0")),
         (&[("Master", 1), ("Worker", 2)], Some("j-master-0")),
         (&[("PS", 2), ("Worker", 2)], Some("j-worker-0")),
