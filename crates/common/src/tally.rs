@@ -238,6 +238,10 @@ fn batch_slot(observed: &Observed, job: &ResolvedJob, slot: &Slot, done: bool) -
         Some(j) if j.attempt < known.attempt => SlotState::Previous,
         Some(j) => batch_state(j, pod.as_deref(), known.container),
         // Its pods outlive a batch Job that somebody deleted: two launchers must never run at a time.
+        None if pods.iter().any(|pod| pod.attempt >= known.attempt) => match known.absent() {
+            SlotState::Succeeded => SlotState::Succeeded,
+            _ => SlotState::Lost,
+        },
         None if !pods.is_empty() => SlotState::Previous,
         None => known.absent(),
     };

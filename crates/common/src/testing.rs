@@ -35,6 +35,7 @@ pub struct World {
     pub batch_jobs: Vec<BatchJobView>,
     /// Pods of its batch Jobs, by the UID of their batch Job.
     pub batch_pods: Vec<(Uid, PodView)>,
+    batch_limits: BTreeMap<Uid, u32>,
     /// Other objects of the job, by kind and name, as last written.
     pub extras: BTreeMap<(&'static str, String), Extra>,
     /// Pods that vanished unseen.
@@ -82,6 +83,7 @@ impl World {
             services: Vec::new(),
             batch_jobs: Vec::new(),
             batch_pods: Vec::new(),
+            batch_limits: BTreeMap::new(),
             extras: BTreeMap::new(),
             vanished: Vec::new(),
             refusals: Vec::new(),
@@ -143,12 +145,7 @@ impl World {
             }
             self.store(intent);
         }
-        for write in plan
-            .writes
-            .iter()
-            .filter(|write| !self.says_so(write))
-            .collect::<Vec<_>>()
-        {
+        for write in self.open(plan) {
             if !alive() {
                 return limit;
             }
@@ -189,6 +186,63 @@ impl World {
         }
     }
 
+    /// The controller of batch Jobs at work: counts failed pods, retries, gives its verdict. Called by whatever happens
+    /// to pods.
+    fn control_batch_jobs(&mut self) {
+        let at = Some(self.now);
+        for job in self
+            .batch_jobs
+            .iter_mut()
+            .filter(|job| job.end.is_none() && !job.deleting)
+        {
+            let pods: Vec<&PodView> = self
+                .batch_pods
+                .iter()
+                .filter(|(owner, _)| *owner == job.uid)
+                .map(|(_, pod)| pod)
+                .collect();
+            let failed = pods.iter().filter(|pod| pod.phase == Phase::Failed).count();
+            job.failed = job.failed.max(u32::try_from(failed).unwrap_or(u32::MAX));
+            let limit = self.batch_limits.get(&job.uid).copied().unwrap_or(6);
+            let end = |succeeded, reason: &str, message: &str| {
+                let (reason, message) = (reason.into(), message.into());
+                Some(Box::new(BatchEnd {
+                    succeeded,
+                    reason,
+                    message,
+                    at,
+                }))
+            };
+            if pods.iter().any(|pod| pod.phase == Phase::Succeeded) {
+                job.end = end(
+                    true,
+                    "CompletionsReached",
+                    "Reached expected number of succeeded pods",
+                );
+            } else if job.failed > limit {
+                job.end = end(
+                    false,
+                    "BackoffLimitExceeded",
+                    "Job has reached the specified backoff limit",
+                );
+            } else if pods.iter().all(|pod| pod.phase == Phase::Failed) {
+                self.serial += 1;
+                let (name, uid) = (
+                    format!("{}-x{}", job.name, self.serial),
+                    format!("pod-{}", self.serial),
+                );
+                self.batch_pods
+                    .push((job.uid.clone(), view(&name, &uid, job.attempt)));
+            }
+        }
+    }
+
+    /// Writes of a plan that are not true already.
+    #[must_use]
+    pub fn open<'a>(&self, plan: &'a Plan) -> Vec<&'a Write> {
+        plan.writes.iter().filter(|write| !self.says_so(write)).collect()
+    }
+
     /// Whether an object is as wanted already.
     fn says_so(&self, write: &Write) -> bool {
         let Write::Ensure(extra) = write else { return false };
@@ -211,6 +265,9 @@ impl World {
             Write::CreateBatchJob { attempt, job, .. } => {
                 let name = job.metadata.name.clone().unwrap_or_default();
                 self.created.push((name.clone(), *attempt));
+                let limit = job.spec.as_ref().and_then(|spec| spec.backoff_limit);
+                let limit = limit.and_then(|limit| u32::try_from(limit).ok());
+                self.batch_limits.insert(uid.clone(), limit.unwrap_or(6));
                 let pod = view(
                     &format!("{name}-x{}", self.serial),
                     &format!("pod-{uid}"),
@@ -288,19 +345,22 @@ impl World {
     /// If there is no such pod.
     #[expect(clippy::panic, reason = "a test's own input")]
     pub fn pod(&mut self, name: &str) -> &mut PodView {
-        // The living pod of a batch Job goes by the name of that.
+        // The youngest pod of a batch Job goes by the name of that.
         let carried = self
             .batch_jobs
             .iter()
             .find(|j| *j.name == *name)
             .map(|j| j.uid.clone());
-        let of_batch_job = self.batch_pods.iter_mut().rev();
-        let of_batch_job = of_batch_job.filter(|(owner, _)| Some(owner) == carried.as_ref());
-        let direct = self.pods.iter_mut();
-        direct
-            .chain(of_batch_job.map(|(_, pod)| pod))
-            .find(|p| *p.name == *name || carried.is_some())
-            .unwrap_or_else(|| panic!("no pod {name}"))
+        let found = match carried {
+            Some(uid) => self
+                .batch_pods
+                .iter_mut()
+                .rev()
+                .find(|(owner, _)| *owner == uid)
+                .map(|(_, pod)| pod),
+            None => self.pods.iter_mut().find(|p| *p.name == *name),
+        };
+        found.unwrap_or_else(|| panic!("no pod {name}"))
     }
 
     /// Pods start to run.
@@ -315,19 +375,22 @@ impl World {
 
     /// All pods that wait start to run.
     pub fn run_all(&mut self) {
-        let mut waiting: Vec<String> = self
+        let waiting: Vec<String> = self
             .pods
             .iter()
             .filter(|p| p.phase == Phase::Pending)
             .map(|p| p.name.to_string())
             .collect();
-        waiting.extend(
-            self.batch_jobs
-                .iter()
-                .filter(|j| j.end.is_none())
-                .map(|j| j.name.to_string()),
-        );
         self.run(&waiting.iter().map(String::as_str).collect::<Vec<_>>());
+        for (_, pod) in self
+            .batch_pods
+            .iter_mut()
+            .filter(|(_, pod)| pod.phase == Phase::Pending)
+        {
+            pod.phase = Phase::Running;
+            pod.ready = true;
+            pod.node = Some("node-1".into());
+        }
     }
 
     /// The container of a pod ends, and so does the pod.
@@ -355,6 +418,7 @@ impl World {
             containers: vec![container],
             ..PodDetail::default()
         }));
+        self.control_batch_jobs();
     }
 
     /// A pod is evicted: Failed, without container statuses.
@@ -367,6 +431,7 @@ impl World {
             disruption: disruption.map(Into::into),
             ..PodDetail::default()
         }));
+        self.control_batch_jobs();
     }
 
     /// Somebody deletes a pod; it stays, terminating, until [`World::reap`].
@@ -383,6 +448,7 @@ impl World {
         self.miss(gone);
         self.batch_pods.retain(|(_, pod)| !pod.deleting);
         self.batch_jobs.retain(|job| !job.deleting);
+        self.control_batch_jobs();
     }
 
     /// The batch Job of this name ends, as its controller would say.
@@ -414,11 +480,30 @@ impl World {
 
     /// A pod is gone at once, without having been seen terminating.
     pub fn vanish(&mut self, name: &str) {
+        if let Some(at) = self.batch_jobs.iter().position(|job| *job.name == *name) {
+            return self.vanish_batch_job(at);
+        }
         let (gone, left) = std::mem::take(&mut self.pods)
             .into_iter()
             .partition(|p| *p.name == *name);
         self.pods = left;
         self.miss(gone);
+    }
+
+    /// Somebody deletes a batch Job; its pods terminate after it.
+    fn vanish_batch_job(&mut self, at: usize) {
+        let job = self.batch_jobs.remove(at);
+        for (_, pod) in self.batch_pods.iter_mut().filter(|(owner, _)| *owner == job.uid) {
+            pod.deleting = true;
+        }
+        if !self.deleted.contains(&job.uid) {
+            self.vanished.push(Vanished {
+                name: job.name,
+                attempt: job.attempt,
+                restarts: job.failed,
+                succeeded: job.end.is_some_and(|end| end.succeeded),
+            });
+        }
     }
 
     /// A field of `spec` changes, by JSON pointer relative to `spec`.

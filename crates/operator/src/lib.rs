@@ -8,4 +8,5 @@ mod offline;
 use common::Framework;
 
 /// Every framework that the operator knows: one line each.
-pub static FRAMEWORKS: &[&'static dyn Framework] = &[&pytorchjob::FRAMEWORK, &mpijob::FRAMEWORK];
+pub static FRAMEWORKS: &[&'static dyn Framework] =
+    &[&pytorchjob::FRAMEWORK, &tfjob::FRAMEWORK, &mpijob::FRAMEWORK];

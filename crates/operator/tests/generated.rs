@@ -12,7 +12,7 @@ fn deploy_is_up_to_date() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy");
     let write = std::env::var_os("TRAINYARD_WRITE").is_some();
     let mut stale = Vec::new();
-    for (path, text) in manifests::files(&[&pytorchjob::FRAMEWORK]).unwrap() {
+    for (path, text) in manifests::files(operator::FRAMEWORKS).unwrap() {
         let file = root.join(&path);
         if std::fs::read_to_string(&file).is_ok_and(|found| found == text) {
             continue;

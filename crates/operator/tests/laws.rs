@@ -135,7 +135,8 @@ fn happen(world: &mut World, framework: &dyn Framework, step: &Step) {
     let info = framework.kind();
     let name = |world: &World, n: usize| {
         let pods = world.pods.iter().map(|p| p.name.to_string());
-        let jobs = world.batch_jobs.iter().map(|j| j.name.to_string());
+        let has_pods = |uid| world.batch_pods.iter().any(|(owner, _)| owner == uid);
+        let jobs = world.batch_jobs.iter().filter(|j| has_pods(&j.uid)).map(|j| j.name.to_string());
         let all: Vec<String> = pods.chain(jobs).collect();
         (!all.is_empty()).then(|| all[n % all.len()].clone())
     };
@@ -385,7 +386,7 @@ proptest! {
         world.settle(framework);
         if world.job.is_some() {
             let again = world.plan(framework);
-            prop_assert!(again.writes.is_empty() && again.intent.is_none() && again.notes.is_empty());
+            prop_assert!(world.open(&again).is_empty() && again.intent.is_none() && again.notes.is_empty());
             prop_assert_eq!(again.status, Some(world.status()));
         }
     }
