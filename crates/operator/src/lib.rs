@@ -1,6 +1,7 @@
 //! The manager binary, as a library: what is run, and how it is asked for.
 
 pub mod cli;
+mod helper;
 #[expect(dead_code, reason = "what becomes deploy/ is made by a test")]
 mod manifests;
 mod offline;
