@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use runtime::telemetry::{self, LogFormat};
 use runtime::{Exit, LeaseOptions, Options};
 
+use crate::helper::{self, DeliverArgs, ExecArgs};
 use crate::manifests::{self, Scope};
 use crate::{FRAMEWORKS, offline};
 
@@ -43,6 +44,10 @@ enum Command {
     Rbac(RbacArgs),
     /// Print what the operator would do about a job, and why. Needs no cluster.
     Plan(PlanArgs),
+    /// Copy this program into a launcher's pod, where it is called as kubectl.
+    Deliver(DeliverArgs),
+    /// Run a command in a container of another pod.
+    Exec(ExecArgs),
     /// Print the version.
     Version,
 }
@@ -186,6 +191,8 @@ pub fn main() -> Result<ExitCode> {
                 now,
             )?)
         }
+        Command::Deliver(args) => helper::deliver(args),
+        Command::Exec(args) => helper::exec(args),
         Command::Version => print(concat!("trainyard-operator ", env!("CARGO_PKG_VERSION"), "\n")),
     }
 }

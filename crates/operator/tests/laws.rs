@@ -136,7 +136,11 @@ fn happen(world: &mut World, framework: &dyn Framework, step: &Step) {
     let name = |world: &World, n: usize| {
         let pods = world.pods.iter().map(|p| p.name.to_string());
         let has_pods = |uid| world.batch_pods.iter().any(|(owner, _)| owner == uid);
-        let jobs = world.batch_jobs.iter().filter(|j| has_pods(&j.uid)).map(|j| j.name.to_string());
+        let jobs = world
+            .batch_jobs
+            .iter()
+            .filter(|j| has_pods(&j.uid))
+            .map(|j| j.name.to_string());
         let all: Vec<String> = pods.chain(jobs).collect();
         (!all.is_empty()).then(|| all[n % all.len()].clone())
     };

@@ -18,6 +18,7 @@ mod children;
 mod client;
 mod decode;
 mod events;
+pub mod exec;
 mod lease;
 mod merge_patch;
 mod metrics;

@@ -1,0 +1,123 @@
+//! What the operator's program does in the pods of `v1` MPIJobs: it delivers itself into the launcher (`deliver`) and runs
+//! commands in the workers from there (`exec`), in the place of kubectl.
+
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use runtime::exec::{self, Exec};
+
+/// Name of the program in the launcher.
+const PROGRAM: &str = "kubectl";
+/// Exit code if there is none of the command, as ssh has it.
+const NO_EXIT_CODE: u8 = 255;
+
+#[derive(Debug, Args)]
+pub(crate) struct DeliverArgs {
+    /// File to copy this program to; `kubectl` in the folder that `TARGET_DIR` names if absent.
+    target: Option<PathBuf>,
+    /// Folder, if no file is named.
+    #[arg(long, env = "TARGET_DIR", default_value = "/opt/kube")]
+    target_dir: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExecArgs {
+    /// Pod.
+    pod: String,
+    /// Namespace; this pod's own if absent.
+    #[arg(short, long)]
+    namespace: Option<String>,
+    /// Container; the pod's first if absent.
+    #[arg(short, long)]
+    container: Option<String>,
+    /// Pass standard input on.
+    #[arg(short = 'i', long)]
+    stdin: bool,
+    /// Seconds to wait for a pod that does not run yet.
+    #[arg(long, env = "TRAINYARD_EXEC_TIMEOUT", default_value_t = 300)]
+    wait: u64,
+    /// Command.
+    #[arg(last = true, required = true)]
+    command: Vec<String>,
+}
+
+/// Copies this program.
+///
+/// # Errors
+/// A folder that cannot be written to.
+pub(crate) fn deliver(args: DeliverArgs) -> Result<ExitCode> {
+    let target = args.target.unwrap_or_else(|| args.target_dir.join(PROGRAM));
+    copy(&std::env::current_exe().context("finding this program")?, &target)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Whole or not at all: a launcher must not find half a program.
+fn copy(program: &Path, target: &Path) -> Result<()> {
+    let temporary = target.with_extension("partial");
+    let failed = || format!("copying {} to {}", program.display(), target.display());
+    fs::copy(program, &temporary).with_context(failed)?;
+    fs::set_permissions(&temporary, fs::Permissions::from_mode(0o755)).with_context(failed)?;
+    fs::rename(&temporary, target).with_context(failed)
+}
+
+/// Runs a command in another pod.
+///
+/// # Errors
+/// If there is no async runtime.
+pub(crate) fn exec(args: ExecArgs) -> Result<ExitCode> {
+    let exec = Exec {
+        namespace: args.namespace,
+        pod: args.pod,
+        container: args.container.filter(|name| !name.is_empty()),
+        command: args.command,
+        stdin: args.stdin,
+        wait: Duration::from_secs(args.wait),
+    };
+    let say = |text: &str| {
+        // Nobody may listen any more.
+        let _ = writeln!(std::io::stderr(), "exec: {text}");
+    };
+    let threads = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let ended = threads.block_on(exec::run(&exec, say));
+    // Standard input is read by a thread that nothing ends.
+    threads.shutdown_background();
+    Ok(match ended {
+        Ok(code) => ExitCode::from(u8::try_from(code).unwrap_or(NO_EXIT_CODE)),
+        Err(error) => {
+            say(&format!("pod {}: {error}", exec.pod));
+            ExitCode::from(NO_EXIT_CODE)
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_program_is_delivered_whole_and_can_be_run() {
+        let folder = std::env::temp_dir().join(format!("deliver-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let (program, target) = (folder.join("program"), folder.join("kubectl"));
+        fs::write(&program, "x").unwrap();
+        fs::write(&target, "an older one").unwrap();
+        copy(&program, &target).unwrap();
+        assert_eq!(fs::read_to_string(&target).unwrap(), "x");
+        assert_eq!(fs::metadata(&target).unwrap().permissions().mode() & 0o777, 0o755);
+        assert!(
+            copy(&program, &folder.join("no/where"))
+                .unwrap_err()
+                .to_string()
+                .contains("no/where")
+        );
+        fs::remove_dir_all(&folder).unwrap();
+    }
+}
