@@ -9,6 +9,7 @@ rm -rf "$root"/usr/include "$root"/usr/lib/gcc "$root"/usr/bin/*-lto-dump-* "$ro
     "$root"/usr/lib/*/perl "$root"/usr/lib/*/libperl.so.* "$root"/usr/share/perl
 find "$root/usr/lib" -name '*.a' -delete
 find "$root"/usr/lib/python3/dist-packages -type d -name tests -prune -exec rm -rf {} +
+chroot "$root/" python3 -m compileall -q --invalidation-mode unchecked-hash /usr/local/lib
 
 # Nothing of that may be missed.
 chroot "$root/" python3 -c 'import mpi4py, numpy; mpi4py.rc.initialize = False; import mpi4py.MPI'

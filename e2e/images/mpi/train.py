@@ -2,10 +2,9 @@
 """Train a small network on handwritten digits: each rank on its part of a batch, gradients averaged with MPI."""
 
 import argparse
-import os
 import time
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+from ranks import RANK, SIZE, WORLD, introduce, say
 
 import numpy as np
 from mpi4py import MPI
@@ -18,9 +17,9 @@ HIDDEN = 64
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--epochs", type=int, default=15)
+    parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--epoch-seconds", type=float, default=0, help="make every epoch take at least this long")
-    parser.add_argument("--learning-rate", type=float, default=0.3)
+    parser.add_argument("--learning-rate", type=float, default=0.5)
     return parser.parse_args()
 
 
@@ -53,23 +52,22 @@ def gradients(parts, x, y):
     return loss, [x.T @ back, back.sum(axis=0), hidden.T @ odds, odds.sum(axis=0)]
 
 
-def sum_over_ranks(world, loss, grads, samples):
+def sum_over_ranks(loss, grads, samples):
     """Sum loss, gradients and number of samples over all ranks with one call."""
     flat = np.concatenate([[loss, samples], *(grad.ravel() for grad in grads)])
-    world.Allreduce(MPI.IN_PLACE, flat)
+    WORLD.Allreduce(MPI.IN_PLACE, flat)
     ends = np.cumsum([grad.size for grad in grads])[:-1]
     parts = np.split(flat[2:], ends)
     return flat[0], [part.reshape(grad.shape) for part, grad in zip(parts, grads)], flat[1]
 
 
-def train_epoch(world, parts, data, epoch, rate):
+def train_epoch(parts, data, epoch, rate):
     x, y = data
-    rank, size = world.Get_rank(), world.Get_size()
     order = np.random.RandomState(digits.SEED + epoch).permutation(len(x))
     total = 0.0
     for begin in range(0, len(order), BATCH):
-        mine = order[begin : begin + BATCH][rank::size]
-        loss, grads, samples = sum_over_ranks(world, *gradients(parts, x[mine], y[mine]), len(mine))
+        mine = order[begin : begin + BATCH][RANK::SIZE]
+        loss, grads, samples = sum_over_ranks(*gradients(parts, x[mine], y[mine]), len(mine))
         for part, grad in zip(parts, grads):
             part -= rate * grad / samples
         total += loss
@@ -78,20 +76,18 @@ def train_epoch(world, parts, data, epoch, rate):
 
 def main():
     args = arguments()
-    world = MPI.COMM_WORLD
-    rank, size = world.Get_rank(), world.Get_size()
-    print(f"rank {rank} of {size} on {MPI.Get_processor_name()}", flush=True)
+    introduce()
     train, test = digits.load()
     parts = network()
     for epoch in range(args.epochs):
         begun = time.monotonic()
-        loss = train_epoch(world, parts, train, epoch, args.learning_rate)
-        if rank == 0:
-            print(f"epoch {epoch + 1}/{args.epochs} loss {loss:.4f}", flush=True)
+        loss = train_epoch(parts, train, epoch, args.learning_rate)
+        if RANK == 0:
+            say(f"epoch {epoch + 1}/{args.epochs} loss {loss:.4f}")
         time.sleep(max(0.0, args.epoch_seconds - (time.monotonic() - begun)))
-    if rank == 0:
+    if RANK == 0:
         accuracy = (forward(parts, test[0])[1].argmax(axis=1) == test[1]).mean()
-        print(f"test accuracy: {accuracy:.3f}", flush=True)
+        say(f"test accuracy: {accuracy:.3f}")
 
 
 if __name__ == "__main__":

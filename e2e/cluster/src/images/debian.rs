@@ -276,7 +276,14 @@ mod tests {
             .collect();
         assert_eq!(
             names,
-            ["digits.py", "digits.csv.gz", "allreduce.py", "pi.py", "train.py"]
+            [
+                "digits.py",
+                "digits.csv.gz",
+                "allreduce.py",
+                "pi.py",
+                "ranks.py",
+                "train.py"
+            ]
         );
     }
 
