@@ -82,12 +82,20 @@ pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 pub struct Space {
     /// Its name.
     pub name: String,
+    /// Short name of the kind of its jobs.
+    pub kind: &'static str,
 }
 
 impl Space {
     /// Makes the namespace, anew if a failed run left it.
     #[must_use]
     pub fn new(name: &str) -> Self {
+        Self::of("ptj", name)
+    }
+
+    /// The same for jobs of another kind, by its short name.
+    #[must_use]
+    pub fn of(kind: &'static str, name: &str) -> Self {
         let name = format!("e2e-{name}");
         let deleted = kubectl(&["delete", "namespace", &name, "--ignore-not-found", "--wait"]).output();
         assert!(
@@ -104,7 +112,7 @@ impl Space {
                 .success()
                 .then_some(())
         });
-        Self { name }
+        Self { name, kind }
     }
 
     /// Output of a kubectl command in this namespace that must succeed.
@@ -161,7 +169,7 @@ impl Space {
     /// The status of a job.
     #[must_use]
     pub fn status(&self, job: &str) -> Value {
-        self.get("ptj", job)
+        self.get(self.kind, job)
             .map(|job| job["status"].clone())
             .unwrap_or_default()
     }
@@ -203,7 +211,8 @@ impl Space {
     /// Events of a job as `(type, reason, message)`.
     #[must_use]
     pub fn events(&self, job: &str) -> Vec<(String, String, String)> {
-        let selector = format!("--field-selector=involvedObject.name={job},involvedObject.kind=PyTorchJob");
+        // Pods and batch Jobs of a job have other names.
+        let selector = format!("--field-selector=involvedObject.name={job}");
         let list: Value =
             serde_json::from_str(&self.must(&["get", "events", &selector, "-o", "json"])).expect("JSON");
         let word = |event: &Value, key: &str| event[key].as_str().unwrap_or_default().to_owned();
@@ -226,9 +235,10 @@ impl Space {
     }
 
     fn tell(&self) {
-        let watched = ["get", "ptj,pods,services,events", "-o", "wide"];
-        println!("---- {}\n{}", self.name, text(&self.run(&watched).stdout));
-        println!("{}", text(&self.run(&["get", "ptj", "-o", "yaml"]).stdout));
+        let watched = format!("{},jobs,pods,services,events", self.kind);
+        let watched = self.run(&["get", &watched, "-o", "wide"]);
+        println!("---- {}\n{}", self.name, text(&watched.stdout));
+        println!("{}", text(&self.run(&["get", self.kind, "-o", "yaml"]).stdout));
         let log = kubectl(&["-n", SYSTEM, "logs", "deployment/trainyard-operator", "--tail=40"]).output();
         println!(
             "---- operator\n{}",

@@ -144,13 +144,14 @@ fn past_limit(q: &Question<'_>) -> Option<String> {
 fn succeed(q: &Question<'_>) -> Plan {
     let mut status = q.begin();
     // Clients wait for `succeeded` to reach the number of replicas; what still runs beside a finished job has done its part.
-    for counts in status
-        .replica_statuses
-        .values_mut()
-        .filter(|_| q.job.info.active_succeeds)
-    {
-        counts.succeeded = counts.succeeded.saturating_add(counts.active);
-        counts.active = 0;
+    let stopped = q.job.policy.clean_pod_policy != CleanPodPolicy::None;
+    for counts in status.replica_statuses.values_mut() {
+        if q.job.info.active_succeeds {
+            counts.succeeded = counts.succeeded.saturating_add(counts.active);
+        }
+        if q.job.info.active_succeeds || stopped {
+            counts.active = 0;
+        }
     }
     let message = if q.framework.leader_decides(q.job) {
         format!("{} is successfully completed.", q.subject())

@@ -202,9 +202,7 @@ fn reason(slot: &SlotTally) -> String {
         | SlotState::Previous
         | SlotState::Pending
         | SlotState::Running
-        | SlotState::Succeeded => {
-            format!("{} failed while not all that it needs was ready", slot.slot.name)
-        }
+        | SlotState::Succeeded => format!("{} failed while not all that it needs was ready", slot.slot.name),
     }
 }
 
@@ -219,7 +217,9 @@ fn announce(q: &Question<'_>, status: &mut JobStatus, replaced: &[&SlotTally]) -
         let first = taken.clone().next()?;
         let role = first.slot.id.role;
         let count = taken.clone().filter(|s| s.slot.id.role == role).count();
-        Some(format!("{count} {role} replica(s) were lost: {}", reason(first)))
+        let lost = matches!(first.state, SlotState::Lost | SlotState::Terminating);
+        let what = if lost { "were lost" } else { "begin anew" };
+        Some(format!("{count} {role} replica(s) {what}: {}", reason(first)))
     });
     let Some(what) = what else { return Vec::new() };
     let now = q.now();
