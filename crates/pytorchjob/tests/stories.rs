@@ -14,51 +14,12 @@
 use common::api::ConditionType;
 use common::observe::{ContainerState, ContainerView, PodDetail, Refusal, RefusalCause};
 use common::status;
-use common::testing::{World, describe_plan, describe_status, manifest};
+use common::testing::{Story, World, describe_plan, describe_status, manifest};
 use pytorchjob::FRAMEWORK;
 use serde_json::{Value, json};
 
-/// A world and the tale of it.
-struct Story {
-    world: World,
-    tale: String,
-}
-
-impl Story {
-    fn new(replicas: &[(&str, u32)], edit: impl FnOnce(&mut Value)) -> Self {
-        let mut manifest = manifest(&FRAMEWORK, "j", replicas);
-        edit(&mut manifest["spec"]);
-        Self {
-            world: World::new(&FRAMEWORK, &manifest),
-            tale: String::new(),
-        }
-    }
-
-    /// Something happens, then the operator does all there is to do.
-    fn when(&mut self, what: &str, happens: impl FnOnce(&mut World)) -> &mut Self {
-        happens(&mut self.world);
-        self.tale += &format!("## {what}\n");
-        for plan in self.world.settle(&FRAMEWORK) {
-            self.tale += &describe_plan(&plan);
-        }
-        self.tale += &format!(
-            "-> {}\n{}\n",
-            self.world.describe(),
-            describe_status(&self.world.status())
-        );
-        self
-    }
-
-    fn started(replicas: &[(&str, u32)], edit: impl FnOnce(&mut Value)) -> Self {
-        let mut story = Self::new(replicas, edit);
-        story.when("applied", |_| {});
-        story.when("all pods run", World::run_all);
-        story
-    }
-}
-
 fn master_and_workers(edit: impl FnOnce(&mut Value)) -> Story {
-    Story::started(&[("Master", 1), ("Worker", 2)], edit)
+    Story::started(&FRAMEWORK, &[("Master", 1), ("Worker", 2)], edit)
 }
 
 fn policy(spec: &mut Value, policy: &str) {
@@ -81,7 +42,7 @@ fn master_succeeds_and_so_does_the_job() {
 
 #[test]
 fn workers_alone_succeed_when_all_have() {
-    let mut story = Story::started(&[("Worker", 2)], |_| {});
+    let mut story = Story::started(&FRAMEWORK, &[("Worker", 2)], |_| {});
     story.when("worker 1 exits 0", |w| {
         w.end("j-worker-1", "pytorch", 0, "Completed", None)
     });
@@ -243,7 +204,7 @@ fn suspend_and_resume_keep_the_counts() {
 
 #[test]
 fn suspended_at_creation_makes_nothing() {
-    let mut story = Story::new(&[("Worker", 2)], |spec| {
+    let mut story = Story::new(&FRAMEWORK, &[("Worker", 2)], |spec| {
         spec["runPolicy"] = json!({"suspend": true})
     });
     story.when("applied", |_| {});
@@ -254,7 +215,7 @@ fn suspended_at_creation_makes_nothing() {
 
 #[test]
 fn replicas_zero_means_none() {
-    let mut story = Story::new(&[("Master", 1), ("Worker", 0)], |_| {});
+    let mut story = Story::new(&FRAMEWORK, &[("Master", 1), ("Worker", 0)], |_| {});
     story.when("applied", |_| {});
     story.when("all pods run", World::run_all);
     assert_eq!(story.world.created.len(), 1);
@@ -264,7 +225,7 @@ fn replicas_zero_means_none() {
 #[test]
 fn scaled_down_and_up_again() {
     let workers = "/pytorchReplicaSpecs/Worker/replicas";
-    let mut story = Story::started(&[("Worker", 3)], |spec| {
+    let mut story = Story::started(&FRAMEWORK, &[("Worker", 3)], |spec| {
         spec["elasticPolicy"] = json!({"minReplicas": 1, "maxReplicas": 3});
     });
     story.when("scaled to 2", |w| w.edit(workers, json!(2)));
@@ -277,13 +238,13 @@ fn scaled_down_and_up_again() {
 
 #[test]
 fn a_sidecar_neither_fails_nor_holds_up_the_job() {
-    let mut story = Story::started(&[("Master", 1)], |spec| policy(spec, "ExitCode"));
+    let mut story = Story::started(&FRAMEWORK, &[("Master", 1)], |spec| policy(spec, "ExitCode"));
     story.when("training ends well, the side-car goes on", |w| {
         w.end("j-master-0", "pytorch", 0, "Completed", None);
         w.pod("j-master-0").phase = common::observe::Phase::Running;
     });
     assert!(status::is_true(&story.world.status(), ConditionType::Succeeded));
-    let mut other = Story::started(&[("Master", 1)], |spec| policy(spec, "Never"));
+    let mut other = Story::started(&FRAMEWORK, &[("Master", 1)], |spec| policy(spec, "Never"));
     other.when("training ends well, the side-car badly", |w| {
         w.end("j-master-0", "pytorch", 0, "Completed", None);
         let pod = w.pod("j-master-0");
@@ -305,7 +266,7 @@ fn a_sidecar_neither_fails_nor_holds_up_the_job() {
 
 #[test]
 fn a_foreign_service_under_our_name_is_named_and_never_touched() {
-    let mut story = Story::new(&[("Worker", 1)], |_| {});
+    let mut story = Story::new(&FRAMEWORK, &[("Worker", 1)], |_| {});
     story.world.services.clear();
     let refusal = Refusal {
         object: "Service j".to_owned(),
@@ -322,7 +283,7 @@ fn a_foreign_service_under_our_name_is_named_and_never_touched() {
 
 #[test]
 fn a_restarted_operator_does_not_tell_of_the_same_refusal_again() {
-    let mut story = Story::new(&[("Worker", 1)], |_| {});
+    let mut story = Story::new(&FRAMEWORK, &[("Worker", 1)], |_| {});
     let refusal = Refusal {
         object: "Pod j-worker-0".to_owned(),
         cause: RefusalCause::Forbidden,
@@ -359,7 +320,7 @@ fn a_restarted_operator_does_not_tell_of_the_same_refusal_again() {
 
 #[test]
 fn a_pod_that_cannot_be_scheduled_is_explained() {
-    let mut story = Story::new(&[("Worker", 1)], |_| {});
+    let mut story = Story::new(&FRAMEWORK, &[("Worker", 1)], |_| {});
     story.when("applied", |_| {});
     story.when("no node fits", |w| {
         let unschedulable = Some("0/1 nodes are available: 1 Insufficient cpu.".into());
@@ -375,7 +336,7 @@ fn a_pod_that_cannot_be_scheduled_is_explained() {
 #[test]
 fn another_controllers_job_gets_not_one_write() {
     for manager in ["kueue.x-k8s.io/multikueue", "somebody.else/x", ""] {
-        let story = Story::new(&[("Worker", 1)], |spec| {
+        let story = Story::new(&FRAMEWORK, &[("Worker", 1)], |spec| {
             spec["runPolicy"] = json!({"managedBy": manager})
         });
         assert_eq!(story.world.plan(&FRAMEWORK), common::Plan::default(), "{manager}");

@@ -6,7 +6,7 @@
 use crate::api::{ConditionStatus, ConditionType, JobStatus, SlotStatus};
 use crate::cast::SlotId;
 use crate::framework::Workload;
-use crate::names::{self, Attempt};
+use crate::names::{self, Attempt, Role};
 use crate::observe::{ContainerState, ContainerView, PodView};
 use crate::plan::{Counter, Note, Plan, Write};
 use crate::status;
@@ -86,16 +86,13 @@ fn must_be_replaced(q: &Question<'_>, slot: &SlotTally) -> bool {
 /// A launcher that fails while a worker is not there does so for that reason: rather than let it try again and again
 /// in vain, it is begun anew when all workers are ready. One that goes on (an elastic run) is left alone.
 fn drives_in_vain(q: &Question<'_>, slot: &SlotTally) -> bool {
+    needs(q, slot)
+        .is_some_and(|needed| is_in_trouble(q, slot) && start::not_ready(q, needed).next().is_some())
+}
+
+fn needs(q: &Question<'_>, slot: &SlotTally) -> Option<Role> {
     let role = slot.slot.id.role;
-    let needed = q
-        .job
-        .info
-        .roles
-        .iter()
-        .find(|r| r.role == role)
-        .and_then(|r| r.needs);
-    let Some(needed) = needed else { return false };
-    is_in_trouble(q, slot) && !start::are_ready(q, needed)
+    q.job.info.roles.iter().find(|r| r.role == role)?.needs
 }
 
 fn is_in_trouble(q: &Question<'_>, slot: &SlotTally) -> bool {
@@ -174,7 +171,7 @@ fn retire(q: &Question<'_>, status: &mut JobStatus, slot: &SlotTally, in_vain: b
     let lost = status::to_i32(slot.lost_restarts);
     counts.failures = counts.failures.saturating_add(own).saturating_add(lost);
     counts.in_place = counts.in_place.saturating_sub(in_place).max(0);
-    next_attempt(q, status, slot.slot.id, slot.attempt, &reason(slot));
+    next_attempt(q, status, slot.slot.id, slot.attempt, &reason(q, slot));
 }
 
 fn next_attempt(q: &Question<'_>, status: &mut JobStatus, id: SlotId, old: Attempt, reason: &str) {
@@ -186,7 +183,7 @@ fn next_attempt(q: &Question<'_>, status: &mut JobStatus, id: SlotId, old: Attem
     status.slots.insert(names::slot_key(id.role, id.index), entry);
 }
 
-fn reason(slot: &SlotTally) -> String {
+fn reason(q: &Question<'_>, slot: &SlotTally) -> String {
     match &slot.state {
         SlotState::Failed(failure) => failure.text.clone(),
         SlotState::Lost => format!("pod {} vanished", slot.slot.name),
@@ -202,14 +199,31 @@ fn reason(slot: &SlotTally) -> String {
         | SlotState::Previous
         | SlotState::Pending
         | SlotState::Running
-        | SlotState::Succeeded => format!("{} failed while not all that it needs was ready", slot.slot.name),
+        | SlotState::Succeeded => why_in_vain(q, slot),
     }
+}
+
+/// Who was missing, and why.
+fn why_in_vain(q: &Question<'_>, slot: &SlotTally) -> String {
+    let name = &slot.slot.name;
+    let needed = needs(q, slot).and_then(|role| start::not_ready(q, role).next());
+    let Some(missing) = needed else {
+        return format!("{name} failed while not all that it needs was ready");
+    };
+    let key = names::slot_key(missing.slot.id.role, missing.slot.id.index);
+    let cause = q.job.stored.slots.get(&key).and_then(|s| s.reason.as_deref());
+    let cause = cause.map(|cause| format!(" ({cause})")).unwrap_or_default();
+    format!("{name} failed while {} was not ready{cause}", missing.slot.name)
 }
 
 /// States Restarting and tells why; nothing for a mere scale-down.
 fn announce(q: &Question<'_>, status: &mut JobStatus, replaced: &[&SlotTally]) -> Vec<Note> {
     let mut failures = outcome::failures(q);
     failures.retain(|(slot, failure)| !outcome::tolerated(q, slot, failure));
+    // Who failed because of another does not stand for the cause.
+    if failures.iter().any(|(slot, _)| !drives_in_vain(q, slot)) {
+        failures.retain(|(slot, _)| !drives_in_vain(q, slot));
+    }
     let taken = replaced
         .iter()
         .filter(|s| !matches!(s.state, SlotState::Failed(_)));
@@ -219,7 +233,7 @@ fn announce(q: &Question<'_>, status: &mut JobStatus, replaced: &[&SlotTally]) -
         let count = taken.clone().filter(|s| s.slot.id.role == role).count();
         let lost = matches!(first.state, SlotState::Lost | SlotState::Terminating);
         let what = if lost { "were lost" } else { "begin anew" };
-        Some(format!("{count} {role} replica(s) {what}: {}", reason(first)))
+        Some(format!("{count} {role} replica(s) {what}: {}", reason(q, first)))
     });
     let Some(what) = what else { return Vec::new() };
     let now = q.now();

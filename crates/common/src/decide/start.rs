@@ -153,22 +153,22 @@ fn missing_pods(q: &Question<'_>) -> Missing {
 fn must_wait(q: &Question<'_>, slot: &SlotTally, needed: Role) -> bool {
     let key = names::slot_key(slot.slot.id.role, slot.slot.id.index);
     let again = q.job.stored.slots.contains_key(&key);
-    (again || q.framework.waits_for_needed(q.job)) && !are_ready(q, needed)
+    (again || q.framework.waits_for_needed(q.job)) && not_ready(q, needed).next().is_some()
 }
 
-/// Whether all pods of a role are there for those that drive them.
-pub(super) fn are_ready(q: &Question<'_>, role: Role) -> bool {
-    let of_role = q.tally.slots.iter().filter(|s| s.slot.id.role == role);
-    of_role.into_iter().all(|slot| match &slot.state {
-        SlotState::Running => slot.pod.as_ref().is_some_and(|pod| pod.ready),
+/// Slots of a role that are not there for those that drive them.
+pub(super) fn not_ready<'a>(q: &'a Question<'_>, role: Role) -> impl Iterator<Item = &'a SlotTally> {
+    let of_role = q.tally.slots.iter().filter(move |s| s.slot.id.role == role);
+    of_role.filter(|slot| match &slot.state {
+        SlotState::Running => slot.pod.as_ref().is_none_or(|pod| !pod.ready),
         // Whoever lets a worker end knows why.
-        SlotState::Succeeded => true,
+        SlotState::Succeeded => false,
         SlotState::Missing
         | SlotState::Lost
         | SlotState::Previous
         | SlotState::Terminating
         | SlotState::Pending
-        | SlotState::Failed(_) => false,
+        | SlotState::Failed(_) => true,
     })
 }
 

@@ -1,0 +1,425 @@
+//! What becomes of an MPIJob, story by story; each is named after what a user would see. The snapshots beside this file are
+//! meant to be read.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::format_push_string,
+    clippy::semicolon_if_nothing_returned,
+    clippy::too_many_lines,
+    reason = "tests fail by panicking, and read better without ceremony"
+)]
+
+use common::api::ConditionType;
+use common::observe::{ContainerState, ContainerView, PodDetail};
+use common::plan::{Extra, Write};
+use common::status;
+use common::testing::{Story, World};
+use mpijob::FRAMEWORK;
+use serde_json::{Value, json};
+
+const ROLES: &[(&str, u32)] = &[("Launcher", 1), ("Worker", 2)];
+
+fn ssh(edit: impl FnOnce(&mut Value)) -> Story {
+    Story::started(&FRAMEWORK, ROLES, |spec| {
+        spec["launcherTransport"] = json!("SSH");
+        edit(spec);
+    })
+}
+
+fn exec(edit: impl FnOnce(&mut Value)) -> Story {
+    Story::started(&FRAMEWORK, ROLES, |spec| {
+        spec["launcherTransport"] = json!("Exec");
+        edit(spec);
+    })
+}
+
+fn is(story: &Story, condition: ConditionType) -> bool {
+    status::is_true(&story.world.status(), condition)
+}
+
+/// The container of a pod restarts in place and is down for now.
+fn crash(world: &mut World, name: &str) {
+    let pod = world.pod(name);
+    pod.restarts += 1;
+    pod.detail = Some(Box::new(PodDetail {
+        containers: vec![ContainerView {
+            name: "main".into(),
+            init: false,
+            state: ContainerState::Waiting {
+                reason: "CrashLoopBackOff".into(),
+                message: None,
+            },
+        }],
+        ..PodDetail::default()
+    }));
+}
+
+#[test]
+fn the_launcher_succeeds_and_so_does_the_job() {
+    let mut story = ssh(|spec| spec["runPolicy"]["cleanPodPolicy"] = json!("Running"));
+    story.when("mpirun exits 0", |w| {
+        w.end("j-launcher", "main", 0, "Completed", None)
+    });
+    insta::assert_snapshot!(story.tale);
+}
+
+#[test]
+fn without_a_policy_the_workers_stay() {
+    let mut story = ssh(|_| {});
+    story.when("mpirun exits 0", |w| {
+        w.end("j-launcher", "main", 0, "Completed", None)
+    });
+    assert_eq!(story.world.pods.len(), 2);
+    assert_eq!(
+        story.world.status().replica_statuses["Worker"].active,
+        2,
+        "and they run"
+    );
+}
+
+#[test]
+fn a_worker_dies_and_the_launcher_begins_anew_when_it_is_back() {
+    let mut story = ssh(|spec| spec["runPolicy"]["backoffLimit"] = json!(3));
+    story.when("worker 1 is killed", |w| {
+        w.end("j-worker-1", "main", 137, "Error", None)
+    });
+    story.when("mpirun fails and the kubelet restarts it", |w| {
+        crash(w, "j-launcher")
+    });
+    story.when("the old pods are gone", World::reap);
+    story.when("worker 1 runs again", |w| w.run(&["j-worker-1"]));
+    story.when("the launcher runs", World::run_all);
+    insta::assert_snapshot!(story.tale);
+}
+
+#[test]
+fn an_elastic_launcher_outlives_its_workers() {
+    let mut story = ssh(|_| {});
+    story.when("worker 1 is killed", |w| {
+        w.end("j-worker-1", "main", 137, "Error", None)
+    });
+    story.when("it runs again", World::run_all);
+    let launchers = story
+        .world
+        .created
+        .iter()
+        .filter(|(name, _)| name == "j-launcher");
+    assert_eq!(launchers.count(), 1);
+    assert!(is(&story, ConditionType::Running));
+}
+
+#[test]
+fn a_launcher_that_fails_by_itself_is_its_batch_jobs_to_retry() {
+    let mut story = ssh(|spec| spec["runPolicy"]["backoffLimit"] = json!(2));
+    for _ in 0..3 {
+        story.when("mpirun exits 1", |w| {
+            w.end("j-launcher", "main", 1, "Error", Some("no such file"))
+        });
+    }
+    assert_eq!(
+        story
+            .world
+            .created
+            .iter()
+            .filter(|(name, _)| name == "j-launcher")
+            .count(),
+        1
+    );
+    insta::assert_snapshot!(story.tale);
+}
+
+#[test]
+fn a_worker_that_dies_again_and_again_ends_the_job() {
+    let mut story = ssh(|spec| spec["runPolicy"]["backoffLimit"] = json!(2));
+    for _ in 0..3 {
+        story.when("worker 0 is killed", |w| {
+            w.end("j-worker-0", "main", 1, "Error", None)
+        });
+        story.when("time passes", |w| w.pass_time(600));
+        story.when("it runs again", World::run_all);
+    }
+    assert!(is(&story, ConditionType::Failed));
+    assert!(
+        story.world.batch_jobs.iter().all(|job| job.deleting),
+        "the launcher is stopped"
+    );
+    let status = story.world.status();
+    assert!(status.completion_time.is_some());
+    assert_eq!(status.restart_counts.unwrap().failures, 2);
+}
+
+#[test]
+fn an_evicted_worker_is_replaced_and_the_job_does_not_fail() {
+    let mut story = ssh(|spec| spec["runPolicy"]["backoffLimit"] = json!(0));
+    story.when("worker 0 is evicted", |w| {
+        w.evict("j-worker-0", Some("TerminationByKubelet"))
+    });
+    story.when("it runs again", World::run_all);
+    assert!(is(&story, ConditionType::Running) && !is(&story, ConditionType::Failed));
+    assert_eq!(story.world.status().restart_counts.unwrap().disruptions, 1);
+}
+
+#[test]
+fn a_launcher_whose_workers_are_slow_spends_no_attempt_on_them() {
+    let mut story = Story::new(&FRAMEWORK, ROLES, |spec| {
+        spec["launcherTransport"] = json!("SSH");
+        spec["runPolicy"]["backoffLimit"] = json!(1);
+    });
+    story.when("applied", |_| {});
+    story.when("the launcher runs before the workers and fails", |w| {
+        w.run(&["j-launcher"]);
+        w.end("j-launcher", "main", 255, "Error", None);
+    });
+    story.when("it is gone", World::reap);
+    story.when("the workers run", |w| w.run(&["j-worker-0", "j-worker-1"]));
+    assert_eq!(story.world.status().restart_counts.unwrap().failures, 0);
+    insta::assert_snapshot!(story.tale);
+}
+
+#[test]
+fn waits_for_workers_ready_also_after_a_suspension() {
+    let mut story = Story::new(&FRAMEWORK, ROLES, |spec| {
+        spec["launcherTransport"] = json!("SSH");
+        spec["launcherCreationPolicy"] = json!("WaitForWorkersReady");
+        spec["runPolicy"]["suspend"] = json!(true);
+    });
+    story.when("applied, suspended", |_| {});
+    story.when("resumed", |w| w.edit("/runPolicy/suspend", json!(false)));
+    story.when("one worker is ready", |w| w.run(&["j-worker-0"]));
+    assert!(story.world.batch_jobs.is_empty(), "0 of 0 ready is not ready");
+    story.when("both are", |w| w.run(&["j-worker-1"]));
+    story.when("suspended", |w| w.edit("/runPolicy/suspend", json!(true)));
+    story.when("all is gone", World::reap);
+    story.when("resumed", |w| w.edit("/runPolicy/suspend", json!(false)));
+    assert!(story.world.batch_jobs.is_empty());
+    story.when("all workers are ready", World::run_all);
+    insta::assert_snapshot!(story.tale);
+}
+
+fn hostfile(story: &Story) -> String {
+    let map = story
+        .world
+        .extras
+        .iter()
+        .find_map(|((_, name), extra)| match extra {
+            Extra::ConfigMap(map) if name == "j-config" => Some(map),
+            _ => None,
+        });
+    map.unwrap().data.as_ref().unwrap()["hostfile"].clone()
+}
+
+#[test]
+fn scaled_up_and_down_the_lists_follow_and_the_launcher_stays() {
+    let mut story = ssh(|spec| spec["runLauncherAsWorker"] = json!(true));
+    for count in [3_usize, 1] {
+        story.when("scaled", |w| {
+            w.edit("/mpiReplicaSpecs/Worker/replicas", json!(count))
+        });
+        story.when("gone and run", |w| {
+            w.reap();
+            w.run_all();
+        });
+        assert_eq!(hostfile(&story).lines().count(), count + 1);
+        assert_eq!(story.world.pods.len(), count);
+    }
+    assert_eq!(
+        story
+            .world
+            .created
+            .iter()
+            .filter(|(name, _)| name == "j-worker-0")
+            .count(),
+        1
+    );
+    assert_eq!(
+        story
+            .world
+            .created
+            .iter()
+            .filter(|(name, _)| name == "j-launcher")
+            .count(),
+        1
+    );
+}
+
+#[test]
+fn clean_up_all_takes_the_launcher_too() {
+    let mut story = ssh(|spec| spec["runPolicy"]["cleanPodPolicy"] = json!("All"));
+    story.when("mpirun exits 0", |w| {
+        w.end("j-launcher", "main", 0, "Completed", None)
+    });
+    story.when("all is gone", World::reap);
+    assert!(story.world.pods.is_empty() && story.world.batch_jobs.is_empty());
+}
+
+#[test]
+fn a_launcher_that_somebody_deletes_comes_back_after_its_pod_is_gone() {
+    let mut story = ssh(|_| {});
+    story.when("the batch Job is deleted", |w| w.vanish("j-launcher"));
+    assert!(
+        story.world.batch_jobs.is_empty(),
+        "two launchers must never run at a time"
+    );
+    story.when("its pod is gone", World::reap);
+    assert_eq!(story.world.batch_jobs.len(), 1);
+    assert_eq!(story.world.status().restart_counts.unwrap().disruptions, 1);
+}
+
+#[test]
+fn v1_a_failed_worker_fails_the_job() {
+    let mut story = exec(|_| {});
+    story.when("worker 1 exits 1", |w| {
+        w.end("j-worker-1", "main", 1, "Error", None)
+    });
+    insta::assert_snapshot!(story.tale);
+}
+
+/// Upstream hung in Restarting for ever.
+#[test]
+fn v1_exit_code_restarts_the_worker_and_then_the_launcher() {
+    let mut story = exec(|spec| {
+        for role in ["Launcher", "Worker"] {
+            spec["mpiReplicaSpecs"][role]["restartPolicy"] = json!("ExitCode");
+        }
+    });
+    story.when("worker 1 is killed and mpirun fails", |w| {
+        w.end("j-worker-1", "main", 137, "Error", None);
+        w.end("j-launcher", "main", 143, "Error", None);
+    });
+    assert!(is(&story, ConditionType::Restarting));
+    assert_eq!(story.world.pods.len(), 2, "the launcher waits");
+    story.when("worker 1 runs again", |w| w.run(&["j-worker-1"]));
+    story.when("the launcher runs", World::run_all);
+    assert!(is(&story, ConditionType::Running));
+    insta::assert_snapshot!(story.tale);
+}
+
+#[test]
+fn v1_reads_the_clean_up_policy_in_its_old_place() {
+    let mut story = exec(|spec| spec["cleanPodPolicy"] = json!("All"));
+    story.when("mpirun exits 0", |w| {
+        w.end("j-launcher", "main", 0, "Completed", None)
+    });
+    story.when("all is gone", World::reap);
+    assert!(story.world.pods.is_empty());
+}
+
+#[test]
+fn what_a_job_means_is_settled_at_first_sight_before_anything_is_made() {
+    for (stamp, dialect) in [("SSH", "v2beta1"), ("Exec", "v1")] {
+        let mut story = Story::new(&FRAMEWORK, ROLES, |spec| spec["launcherTransport"] = json!(stamp));
+        let plan = story.world.plan(&FRAMEWORK);
+        assert_eq!(plan.intent.as_ref().unwrap().dialect.as_deref(), Some(dialect));
+        assert!(!plan.writes.is_empty());
+        story.when("applied", |_| {});
+        let other = if stamp == "SSH" { "Exec" } else { "SSH" };
+        let plans = story.tale.clone();
+        story.when("a full update flips the stamp", |w| {
+            w.edit("/launcherTransport", json!(other))
+        });
+        assert_eq!(story.world.status().dialect.as_deref(), Some(dialect));
+        let after = story.tale.strip_prefix(&plans).unwrap();
+        assert!(!after.contains("\ncreate ") && !after.contains("\ndelete "), "{after}");
+    }
+}
+
+/// A Role without names would be one for all pods.
+#[test]
+fn v1_without_workers_grants_nothing() {
+    let story = Story::new(&FRAMEWORK, &[("Launcher", 1)], |spec| {
+        spec["launcherTransport"] = json!("Exec")
+    });
+    let plan = story.world.plan(&FRAMEWORK);
+    let role = plan.writes.iter().find_map(|write| match write {
+        Write::Ensure(Extra::Role(role)) => Some(role),
+        _ => None,
+    });
+    assert!(role.unwrap().rules.is_none());
+}
+
+#[test]
+fn names_that_go_into_scripts_are_checked() {
+    for (field, value, message) in [
+        (
+            "mainContainer",
+            json!("a;reboot"),
+            "spec.mainContainer: must be the name of a container",
+        ),
+        (
+            "mainContainer",
+            json!("$(id)"),
+            "spec.mainContainer: must be the name of a container",
+        ),
+    ] {
+        let mut story = Story::new(&FRAMEWORK, ROLES, |spec| {
+            spec["launcherTransport"] = json!("Exec");
+            spec[field] = value;
+        });
+        story.when("applied", |_| {});
+        assert!(
+            is(&story, ConditionType::Failed) && story.tale.contains(message),
+            "{}",
+            story.tale
+        );
+        assert!(story.world.pods.is_empty() && story.world.extras.is_empty());
+    }
+}
+
+#[test]
+fn bad_input_is_named_by_field() {
+    let refused = |spec: Value| {
+        let mut story = Story::new(&FRAMEWORK, ROLES, |old| {
+            old["launcherTransport"] = json!("SSH");
+            for (field, value) in spec.as_object().unwrap() {
+                old[field] = value.clone();
+            }
+        });
+        story.when("applied", |_| {});
+        let failed = story.world.status();
+        let message = status::condition(&failed, ConditionType::Failed)
+            .unwrap()
+            .message
+            .clone()
+            .unwrap();
+        assert!(story.world.created.is_empty());
+        message
+            .strip_prefix("MPIJob ns1/j is not valid: ")
+            .unwrap()
+            .to_owned()
+    };
+    let roles = |edit: fn(&mut Value)| {
+        let template = json!({"spec": {"containers": [{"name": "m", "image": "i"}]}});
+        let mut roles =
+            json!({"Launcher": {"template": template}, "Worker": {"replicas": 2, "template": template}});
+        edit(&mut roles);
+        json!({"mpiReplicaSpecs": roles})
+    };
+    assert_eq!(
+        refused(json!({"slotsPerWorker": -1})),
+        "spec.slotsPerWorker: must not be negative"
+    );
+    assert_eq!(
+        refused(json!({"sshAuthMountPath": ""})),
+        "spec.sshAuthMountPath: must not be empty"
+    );
+    assert!(
+        refused(json!({"mpiImplementation": "LAM"}))
+            .starts_with("spec.mpiImplementation: unknown variant `LAM`")
+    );
+    assert_eq!(
+        refused(roles(|roles| drop(
+            roles.as_object_mut().unwrap().remove("Launcher")
+        ))),
+        "spec.mpiReplicaSpecs[Launcher]: must be specified"
+    );
+    assert_eq!(
+        refused(roles(|roles| roles["Launcher"]["replicas"] = json!(2))),
+        "spec.mpiReplicaSpecs[Launcher].replicas: must be 1"
+    );
+    assert_eq!(
+        refused(roles(|roles| roles["Worker"]["restartPolicy"] = json!("ExitCode"))),
+        "spec.mpiReplicaSpecs[Worker].restartPolicy: must be Never or OnFailure in an MPIJob of v2beta1"
+    );
+}
