@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 use crate::stage::{Stages, must};
-use crate::target::{Choice, Target};
+use crate::target::{Choice, DEMO_IMAGES, Target};
 
 /// Arguments.
 #[derive(clap::Args)]
@@ -26,7 +26,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let target = stages.run("cluster up (the first time, its programs are built)", |_| {
         Target::up(&args.choice)
     })?;
-    stages.run("images", |_| target.load_images())?;
+    stages.run("images", |_| target.load_images(DEMO_IMAGES))?;
     stages.run("operator installed from deploy/install.yaml", |_| {
         target.install()
     })?;

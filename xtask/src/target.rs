@@ -57,8 +57,19 @@ enum Made {
     Given,
 }
 
-/// What the suite and the demo run in pods.
-const IMAGES: [Image; 3] = [Image::Toolbox, Image::PytorchDigits, Image::Operator];
+/// What the demo runs in pods.
+pub(crate) const DEMO_IMAGES: &[Image] = &[Image::PytorchDigits, Image::Operator];
+/// What the suite runs in pods.
+pub(crate) const TEST_IMAGES: &[Image] = &[
+    Image::Toolbox,
+    Image::PytorchDigits,
+    Image::TensorflowDigits,
+    Image::Openmpi4,
+    Image::Openmpi4Bare,
+    Image::Openmpi5,
+    Image::Mpich,
+    Image::Operator,
+];
 
 impl Target {
     /// Brings the cluster up, if it is ours to bring up.
@@ -106,16 +117,16 @@ impl Target {
         command
     }
 
-    /// Builds all images and loads them.
-    pub(crate) fn load_images(&self) -> Result<()> {
+    /// Builds images and loads them.
+    pub(crate) fn load_images(&self, images: &[Image]) -> Result<()> {
         if matches!(self.made, Made::Given) {
             eprintln!("taking for granted that the nodes can pull:");
-            for image in IMAGES {
+            for &image in images {
                 eprintln!("  {}", image.reference());
             }
             return Ok(());
         }
-        for image in IMAGES {
+        for &image in images {
             let archive = images::build(image, Progress::default())?;
             let step = Progress::default().step(&format!("loading {}", image.reference()));
             self.load(&archive)?;

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::guard::Guard;
 use crate::stage::{Stages, cargo, must, root};
-use crate::target::{Choice, Target};
+use crate::target::{Choice, TEST_IMAGES, Target};
 use crate::{codegen, tidy};
 
 /// Arguments.
@@ -59,7 +59,7 @@ fn without_cluster(stages: &mut Stages) {
     ];
     stages.attempt("lints", |_| must(cargo("clippy", &lints)));
     // A crate that stands alone only thanks to features of others would fail its users.
-    for package in ["common", "pytorchjob"] {
+    for package in ["common", "pytorchjob", "tfjob", "mpijob"] {
         let name = format!("{package} compiles by itself");
         stages.attempt(&name, |_| {
             must(cargo("check", &["--quiet", "--package", package]))
@@ -88,7 +88,7 @@ fn with_cluster(args: &Args, stages: &mut Stages) -> Result<()> {
 }
 
 fn on_cluster(args: &Args, stages: &mut Stages, target: &Target) -> Result<()> {
-    stages.run("images", |_| target.load_images())?;
+    stages.run("images", |_| target.load_images(TEST_IMAGES))?;
     let operator = stages.run("the operator's program", |_| operator())?;
     stages.run("operator installed from deploy/install.yaml", |_| {
         target.install()

@@ -35,7 +35,7 @@ const HOMES: [&str; 3] = [
     concat!("/ro", "ot/"),
 ];
 /// Paths that only look like that: where MPI jobs mount their keys.
-const NOT_HOMES: [&str; 1] = [concat!("/ro", "ot/.ssh")];
+const NOT_HOMES: [&str; 2] = [concat!("/ro", "ot/.ssh"), "/home/mpiuser"];
 
 /// Arguments.
 #[derive(Clone, Copy, clap::Args)]
