@@ -265,10 +265,10 @@ mod tests {
         let images = Path::new(env!("CARGO_MANIFEST_DIR")).join("../images");
         let parts =
             |recipe: &Recipe| -> Vec<_> { recipe.parts.iter().map(|part| images.join(part)).collect() };
-        let base = |recipe: &Recipe| Base::of(recipe.suite, &parts(recipe)).unwrap();
-        let (full, bare) = (base(&recipe::OPENMPI4), base(&recipe::OPENMPI4_BARE));
-        assert!(full.packages.contains("openssh-server") && !bare.packages.contains("ssh"));
-        assert_ne!(full.key, base(&recipe::OPENMPI5).key);
+        let root_of = |recipe: &Recipe| Base::of(recipe.suite, &parts(recipe)).unwrap();
+        let (ssh, bare) = (root_of(&recipe::OPENMPI4), root_of(&recipe::OPENMPI4_BARE));
+        assert!(ssh.packages.contains("openssh-server") && !bare.packages.contains("ssh"));
+        assert_ne!(ssh.key, root_of(&recipe::OPENMPI5).key);
         let names: Vec<_> = scripts(&parts(&recipe::MPICH))
             .unwrap()
             .into_iter()

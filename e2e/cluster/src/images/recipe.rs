@@ -47,14 +47,14 @@ pub(super) const PYTORCH_DIGITS: Recipe = Recipe {
 /// Open MPI 4, the last one with ORTE.
 pub(super) const OPENMPI4: Recipe = Recipe {
     suite: BOOKWORM,
-    parts: &["digits", "openmpi", "ssh", "mpi"],
+    parts: &["slim", "digits", "openmpi", "ssh", "mpi"],
     cmd: PI,
     env: OPENMPI_AS_ROOT,
 };
 
 /// The same without ssh, for jobs that reach their workers through the API server.
 pub(super) const OPENMPI4_BARE: Recipe = Recipe {
-    parts: &["digits", "openmpi", "mpi"],
+    parts: &["slim", "digits", "openmpi", "mpi"],
     ..OPENMPI4
 };
 
@@ -67,7 +67,7 @@ pub(super) const OPENMPI5: Recipe = Recipe {
 /// MPICH.
 pub(super) const MPICH: Recipe = Recipe {
     suite: BOOKWORM,
-    parts: &["digits", "mpich", "ssh", "mpi"],
+    parts: &["slim", "digits", "mpich", "ssh", "mpi"],
     cmd: PI,
     env: &[],
 };
@@ -75,7 +75,7 @@ pub(super) const MPICH: Recipe = Recipe {
 /// TensorFlow.
 pub(super) const TENSORFLOW_DIGITS: Recipe = Recipe {
     suite: BOOKWORM,
-    parts: &["digits", "tensorflow-digits"],
+    parts: &["slim", "digits", "tensorflow-digits"],
     cmd: &["python3", "/opt/trainyard/multiworker.py"],
     env: &[("TF_CPP_MIN_LOG_LEVEL", "1")],
 };
