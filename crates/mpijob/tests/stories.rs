@@ -321,7 +321,10 @@ fn what_a_job_means_is_settled_at_first_sight_before_anything_is_made() {
         });
         assert_eq!(story.world.status().dialect.as_deref(), Some(dialect));
         let after = story.tale.strip_prefix(&plans).unwrap();
-        assert!(!after.contains("\ncreate ") && !after.contains("\ndelete "), "{after}");
+        assert!(
+            !after.contains("\ncreate ") && !after.contains("\ndelete "),
+            "{after}"
+        );
     }
 }
 
