@@ -67,10 +67,10 @@ const MISTAKES: [Mistake; 11] = [
         "an unknown role",
         |job| {
             let worker = roles(job)["Worker"].clone();
-            roles(job)["worker"] = worker;
+            roles(job)["Wroker"] = worker;
         },
-        "The PyTorchJob \"bad\" is invalid: spec.pytorchReplicaSpecs: Forbidden: unsupported replica type \"worker\": \
-         supported values: \"Master\", \"Worker\" (upper and lower case matter)",
+        "The PyTorchJob \"bad\" is invalid: spec.pytorchReplicaSpecs: Forbidden: unsupported replica type \"Wroker\": \
+         supported values: \"Master\", \"Worker\"",
     ),
     (
         "a quantity that is none",
@@ -95,6 +95,122 @@ const MISTAKES: [Mistake; 11] = [
 
 fn roles(job: &mut Value) -> &mut Value {
     &mut job["spec"]["pytorchReplicaSpecs"]
+}
+
+/// Mistakes in `spec` of a TFJob with a Chief and two Workers.
+const TF_MISTAKES: [(fn(&mut Value), &str); 6] = [
+    (
+        |spec| spec["tfReplicaSpecs"]["Master"] = spec["tfReplicaSpecs"]["Chief"].clone(),
+        "spec.tfReplicaSpecs: Forbidden: must not have more than 1 Chief or Master role",
+    ),
+    (
+        |spec| spec["tfReplicaSpecs"]["Chief"]["replicas"] = json!(2),
+        "spec.tfReplicaSpecs[Chief].replicas: Forbidden: must be 1",
+    ),
+    (
+        |spec| spec["tfReplicaSpecs"]["Launcher"] = spec["tfReplicaSpecs"]["Chief"].clone(),
+        "spec.tfReplicaSpecs: Forbidden: unsupported replica type \"Launcher\": supported values: \"Chief\", \"Master\", \
+         \"PS\", \"Worker\", \"Evaluator\"",
+    ),
+    (
+        |spec| spec["successPolicy"] = json!("Some"),
+        "\n* spec.successPolicy: Unsupported value: \"Some\": supported values: \"\", \"AllWorkers\"",
+    ),
+    (
+        |spec| spec["enableDynamicWorker"] = json!("yes"),
+        "\n* spec.enableDynamicWorker: Invalid value: \"string\": spec.enableDynamicWorker in body must be of type \
+         boolean: \"string\"",
+    ),
+    (
+        |spec| {
+            spec["tfReplicaSpecs"].as_object_mut().unwrap().remove("Chief");
+            spec["tfReplicaSpecs"]["Worker"]["replicas"] = json!(0);
+        },
+        "spec.tfReplicaSpecs: Invalid value: must have at least one replica: all replica types have replicas 0",
+    ),
+];
+
+/// Mistakes in `spec` of an MPIJob of either version with two Workers.
+const MPI_MISTAKES: [(fn(&mut Value), &str); 7] = [
+    (
+        |spec| {
+            drop(
+                spec["mpiReplicaSpecs"]
+                    .as_object_mut()
+                    .unwrap()
+                    .remove("Launcher"),
+            )
+        },
+        "spec.mpiReplicaSpecs[Launcher]: Required value: must be specified",
+    ),
+    (
+        |spec| spec["mpiReplicaSpecs"]["Launcher"]["replicas"] = json!(2),
+        "spec.mpiReplicaSpecs[Launcher].replicas: Forbidden: must be 1",
+    ),
+    (
+        |spec| spec["mpiReplicaSpecs"]["Master"] = spec["mpiReplicaSpecs"]["Worker"].clone(),
+        "spec.mpiReplicaSpecs: Forbidden: unsupported replica type \"Master\": supported values: \"Launcher\", \"Worker\"",
+    ),
+    (
+        |spec| spec["mpiImplementation"] = json!("LAM"),
+        "\n* spec.mpiImplementation: Unsupported value: \"LAM\": supported values: \"OpenMPI\", \"Intel\", \"MPICH\"",
+    ),
+    (
+        |spec| spec["launcherCreationPolicy"] = json!("Later"),
+        "\n* spec.launcherCreationPolicy: Unsupported value: \"Later\": supported values: \"AtStartup\", \
+         \"WaitForWorkersReady\"",
+    ),
+    (
+        |spec| spec["sshAuthMountPath"] = json!(""),
+        "spec.sshAuthMountPath: Invalid value: \"\": spec.sshAuthMountPath in body should be at least 1 chars long",
+    ),
+    (
+        |spec| spec["slotsPerWorker"] = json!(-1),
+        "spec.slotsPerWorker: Invalid value: -1: spec.slotsPerWorker in body should be greater than or equal to 0",
+    ),
+];
+
+#[test]
+fn mistakes_in_tf_and_mpi_jobs_are_answered_likewise() {
+    let space = Space::of("mpij", "input-kinds");
+    let job = |version: &str, kind: &str, map: &str, leader: &str, container: &str| {
+        let template = json!({"spec": {"containers": [{"name": container, "image": "i"}]}});
+        json!({
+            "apiVersion": format!("kubeflow.org/{version}"), "kind": kind, "metadata": {"name": "bad"},
+            "spec": {map: {leader: {"template": template}, "Worker": {"replicas": 2, "template": template}}},
+        })
+    };
+    let try_all = |base: &Value, mistakes: &[(fn(&mut Value), &str)]| {
+        for (mistake, expected) in mistakes {
+            let mut job = base.clone();
+            mistake(&mut job["spec"]);
+            let said = space.try_apply(&job).expect_err(expected);
+            let kind = base["kind"].as_str().unwrap();
+            let said = said.strip_suffix(REST).unwrap_or(&said);
+            assert_eq!(said, format!("The {kind} \"bad\" is invalid: {expected}"));
+        }
+    };
+    try_all(
+        &job("v1", "TFJob", "tfReplicaSpecs", "Chief", "tensorflow"),
+        &TF_MISTAKES,
+    );
+    for version in ["v1", "v2beta1"] {
+        try_all(
+            &job(version, "MPIJob", "mpiReplicaSpecs", "Launcher", "mpi"),
+            &MPI_MISTAKES,
+        );
+    }
+    // What the schema cannot say is said by the operator.
+    let mut late = job("v2beta1", "MPIJob", "mpiReplicaSpecs", "Launcher", "mpi");
+    late["spec"]["mpiReplicaSpecs"]["Worker"]["restartPolicy"] = json!("ExitCode");
+    space.apply(&late);
+    let failed = space.until("bad", "Failed");
+    let field =
+        "spec.mpiReplicaSpecs[Worker].restartPolicy: must be Never or OnFailure in an MPIJob of v2beta1";
+    assert_eq!(
+        failed["message"],
+        format!("MPIJob {}/bad is not valid: {field}", space.name)
+    );
 }
 
 fn container(job: &mut Value) -> &mut Value {
