@@ -45,7 +45,12 @@ def train(strategy, args, me, part):
 
 def part_ways(strategy, leads, peers):
     """Leave in order: nobody while another still needs it, and the leader, who watches over all, as the last."""
-    tf.function(lambda: strategy.reduce("SUM", strategy.run(lambda: tf.constant(1)), axis=None))()
+
+    @tf.function
+    def meet():
+        return strategy.reduce(tf.distribute.ReduceOp.SUM, strategy.run(tf.constant, args=(1,)), axis=None)
+
+    meet()
     if leads:
         wait_until_gone(peers, 30)
     else:
