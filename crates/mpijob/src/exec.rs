@@ -130,7 +130,7 @@ fn config_map(job: &ResolvedJob, tally: &Tally) -> ConfigMap {
     let line = |host: &str| format!("\necho {host}:{slots}");
     let launcher = launcher_name(job);
     let mut discover = "#!/bin/sh".to_owned();
-    for host in hosts::running(tally, &job.cast, with_launcher) {
+    for host in hosts::running(tally, with_launcher) {
         discover.push_str(&line(host));
         if *host == *launcher {
             discover.push('\n');

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use common::names;
-use common::tally::{SlotState, Tally};
-use common::{Cast, ResolvedJob, Settings, SlotId};
+use common::tally::{SlotState, SlotTally, Tally};
+use common::{Cast, ResolvedJob, Settings};
 
 use k8s_openapi::api::core::v1::{ConfigMapVolumeSource, KeyToPath, Volume, VolumeMount};
 
@@ -33,13 +33,7 @@ pub(crate) fn domain(job: &ResolvedJob, settings: &Settings) -> String {
     domain
 }
 
-/// Slots whose pods run ranks, by index; the launcher first if it is one of them.
-fn hosts(cast: &Cast, with_launcher: bool) -> impl Iterator<Item = (SlotId, &str)> {
-    let launcher = cast.of(LAUNCHER).filter(move |_| with_launcher);
-    launcher.chain(cast.of(WORKER)).map(|slot| (slot.id, &*slot.name))
-}
-
-/// `hostfile` in the dialect of an implementation.
+/// `hostfile` in the dialect of an implementation: all workers, the launcher first if it runs ranks.
 pub(crate) fn hostfile(
     cast: &Cast,
     with_launcher: bool,
@@ -51,20 +45,25 @@ pub(crate) fn hostfile(
         MpiImplementation::OpenMpi => " slots=",
         MpiImplementation::Intel | MpiImplementation::Mpich => ":",
     };
-    let line = |(_, host): (SlotId, &str)| format!("{}{separator}{slots}\n", name(host));
-    hosts(cast, with_launcher).map(line).collect()
+    let launcher = cast.of(LAUNCHER).filter(move |_| with_launcher);
+    let hosts = launcher.chain(cast.of(WORKER));
+    hosts
+        .map(|slot| format!("{}{separator}{slots}\n", name(&slot.name)))
+        .collect()
 }
 
 /// Hosts that run now, by index (upstream sorts them as texts); a launcher that runs ranks is always among them, since
 /// it is the one who asks.
-pub(crate) fn running<'a>(tally: &'a Tally, cast: &'a Cast, with_launcher: bool) -> Vec<&'a str> {
-    let runs = |id: SlotId| {
-        let slot = tally.slots.iter().find(|slot| slot.slot.id == id);
-        slot.is_some_and(|slot| slot.state == SlotState::Running)
+pub(crate) fn running(tally: &Tally, with_launcher: bool) -> Vec<&str> {
+    let is_host = |slot: &&SlotTally| match slot.slot.id.role {
+        LAUNCHER => with_launcher,
+        _ => slot.state == SlotState::Running,
     };
-    hosts(cast, with_launcher)
-        .filter(|(id, _)| id.role == LAUNCHER || runs(*id))
-        .map(|(_, host)| host)
+    tally
+        .slots
+        .iter()
+        .filter(is_host)
+        .map(|slot| &*slot.slot.name)
         .collect()
 }
 

@@ -129,7 +129,7 @@ impl Framework for Ssh {
         let domain = hosts::domain(job, settings);
         let full = |host: &str| format!("{host}.{domain}");
         let implementation = fields.mpi_implementation.unwrap_or_default();
-        let running = hosts::running(tally, &job.cast, with_launcher);
+        let running = hosts::running(tally, with_launcher);
         let discover: String = running
             .into_iter()
             .map(|host| format!("echo {}\n", full(host)))

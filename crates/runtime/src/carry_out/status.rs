@@ -55,6 +55,11 @@ impl Stored {
         }
     }
 
+    /// Whether this is what is stored: an intent may have said all there is to say.
+    pub(super) fn says(&self, status: &JobStatus) -> bool {
+        serde_json::to_value(status).is_ok_and(|status| status == self.status)
+    }
+
     /// Stores a status at once, unless it is stored already.
     pub(super) async fn store(
         &mut self,
