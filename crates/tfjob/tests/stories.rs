@@ -12,6 +12,7 @@
 )]
 
 use common::api::ConditionType;
+use common::observe::Phase;
 use common::status;
 use common::testing::{World, describe_plan, describe_status, manifest};
 use serde_json::{Value, json};
@@ -80,6 +81,33 @@ fn chief_succeeds_and_so_does_the_job() {
     story.when("chief exits 0", |w| ends(w, "j-chief-0", 0));
     story.when("pods are gone", World::reap);
     insta::assert_snapshot!(story.tale);
+}
+
+/// The kubelet tells of the container's end first, and of the pod's a moment later.
+#[test]
+fn the_log_of_the_chief_is_not_cleaned_up_with_what_still_runs() {
+    let mut story = Story::started(&[("Chief", 1), ("PS", 1)], |spec| {
+        spec["runPolicy"] = json!({"cleanPodPolicy": "Running"});
+    });
+    story.when(
+        "the chief's container exits 0, its pod still counts as running",
+        |w| {
+            ends(w, "j-chief-0", 0);
+            w.pod("j-chief-0").phase = Phase::Running;
+        },
+    );
+    let mut with_side_car = story.world.clone();
+    story.when("the pod has succeeded", |w| {
+        w.pod("j-chief-0").phase = Phase::Succeeded
+    });
+    story.when("an hour passes", |w| w.pass_time(3600));
+    insta::assert_snapshot!(story.tale);
+    with_side_car.pass_time(10);
+    with_side_car.settle(&FRAMEWORK);
+    assert!(
+        with_side_car.pod("j-chief-0").deleting,
+        "a side-car that goes on is ended"
+    );
 }
 
 #[test]

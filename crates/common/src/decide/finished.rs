@@ -3,12 +3,16 @@
 use crate::api::{CleanPodPolicy, JobStatus};
 use crate::framework::KindInfo;
 use crate::names::Uid;
-use crate::observe::{BatchJobView, Observed, Phase, PodView};
+use crate::observe::{BatchJobView, ContainerState, ContainerView, Observed, Phase, PodView};
 use crate::plan::{Counter, Plan, Write};
 use crate::resolve::{self, Problems};
 use crate::status;
 
 use super::{after, answer, done};
+
+/// Seconds after the end in which pods whose container has ended are not cleaned up as running ones: the kubelet tells
+/// of the container first and of the pod's end a moment later, and a pod that is finished keeps its log.
+const TO_FINISH: i64 = 10;
 
 pub(super) fn plan(info: &KindInfo, observed: &Observed, stored: &JobStatus) -> Plan {
     let policy = resolve::run_policy(info, &observed.job, &mut Problems::default());
@@ -22,9 +26,13 @@ pub(super) fn plan(info: &KindInfo, observed: &Observed, stored: &JobStatus) -> 
     if stored.completion_time.is_some() && due.is_some_and(|due| due <= observed.now) {
         return delete_job(observed);
     }
-    let writes = clean_up(observed, stored.cleanup.unwrap_or(policy.clean_pod_policy));
+    let finished_by = after(ended, TO_FINISH);
+    let finishing = |pod: &PodView| observed.now < finished_by && is_finishing(pod);
+    let policy = stored.cleanup.unwrap_or(policy.clean_pod_policy);
+    let writes = clean_up(observed, policy, &finishing);
+    let waits = policy == CleanPodPolicy::Running && observed.pods.iter().any(|pod| finishing(pod));
     Plan {
-        wake: due,
+        wake: due.into_iter().chain(waits.then_some(finished_by)).min(),
         ..answer(stored, status, writes, Vec::new())
     }
 }
@@ -44,10 +52,20 @@ fn delete_job(observed: &Observed) -> Plan {
     }
 }
 
-fn clean_up(observed: &Observed, policy: CleanPodPolicy) -> Vec<Write> {
+/// Whether a container of a pod that counts as running has ended.
+fn is_finishing(pod: &PodView) -> bool {
+    let ended = |c: &ContainerView| !c.init && matches!(c.state, ContainerState::Terminated { .. });
+    pod.phase == Phase::Running
+        && pod
+            .detail
+            .as_ref()
+            .is_some_and(|d| d.containers.iter().any(ended))
+}
+
+fn clean_up(observed: &Observed, policy: CleanPodPolicy, finishing: &dyn Fn(&PodView) -> bool) -> Vec<Write> {
     let doomed = |pod: &PodView| match policy {
         CleanPodPolicy::All => true,
-        CleanPodPolicy::Running => !matches!(pod.phase, Phase::Succeeded | Phase::Failed),
+        CleanPodPolicy::Running => !matches!(pod.phase, Phase::Succeeded | Phase::Failed) && !finishing(pod),
         CleanPodPolicy::None => false,
     };
     let pods = observed.pods.iter().filter(|pod| doomed(pod) && !pod.deleting);
