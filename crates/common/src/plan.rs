@@ -20,6 +20,8 @@ pub struct Plan {
     /// Status to store at the end, conditional on the resourceVersion, if it differs from what is stored;
     /// `None` means: not ours to write.
     pub status: Option<JobStatus>,
+    /// Whether the plan was made without a look at what has vanished, which must be shown again then.
+    pub blind: bool,
     /// Whether `status` differs from the stored one in more than pod counts. If not, the write may wait so that at most
     /// one such write per job and second is sent.
     pub urgent: bool,

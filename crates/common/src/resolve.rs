@@ -7,11 +7,16 @@ use std::fmt;
 use k8s_openapi::api::core::v1::{Container, ContainerPort, PodTemplateSpec};
 use serde::Deserialize;
 
-use crate::api::{CleanPodPolicy, JobStatus, ReplicaSpec, RestartPolicy, RunPolicy, SchedulingPolicy};
+use crate::api::{
+    CleanPodPolicy, JobCondition, JobStatus, ReplicaSpec, RestartPolicy, RunPolicy, SchedulingPolicy,
+};
 use crate::cast::Cast;
 use crate::framework::{Framework, KindInfo, RoleInfo};
 use crate::names::{self, JobKey, ReplicaIndex, Role, Uid};
 use crate::observe::RawJob;
+
+/// Most replicas of a role, as in the schema: jobs may be older than that.
+const MAX_REPLICAS: u32 = 100_000;
 
 /// The operator's own settings that change what pods and services look like.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -217,10 +222,31 @@ pub fn dialect<'a>(framework: &'a dyn Framework, job: &RawJob, stored: &JobStatu
         .unwrap_or(framework)
 }
 
-/// Status as stored. Only this operator writes it, through the schema; what cannot be read counts as nothing.
+/// Status as stored. Only this operator writes it, through the schema; yet an older or a younger one may have written
+/// what cannot be read here. That is left out, and nothing else with it: a finished job must not run again.
 #[must_use]
 pub fn stored_status(job: &RawJob) -> JobStatus {
-    JobStatus::deserialize(&job.status).unwrap_or_default()
+    readable_status(&job.status)
+}
+
+/// As much of a status as can be read.
+#[must_use]
+pub fn readable_status(status: &serde_json::Value) -> JobStatus {
+    if let Ok(whole) = JobStatus::deserialize(status) {
+        return whole;
+    }
+    let mut readable = serde_json::Map::new();
+    for (key, value) in status.as_object().into_iter().flatten() {
+        let mut value = value.clone();
+        if let (true, Some(entries)) = (key == "conditions", value.as_array_mut()) {
+            entries.retain(|entry| JobCondition::deserialize(entry).is_ok());
+        }
+        let alone = serde_json::json!({ key.as_str(): value });
+        if JobStatus::deserialize(&alone).is_ok() {
+            readable.insert(key.clone(), value);
+        }
+    }
+    JobStatus::deserialize(serde_json::Value::Object(readable)).unwrap_or_default()
 }
 
 /// Types, defaults and checks a job.
@@ -368,6 +394,13 @@ fn replica(
         problems.add(format!("{path}.replicas"), "must not be negative");
         return None;
     };
+    if count > MAX_REPLICAS {
+        problems.add(
+            format!("{path}.replicas"),
+            format!("must be no more than {MAX_REPLICAS}"),
+        );
+        return None;
+    }
     let most = role.max_replicas.filter(|max| count > *max);
     let fewest = Some(role.min_replicas).filter(|min| count < *min);
     if let Some(right) = most.or(fewest) {

@@ -142,7 +142,15 @@ pub fn count_replicas(status: &mut JobStatus, tally: &Tally, job: &ResolvedJob) 
         .collect();
     let in_place = to_i32(tally.in_place_restarts());
     if in_place > 0 || status.restart_counts.is_some() {
-        status.restart_counts.get_or_insert_default().in_place = in_place;
+        let counts = status.restart_counts.get_or_insert_default();
+        // What was counted in a pod that is there no more (scaled down, done and removed, gone while nobody looked) stays
+        // counted; of those that were seen to vanish, `restart` and `suspend` take care.
+        let gone = counts
+            .in_place
+            .saturating_sub(in_place)
+            .saturating_sub(to_i32(tally.lost_restarts()));
+        counts.failures = counts.failures.saturating_add(gone.max(0));
+        counts.in_place = in_place;
     }
 }
 
@@ -153,13 +161,13 @@ pub fn counted_restarts(status: &JobStatus, tally: &Tally) -> u32 {
         .restart_counts
         .as_ref()
         .map_or(0, |c| u32::try_from(c.failures).unwrap_or(0));
-    let lost = tally
-        .slots
-        .iter()
-        .fold(0_u32, |sum, slot| sum.saturating_add(slot.lost_restarts));
-    stored
-        .saturating_add(tally.in_place_restarts())
-        .saturating_add(lost)
+    let known = status
+        .restart_counts
+        .as_ref()
+        .map_or(0, |c| u32::try_from(c.in_place).unwrap_or(0));
+    // Never fewer than were known: pods may have gone with theirs.
+    let now = tally.in_place_restarts().saturating_add(tally.lost_restarts());
+    stored.saturating_add(now.max(known))
 }
 
 /// Number for an API field of type int32.

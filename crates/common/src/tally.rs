@@ -103,6 +103,14 @@ impl Tally {
         u32::try_from(self.in_state(Some(role), wanted).count()).unwrap_or(u32::MAX)
     }
 
+    /// Container restarts of pods that were seen to vanish.
+    #[must_use]
+    pub fn lost_restarts(&self) -> u32 {
+        self.slots
+            .iter()
+            .fold(0_u32, |sum, slot| sum.saturating_add(slot.lost_restarts))
+    }
+
     /// Retries in place of what exists and is of the current attempt.
     #[must_use]
     pub fn in_place_restarts(&self) -> u32 {
@@ -335,13 +343,22 @@ fn pod_state(pod: &PodView, container: &str, policy: RestartPolicy) -> SlotState
     };
     match (pod.phase, final_exit) {
         (Phase::Succeeded, _) | (Phase::Running | Phase::Unknown, Some(0)) => SlotState::Succeeded,
-        (Phase::Failed, _) if ended == Some(0) && disruption(pod).is_none() => SlotState::Succeeded,
+        // A side-car failed. Where the kubelet ended the pod itself (its deadline, an eviction) it says why.
+        (Phase::Failed, _) if ended == Some(0) && disruption(pod).is_none() && !ended_by_kubelet(pod) => {
+            SlotState::Succeeded
+        }
         (Phase::Failed, _) | (Phase::Running | Phase::Unknown, Some(_)) => {
             SlotState::Failed(failure(pod, container))
         }
         (Phase::Running, None) => SlotState::Running,
         (Phase::Pending, _) | (Phase::Unknown, None) => SlotState::Pending,
     }
+}
+
+fn ended_by_kubelet(pod: &PodView) -> bool {
+    pod.detail
+        .as_deref()
+        .is_some_and(|detail| detail.reason.is_some())
 }
 
 fn main_exit(detail: &PodDetail, container: &str) -> Option<i32> {

@@ -155,7 +155,11 @@ impl World {
             if !alive() {
                 return limit;
             }
+            let vanished = self.vanished.clone();
             self.store(status);
+            if plan.blind {
+                self.vanished = vanished;
+            }
         }
         sent
     }

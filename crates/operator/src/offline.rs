@@ -91,6 +91,7 @@ fn readable<'a>(observed: &Observed, plan: &'a Plan) -> Result<Readable<'a>> {
         intent,
         writes,
         status,
+        blind: _,
         urgent: _,
         notes,
         counters: _,

@@ -267,6 +267,7 @@ fn check_plan(world: &World, plan: &Plan) {
         }
     }
     if let Some(next) = &plan.status {
+        check_retries(job.key.kind, &stored, next);
         check_status(
             &stored,
             next,
@@ -303,6 +304,26 @@ fn check_intent(world: &World, known: &JobStatus, name: &str, attempt: u32) {
     let intended =
         stored > attempt || status::is_finished(known) || status::is_true(known, ConditionType::Suspended);
     assert!(intended, "{name} would be deleted without a stored intent");
+}
+
+/// Retries are never forgotten, whatever becomes of the pods that they were of. (A launcher's that are its workers' fault
+/// are forgiven.)
+fn check_retries(kind: &str, stored: &JobStatus, next: &JobStatus) {
+    let forgiving = |f: &&dyn Framework| f.kind().roles.iter().any(|role| role.needs.is_some());
+    if frameworks()
+        .iter()
+        .filter(|f| f.kind().kind == kind)
+        .any(forgiving)
+    {
+        return;
+    }
+    let all = |s: &JobStatus| s.restart_counts.as_ref().map_or(0, |c| c.failures + c.in_place);
+    assert!(
+        all(next) >= all(stored),
+        "{} retries were {}",
+        all(next),
+        all(stored)
+    );
 }
 
 fn check_status(stored: &JobStatus, next: &JobStatus, limit: Option<i64>) {

@@ -438,3 +438,137 @@ fn a_slip_in_an_edit_does_not_stop_a_running_job() {
     assert_eq!(story.world.pods.len(), 3);
     insta::assert_snapshot!(story.tale);
 }
+
+#[test]
+fn retries_of_pods_that_are_gone_stay_counted() {
+    let crashes = |w: &mut World| w.pod("j-worker-1").restarts = 3;
+    let limited = |spec: &mut Value| spec["runPolicy"]["backoffLimit"] = json!(3);
+    let counted = |story: &Story| {
+        let counts = story.world.status().restart_counts.unwrap();
+        counts.failures + counts.in_place
+    };
+    let mut scaled = master_and_workers(limited);
+    scaled.when("worker 1 restarts in place", crashes);
+    scaled.when("scaled down", |w| {
+        w.edit("/pytorchReplicaSpecs/Worker/replicas", json!(1))
+    });
+    scaled.when("it is gone", World::reap);
+    assert_eq!(counted(&scaled), 3);
+    let mut unseen = master_and_workers(limited);
+    unseen.when("worker 1 restarts in place", crashes);
+    unseen.when("it goes while no operator looks", |w| {
+        w.vanish("j-worker-1");
+        w.vanished.clear();
+    });
+    assert_eq!(counted(&unseen), 3);
+    let mut suspended = master_and_workers(limited);
+    suspended.when("worker 1 restarts in place", crashes);
+    suspended.when("it vanishes and the job is suspended", |w| {
+        w.vanish("j-worker-1");
+        w.edit("/runPolicy/suspend", json!(true));
+    });
+    assert_eq!(counted(&suspended), 3);
+}
+
+#[test]
+fn a_finished_job_is_finished_whatever_else_its_status_holds() {
+    let mut story = master_and_workers(|_| {});
+    story.when("master exits 0", |w| {
+        w.end("j-master-0", "pytorch", 0, "Completed", None)
+    });
+    let job = story.world.job.as_mut().unwrap();
+    job.status["conditions"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!({"type": "Frozen", "status": "True"}));
+    job.status["replicaStatuses"] = Value::Null;
+    let made = story.world.created.len();
+    story.when("a younger operator was here", |w| w.pods.clear());
+    assert!(status::is_true(&story.world.status(), ConditionType::Succeeded));
+    assert_eq!(story.world.created.len(), made);
+}
+
+#[test]
+fn a_pod_that_the_kubelet_ended_has_not_succeeded_whatever_its_exit_code() {
+    let mut story = master_and_workers(|spec| policy(spec, "Never"));
+    story.when("the pod's own deadline is over, and it exits 0 on SIGTERM", |w| {
+        w.end("j-master-0", "pytorch", 0, "Completed", None);
+        let pod = w.pod("j-master-0");
+        pod.phase = common::observe::Phase::Failed;
+        pod.detail.as_mut().unwrap().reason = Some("DeadlineExceeded".into());
+    });
+    assert!(
+        status::is_true(&story.world.status(), ConditionType::Failed),
+        "{}",
+        story.tale
+    );
+}
+
+#[test]
+fn scaled_down_and_up_again_and_again_without_delay() {
+    let mut story = master_and_workers(|_| {});
+    for _ in 0..4 {
+        for count in [1, 2] {
+            story.when("scaled", |w| {
+                w.edit("/pytorchReplicaSpecs/Worker/replicas", json!(count))
+            });
+            story.when("done", |w| {
+                w.reap();
+                w.run_all();
+            });
+        }
+    }
+    assert!(!story.tale.contains("wake at"), "{}", story.tale);
+}
+
+#[test]
+fn a_clock_that_was_ahead_holds_no_restart_up() {
+    let mut story = master_and_workers(|spec| policy(spec, "ExitCode"));
+    story.world.pass_time(86_400);
+    for _ in 0..2 {
+        story.when("worker 1 is killed", |w| {
+            w.end("j-worker-1", "pytorch", 137, "Error", None)
+        });
+        story.when("it runs again", World::run_all);
+    }
+    story.world.pass_time(-86_400);
+    story.when("the clock is right", |_| {});
+    let plan = story.world.plan(&FRAMEWORK);
+    let wait = plan
+        .wake
+        .map_or(0, |at| at.duration_since(story.world.now).as_secs());
+    assert!(wait <= 300, "{wait}");
+}
+
+#[test]
+fn what_vanished_while_the_job_was_invalid_is_not_forgotten() {
+    let mut story = Story::started(&FRAMEWORK, &[("Worker", 2)], |_| {});
+    let right = story.world.job.as_ref().unwrap().spec["pytorchReplicaSpecs"].clone();
+    story.when("a slip", |w| {
+        w.edit("/pytorchReplicaSpecs/Worker/template/spec/containers", json!([]))
+    });
+    story.when("worker 1 ends well and is removed", |w| {
+        w.end("j-worker-1", "pytorch", 0, "Completed", None);
+        w.vanish("j-worker-1");
+    });
+    story.when("mended", |w| w.edit("/pytorchReplicaSpecs", right));
+    assert_eq!(
+        story.world.created.len(),
+        2,
+        "a finished worker does not run again: {}",
+        story.tale
+    );
+}
+
+#[test]
+fn a_job_too_large_for_any_cluster_is_refused_before_it_is_planned() {
+    let mut story = Story::new(&FRAMEWORK, &[("Worker", 1)], |spec| {
+        spec["pytorchReplicaSpecs"]["Worker"]["replicas"] = json!(3_000_000);
+    });
+    story.when("applied", |_| {});
+    assert!(
+        story
+            .tale
+            .contains("spec.pytorchReplicaSpecs[Worker].replicas: must be no more than 100000")
+    );
+}

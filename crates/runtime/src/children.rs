@@ -84,6 +84,11 @@ impl<T: PartialEq> Children<T> {
             .collect()
     }
 
+    /// Versions mean nothing any more: whatever comes is younger.
+    pub(crate) fn forget_versions(&mut self) {
+        self.by_name.values_mut().for_each(|child| child.rv = 0);
+    }
+
     /// Number of objects.
     pub(crate) fn len(&self) -> usize {
         self.by_name.len()

@@ -241,9 +241,13 @@ pub(crate) fn job(kind: &'static KindInfo, json: &[u8]) -> Result<JobObject, Dec
         status,
     } = serde_json::from_slice(json)?;
     let text = |raw: Option<&RawValue>| raw.map_or("null", RawValue::get).into();
-    let stored: JobStatus = status
-        .and_then(|raw| serde_json::from_str(raw.get()).ok())
-        .unwrap_or_default();
+    let stored = status.map(|raw| match serde_json::from_str::<JobStatus>(raw.get()) {
+        Ok(whole) => whole,
+        Err(_) => serde_json::from_str(raw.get())
+            .map(|value| common::resolve::readable_status(&value))
+            .unwrap_or_default(),
+    });
+    let stored = stored.unwrap_or_default();
     Ok(JobObject {
         key: JobKey {
             kind: kind.kind,

@@ -193,7 +193,11 @@ impl View {
         } else if resource == BATCH_JOBS {
             let change = self.batch_jobs.absent(name, rv);
             self.batch_job_changed(change, &mut effects);
-        } else if let Some(uid) = self.job(key).map(|job| job.uid.clone()) {
+        } else if let Some(uid) = self
+            .job(key)
+            .filter(|job| job.rv <= rv)
+            .map(|job| job.uid.clone())
+        {
             self.remove_job(key, &uid, &mut effects);
         }
         effects
@@ -246,6 +250,19 @@ impl View {
     /// After so many stale lists that the store itself must have gone back (a restored backup): begin anew.
     pub(crate) fn forget_version(&mut self, resource: Resource) {
         self.reached.remove(&resource);
+        // What is held is older than whatever comes now; the next list says what of it there still is.
+        if resource == PODS {
+            self.pods.forget_versions();
+        } else if resource == SERVICES {
+            self.services.forget_versions();
+        } else if resource == BATCH_JOBS {
+            self.batch_jobs.forget_versions();
+        } else if let Some(kind) = self.kinds.get(&resource) {
+            self.jobs
+                .values_mut()
+                .filter(|job| job.key.kind == *kind)
+                .for_each(|job| job.rv = 0);
+        }
     }
 
     fn put_job(&mut self, new: JobObject, effects: &mut Effects) {

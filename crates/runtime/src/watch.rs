@@ -34,6 +34,8 @@ const IDLE: Duration = Duration::from_secs(90);
 const DELAYS: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
 /// A watch that ends sooner than this did not end in good order.
 const SHORT: Duration = Duration::from_secs(1);
+/// After so many watches in a row that brought nothing, the objects are listed again.
+const FAILED_WATCHES: u32 = 3;
 /// After so many lists from the past in a row, the store itself must have gone back.
 const STALE_LISTS: u32 = 10;
 
@@ -135,6 +137,9 @@ impl Watch {
                         version = None; // going on from here would only bring the same frame again
                     }
                     failures = failures.saturating_add(1);
+                    if failures >= FAILED_WATCHES {
+                        version = None; // this version may be what it cannot go on from
+                    }
                     stale = if matches!(error, WatchError::Stale(_)) {
                         stale.saturating_add(1)
                     } else {

@@ -219,12 +219,21 @@ impl World {
 
     /// A write for a job was acknowledged.
     pub(crate) fn wrote(&self, job: &RawJob, resource: Resource, object: ObjectName, rv: u64) {
-        self.lock().marks.wrote(&job.key, &job.uid, resource, object, rv);
+        let mut inner = self.lock();
+        if inner.knows(job) {
+            inner.marks.wrote(&job.key, &job.uid, resource, object, rv);
+        }
     }
 
     /// Changes what is remembered of a job.
     pub(crate) fn remember<T>(&self, job: &RawJob, change: impl FnOnce(&mut Record) -> T) -> T {
-        change(self.lock().record(&job.key, &job.uid))
+        let mut inner = self.lock();
+        if inner.knows(job) {
+            change(inner.record(&job.key, &job.uid))
+        } else {
+            // The job is gone: nobody would ever clear away what is noted of it now.
+            change(&mut Record::new(job.uid.clone()))
+        }
     }
 
     /// A class of writes was refused; answers with the time of the next try.
@@ -245,11 +254,14 @@ impl World {
 
     /// A job waits for a name to become free.
     pub(crate) fn block(&self, job: &RawJob, resource: Resource, name: ObjectName) {
-        self.lock()
-            .blocked
-            .entry((resource, name))
-            .or_default()
-            .insert(job.key.clone());
+        let mut inner = self.lock();
+        if inner.knows(job) {
+            inner
+                .blocked
+                .entry((resource, name))
+                .or_default()
+                .insert(job.key.clone());
+        }
     }
 
     // ---- writes that stay invisible
@@ -280,6 +292,11 @@ impl World {
 }
 
 impl Inner {
+    /// Whether this incarnation of the job is still there.
+    fn knows(&self, job: &RawJob) -> bool {
+        self.view.job(&job.key).is_some_and(|held| held.uid == job.uid)
+    }
+
     fn record(&mut self, key: &JobKey, uid: &Uid) -> &mut Record {
         let record = self
             .records

@@ -23,7 +23,10 @@ pub(super) fn plan(info: &KindInfo, observed: &Observed, stored: &JobStatus, pro
             Vec::new()
         };
         status.waiting_for = Some(message);
-        return answer(stored, status, Vec::new(), notes);
+        return Plan {
+            blind: true,
+            ..answer(stored, status, Vec::new(), notes)
+        };
     }
     let reason = format!("{kind}Failed");
     status::set_condition(

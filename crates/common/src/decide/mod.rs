@@ -173,6 +173,7 @@ fn answer(stored: &JobStatus, status: JobStatus, mut writes: Vec<Write>, notes: 
         intent: None,
         writes,
         status: Some(status),
+        blind: false,
         urgent,
         notes,
         counters,

@@ -17,6 +17,10 @@ use super::{Question, answer, outcome, start, warning};
 
 /// A job of a thousand pods that all restart must still fit into one object: 160 characters each.
 const LONGEST_REASON: usize = 160;
+/// Beyond so many slots none is given a reason, so that the largest jobs fit too.
+const MOST_REASONS: usize = 1000;
+/// Why a slot that is wanted no more moved to its next attempt.
+pub(super) const SCALED_DOWN: &str = "scaled down";
 
 pub(super) fn plan(q: &Question<'_>) -> Option<Plan> {
     let mut replaced: Vec<&SlotTally> = q.tally.slots.iter().filter(|s| must_be_replaced(q, s)).collect();
@@ -46,7 +50,7 @@ pub(super) fn plan(q: &Question<'_>) -> Option<Plan> {
         writes.extend(delete_slot(slot));
     }
     for (id, pod) in strays() {
-        next_attempt(q, &mut status, *id, pod.attempt, "scaled down");
+        next_attempt(q, &mut status, *id, pod.attempt, SCALED_DOWN);
         writes.extend(delete(pod));
         let services = q
             .observed
@@ -56,7 +60,7 @@ pub(super) fn plan(q: &Question<'_>) -> Option<Plan> {
         writes.extend(services.map(|s| delete_service(&s.name, &s.uid)));
     }
     for (id, attempt) in lost_strays() {
-        next_attempt(q, &mut status, *id, *attempt, "scaled down");
+        next_attempt(q, &mut status, *id, *attempt, SCALED_DOWN);
     }
     let notes = announce(q, &mut status, &replaced);
     let restarted = !notes.is_empty();
@@ -178,7 +182,8 @@ fn next_attempt(q: &Question<'_>, status: &mut JobStatus, id: SlotId, old: Attem
     let entry = SlotStatus {
         attempt: old.next().0,
         since: Some(status::whole_seconds(q.now())),
-        reason: Some(reason.chars().take(LONGEST_REASON).collect()),
+        reason: (status.slots.len() < MOST_REASONS || reason == SCALED_DOWN)
+            .then(|| reason.chars().take(LONGEST_REASON).collect()),
     };
     status.slots.insert(names::slot_key(id.role, id.index), entry);
 }

@@ -13,7 +13,7 @@ use crate::status;
 use crate::tally::{SlotState, SlotTally};
 
 use super::finished::{delete_pod, delete_service};
-use super::restart::delete_slot;
+use super::restart::{SCALED_DOWN, delete_slot};
 use super::{Question, after, answer, created_message, done, outcome, warning};
 
 /// Pause before the second restart of a slot, in seconds; doubled for each further one. The first restart is at once.
@@ -199,7 +199,9 @@ fn not_before(q: &Question<'_>, slot: &SlotTally) -> Option<Timestamp> {
         .job
         .stored
         .slots
-        .get(&names::slot_key(slot.slot.id.role, slot.slot.id.index))?;
+        .get(&names::slot_key(slot.slot.id.role, slot.slot.id.index))
+        // Who went because fewer were wanted has not failed.
+        .filter(|stored| stored.reason.as_deref() != Some(SCALED_DOWN))?;
     let repeated = stored
         .attempt
         .saturating_sub(q.job.stored.attempt)
@@ -207,7 +209,8 @@ fn not_before(q: &Question<'_>, slot: &SlotTally) -> Option<Timestamp> {
     let delay = RESTART_DELAY
         .saturating_mul(1_i64.checked_shl(repeated.min(16)).unwrap_or(1))
         .min(MAX_RESTART_DELAY);
-    Some(after(stored.since.as_ref()?.0, delay))
+    // A clock that was ahead when the restart was decided must not hold it up.
+    Some(after(stored.since.as_ref()?.0, delay).min(after(q.now(), delay)))
 }
 
 fn creation_note(pods: &[Write]) -> Option<Note> {

@@ -73,12 +73,13 @@ pub(crate) async fn carry_out(hands: &Hands, kind: &'static KindInfo, pass: &Pas
         intent,
         writes,
         status,
+        blind,
         urgent,
         notes,
         counters,
         wake,
     } = plan;
-    let mut stored = Stored::of(pass.job());
+    let mut stored = Stored::of(pass.job(), blind);
     if let Some(intent) = &intent
         && let Err(error) = stored.store(hands, kind, pass, intent).await
     {
@@ -94,7 +95,7 @@ pub(crate) async fn carry_out(hands: &Hands, kind: &'static KindInfo, pass: &Pas
     }
     let complete = matches!(sent, Sent::All);
     // The plan was made to tell of refusals that are over now: look again rather than tell.
-    let cured = complete && !pass.observed.refusals.is_empty();
+    let cured = complete && intent.is_none() && !pass.observed.refusals.is_empty();
     let urgent = urgent || !notes.is_empty() || !counters.is_empty();
     let told = match status {
         Some(_) if cured => Ok(Told::Later(Duration::ZERO)),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use common::api::JobStatus;
+use common::observe::Vanished;
 use common::{KindInfo, RawJob};
 use serde_json::{Value, json};
 
@@ -19,6 +20,8 @@ use super::Hands;
 pub(super) struct Stored {
     resource_version: String,
     status: Value,
+    /// Whether what has vanished must be shown to the next pass again.
+    blind: bool,
 }
 
 /// Whether the world knows now.
@@ -43,7 +46,7 @@ impl Told {
 impl Stored {
     /// The status that was decided on. A pass begins only when all our own writes are visible, so this is the last
     /// acknowledged one, or somebody's younger one.
-    pub(super) fn of(job: &RawJob) -> Self {
+    pub(super) fn of(job: &RawJob, blind: bool) -> Self {
         let status = if job.status.is_null() {
             json!({})
         } else {
@@ -52,7 +55,13 @@ impl Stored {
         Self {
             resource_version: job.resource_version.clone(),
             status,
+            blind,
         }
+    }
+
+    /// What has vanished and was taken account of.
+    fn shown<'a>(&self, pass: &'a Pass) -> &'a [Vanished] {
+        if self.blind { &[] } else { &pass.observed.vanished }
     }
 
     /// Whether this is what is stored: an intent may have said all there is to say.
@@ -70,7 +79,7 @@ impl Stored {
     ) -> Result<(), RequestError> {
         let new = serde_json::to_value(status)?;
         let Some(patch) = merge_patch(&self.status, &new) else {
-            hands.world.told(pass.job(), &pass.observed.vanished, false);
+            hands.world.told(pass.job(), self.shown(pass), false);
             return Ok(());
         };
         let job = pass.job();
@@ -83,7 +92,7 @@ impl Stored {
         let identity =
             decode::identity(&answer).map_err(|error| RequestError::NoAnswer(error.to_string()))?;
         hands.world.wrote(job, Resource::jobs(kind), name, identity.rv);
-        hands.world.told(job, &pass.observed.vanished, true);
+        hands.world.told(job, self.shown(pass), true);
         tracing::info!(conditions = %summary(status), "status stored");
         self.resource_version = identity.resource_version;
         self.status = new;

@@ -136,11 +136,15 @@ impl Wanted<'_> {
 
     /// The name is taken: by this very object, whose answer was lost; by one that goes; or by somebody else's.
     async fn exists(&self, hands: &Hands) -> Result<(), Refused> {
-        let answer = hands
-            .api
-            .get_metadata(self.resource, &self.name)
-            .await
-            .map_err(|e| self.refused(&e))?;
+        let answer = match hands.api.get_metadata(self.resource, &self.name).await {
+            Ok(answer) => answer,
+            // It has gone meanwhile: the next try is for a free name.
+            Err(error) if error.is_not_found() => {
+                let gone = "it has just gone".to_owned();
+                return Err(self.refusal(RefusalCause::Predecessor, gone, RetryClass::Transient, PACE));
+            }
+            Err(error) => return Err(self.refused(&error)),
+        };
         let found =
             decode::identity(&answer).map_err(|e| self.refused(&RequestError::NoAnswer(e.to_string())))?;
         let Some((cause, message)) = self.judge(&found) else {

@@ -178,3 +178,33 @@ fn pods_of_a_batch_job_are_news_for_its_job_and_outlive_it() {
     assert_eq!((touched(&gone), gone.lost.len()), (vec!["j"], 0));
     assert!(view.family(&Uid::new("J")).batch_pods.is_empty() && view.carriers.is_empty());
 }
+
+#[test]
+fn a_job_of_the_same_name_outlives_the_look_up_of_its_predecessor() {
+    let mut view = view();
+    let key = JobKey {
+        kind: "TestJob",
+        namespace: "ns".into(),
+        name: "j".into(),
+    };
+    view.put(job("j", "J2", 20));
+    view.absent(Resource::jobs(&KIND), &key, &ObjectName::new("ns", "j"), 10);
+    assert!(view.job(&key).is_some());
+}
+
+#[test]
+fn when_the_store_has_gone_back_the_next_list_is_the_truth() {
+    let mut view = view();
+    let resource = Resource::jobs(&KIND);
+    view.replace(resource, vec![job("j", "J", 90), job("gone", "G", 91)], 95)
+        .unwrap();
+    view.replace(PODS, vec![pod("p", "P", "J", 92, "Running")], 95)
+        .unwrap();
+    view.forget_version(resource);
+    view.forget_version(PODS);
+    let effects = view.replace(resource, vec![job("j", "J", 40)], 50).unwrap();
+    assert!(effects.ended.iter().any(|key| &*key.name == "gone"));
+    let lost = view.replace(PODS, vec![], 50).unwrap().lost;
+    assert_eq!(lost.len(), 1);
+    assert_eq!(view.sizes(), (1, 0, 0));
+}
