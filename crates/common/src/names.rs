@@ -33,6 +33,18 @@ pub const MANAGED_BY_MPI_OPERATOR: &str = "kubeflow.org/mpi-operator";
 /// `runPolicy.managedBy` of jobs that belong to MultiKueue.
 pub const MANAGED_BY_MULTIKUEUE: &str = "kueue.x-k8s.io/multikueue";
 
+/// Names by which training containers are known, of whatever kind (Katib and others rest on them). In a pod that has none of
+/// these the first container is the one.
+pub const TRAINING_CONTAINERS: [&str; 7] = [
+    "tensorflow",
+    "pytorch",
+    "mpi",
+    "xgboost",
+    "paddle",
+    "jax",
+    "mxnet",
+];
+
 /// UID of an API object.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Uid(pub Arc<str>);

@@ -86,7 +86,7 @@ pub struct PodView {
     pub ready: bool,
     /// Node, once bound.
     pub node: Option<Box<str>>,
-    /// Sum of restartCount over containers and init containers.
+    /// Sum of restartCount over the training container and init containers; side-cars do not count.
     pub restarts: u32,
     /// What only troubled or ended pods have.
     pub detail: Option<Box<PodDetail>>,

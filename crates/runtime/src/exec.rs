@@ -121,6 +121,9 @@ async fn attempt(pods: &Api<Pod>, exec: &Exec) -> Result<Try, ExecError> {
                 code => Ok(Try::NotYet(format!("HTTP {code}"))),
             }
         }
+        Err(kube::Error::Api(status)) if [401, 403].contains(&status.code) => {
+            Err(ExecError::Forbidden(status.code))
+        }
         // Before the connection is there, nothing has begun.
         Err(error @ (kube::Error::Service(_) | kube::Error::HyperError(_) | kube::Error::Api(_))) => {
             Ok(Try::NotYet(error.to_string()))

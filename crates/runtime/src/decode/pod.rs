@@ -1,7 +1,7 @@
 //! Pods, pruned to what decisions read.
 
 use common::observe::{ContainerState, ContainerView, Phase, PodDetail};
-use common::{PodView, Uid};
+use common::{PodView, Uid, names};
 use jiff::Timestamp;
 use serde::Deserialize;
 
@@ -16,14 +16,7 @@ pub(crate) fn pod(json: &[u8]) -> Result<Child<PodView>, DecodeError> {
         spec,
         status,
     } = serde_json::from_slice(json)?;
-    let status = status.unwrap_or_default();
-    let all = || {
-        status
-            .init_container_statuses
-            .iter()
-            .chain(&status.container_statuses)
-            .flatten()
-    };
+    let (spec, status) = (spec.unwrap_or_default(), status.unwrap_or_default());
     let view = PodView {
         name: metadata.name.0.as_ref().into(),
         uid: Uid::new(&metadata.uid.0),
@@ -31,8 +24,8 @@ pub(crate) fn pod(json: &[u8]) -> Result<Child<PodView>, DecodeError> {
         phase: phase(status.phase.as_ref().map_or("", |p| &p.0)),
         deleting: metadata.deletion_timestamp.is_some(),
         ready: status.condition("Ready").is_some_and(|c| c.is("True")),
-        node: spec.and_then(|s| s.node_name).and_then(|n| n.boxed()),
-        restarts: all().fold(0, |sum: u32, c| sum.saturating_add(c.restart_count)),
+        node: spec.node_name.as_ref().and_then(Text::boxed),
+        restarts: status.restarts(&spec),
         detail: status.detail().map(Box::new),
     };
     metadata.child(view)
@@ -58,11 +51,45 @@ struct PodIn<'a> {
     status: Option<StatusIn<'a>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct SpecIn<'a> {
     #[serde(borrow, default)]
     node_name: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    containers: Vec<ContainerSpecIn<'a>>,
+    #[serde(borrow, default)]
+    init_containers: Option<Vec<ContainerSpecIn<'a>>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ContainerSpecIn<'a> {
+    #[serde(borrow)]
+    name: Text<'a>,
+    #[serde(borrow, default)]
+    restart_policy: Option<Text<'a>>,
+}
+
+impl SpecIn<'_> {
+    /// The training container: by a name that all know, else the first.
+    fn training_container(&self) -> Option<&str> {
+        let mut names = self.containers.iter().map(|c| &*c.name.0);
+        let known = names
+            .clone()
+            .find(|name| names::TRAINING_CONTAINERS.contains(name));
+        known.or_else(|| names.next())
+    }
+
+    /// Whether an init container is a side-car that runs beside the others.
+    fn is_sidecar(&self, name: &str) -> bool {
+        let of_name = self.init_containers.iter().flatten().find(|c| c.name.0 == name);
+        of_name.is_some_and(|c| {
+            c.restart_policy
+                .as_ref()
+                .is_some_and(|policy| policy.0 == "Always")
+        })
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -141,6 +168,17 @@ struct WaitingIn<'a> {
 }
 
 impl StatusIn<'_> {
+    /// Restarts that tell of the training, not of what runs beside it.
+    fn restarts(&self, spec: &SpecIn<'_>) -> u32 {
+        let training = spec.training_container();
+        let main = self.container_statuses.iter().flatten();
+        let main = main.filter(|c| training.is_none_or(|name| c.name.0 == name));
+        let init = self.init_container_statuses.iter().flatten();
+        let init = init.filter(|c| !spec.is_sidecar(&c.name.0));
+        main.chain(init)
+            .fold(0, |sum, c| sum.saturating_add(c.restart_count))
+    }
+
     fn condition(&self, type_: &str) -> Option<&ConditionIn<'_>> {
         self.conditions.as_ref()?.iter().find(|c| c.type_.0 == type_)
     }

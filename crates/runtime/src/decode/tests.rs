@@ -143,3 +143,20 @@ fn a_poison_object_is_an_error_not_a_panic() {
         assert!(service(bad.as_bytes()).is_err(), "{bad}");
     }
 }
+
+#[test]
+fn restarts_of_sidecars_do_not_count() {
+    let got = read(&json!({
+        "metadata": labelled(),
+        "spec": {
+            "containers": [{"name": "proxy"}, {"name": "pytorch", "env": []}],
+            "initContainers": [{"name": "wait"}, {"name": "mesh", "restartPolicy": "Always"}]
+        },
+        "status": {
+            "phase": "Running",
+            "initContainerStatuses": [{"name": "wait", "restartCount": 1}, {"name": "mesh", "restartCount": 4}],
+            "containerStatuses": [{"name": "proxy", "restartCount": 5}, {"name": "pytorch", "restartCount": 2}]
+        }
+    }));
+    assert_eq!(got.value.restarts, 3);
+}
