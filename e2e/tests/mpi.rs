@@ -5,6 +5,7 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::print_stdout,
     reason = "tests fail by panicking"
 )]
 
@@ -559,11 +560,11 @@ fn a_job_keeps_the_meaning_of_the_version_that_it_was_created_through() {
         full["spec"]["slotsPerWorker"] = json!(5);
         let file = std::env::temp_dir().join(format!("put-{own}-{}.json", std::process::id()));
         std::fs::write(&file, full.to_string()).unwrap();
-        let path = format!(
+        let url = format!(
             "/apis/kubeflow.org/{other}/namespaces/{}/mpijobs/{name}",
             space.name
         );
-        must(&["replace", "--raw", &path, "-f", file.to_str().unwrap()]);
+        must(&["replace", "--raw", &url, "-f", file.to_str().unwrap()]);
         std::fs::remove_file(file).unwrap();
         assert_ne!(
             read(own)["spec"]["launcherTransport"],
