@@ -11,11 +11,14 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::Args;
 use runtime::exec::{self, Exec};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Name of the program in the launcher.
 const PROGRAM: &str = "kubectl";
 /// Exit code if there is none of the command, as ssh has it.
 const NO_EXIT_CODE: u8 = 255;
+/// Exit code of whom a signal ended, less the number of the signal.
+const SIGNALLED: i32 = 128;
 
 #[derive(Debug, Args)]
 pub(crate) struct DeliverArgs {
@@ -60,10 +63,14 @@ pub(crate) fn deliver(args: DeliverArgs) -> Result<ExitCode> {
 /// Whole or not at all: a launcher must not find half a program.
 fn copy(program: &Path, target: &Path) -> Result<()> {
     let temporary = target.with_extension("partial");
-    let failed = || format!("copying {} to {}", program.display(), target.display());
-    fs::copy(program, &temporary).with_context(failed)?;
-    fs::set_permissions(&temporary, fs::Permissions::from_mode(0o755)).with_context(failed)?;
-    fs::rename(&temporary, target).with_context(failed)
+    let copied = fs::copy(program, &temporary)
+        .and_then(|_| fs::set_permissions(&temporary, fs::Permissions::from_mode(0o755)))
+        .and_then(|()| fs::rename(&temporary, target));
+    if copied.is_err() {
+        // It may not be there.
+        let _ = fs::remove_file(&temporary);
+    }
+    copied.with_context(|| format!("copying {} to {}", program.display(), target.display()))
 }
 
 /// Runs a command in another pod.
@@ -86,8 +93,13 @@ pub(crate) fn exec(args: ExecArgs) -> Result<ExitCode> {
     let threads = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let ended = threads.block_on(exec::run(&exec, say));
-    // Standard input is read by a thread that nothing ends.
+    let ended = threads.block_on(async {
+        tokio::select! {
+            ended = exec::run(&exec, say) => ended,
+            signal = stopped() => Ok(SIGNALLED.saturating_add(signal)),
+        }
+    });
+    // Standard input is read by a thread that nothing ends, and output may wait for somebody who takes it.
     threads.shutdown_background();
     Ok(match ended {
         Ok(code) => ExitCode::from(u8::try_from(code).unwrap_or(NO_EXIT_CODE)),
@@ -96,6 +108,21 @@ pub(crate) fn exec(args: ExecArgs) -> Result<ExitCode> {
             ExitCode::from(NO_EXIT_CODE)
         }
     })
+}
+
+/// The number of the signal that wants this process to end. Without a handler the first process of a container hears none.
+async fn stopped() -> i32 {
+    let wait = async |kind: SignalKind| match signal(kind) {
+        Ok(mut signal) => signal
+            .recv()
+            .await
+            .map_or(kind.as_raw_value(), |()| kind.as_raw_value()),
+        Err(_) => std::future::pending().await,
+    };
+    tokio::select! {
+        number = wait(SignalKind::terminate()) => number,
+        number = wait(SignalKind::interrupt()) => number,
+    }
 }
 
 #[cfg(test)]

@@ -2,15 +2,19 @@
 //! rights than that takes.
 //!
 //! Invariant: a command is never begun twice. Tried again is only what the API server or the kubelet refused before it
-//! began.
+//! began; of a request that was sent and not answered nobody knows.
+//!
+//! The frames are handled in [`session`], not by kube's `AttachedProcess`: with that one a connection that breaks looks like
+//! output that never ends, and it reads no output while it sends input, so that `cat` and it wait for each other.
 
+mod session;
+
+use std::io;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
-use kube::api::{Api, AttachParams, AttachedProcess};
-use kube::client::UpgradeConnectionError;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use kube::api::{Api, AttachParams, Request};
+use kube::{Client, Resource};
 use tokio::time::Instant;
 
 use crate::backoff;
@@ -18,10 +22,25 @@ use crate::client::{self, ConnectError};
 
 /// First and longest delay between tries.
 const DELAYS: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(2));
-/// Bytes of output in memory: on a fast network small buffers are what binds.
-const BUFFER: usize = 256 * 1024;
-/// What the API server says of a command that the kubelet did not begin.
-const NOT_BEGUN: [&str; 2] = ["unable to upgrade connection", "error dialing backend"];
+/// Longest time until a request is answered. The API server gives the kubelet half a minute.
+const ANSWER: Duration = Duration::from_mins(2);
+/// How the API server (400, 500) and the kubelet (500) say that something is not there yet. None of it is said of a
+/// command that has begun.
+const EARLY: [&str; 6] = [
+    "does not have a host assigned",
+    "container not found (",
+    "pod does not exist",
+    "container is in CONTAINER_",
+    "error dialing backend",
+    "etcdserver: ",
+];
+/// API servers before 1.36 speak to the kubelet only after our connection stands, and say so in place of an exit code.
+const KUBELET_REFUSED: &str = "unable to upgrade connection: ";
+/// How the API server says that a pod has several containers. The names that follow are no help: those of init containers
+/// come first.
+const SEVERAL: &str = "a container name must be specified";
+/// The annotation by which a pod tells kubectl which of its containers is meant.
+const MAIN: &str = "kubectl.kubernetes.io/default-container";
 
 /// What to run, and where.
 #[derive(Debug, Clone)]
@@ -47,8 +66,8 @@ pub enum ExecError {
     #[error(transparent)]
     Connect(#[from] ConnectError),
     /// The service account may not do this.
-    #[error("not allowed (HTTP {0}): this needs the verbs get and create on pods/exec of that pod")]
-    Forbidden(u16),
+    #[error("not allowed: {0} (it takes the verbs get and create on pods/exec of that pod)")]
+    Forbidden(String),
     /// The pod did not come.
     #[error("gave up after {waited} s: {last}")]
     NotReady {
@@ -57,174 +76,217 @@ pub enum ExecError {
         /// The last answer.
         last: String,
     },
-    /// The connection broke while the command ran.
+    /// Nobody knows what became of the command.
     #[error("connection: {0}")]
     Broken(String),
     /// The command could not be run.
     #[error("{0}")]
     Refused(String),
+    /// Our own output does not take what the command writes.
+    #[error("writing the command's output: {0}")]
+    Output(#[from] io::Error),
 }
 
 /// What became of one try.
+#[derive(Debug, PartialEq, Eq)]
 enum Try {
     /// The command has ended with this code.
     Ended(i32),
     /// It was not begun; later it may be.
     NotYet(String),
+    /// It was not begun: the pod has several containers, and none was named.
+    Several(String),
 }
 
-/// Runs the command; answers with its exit code. `tell` is called once if that has to wait.
+/// Runs the command, with this process' standard input, output and error; answers with its exit code. `tell` is called
+/// once if that has to wait. Whoever drops the future leaves the command running, as kubectl does.
 ///
 /// # Errors
 /// If there is no exit code.
 pub async fn run(exec: &Exec, tell: impl Fn(&str)) -> Result<i32, ExecError> {
-    let config = client::configure().await?;
-    let namespace = exec
-        .namespace
-        .clone()
-        .unwrap_or_else(|| config.default_namespace.clone());
-    let pods: Api<Pod> = Api::namespaced(client::connect(&config)?, &namespace);
+    let mut config = client::configure().await?;
+    // They would be of effect on the command's streams too, which may be silent for days.
+    (config.read_timeout, config.write_timeout) = (None, None);
+    let namespace = exec.namespace.as_ref().unwrap_or(&config.default_namespace);
+    for name in [namespace, &exec.pod] {
+        check(name)?;
+    }
+    let pods = Request::new(Pod::url_path(&(), Some(namespace)));
+    let client = client::connect(&config)?;
+    let mut params = AttachParams {
+        container: exec.container.clone(),
+        stdin: exec.stdin,
+        ..AttachParams::default()
+    };
     let (begun, mut tries) = (Instant::now(), 0_u32);
     loop {
-        let last = match attempt(&pods, exec).await? {
+        let last = match attempt(&client, &pods, exec, &params).await? {
             Try::Ended(code) => return Ok(code),
+            Try::Several(why) => {
+                let found = main_container(&client, namespace, &exec.pod).await;
+                let unknown = |error| ExecError::Refused(format!("{why}; {}", chain(&error)));
+                params.container = Some(found.map_err(unknown)?);
+                continue;
+            }
             Try::NotYet(why) => why,
         };
         let waited = begun.elapsed();
-        if waited >= exec.wait {
-            return Err(ExecError::NotReady {
-                waited: waited.as_secs(),
-                last,
-            });
-        }
+        let Some(left) = exec.wait.checked_sub(waited).filter(|left| !left.is_zero()) else {
+            let waited = waited.as_secs();
+            return Err(ExecError::NotReady { waited, last });
+        };
         if tries == 0 {
-            tell(&format!("waiting for pod {}: {last}", exec.pod));
+            let most = exec.wait.as_secs();
+            tell(&format!("waiting for pod {}, at most {most} s: {last}", exec.pod));
         }
         tries = tries.saturating_add(1);
-        tokio::time::sleep(backoff::delay(DELAYS.0, DELAYS.1, tries)).await;
+        tokio::time::sleep(backoff::delay(DELAYS.0, DELAYS.1, tries).min(left)).await;
     }
 }
 
-async fn attempt(pods: &Api<Pod>, exec: &Exec) -> Result<Try, ExecError> {
-    let params = AttachParams {
-        container: exec.container.clone(),
-        stdin: exec.stdin,
-        max_stdout_buf_size: Some(BUFFER),
-        max_stderr_buf_size: Some(BUFFER),
-        ..AttachParams::default()
-    };
-    match pods.exec(&exec.pod, exec.command.iter(), &params).await {
-        Ok(process) => stream(process).await,
-        Err(kube::Error::UpgradeConnection(UpgradeConnectionError::ProtocolSwitch(code))) => {
-            match code.as_u16() {
-                code @ (401 | 403) => Err(ExecError::Forbidden(code)),
-                code => Ok(Try::NotYet(format!("HTTP {code}"))),
-            }
-        }
-        Err(kube::Error::Api(status)) if [401, 403].contains(&status.code) => {
-            Err(ExecError::Forbidden(status.code))
-        }
-        // Before the connection is there, nothing has begun.
-        Err(error @ (kube::Error::Service(_) | kube::Error::HyperError(_) | kube::Error::Api(_))) => {
-            Ok(Try::NotYet(error.to_string()))
-        }
-        Err(error) => Err(ExecError::Broken(error.to_string())),
-    }
-}
-
-async fn stream(mut process: AttachedProcess) -> Result<Try, ExecError> {
-    let (stdout, stderr, stdin) = (process.stdout(), process.stderr(), process.stdin());
-    let status = process.take_status();
-    if let Some(mut stdin) = stdin {
-        // It ends with the process, or with this program.
-        tokio::spawn(async move { pass_on(tokio::io::stdin(), &mut stdin).await });
-    }
-    let out = async {
-        match stdout {
-            Some(stdout) => pass_on(stdout, &mut tokio::io::stdout()).await,
-            None => Ok(()),
-        }
-    };
-    let err = async {
-        match stderr {
-            Some(stderr) => pass_on(stderr, &mut tokio::io::stderr()).await,
-            None => Ok(()),
-        }
-    };
-    let (out, err) = tokio::join!(out, err);
-    out.and(err)
-        .map_err(|error| ExecError::Broken(error.to_string()))?;
-    let status = match status {
-        Some(status) => status.await,
-        None => None,
-    };
-    verdict(status.ok_or_else(|| ExecError::Broken("it ended without an exit code".to_owned()))?)
-}
-
-/// The API server's last words about a command.
-fn verdict(status: Status) -> Result<Try, ExecError> {
-    if status.status.as_deref() == Some("Success") {
-        return Ok(Try::Ended(0));
-    }
-    let causes = status
-        .details
-        .and_then(|details| details.causes)
-        .unwrap_or_default();
-    let code = causes
-        .iter()
-        .find(|cause| cause.reason.as_deref() == Some("ExitCode"));
-    if let Some(code) = code.and_then(|cause| cause.message.as_deref()?.parse().ok()) {
-        return Ok(Try::Ended(code));
-    }
-    let message = status
-        .message
-        .unwrap_or_else(|| "refused without a reason".to_owned());
-    if NOT_BEGUN.iter().any(|words| message.contains(words)) {
-        Ok(Try::NotYet(message))
+/// It becomes a part of a path.
+fn check(name: &str) -> Result<(), ExecError> {
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.';
+    if name.bytes().all(plain) && name.bytes().any(|b| b.is_ascii_alphanumeric()) {
+        Ok(())
     } else {
-        Err(ExecError::Refused(message))
+        Err(ExecError::Refused(format!(
+            "{name:?} is not a name of a pod or namespace"
+        )))
     }
 }
 
-/// Copies, and holds nothing back: `mpirun` waits for single lines.
-async fn pass_on(
-    mut from: impl AsyncRead + Unpin,
-    to: &mut (impl AsyncWrite + Unpin),
-) -> std::io::Result<()> {
-    let mut buffer = vec![0_u8; 64 * 1024];
-    loop {
-        let read = from.read(&mut buffer).await?;
-        let Some(part) = buffer.get(..read).filter(|part| !part.is_empty()) else {
-            return to.flush().await;
-        };
-        to.write_all(part).await?;
-        to.flush().await?;
+async fn attempt(
+    client: &Client,
+    pods: &Request,
+    exec: &Exec,
+    params: &AttachParams,
+) -> Result<Try, ExecError> {
+    let request = pods
+        .exec(&exec.pod, exec.command.iter(), params)
+        .map_err(|error| ExecError::Refused(error.to_string()))?;
+    match tokio::time::timeout(ANSWER, client.connect(request)).await {
+        Ok(Ok(connection)) => session::hold(connection, exec.stdin).await,
+        Ok(Err(error)) => not_connected(&error),
+        Err(_) => Err(ExecError::Broken(format!(
+            "no answer within {} s",
+            ANSWER.as_secs()
+        ))),
     }
+}
+
+fn not_connected(error: &kube::Error) -> Result<Try, ExecError> {
+    match error {
+        kube::Error::Api(status) => answered(status.code, &status.message),
+        error if is_unsent(error) => Ok(Try::NotYet(chain(error))),
+        error => Err(ExecError::Broken(chain(error))),
+    }
+}
+
+/// The answer was not a connection, so nothing has begun.
+fn answered(code: u16, message: &str) -> Result<Try, ExecError> {
+    let text = format!("{message} (HTTP {code})");
+    match code {
+        401 | 403 => Err(ExecError::Forbidden(text)),
+        404 | 429 | 502 | 503 => Ok(Try::NotYet(text)),
+        400 | 500 if is_early(message) => Ok(Try::NotYet(text)),
+        400 if message.contains(SEVERAL) => Ok(Try::Several(text)),
+        _ => Err(ExecError::Refused(text)),
+    }
+}
+
+fn is_early(message: &str) -> bool {
+    EARLY.iter().any(|words| message.contains(words))
+}
+
+/// The container that kubectl would take. This alone takes the right to read the pod; only pods of several containers,
+/// none of which was named, come here.
+async fn main_container(client: &Client, namespace: &str, pod: &str) -> Result<String, kube::Error> {
+    let pod = Api::<Pod>::namespaced(client.clone(), namespace).get(pod).await?;
+    let named = pod.metadata.annotations.and_then(|mut a| a.remove(MAIN));
+    let mut containers = pod.spec.into_iter().flat_map(|spec| spec.containers);
+    let first = containers.next().map(|c| c.name).unwrap_or_default();
+    Ok(named
+        .filter(|name| *name == first || containers.any(|c| c.name == *name))
+        .unwrap_or(first))
+}
+
+/// No byte of the request has left.
+fn is_unsent(error: &(dyn std::error::Error + 'static)) -> bool {
+    causes(error).any(|cause| {
+        cause
+            .downcast_ref::<hyper_util::client::legacy::Error>()
+            .is_some_and(hyper_util::client::legacy::Error::is_connect)
+    })
+}
+
+/// All that is known, each word of it once: some errors name their causes themselves.
+fn chain(error: &kube::Error) -> String {
+    if let kube::Error::Api(status) = error {
+        return status.message.clone();
+    }
+    let mut text = String::new();
+    for cause in causes(error).map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}
+
+fn causes<'a>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
+    std::iter::successors(Some(error), |cause| cause.source())
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
-
     use super::*;
 
-    fn judge(status: Value) -> Result<Try, ExecError> {
-        verdict(serde_json::from_value(status).unwrap())
+    #[test]
+    fn only_what_is_not_there_yet_is_waited_for() {
+        let early = [
+            (404, "pods \"w\" not found"),
+            (400, "pod w does not have a host assigned"),
+            (500, "container not found (\"mpi\")"),
+            (
+                500,
+                "error dialing backend: dial tcp 10.0.0.1:10250: connect: connection refused",
+            ),
+            (503, "apiserver is shutting down"),
+            (429, "too many requests"),
+        ];
+        for (code, message) in early {
+            assert!(matches!(answered(code, message), Ok(Try::NotYet(_))), "{message}");
+        }
+        let never = [
+            (400, "container x is not valid for pod w"),
+            (
+                400,
+                "cannot exec into a container in a completed pod; current phase is Succeeded",
+            ),
+            (500, "the kubelet's answer was lost"),
+            (504, "timed out"),
+        ];
+        for (code, message) in never {
+            assert!(
+                matches!(answered(code, message), Err(ExecError::Refused(_))),
+                "{message}"
+            );
+        }
+        assert!(matches!(answered(403, "no"), Err(ExecError::Forbidden(_))));
+        let several = "a container name must be specified for pod w, choose one of: [init a b]";
+        assert!(matches!(answered(400, several), Ok(Try::Several(_))));
     }
 
     #[test]
-    fn only_what_was_not_begun_is_tried_again() {
-        let failure = |message: &str| json!({"status": "Failure", "message": message});
-        assert!(matches!(judge(json!({"status": "Success"})), Ok(Try::Ended(0))));
-        let exit = json!({"status": "Failure", "reason": "NonZeroExitCode", "message": "command terminated",
-            "details": {"causes": [{"reason": "ExitCode", "message": "137"}]}});
-        assert!(matches!(judge(exit), Ok(Try::Ended(137))));
-        let early =
-            failure("Internal error occurred: unable to upgrade connection: container not found (\"mpi\")");
-        assert!(matches!(judge(early), Ok(Try::NotYet(_))));
-        assert!(matches!(
-            judge(failure("error executing command in container")),
-            Err(ExecError::Refused(_))
-        ));
+    fn names_cannot_lead_out_of_their_place_in_the_path() {
+        assert!(check("hvd-worker-0").is_ok() && check("a.b").is_ok());
+        for bad in ["", "..", "a/b", "a?b", "-A", "a b"] {
+            assert!(check(bad).is_err(), "{bad}");
+        }
     }
 }

@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use p521::SecretKey;
 use p521::elliptic_curve::Generate;
 use p521::elliptic_curve::sec1::ToSec1Point;
+use p521::elliptic_curve::zeroize::Zeroizing;
 use p521::pkcs8::LineEnding;
 
 /// Name of the key type, as ssh writes it.
@@ -15,9 +16,10 @@ const KEY_TYPE: &str = "ecdsa-sha2-nistp521";
 /// Name of the curve in it.
 const CURVE: &str = "nistp521";
 
-/// A key pair. The private half is in no log: it is shown to nobody but the API server.
+/// A key pair. The private half is in no log: it is shown to nobody but the API server, and
+/// wiped when it is dropped.
 pub(crate) struct KeyPair {
-    private: String,
+    private: Zeroizing<String>,
     public: String,
 }
 
@@ -63,7 +65,7 @@ pub(crate) fn key_pair() -> Result<KeyPair, KeyError> {
         blob.extend(part);
     }
     Ok(KeyPair {
-        private: private.to_string(),
+        private,
         public: format!("{KEY_TYPE} {}\n", STANDARD.encode(blob)),
     })
 }
