@@ -3,6 +3,8 @@
 //! A pod is judged by the training container of its kind, else by its phase: a side-car that somebody's webhook
 //! added can neither fail nor hold up a slot.
 
+mod failure;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -12,10 +14,11 @@ use crate::api::{JobStatus, RestartPolicy};
 use crate::cast::{Slot, SlotId};
 use crate::framework::Workload;
 use crate::names::{self, Attempt, ReplicaIndex, Role};
-use crate::observe::{
-    BatchEnd, BatchJobView, ContainerState, ContainerView, Observed, Phase, PodDetail, PodView, Vanished,
-};
+use crate::observe::{BatchEnd, BatchJobView, ContainerState, Observed, Phase, PodView, Vanished};
 use crate::resolve::ResolvedJob;
+
+pub use failure::Failure;
+use failure::{culprit, disruption, ended_by_kubelet, failure, main_exit};
 
 /// All slots of a job with what is known about each.
 #[derive(Debug, Clone)]
@@ -68,21 +71,6 @@ pub enum SlotState {
     Succeeded,
     /// Its pod failed.
     Failed(Failure),
-}
-
-/// How a pod failed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure {
-    /// Whether somebody took the pod away (preemption, eviction, drain, node shutdown), by the reason given.
-    pub disruption: Option<String>,
-    /// Exit code of the training container, or of the init container that failed.
-    pub exit_code: Option<i32>,
-    /// When its container ended.
-    pub finished_at: Option<Timestamp>,
-    /// The reason for which a batch Job was given up; nothing more can be tried then.
-    pub given_up: Option<String>,
-    /// Sentence for people: pod, container, exit code or reason, node, last line of the termination message.
-    pub text: String,
 }
 
 impl Tally {
@@ -355,105 +343,6 @@ fn pod_state(pod: &PodView, container: &str, policy: RestartPolicy) -> SlotState
     }
 }
 
-fn ended_by_kubelet(pod: &PodView) -> bool {
-    pod.detail
-        .as_deref()
-        .is_some_and(|detail| detail.reason.is_some())
-}
-
-fn main_exit(detail: &PodDetail, container: &str) -> Option<i32> {
-    detail
-        .containers
-        .iter()
-        .find(|c| !c.init && *c.name == *container)
-        .and_then(exit_code)
-}
-
-fn exit_code(container: &ContainerView) -> Option<i32> {
-    match &container.state {
-        ContainerState::Terminated { exit_code, .. } => Some(*exit_code),
-        ContainerState::Waiting { .. } => None,
-    }
-}
-
-fn disruption(pod: &PodView) -> Option<String> {
-    pod.detail
-        .as_deref()?
-        .disruption
-        .as_ref()
-        .map(ToString::to_string)
-}
-
-/// The container that tells why the pod failed: the training container, else an init container, else any that failed.
-fn culprit<'a>(detail: &'a PodDetail, container: &str) -> Option<&'a ContainerView> {
-    let failed = |c: &&ContainerView| exit_code(c).is_some_and(|code| code != 0);
-    let mut all = detail.containers.iter().filter(failed);
-    let main = detail
-        .containers
-        .iter()
-        .filter(failed)
-        .find(|c| !c.init && *c.name == *container);
-    main.or_else(|| all.next())
-}
-
-fn failure(pod: &PodView, container: &str) -> Failure {
-    let none = PodDetail::default();
-    let detail = pod.detail.as_deref().unwrap_or(&none);
-    let mut words = vec![format!("pod {}", pod.name)];
-    let (mut code, mut at) = (None, None);
-    let mut last = detail.message.as_deref().and_then(last_line);
-    let culprit = culprit(detail, container);
-    if let Some(ContainerView { name, init, state }) = culprit
-        && let ContainerState::Terminated {
-            exit_code,
-            reason,
-            message,
-            finished_at,
-        } = state
-    {
-        (code, at) = (Some(*exit_code), *finished_at);
-        let init = if *init { "init container" } else { "container" };
-        words.push(format!("{init} {name} exited with code {exit_code}"));
-        words.extend(reason.as_ref().map(|reason| format!("({reason})")));
-        last = message.as_deref().and_then(last_line).or(last);
-    }
-    match (&detail.reason, culprit) {
-        (Some(reason), Some(_)) => words.push(format!("and was {reason}")),
-        (Some(reason), None) => words.push(format!("was {reason}")),
-        (None, None) => words.push("failed without a container status".to_owned()),
-        (None, Some(_)) => {}
-    }
-    words.extend(
-        detail
-            .disruption
-            .as_ref()
-            .map(|reason| format!("(disruption: {reason})")),
-    );
-    words.extend(pod.node.as_ref().map(|node| format!("on node {node}")));
-    let mut text = words.join(" ");
-    if let Some(last) = last {
-        text.push_str(": ");
-        text.push_str(&last);
-    }
-    Failure {
-        disruption: disruption(pod),
-        exit_code: code,
-        finished_at: at,
-        given_up: None,
-        text,
-    }
-}
-
-/// Last line with anything on it, cut to 256 characters so that a status stays small.
-fn last_line(message: &str) -> Option<String> {
-    let line = message
-        .lines()
-        .rev()
-        .map(str::trim)
-        .find(|line| !line.is_empty())?;
-    Some(line.chars().take(256).collect())
-}
-
 /// Slots that status remembers as done.
 fn done_slots(stored: &JobStatus, job: &ResolvedJob) -> BTreeSet<SlotId> {
     let roles = job.info.roles.iter().filter_map(|r| {
@@ -511,11 +400,5 @@ mod tests {
         }
         assert_eq!(format_indices(&BTreeSet::new()), None);
         assert_eq!(parse_indices("x,1"), BTreeSet::from([1]));
-    }
-
-    #[test]
-    fn last_line_skips_blank_ends() {
-        assert_eq!(last_line("a\nboom \n\n").as_deref(), Some("boom"));
-        assert_eq!(last_line(" \n"), None);
     }
 }

@@ -4,11 +4,16 @@
 //! real node.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
+
+mod describe;
+mod story;
+
+pub use describe::{describe_plan, describe_status};
+pub use story::Story;
 
 use crate::api::JobStatus;
 use crate::framework::Framework;
@@ -561,99 +566,6 @@ fn view(name: &str, uid: &str, attempt: Attempt) -> PodView {
     }
 }
 
-/// A plan in words, one line per request, for snapshots that people read.
-#[must_use]
-pub fn describe_plan(plan: &Plan) -> String {
-    let mut text = String::new();
-    if plan.intent.is_some() {
-        text += "store intent\n";
-    }
-    for write in &plan.writes {
-        let _ = match write {
-            Write::CreateService(s) => writeln!(
-                text,
-                "create service {}",
-                s.metadata.name.as_deref().unwrap_or("?")
-            ),
-            Write::DeleteService { name, .. } => writeln!(text, "delete service {name}"),
-            Write::DeletePod { name, .. } => writeln!(text, "delete pod {name}"),
-            Write::CreatePod { attempt, pod, .. } => {
-                writeln!(
-                    text,
-                    "create pod {} attempt {}",
-                    pod.metadata.name.as_deref().unwrap_or("?"),
-                    attempt.0
-                )
-            }
-            Write::DeleteJob { .. } => writeln!(text, "delete job"),
-            Write::Ensure(extra) => {
-                let (kind, name) = extra.id();
-                writeln!(text, "ensure {kind} {name}")
-            }
-            Write::CreateBatchJob { attempt, job, .. } => writeln!(
-                text,
-                "create batch job {} attempt {}",
-                job.metadata.name.as_deref().unwrap_or("?"),
-                attempt.0
-            ),
-            Write::DeleteBatchJob { name, .. } => writeln!(text, "delete batch job {name}"),
-        };
-    }
-    for note in &plan.notes {
-        let _ = writeln!(text, "event {:?} {}: {}", note.kind, note.reason, note.message);
-    }
-    if let Some(wake) = plan.wake {
-        let _ = writeln!(text, "wake at {wake}");
-    }
-    text
-}
-
-/// A status in words: conditions in order, counts, attempts.
-#[must_use]
-pub fn describe_status(status: &JobStatus) -> String {
-    let mut text = String::new();
-    for c in &status.conditions {
-        let (reason, message) = (
-            c.reason.as_deref().unwrap_or(""),
-            c.message.as_deref().unwrap_or(""),
-        );
-        let _ = writeln!(text, "{}={:?} {reason}: {message}", c.type_.as_str(), c.status);
-    }
-    for (role, counts) in &status.replica_statuses {
-        let done = counts
-            .succeeded_indices
-            .as_deref()
-            .map(|d| format!(" done={d}"))
-            .unwrap_or_default();
-        let (active, succeeded, failed) = (counts.active, counts.succeeded, counts.failed);
-        let _ = writeln!(
-            text,
-            "{role}: active={active} succeeded={succeeded} failed={failed}{done}"
-        );
-    }
-    for (slot, s) in &status.slots {
-        let _ = writeln!(
-            text,
-            "{slot}: attempt {} because {}",
-            s.attempt,
-            s.reason.as_deref().unwrap_or("")
-        );
-    }
-    if let Some(counts) = &status.restart_counts {
-        let (failures, in_place, disruptions) = (counts.failures, counts.in_place, counts.disruptions);
-        let _ = writeln!(
-            text,
-            "restarts: failures={failures} inPlace={in_place} disruptions={disruptions}"
-        );
-    }
-    if let Some(waiting) = &status.waiting_for {
-        let _ = writeln!(text, "waits for: {waiting}");
-    }
-    let (start, end) = (status.start_time.is_some(), status.completion_time.is_some());
-    let _ = writeln!(text, "started={start} completed={end}");
-    text
-}
-
 /// A job manifest of any kind: `replicas` gives role and count.
 #[must_use]
 pub fn manifest(framework: &dyn Framework, name: &str, replicas: &[(&str, u32)]) -> Value {
@@ -681,58 +593,4 @@ pub fn manifest(framework: &dyn Framework, name: &str, replicas: &[(&str, u32)])
 #[must_use]
 pub fn pod_name(job: &str, role: &'static str, index: u32) -> String {
     names::replica(job, names::Role(role), names::ReplicaIndex(index))
-}
-
-/// A world and the tale of it, for snapshots that people read.
-pub struct Story {
-    /// The world.
-    pub world: World,
-    /// What happened so far.
-    pub tale: String,
-    framework: &'static dyn Framework,
-}
-
-impl Story {
-    /// A job with these replicas, its `spec` edited.
-    #[must_use]
-    pub fn new(
-        framework: &'static dyn Framework,
-        replicas: &[(&str, u32)],
-        edit: impl FnOnce(&mut Value),
-    ) -> Self {
-        let mut manifest = manifest(framework, "j", replicas);
-        if let Some(spec) = manifest.get_mut("spec") {
-            edit(spec);
-        }
-        Self {
-            world: World::new(framework, &manifest),
-            tale: String::new(),
-            framework,
-        }
-    }
-
-    /// The same, once all its pods run.
-    #[must_use]
-    pub fn started(
-        framework: &'static dyn Framework,
-        replicas: &[(&str, u32)],
-        edit: impl FnOnce(&mut Value),
-    ) -> Self {
-        let mut story = Self::new(framework, replicas, edit);
-        story.when("applied", |_| {});
-        story.when("all pods run", World::run_all);
-        story
-    }
-
-    /// Something happens, then the operator does all there is to do.
-    pub fn when(&mut self, what: &str, happens: impl FnOnce(&mut World)) -> &mut Self {
-        happens(&mut self.world);
-        let _ = writeln!(self.tale, "## {what}");
-        for plan in self.world.settle(self.framework) {
-            self.tale += &describe_plan(&plan);
-        }
-        let (pods, status) = (self.world.describe(), describe_status(&self.world.status()));
-        let _ = writeln!(self.tale, "-> {pods}\n{status}");
-        self
-    }
 }

@@ -49,7 +49,8 @@ pub(crate) fn hostfile(
     let hosts = launcher.chain(cast.of(WORKER));
     hosts
         .map(|slot| format!("{}{separator}{slots}\n", name(&slot.name)))
-        .collect()
+        .collect::<Vec<_>>()
+        .concat()
 }
 
 /// Hosts that run now, by index (upstream sorts them as texts); a launcher that runs ranks is always among them, since

@@ -130,10 +130,11 @@ impl Framework for Ssh {
         let full = |host: &str| format!("{host}.{domain}");
         let implementation = fields.mpi_implementation.unwrap_or_default();
         let running = hosts::running(tally, with_launcher);
-        let discover: String = running
+        let discover: Vec<String> = running
             .into_iter()
             .map(|host| format!("echo {}\n", full(host)))
             .collect();
+        let discover = discover.concat();
         let data = [
             (
                 HOSTFILE.to_owned(),

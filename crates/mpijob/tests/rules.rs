@@ -5,6 +5,7 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::semicolon_if_nothing_returned,
     reason = "tests fail by panicking"
 )]
 

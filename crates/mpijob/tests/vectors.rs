@@ -290,10 +290,10 @@ fn v1(name: &str, job: &str) {
     }
     // Difference "no more rights than needed".
     let rule = |resource: &str, verbs: &[&str]| json!({"apiGroups": [""], "resources": [resource], "resourceNames": workers, "verbs": verbs});
-    let role = expected
+    let granted = expected
         .get_mut(&("Role".to_owned(), format!("{job}-launcher")))
         .unwrap();
-    role["rules"] = json!([rule("pods", &["get"]), rule("pods/exec", &["create", "get"])]);
+    granted["rules"] = json!([rule("pods", &["get"]), rule("pods/exec", &["create", "get"])]);
     // Difference "a user's service account is the user's".
     if let Some(account) = own_account {
         let id = ("ServiceAccount".to_owned(), account.as_str().unwrap().to_owned());

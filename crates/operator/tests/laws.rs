@@ -295,10 +295,8 @@ fn check_intent(world: &World, known: &JobStatus, name: &str, attempt: u32) {
         .into_iter()
         .map(Framework::kind)
         .filter(|k| k.kind == job.key.kind);
-    let slot = kind
-        .filter_map(|k| k.slot_of(&job.key.name, name))
-        .next()
-        .unwrap();
+    let mut kind = kind;
+    let slot = kind.find_map(|k| k.slot_of(&job.key.name, name)).unwrap();
     let slot = names::slot_key(slot.role, slot.index);
     let stored = known.slots.get(&slot).map_or(0, |s| s.attempt).max(known.attempt);
     let intended =

@@ -15,67 +15,36 @@ pub(crate) struct Resource {
 }
 
 /// Pods.
-pub(crate) const PODS: Resource = Resource {
-    group: "",
-    version: "v1",
-    plural: "pods",
-};
+pub(crate) const PODS: Resource = Resource::v1("", "pods");
 /// Services.
-pub(crate) const SERVICES: Resource = Resource {
-    group: "",
-    version: "v1",
-    plural: "services",
-};
+pub(crate) const SERVICES: Resource = Resource::v1("", "services");
 /// Config maps.
-pub(crate) const CONFIG_MAPS: Resource = Resource {
-    group: "",
-    version: "v1",
-    plural: "configmaps",
-};
+pub(crate) const CONFIG_MAPS: Resource = Resource::v1("", "configmaps");
 /// Secrets.
-pub(crate) const SECRETS: Resource = Resource {
-    group: "",
-    version: "v1",
-    plural: "secrets",
-};
+pub(crate) const SECRETS: Resource = Resource::v1("", "secrets");
 /// Service accounts.
-pub(crate) const SERVICE_ACCOUNTS: Resource = Resource {
-    group: "",
-    version: "v1",
-    plural: "serviceaccounts",
-};
+pub(crate) const SERVICE_ACCOUNTS: Resource = Resource::v1("", "serviceaccounts");
 /// Roles.
-pub(crate) const ROLES: Resource = Resource {
-    group: "rbac.authorization.k8s.io",
-    version: "v1",
-    plural: "roles",
-};
+pub(crate) const ROLES: Resource = Resource::v1("rbac.authorization.k8s.io", "roles");
 /// Role bindings.
-pub(crate) const ROLE_BINDINGS: Resource = Resource {
-    group: "rbac.authorization.k8s.io",
-    version: "v1",
-    plural: "rolebindings",
-};
+pub(crate) const ROLE_BINDINGS: Resource = Resource::v1("rbac.authorization.k8s.io", "rolebindings");
 /// Batch Jobs.
-pub(crate) const BATCH_JOBS: Resource = Resource {
-    group: "batch",
-    version: "v1",
-    plural: "jobs",
-};
+pub(crate) const BATCH_JOBS: Resource = Resource::v1("batch", "jobs");
 /// Events of the core group.
-pub(crate) const EVENTS: Resource = Resource {
-    group: "",
-    version: "v1",
-    plural: "events",
-};
+pub(crate) const EVENTS: Resource = Resource::v1("", "events");
 /// Leases.
-pub(crate) const LEASES: Resource = Resource {
-    group: "coordination.k8s.io",
-    version: "v1",
-    plural: "leases",
-};
+pub(crate) const LEASES: Resource = Resource::v1("coordination.k8s.io", "leases");
 
 impl Resource {
+    /// One of Kubernetes' own, all of which are of version `v1` here; the core group is empty.
+    const fn v1(group: &'static str, plural: &'static str) -> Self {
+        Self {
+            group,
+            version: "v1",
+            plural,
+        }
+    }
+
     /// The jobs of a kind.
     pub(crate) fn jobs(kind: &KindInfo) -> Self {
         Self {

@@ -84,7 +84,8 @@ fn resume(q: &Question<'_>) -> Plan {
 /// Counts of a suspended job: what still lives counts as active, what was done belongs to the time before.
 fn without_pods(q: &Question<'_>) -> JobStatus {
     let mut status = q.begin();
-    let live = |pod: &PodView| !matches!(pod.phase, Phase::Succeeded | Phase::Failed);
+    // One that has ended on its way out is still there.
+    let live = |pod: &PodView| pod.deleting || !matches!(pod.phase, Phase::Succeeded | Phase::Failed);
     let role_of = |name: &str| q.job.info.slot_of(&q.job.key.name, name).map(|id| id.role);
     let of_batch_job = |uid: &Uid| q.observed.batch_jobs.iter().find(|job| job.uid == *uid);
     // Of a batch Job that is gone already, pods may be left for a moment.

@@ -55,7 +55,7 @@ pub(super) async fn send(
         return Ok(());
     }
     let created = match extra {
-        Extra::KeyPair(secret) => create(wanted, hands, &with_keys(secret).map_err(|e| failed(e))?).await,
+        Extra::KeyPair(secret) => create(wanted, hands, &with_keys(secret).map_err(failed)?).await,
         Extra::ConfigMap(_) | Extra::ServiceAccount(_) | Extra::Role(_) | Extra::RoleBinding(_) => {
             create(wanted, hands, &content).await
         }
