@@ -13,6 +13,9 @@ use serde_json::{Value, json};
 /// A mistake: what is wrong, the change that makes it, and what `kubectl apply` says.
 type Mistake = (&'static str, fn(&mut Value), &'static str);
 
+/// The same about `spec` alone.
+type SpecMistake = (fn(&mut Value), &'static str);
+
 /// The API server's own words beside those of the schema.
 const REST: &str = "\n* <nil>: Invalid value: null: some validation rules were not checked because the object was \
                     invalid; correct the existing errors to complete validation";
@@ -98,7 +101,7 @@ fn roles(job: &mut Value) -> &mut Value {
 }
 
 /// Mistakes in `spec` of a TFJob with a Chief and two Workers.
-const TF_MISTAKES: [(fn(&mut Value), &str); 6] = [
+const TF_MISTAKES: [SpecMistake; 6] = [
     (
         |spec| spec["tfReplicaSpecs"]["Master"] = spec["tfReplicaSpecs"]["Chief"].clone(),
         "spec.tfReplicaSpecs: Forbidden: must not have more than 1 Chief or Master role",
@@ -131,15 +134,13 @@ const TF_MISTAKES: [(fn(&mut Value), &str); 6] = [
 ];
 
 /// Mistakes in `spec` of an MPIJob of either version with two Workers.
-const MPI_MISTAKES: [(fn(&mut Value), &str); 7] = [
+const MPI_MISTAKES: [SpecMistake; 7] = [
     (
         |spec| {
-            drop(
-                spec["mpiReplicaSpecs"]
-                    .as_object_mut()
-                    .unwrap()
-                    .remove("Launcher"),
-            )
+            spec["mpiReplicaSpecs"]
+                .as_object_mut()
+                .unwrap()
+                .remove("Launcher");
         },
         "spec.mpiReplicaSpecs[Launcher]: Required value: must be specified",
     ),
@@ -180,7 +181,7 @@ fn mistakes_in_tf_and_mpi_jobs_are_answered_likewise() {
             "spec": {map: {leader: {"template": template}, "Worker": {"replicas": 2, "template": template}}},
         })
     };
-    let try_all = |base: &Value, mistakes: &[(fn(&mut Value), &str)]| {
+    let try_all = |base: &Value, mistakes: &[SpecMistake]| {
         for (mistake, expected) in mistakes {
             let mut job = base.clone();
             mistake(&mut job["spec"]);

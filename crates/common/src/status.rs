@@ -140,16 +140,13 @@ pub fn count_replicas(status: &mut JobStatus, tally: &Tally, job: &ResolvedJob) 
             (r.role.0.to_owned(), counts)
         })
         .collect();
-    let in_place = to_i32(tally.in_place_restarts());
-    if in_place > 0 || status.restart_counts.is_some() {
+    let (in_place, lost) = (to_i32(tally.in_place_restarts()), to_i32(tally.lost_restarts()));
+    if in_place > 0 || lost > 0 || status.restart_counts.is_some() {
         let counts = status.restart_counts.get_or_insert_default();
-        // What was counted in a pod that is there no more (scaled down, done and removed, gone while nobody looked) stays
-        // counted; of those that were seen to vanish, `restart` and `suspend` take care.
-        let gone = counts
-            .in_place
-            .saturating_sub(in_place)
-            .saturating_sub(to_i32(tally.lost_restarts()));
-        counts.failures = counts.failures.saturating_add(gone.max(0));
+        // What was counted in a pod that is there no more (scaled down, vanished, done and removed, gone while nobody looked)
+        // stays counted.
+        let gone = counts.in_place.saturating_sub(in_place).max(lost);
+        counts.failures = counts.failures.saturating_add(gone);
         counts.in_place = in_place;
     }
 }

@@ -332,7 +332,14 @@ fn check_status(stored: &JobStatus, next: &JobStatus, limit: Option<i64>) {
     let used = |s: &JobStatus| s.restart_counts.as_ref().map_or(0, |c| c.failures);
     assert!(used(next) >= used(stored), "restarts are forgotten");
     let grew = used(next) > used(stored);
-    if let (Some(limit), true) = (limit, grew && !status::is_true(next, ConditionType::Suspended)) {
+    // What was retried elsewhere may pass the limit: that ends the job, if nothing does sooner.
+    let over = [
+        ConditionType::Suspended,
+        ConditionType::Failed,
+        ConditionType::Succeeded,
+    ];
+    let goes_on = !over.iter().any(|over| status::is_true(next, *over));
+    if let (Some(limit), true) = (limit, grew && goes_on) {
         assert!(
             i64::from(used(next)) <= limit,
             "{} restarts with a limit of {limit}",

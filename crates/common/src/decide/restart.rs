@@ -172,8 +172,7 @@ fn retire(q: &Question<'_>, status: &mut JobStatus, slot: &SlotTally, in_vain: b
     } else {
         in_place
     };
-    let lost = status::to_i32(slot.lost_restarts);
-    counts.failures = counts.failures.saturating_add(own).saturating_add(lost);
+    counts.failures = counts.failures.saturating_add(own);
     counts.in_place = counts.in_place.saturating_sub(in_place).max(0);
     next_attempt(q, status, slot.slot.id, slot.attempt, &reason(q, slot));
 }

@@ -136,12 +136,8 @@ fn retire_attempts(q: &Question<'_>, status: &mut JobStatus) {
         .max(status.attempt);
     status.attempt = highest.saturating_add(1);
     status.slots.clear();
-    let lost = status::to_i32(q.tally.lost_restarts());
     if let Some(counts) = &mut status.restart_counts {
-        counts.failures = counts
-            .failures
-            .saturating_add(counts.in_place)
-            .saturating_add(lost);
+        counts.failures = counts.failures.saturating_add(counts.in_place);
         counts.in_place = 0;
     }
 }
