@@ -105,6 +105,8 @@ pub struct PodDetail {
     pub unschedulable: Option<Box<str>>,
     /// Containers that have ended or wait with a reason; init containers first.
     pub containers: Vec<ContainerView>,
+    /// How containers that were restarted in place had ended before; init containers first.
+    pub earlier: Vec<ContainerView>,
 }
 
 /// One container's noteworthy state.

@@ -279,28 +279,39 @@ fn batch_state(carrier: &BatchJobView, pod: Option<&PodView>, container: &str) -
     }
 }
 
-/// The batch Job's own words, and how its last pod failed.
+/// The batch Job's own words, and how its last pod failed. A pod whose container is restarted in place is not Failed when
+/// its batch Job gives up: how the container had ended before tells why.
 fn given_up(carrier: &BatchJobView, end: &BatchEnd, pod: Option<&PodView>, container: &str) -> Failure {
-    let last = pod
-        .filter(|pod| pod.phase == Phase::Failed)
-        .map(|pod| failure(pod, container));
-    let word = pod
-        .and_then(|pod| culprit(pod.detail.as_deref()?, container))
-        .and_then(|c| match &c.state {
-            ContainerState::Terminated { reason, .. } => reason.as_deref(),
-            ContainerState::Waiting { .. } => None,
-        });
-    let mut reason = end.reason.to_string();
-    if let Some(word) = word.filter(|_| last.is_some()) {
-        reason = format!("{reason}/{word}");
+    let mut last = pod.cloned();
+    if let Some(detail) = last
+        .as_mut()
+        .filter(|pod| pod.phase != Phase::Failed)
+        .and_then(|pod| pod.detail.as_mut())
+        && !detail
+            .containers
+            .iter()
+            .any(|c| matches!(c.state, ContainerState::Terminated { .. }))
+    {
+        detail.containers = std::mem::take(&mut detail.earlier);
     }
+    let told = last.as_ref().and_then(|pod| {
+        let culprit = culprit(pod.detail.as_deref()?, container)?;
+        Some((culprit, failure(pod, container)))
+    });
+    let mut reason = end.reason.to_string();
     let mut text = format!("Job {}: {}", carrier.name, end.message);
-    if let Some(last) = &last {
+    if let Some((culprit, last)) = &told {
+        if let ContainerState::Terminated {
+            reason: Some(word), ..
+        } = &culprit.state
+        {
+            reason = format!("{reason}/{word}");
+        }
         text = format!("{text}: {}", last.text);
     }
     Failure {
         disruption: None,
-        exit_code: last.as_ref().and_then(|last| last.exit_code),
+        exit_code: told.as_ref().and_then(|(_, last)| last.exit_code),
         finished_at: end.at,
         given_up: Some(reason),
         text,

@@ -86,7 +86,7 @@ impl Framework for Exec {
     fn extras(&self, job: &ResolvedJob, tally: &Tally, _settings: &Settings) -> Vec<Extra> {
         let mut extras = vec![
             Extra::ConfigMap(Box::new(config_map(job, tally))),
-            Extra::Role(Box::new(role(job))),
+            Extra::Role(Box::new(role(job, tally))),
             Extra::RoleBinding(Box::new(role_binding(job))),
         ];
         // An account that the user names is the user's.
@@ -163,10 +163,14 @@ fn kubexec(fields: &Fields) -> String {
     )
 }
 
-/// No more than is needed: exec into the job's own workers. `get` is there twice: to open the connection of an exec, and
-/// because kubectl, which a user may deliver instead of our helper, reads the pod first.
-fn role(job: &ResolvedJob) -> Role {
-    let workers: Vec<String> = job.cast.of(WORKER).map(|slot| slot.name.clone()).collect();
+/// No more than is needed: exec into those workers that are there and the job's own, since a pod of somebody else may have
+/// a worker's name. `get` is there twice: to open the connection of an exec, and because kubectl, which a user may deliver
+/// instead of our helper, reads the pod first.
+fn role(job: &ResolvedJob, tally: &Tally) -> Role {
+    let slots = tally.slots.iter().filter(|slot| slot.slot.id.role == WORKER);
+    let workers: Vec<String> = slots
+        .filter_map(|slot| Some(slot.pod.as_ref()?.name.to_string()))
+        .collect();
     let rule = |resource: &str, verbs: &[&str]| PolicyRule {
         api_groups: Some(vec![String::new()]),
         resources: Some(vec![resource.to_owned()]),

@@ -426,3 +426,130 @@ fn bad_input_is_named_by_field() {
         "spec.mpiReplicaSpecs[Worker].restartPolicy: must be Never or OnFailure in an MPIJob of v2beta1"
     );
 }
+
+/// The limit is spent, and yet it is the worker's fault that the launcher fails.
+#[test]
+fn a_launcher_that_gives_up_because_of_a_worker_begins_anew() {
+    let mut story = ssh(|spec| spec["runPolicy"]["backoffLimit"] = json!(1));
+    story.when("worker 1 is killed", |w| {
+        w.end("j-worker-1", "main", 137, "Error", None)
+    });
+    story.when("mpirun fails, and its batch Job may not try again", |w| {
+        crash(w, "j-launcher");
+        w.end_batch_job(
+            "j-launcher",
+            false,
+            "BackoffLimitExceeded",
+            "Job has reached the specified backoff limit",
+        );
+    });
+    assert!(!is(&story, ConditionType::Failed), "{}", story.tale);
+    story.when("all is gone", World::reap);
+    story.when("worker 1 runs", |w| w.run(&["j-worker-1"]));
+    story.when("the launcher runs", World::run_all);
+    assert!(is(&story, ConditionType::Running));
+    assert_eq!(story.world.status().restart_counts.unwrap().failures, 1);
+    story.when("mpirun fails with all workers there", |w| {
+        w.end("j-launcher", "main", 1, "Error", None)
+    });
+    assert!(is(&story, ConditionType::Failed), "{}", story.tale);
+}
+
+#[test]
+fn a_launcher_quicker_than_its_workers_is_forgiven_even_without_any_retry() {
+    let mut story = Story::new(&FRAMEWORK, ROLES, |spec| {
+        spec["launcherTransport"] = json!("SSH");
+        spec["runPolicy"]["backoffLimit"] = json!(0);
+    });
+    story.when("applied", |_| {});
+    story.when("the launcher fails", |w| {
+        w.end("j-launcher", "main", 255, "Error", None)
+    });
+    story.when("it is gone", World::reap);
+    story.when("the workers run", World::run_all);
+    story.when("the launcher runs", World::run_all);
+    assert!(is(&story, ConditionType::Running), "{}", story.tale);
+}
+
+/// Under OnFailure the pod is restarted in place and not Failed when its batch Job gives up.
+#[test]
+fn a_launcher_that_was_restarted_in_place_names_how_it_had_ended() {
+    let mut story = ssh(|spec| spec["runPolicy"]["backoffLimit"] = json!(1));
+    story.when("mpirun ran out of memory, and is not tried again", |w| {
+        crash(w, "j-launcher");
+        let detail = w.pod("j-launcher").detail.as_mut().unwrap();
+        detail.earlier = vec![ContainerView {
+            name: "main".into(),
+            init: false,
+            state: ContainerState::Terminated {
+                exit_code: 137,
+                reason: Some("OOMKilled".into()),
+                message: Some("allocating 9 GiB".into()),
+                finished_at: None,
+            },
+        }];
+        w.end_batch_job(
+            "j-launcher",
+            false,
+            "BackoffLimitExceeded",
+            "Job has reached the specified backoff limit",
+        );
+    });
+    let status = story.world.status();
+    let failed = status::condition(&status, ConditionType::Failed).unwrap();
+    assert_eq!(failed.reason.as_deref(), Some("BackoffLimitExceeded/OOMKilled"));
+    let message = failed.message.as_deref().unwrap();
+    assert!(
+        message.contains("container main exited with code 137 (OOMKilled)"),
+        "{message}"
+    );
+    assert!(message.ends_with("allocating 9 GiB"), "{message}");
+}
+
+/// Another's pod may have the name of a worker.
+#[test]
+fn v1_grants_rights_only_to_workers_that_are_there() {
+    let rules = |story: &Story| {
+        story.world.extras.values().find_map(|extra| match extra {
+            Extra::Role(role) => Some(role.rules.clone()),
+            _ => None,
+        })
+    };
+    let mut story = Story::new(&FRAMEWORK, ROLES, |spec| {
+        spec["launcherTransport"] = json!("Exec")
+    });
+    let plan = story.world.plan(&FRAMEWORK);
+    story.world.apply_until(&plan, 4);
+    assert_eq!(rules(&story), Some(None), "before its pods are made");
+    story.when("applied", |_| {});
+    let granted = rules(&story).unwrap().unwrap();
+    assert_eq!(
+        granted[1].resource_names.as_deref().unwrap(),
+        ["j-worker-0", "j-worker-1"]
+    );
+}
+
+/// Host lists say where workers are.
+#[test]
+fn a_host_name_of_the_users_own_would_lead_nowhere() {
+    let story = ssh(|spec| {
+        spec["mpiReplicaSpecs"]["Worker"]["template"]["spec"]["hostname"] = json!("mine");
+        spec["mpiReplicaSpecs"]["Worker"]["template"]["spec"]["subdomain"] = json!("other");
+    });
+    let fresh = World::new(
+        &FRAMEWORK,
+        &json!({
+            "metadata": {"name": "j", "namespace": "ns1"}, "spec": story.world.job.as_ref().unwrap().spec,
+        }),
+    );
+    let plan = fresh.plan(&FRAMEWORK);
+    let pod = plan.writes.iter().find_map(|write| match write {
+        Write::CreatePod { pod, .. } => pod.spec.as_ref(),
+        _ => None,
+    });
+    let spec = pod.unwrap();
+    assert_eq!(
+        (spec.hostname.as_deref(), spec.subdomain.as_deref()),
+        (Some("j-worker-0"), Some("j"))
+    );
+}

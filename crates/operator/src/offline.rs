@@ -52,7 +52,8 @@ pub(crate) fn plan(
             .collect::<Vec<_>>()
             .join(", ")
     };
-    let (framework, manifest) = found.with_context(|| format!("{}: no {}", file.display(), kinds()))?;
+    let (framework, mut manifest) = found.with_context(|| format!("{}: no {}", file.display(), kinds()))?;
+    stamp(framework, &mut manifest);
     let job =
         runtime::offline_job(framework.kind(), &manifest).with_context(|| file.display().to_string())?;
     let observed = Observed {
@@ -67,6 +68,24 @@ pub(crate) fn plan(
     };
     let plan = common::plan(framework, &observed, settings);
     Ok(serde_saphyr::to_string(&readable(&observed, &plan)?)?)
+}
+
+/// Fills in what the API server would, by the version that the manifest names.
+fn stamp(framework: &dyn Framework, manifest: &mut Value) {
+    let version = manifest
+        .get("apiVersion")
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned();
+    let of_version = |d: &&&'static dyn Framework| d.kind().api_version() == version;
+    let stamp = framework
+        .dialects()
+        .iter()
+        .find(of_version)
+        .and_then(|d| d.kind().stamp);
+    if let (Some(stamp), Some(spec)) = (stamp, manifest.get_mut("spec").and_then(Value::as_object_mut)) {
+        spec.entry(stamp.field).or_insert_with(|| stamp.value.into());
+    }
 }
 
 /// All documents of a file.
@@ -199,5 +218,12 @@ spec:
             assert!(text.contains(part), "{part} is not in\n{text}");
         }
         std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn a_job_is_planned_as_one_of_the_version_that_its_manifest_names() {
+        let mut manifest = json!({"apiVersion": "kubeflow.org/v1", "kind": "MPIJob", "spec": {}});
+        stamp(&mpijob::FRAMEWORK, &mut manifest);
+        assert_eq!(manifest["spec"]["launcherTransport"], "Exec");
     }
 }

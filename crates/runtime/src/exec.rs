@@ -22,6 +22,8 @@ use crate::client::{self, ConnectError};
 
 /// First and longest delay between tries.
 const DELAYS: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(2));
+/// The operator grants the rights to a worker when it has made it: for so long "forbidden" may mean "not yet".
+const GRANTED: Duration = Duration::from_secs(30);
 /// Longest time until a request is answered. The API server gives the kubelet half a minute.
 const ANSWER: Duration = Duration::from_mins(2);
 /// How the API server (400, 500) and the kubelet (500) say that something is not there yet. None of it is said of a
@@ -120,7 +122,11 @@ pub async fn run(exec: &Exec, tell: impl Fn(&str)) -> Result<i32, ExecError> {
     };
     let (begun, mut tries) = (Instant::now(), 0_u32);
     loop {
-        let last = match attempt(&client, &pods, exec, &params).await? {
+        let answer = match attempt(&client, &pods, exec, &params).await {
+            Err(ExecError::Forbidden(why)) if begun.elapsed() < GRANTED.min(exec.wait) => Try::NotYet(why),
+            answer => answer?,
+        };
+        let last = match answer {
             Try::Ended(code) => return Ok(code),
             Try::Several(why) => {
                 let found = main_container(&client, namespace, &exec.pod).await;

@@ -32,15 +32,15 @@ pub fn pod(
     wire(&mut spec, replica.map_or("", |r| &r.container), wiring);
     let policy = replica.map_or(RestartPolicy::Never, |r| r.restart_policy);
     spec.restart_policy = Some(pod_restart_policy(policy).to_owned());
-    let named = match job.info.host_names {
-        HostNames::ByServiceMode => settings.service_mode == ServiceMode::Job,
-        HostNames::OfJob => true,
-        HostNames::No => false,
-    };
-    if named {
-        spec.hostname.get_or_insert_with(|| slot.name.clone());
-        spec.subdomain
-            .get_or_insert_with(|| names::job_service(&job.key.name));
+    let (host, domain) = (slot.name.clone(), names::job_service(&job.key.name));
+    match job.info.host_names {
+        HostNames::ByServiceMode if settings.service_mode == ServiceMode::Job => {
+            spec.hostname.get_or_insert(host);
+            spec.subdomain.get_or_insert(domain);
+        }
+        // Host lists say so.
+        HostNames::OfJob => (spec.hostname, spec.subdomain) = (Some(host), Some(domain)),
+        HostNames::ByServiceMode | HostNames::No => {}
     }
     Pod {
         metadata: ObjectMeta {

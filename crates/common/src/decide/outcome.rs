@@ -6,11 +6,14 @@ use crate::plan::{Counter, Plan};
 use crate::status;
 use crate::tally::{Failure, SlotState, SlotTally};
 
-use super::{Question, after, answer, normal, warning};
+use super::{Question, after, answer, normal, restart, warning};
 
 /// Exit codes from here on say that a signal or the platform ended the process: worth another try under `ExitCode`
 /// (upstream pkg/util/train/train_util.go).
 const FIRST_RETRYABLE_EXIT_CODE: i32 = 128;
+
+/// Reason of a batch Job that may not try again.
+const RETRIES_USED_UP: &str = "BackoffLimitExceeded";
 
 pub(super) fn plan(q: &Question<'_>) -> Option<Plan> {
     if q.framework.outcome(q.tally, q.job) == Outcome::Succeeded {
@@ -78,7 +81,9 @@ fn permanent_failure(q: &Question<'_>) -> Option<(Option<String>, String)> {
         .filter(
             |(slot, failure)| match q.framework.on_failure(slot.slot.id.role, q.job) {
                 OnFailure::ByPolicy | OnFailure::Tolerate => {
-                    is_permanent(slot.policy, failure) && !tolerated(q, slot, failure)
+                    is_permanent(slot.policy, failure)
+                        && !tolerated(q, slot, failure)
+                        && !gave_up_in_vain(q, slot, failure)
                 }
                 OnFailure::Replace => false,
             },
@@ -87,6 +92,15 @@ fn permanent_failure(q: &Question<'_>) -> Option<(Option<String>, String)> {
     let what = describe(&permanent, "failed")?;
     let given_up = permanent.iter().find_map(|(_, failure)| failure.given_up.clone());
     Some((given_up, format!("{} is failed because {what}", q.title())))
+}
+
+/// Whether a batch Job has used up its retries because of another slot.
+fn gave_up_in_vain(q: &Question<'_>, slot: &SlotTally, failure: &Failure) -> bool {
+    let retries = failure
+        .given_up
+        .as_deref()
+        .is_some_and(|reason| reason.starts_with(RETRIES_USED_UP));
+    retries && restart::drives_in_vain(q, slot)
 }
 
 /// Whether another try is out of the question.
@@ -124,10 +138,19 @@ pub(super) fn tolerated(q: &Question<'_>, slot: &SlotTally, failure: &Failure) -
 
 fn past_limit(q: &Question<'_>) -> Option<String> {
     let limit = q.job.backoff_limit()?;
-    let used = status::counted_restarts(&q.job.stored, q.tally);
+    // What failed because of another is not held against the job: the other is.
+    let in_vain = q
+        .tally
+        .slots
+        .iter()
+        .filter(|slot| restart::drives_in_vain(q, slot));
+    let forgiven = in_vain.fold(0_u32, |sum, slot| sum.saturating_add(slot.retries.min(1)));
+    let used = status::counted_restarts(&q.job.stored, q.tally).saturating_sub(forgiven);
     let counted: Vec<_> = failures(q)
         .into_iter()
-        .filter(|(slot, failure)| failure.disruption.is_none() && !tolerated(q, slot, failure))
+        .filter(|(slot, failure)| {
+            failure.disruption.is_none() && !tolerated(q, slot, failure) && !restart::drives_in_vain(q, slot)
+        })
         .collect();
     let wanted = used.saturating_add(u32::try_from(counted.len()).unwrap_or(u32::MAX));
     if wanted <= limit {

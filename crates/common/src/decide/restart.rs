@@ -19,6 +19,8 @@ use super::{Question, answer, outcome, start, warning};
 const LONGEST_REASON: usize = 160;
 /// Beyond so many slots none is given a reason, so that the largest jobs fit too.
 const MOST_REASONS: usize = 1000;
+/// So often a launcher is forgiven; after that its failures are its own, whatever its workers do.
+const MOST_IN_VAIN: u32 = 10;
 /// Why a slot that is wanted no more moved to its next attempt.
 pub(super) const SCALED_DOWN: &str = "scaled down";
 
@@ -89,9 +91,10 @@ fn must_be_replaced(q: &Question<'_>, slot: &SlotTally) -> bool {
 
 /// A launcher that fails while a worker is not there does so for that reason: rather than let it try again and again
 /// in vain, it is begun anew when all workers are ready. One that goes on (an elastic run) is left alone.
-fn drives_in_vain(q: &Question<'_>, slot: &SlotTally) -> bool {
-    needs(q, slot)
-        .is_some_and(|needed| is_in_trouble(q, slot) && start::not_ready(q, needed).next().is_some())
+pub(super) fn drives_in_vain(q: &Question<'_>, slot: &SlotTally) -> bool {
+    let begun_anew = slot.attempt.0.saturating_sub(q.job.stored.attempt);
+    let missing = |needed| start::not_ready(q, needed).next().is_some();
+    begun_anew < MOST_IN_VAIN && is_in_trouble(q, slot) && needs(q, slot).is_some_and(missing)
 }
 
 fn needs(q: &Question<'_>, slot: &SlotTally) -> Option<Role> {

@@ -130,7 +130,10 @@ async fn set_right(
     } else {
         api.get(resource, name).await
     };
-    let answer = answer.map_err(|error| wanted.refused(&error))?;
+    let answer = match answer {
+        Err(error) if error.is_not_found() => return Err(wanted.just_gone()),
+        answer => answer.map_err(|error| wanted.refused(&error))?,
+    };
     let unreadable = |error: String| wanted.refused(&RequestError::NoAnswer(error));
     let identity = decode::identity(&answer).map_err(|e| unreadable(e.to_string()))?;
     if let Some((cause, message)) = wanted.judge(&identity) {
@@ -140,18 +143,21 @@ async fn set_right(
         return Ok(());
     }
     let found: Value = serde_json::from_slice(&answer).map_err(|e| unreadable(e.to_string()))?;
+    // The API server may write null for a list that is absent.
+    let of = |object: &Value, field: &str| object.get(field).filter(|value| !value.is_null()).cloned();
     if compared
         .iter()
-        .all(|field| found.get(field) == content.get(field))
+        .all(|field| of(&found, field) == of(&content, field))
     {
         return Ok(());
     }
     if let Some(metadata) = content.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.insert("resourceVersion".to_owned(), identity.resource_version.into());
     }
-    api.replace(resource, name, &content)
-        .await
-        .map_err(|error| wanted.refused(&error))?;
+    match api.replace(resource, name, &content).await {
+        Err(error) if error.is_not_found() => return Err(wanted.just_gone()),
+        replaced => replaced.map_err(|error| wanted.refused(&error))?,
+    };
     tracing::debug!(resource = resource.plural, object = %name.name, "set right");
     Ok(())
 }

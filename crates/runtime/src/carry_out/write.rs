@@ -138,11 +138,7 @@ impl Wanted<'_> {
     async fn exists(&self, hands: &Hands) -> Result<(), Refused> {
         let answer = match hands.api.get_metadata(self.resource, &self.name).await {
             Ok(answer) => answer,
-            // It has gone meanwhile: the next try is for a free name.
-            Err(error) if error.is_not_found() => {
-                let gone = "it has just gone".to_owned();
-                return Err(self.refusal(RefusalCause::Predecessor, gone, RetryClass::Transient, PACE));
-            }
+            Err(error) if error.is_not_found() => return Err(self.just_gone()),
             Err(error) => return Err(self.refused(&error)),
         };
         let found =
@@ -155,6 +151,12 @@ impl Wanted<'_> {
         };
         hands.world.block(self.job, self.resource, self.name.clone());
         Err(self.taken(cause, message))
+    }
+
+    /// Who had the name has gone between two requests: the next try is for a free name.
+    pub(super) fn just_gone(&self) -> Refused {
+        let message = "it has just gone".to_owned();
+        self.refusal(RefusalCause::Predecessor, message, RetryClass::Transient, PACE)
     }
 
     /// The name is taken, and not by the object that is wanted.

@@ -136,6 +136,8 @@ struct ContainerIn<'a> {
     restart_count: u32,
     #[serde(borrow, default)]
     state: StateIn<'a>,
+    #[serde(borrow, default)]
+    last_state: StateIn<'a>,
 }
 
 #[derive(Default, Deserialize)]
@@ -185,11 +187,17 @@ impl StatusIn<'_> {
 
     /// `None` for a pod about which there is nothing to tell: nearly all of them, nearly always.
     fn detail(&self) -> Option<PodDetail> {
-        let containers = |list: &Option<Vec<ContainerIn<'_>>>, init| -> Vec<ContainerView> {
-            list.iter().flatten().filter_map(|c| c.view(init)).collect()
-        };
-        let mut views = containers(&self.init_container_statuses, true);
-        views.extend(containers(&self.container_statuses, false));
+        let init = self.init_container_statuses.iter().flatten().map(|c| (c, true));
+        let main = self.container_statuses.iter().flatten().map(|c| (c, false));
+        let all: Vec<(&ContainerIn<'_>, bool)> = init.chain(main).collect();
+        let views = all
+            .iter()
+            .filter_map(|(c, init)| c.view(&c.state, *init))
+            .collect();
+        let before = all.iter().filter(|(c, _)| c.state.terminated.is_none());
+        let before = before
+            .filter_map(|(c, init)| c.view(&c.last_state, *init))
+            .collect();
         let disrupted = self.condition("DisruptionTarget").filter(|c| c.is("True"));
         let unscheduled = self.condition("PodScheduled").filter(|c| c.is("False"));
         let detail = PodDetail {
@@ -199,6 +207,7 @@ impl StatusIn<'_> {
                 .map(|c| boxed(c.reason.as_ref()).unwrap_or_else(|| c.type_.0.as_ref().into())),
             unschedulable: unscheduled.map(why_unscheduled),
             containers: views,
+            earlier: before,
         };
         (detail != PodDetail::default()).then_some(detail)
     }
@@ -219,8 +228,8 @@ fn why_unscheduled(condition: &ConditionIn<'_>) -> Box<str> {
 }
 
 impl ContainerIn<'_> {
-    fn view(&self, init: bool) -> Option<ContainerView> {
-        let state = match (&self.state.terminated, &self.state.waiting) {
+    fn view(&self, state: &StateIn<'_>, init: bool) -> Option<ContainerView> {
+        let state = match (&state.terminated, &state.waiting) {
             (Some(ended), _) => ContainerState::Terminated {
                 exit_code: ended.exit_code,
                 reason: boxed(ended.reason.as_ref()),
