@@ -253,6 +253,18 @@ fn a_launcher_that_fails_for_good_names_the_cause() {
     launcher["template"]["spec"]["containers"][0]["command"] =
         json!(["sh", "-c", "echo no such solver > /dev/termination-log; exit 3"]);
     space.apply(&job);
+    // By default the kubelet restarts the container in place, and its pod has not failed when the batch Job gives up.
+    let mut in_place = job.clone();
+    in_place["metadata"]["name"] = json!("u");
+    in_place["spec"]["runPolicy"]["backoffLimit"] = json!(1);
+    in_place["spec"]["mpiReplicaSpecs"]["Launcher"]["restartPolicy"] = json!("OnFailure");
+    space.apply(&in_place);
+    let failed = space.until("u", "Failed");
+    assert_eq!(failed["reason"], "BackoffLimitExceeded/Error", "{failed}");
+    assert!(
+        failed["message"].as_str().unwrap().contains("no such solver"),
+        "{failed}"
+    );
     let failed = space.until("t", "Failed");
     assert_eq!(failed["reason"], "BackoffLimitExceeded/Error");
     let message = failed["message"].as_str().unwrap();
