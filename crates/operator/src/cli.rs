@@ -109,6 +109,13 @@ struct PodArgs {
     /// Image of an init container in which `PyTorch` workers wait for the master's name; none if absent.
     #[arg(long, env = "TRAINYARD_PYTORCH_INIT_CONTAINER_IMAGE")]
     pytorch_init_container_image: Option<String>,
+    /// Look-ups after which it gives up.
+    #[arg(
+        long,
+        env = "TRAINYARD_PYTORCH_INIT_CONTAINER_MAX_TRIES",
+        default_value_t = 100
+    )]
+    pytorch_init_container_max_tries: u32,
     /// Domain of the cluster, such as `cluster.local`, to be appended to names that end in `.svc`; none if absent.
     #[arg(long, env = "CUSTOM_CLUSTER_DOMAIN")]
     cluster_domain: Option<String>,
@@ -119,13 +126,6 @@ struct PodArgs {
     /// Command of that init container, words separated by blanks; that of the operator's image if absent.
     #[arg(long, env = "TRAINYARD_EXEC_HELPER_COMMAND")]
     mpi_kubectl_delivery_command: Option<String>,
-    /// Look-ups after which it gives up.
-    #[arg(
-        long,
-        env = "TRAINYARD_PYTORCH_INIT_CONTAINER_MAX_TRIES",
-        default_value_t = 100
-    )]
-    pytorch_init_container_max_tries: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
