@@ -572,3 +572,19 @@ fn a_job_too_large_for_any_cluster_is_refused_before_it_is_planned() {
             .contains("spec.pytorchReplicaSpecs[Worker].replicas: must be no more than 100000")
     );
 }
+
+#[test]
+fn of_failures_in_the_same_second_the_killed_one_is_named() {
+    let mut story = master_and_workers(|spec| policy(spec, "ExitCode"));
+    story.when("worker 1 is killed, and the others lose their peer", |w| {
+        w.end("j-master-0", "pytorch", 138, "Error", Some("peer lost"));
+        w.end("j-worker-0", "pytorch", 138, "Error", Some("peer lost"));
+        w.end("j-worker-1", "pytorch", 137, "Error", None);
+    });
+    assert!(
+        story.tale.contains("1 Worker replica(s) failed: pod j-worker-1")
+            || story.tale.contains("2 Worker replica(s) failed: pod j-worker-1"),
+        "{}",
+        story.tale
+    );
+}

@@ -12,6 +12,8 @@ use super::{Question, after, answer, normal, restart, warning};
 /// (upstream pkg/util/train/train_util.go).
 const FIRST_RETRYABLE_EXIT_CODE: i32 = 128;
 
+/// Exit codes of processes that died of SIGILL, SIGABRT, SIGBUS, SIGFPE, SIGKILL (out of memory, too) or SIGSEGV.
+const ENDED_BY_KERNEL: [i32; 6] = [132, 134, 135, 136, 137, 139];
 /// Reason of a batch Job that may not try again.
 const RETRIES_USED_UP: &str = "BackoffLimitExceeded";
 
@@ -57,8 +59,18 @@ pub(super) fn failures<'a>(q: &'a Question<'_>) -> Vec<(&'a SlotTally, &'a Failu
         | SlotState::Succeeded => None,
     });
     let mut failed: Vec<_> = failed.collect();
-    failed
-        .sort_by_key(|(slot, failure)| (failure.finished_at.is_none(), failure.finished_at, slot.slot.rank));
+    failed.sort_by_key(|(slot, failure)| {
+        // API times have seconds: of those that ended in the same one, who was ended by the kernel is the likelier cause.
+        let by_itself = !failure
+            .exit_code
+            .is_some_and(|code| ENDED_BY_KERNEL.contains(&code));
+        (
+            failure.finished_at.is_none(),
+            failure.finished_at,
+            by_itself,
+            slot.slot.rank,
+        )
+    });
     failed
 }
 
