@@ -192,7 +192,7 @@ fn a_killed_worker_is_replaced_before_the_launcher_begins_anew() {
         "--epoch-seconds=1",
     ];
     let mut job = waiting_for_workers(job("v2beta1", "t", "openmpi4", &train));
-    job["spec"]["runPolicy"]["backoffLimit"] = json!(1);
+    job["spec"]["runPolicy"]["backoffLimit"] = json!(2);
     // A shell stays in front, so that the test can kill sshd as the kernel would.
     let worker = &mut job["spec"]["mpiReplicaSpecs"]["Worker"]["template"]["spec"]["containers"][0];
     worker["command"] = json!(["sh", "-c", "/usr/sbin/sshd -De & echo $! > /tmp/pid; wait $!"]);
