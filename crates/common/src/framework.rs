@@ -169,6 +169,12 @@ impl KindInfo {
         self.roles.iter().find(|r| r.role.0.eq_ignore_ascii_case(name))
     }
 
+    /// What is known of a role of this kind.
+    #[must_use]
+    pub fn of_role(&self, role: Role) -> Option<&'static RoleInfo> {
+        self.roles.iter().find(|info| info.role == role)
+    }
+
     /// Which slot of `job` the pod (or batch Job) of this name is, whether or not the job still has that slot.
     #[must_use]
     pub fn slot_of(&self, job: &str, name: &str) -> Option<SlotId> {
@@ -289,6 +295,16 @@ pub struct Wiring {
     pub service_account: Option<String>,
     /// Labels that tell what the pod is, where they are not those of [`names::slot_labels`].
     pub labels: Option<BTreeMap<String, String>>,
+}
+
+/// A variable. An absent value is the empty string (upstream's client leaves it out as well).
+#[must_use]
+pub fn variable(name: &str, value: impl Into<String>) -> EnvVar {
+    EnvVar {
+        name: name.to_owned(),
+        value: Some(value.into()).filter(|v| !v.is_empty()),
+        value_from: None,
+    }
 }
 
 /// Which containers of a pod.

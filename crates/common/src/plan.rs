@@ -5,6 +5,8 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, Service, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{Role as RbacRole, RoleBinding};
 
+use serde::Serialize;
+
 use crate::api::JobStatus;
 use crate::cast::SlotId;
 use crate::names::{Attempt, Uid};
@@ -89,8 +91,9 @@ pub enum Write {
     },
 }
 
-/// An object beside pods and Services.
-#[derive(Debug, Clone, PartialEq)]
+/// An object beside pods and Services. Serialized it is that object.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
 pub enum Extra {
     /// Its data are kept as given.
     ConfigMap(Box<ConfigMap>),

@@ -259,7 +259,7 @@ pub fn resolve(framework: &dyn Framework, raw: &RawJob) -> Result<ResolvedJob, P
     let policy = run_policy(info, raw, &mut problems);
     let replicas = replicas(info, raw, &mut problems);
     check_names(info, raw, &replicas, &mut problems);
-    let of_role = |r: &ResolvedReplica| Some((info.roles.iter().find(|i| i.role == r.role)?, r.count));
+    let of_role = |r: &ResolvedReplica| Some((info.of_role(r.role)?, r.count));
     let cast = Cast::new(&raw.key.name, replicas.iter().filter_map(of_role));
     let job = ResolvedJob {
         key: raw.key.clone(),
@@ -476,12 +476,9 @@ fn check_names(info: &KindInfo, raw: &RawJob, replicas: &[ResolvedReplica], prob
         problems.add("metadata.name", problem);
         return;
     }
-    let last = replicas.iter().filter_map(|r| {
-        Some((
-            info.roles.iter().find(|i| i.role == r.role)?,
-            ReplicaIndex(r.count.checked_sub(1)?),
-        ))
-    });
+    let last = replicas
+        .iter()
+        .filter_map(|r| Some((info.of_role(r.role)?, ReplicaIndex(r.count.checked_sub(1)?))));
     let longest = last
         .map(|(role, index)| role.slot_name(name, index))
         .max_by_key(String::len);

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use common::framework::Containers;
+use common::framework::{Containers, variable as var};
 use common::names;
 use common::plan::Extra;
 use common::resolve::Problems;
@@ -19,7 +19,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 use crate::api::{Fields, MpiImplementation};
 use crate::hosts::{self, DISCOVER, FOLDER, HOSTFILE, app, lists, mount};
-use crate::{KIND_V1, LAUNCHER, WORKER, api, fields, no_gpus, var};
+use crate::{KIND_V1, LAUNCHER, WORKER, api, fields, no_gpus};
 
 /// What starts a command on a worker: `mpirun` calls it in the place of rsh.
 const KUBEXEC: &str = "kubexec.sh";
@@ -268,7 +268,7 @@ fn delivery(job: &ResolvedJob, settings: &Settings) -> Container {
         command: Some(settings.exec_helper.command.clone()).filter(|command| !command.is_empty()),
         env: Some(vec![
             var("TARGET_DIR", KUBE),
-            var("NAMESPACE", &job.key.namespace),
+            var("NAMESPACE", &*job.key.namespace),
         ]),
         volume_mounts: Some(vec![
             mount("mpi-job-kubectl", KUBE),

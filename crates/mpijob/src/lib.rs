@@ -16,7 +16,7 @@ mod hosts;
 mod ssh;
 
 use common::api::RestartPolicy;
-use common::framework::{ExtraKind, HostNames, Stamp, Workload};
+use common::framework::{ExtraKind, HostNames, Stamp, Workload, variable as var};
 use common::names;
 use common::resolve::{self, Problems};
 use common::tally::{SlotState, Tally};
@@ -139,15 +139,6 @@ fn outcome(tally: &Tally, job: &ResolvedJob) -> Outcome {
 
 fn leader(cast: &Cast) -> Option<SlotId> {
     cast.of(LAUNCHER).next().map(|slot| slot.id)
-}
-
-/// An absent value is the empty string.
-fn var(name: &str, value: &str) -> EnvVar {
-    EnvVar {
-        name: name.to_owned(),
-        value: (!value.is_empty()).then(|| value.to_owned()),
-        value_from: None,
-    }
 }
 
 /// Keeps GPUs of the node out of a launcher that asked for none (both upstreams do so).

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use common::api::RestartPolicy;
-use common::framework::{Containers, OnFailure};
+use common::framework::{Containers, OnFailure, variable as var};
 use common::names::{self, ReplicaIndex};
 use common::plan::Extra;
 use common::resolve::Problems;
@@ -17,7 +17,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 
 use crate::api::{Fields, LauncherCreationPolicy, MpiImplementation};
 use crate::hosts::{self, DISCOVER, FOLDER, HOSTFILE, app, lists, mount};
-use crate::{DIALECTS, KIND, LAUNCHER, WORKER, api, fields, no_gpus, var};
+use crate::{DIALECTS, KIND, LAUNCHER, WORKER, api, fields, no_gpus};
 
 /// Where the key pair is mounted unless the job says otherwise.
 const ROOT_SSH: &str = "/root/.ssh";
@@ -45,7 +45,7 @@ impl Framework for Ssh {
         let fields = fields(job);
         let is_launcher = slot.id.role == LAUNCHER;
         let mut wiring = Wiring {
-            env: vec![var("K_MPI_JOB_ROLE", &slot.id.role.lower())],
+            env: vec![var("K_MPI_JOB_ROLE", slot.id.role.lower())],
             env_in: Containers::Training,
             volumes: vec![key_pair(job, &fields)],
             mounts: vec![mount("ssh-auth", ssh_path(&fields))],

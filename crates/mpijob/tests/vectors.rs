@@ -15,7 +15,7 @@
 use std::collections::BTreeMap;
 
 use common::names;
-use common::plan::{Extra, Write};
+use common::plan::Write;
 use common::testing::World;
 use mpijob::FRAMEWORK;
 use serde_json::{Value, json};
@@ -56,16 +56,7 @@ fn made(mut input: Value) -> Objects {
         let plan = world.plan(&FRAMEWORK);
         for write in &plan.writes {
             match write {
-                Write::Ensure(extra) => {
-                    let object = match extra {
-                        Extra::ConfigMap(o) => serde_json::to_value(o),
-                        Extra::KeyPair(o) => serde_json::to_value(o),
-                        Extra::ServiceAccount(o) => serde_json::to_value(o),
-                        Extra::Role(o) => serde_json::to_value(o),
-                        Extra::RoleBinding(o) => serde_json::to_value(o),
-                    };
-                    add(extra.id().0, object.unwrap());
-                }
+                Write::Ensure(extra) => add(extra.id().0, serde_json::to_value(extra).unwrap()),
                 Write::CreateService(o) => add("Service", serde_json::to_value(o).unwrap()),
                 Write::CreatePod { pod, .. } => add("Pod", serde_json::to_value(pod).unwrap()),
                 Write::CreateBatchJob { job, .. } => add("Job", serde_json::to_value(job).unwrap()),

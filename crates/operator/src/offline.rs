@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use common::api::JobStatus;
-use common::plan::{Extra, NoteKind};
+use common::plan::NoteKind;
 use common::{Framework, Observed, Plan, PodView, Settings, Write};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -156,16 +156,7 @@ fn write(write: &Write) -> Result<Value, serde_json::Error> {
             "attempt": attempt.0,
             "object": serde_json::to_value(pod)?,
         }),
-        Write::Ensure(extra) => {
-            let object = match extra {
-                Extra::ConfigMap(object) => serde_json::to_value(object)?,
-                Extra::KeyPair(object) => serde_json::to_value(object)?,
-                Extra::ServiceAccount(object) => serde_json::to_value(object)?,
-                Extra::Role(object) => serde_json::to_value(object)?,
-                Extra::RoleBinding(object) => serde_json::to_value(object)?,
-            };
-            json!({"ensure": extra.id().0, "object": object})
-        }
+        Write::Ensure(extra) => json!({"ensure": extra.id().0, "object": serde_json::to_value(extra)?}),
         Write::CreateBatchJob { slot, attempt, job } => json!({
             "create": "Job",
             "slot": format!("{} {}", slot.role, slot.index.0),

@@ -291,11 +291,10 @@ fn check_delete(world: &World, plan: &Plan, name: &str, uid: &str) {
 
 fn check_intent(world: &World, known: &JobStatus, name: &str, attempt: u32) {
     let job = world.job.as_ref().unwrap();
-    let kind = frameworks()
+    let mut kind = frameworks()
         .into_iter()
         .map(Framework::kind)
         .filter(|k| k.kind == job.key.kind);
-    let mut kind = kind;
     let slot = kind.find_map(|k| k.slot_of(&job.key.name, name)).unwrap();
     let slot = names::slot_key(slot.role, slot.index);
     let stored = known.slots.get(&slot).map_or(0, |s| s.attempt).max(known.attempt);

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use common::framework::variable as var;
 use common::names::{self, ReplicaIndex};
 use common::resolve::{self, InitContainer, Problems};
 use common::{Cast, ResolvedJob, Settings, Slot, Wiring};
@@ -65,16 +66,6 @@ pub(crate) fn wiring(slot: &Slot, cast: &Cast, job: &ResolvedJob, settings: &Set
         env,
         init_containers,
         ..Wiring::default()
-    }
-}
-
-/// An absent value is the empty string (upstream's client leaves it out as well).
-fn var(name: &str, value: impl Into<String>) -> EnvVar {
-    let value = Some(value.into()).filter(|v| !v.is_empty());
-    EnvVar {
-        name: name.to_owned(),
-        value,
-        value_from: None,
     }
 }
 

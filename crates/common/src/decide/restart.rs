@@ -94,12 +94,13 @@ fn must_be_replaced(q: &Question<'_>, slot: &SlotTally) -> bool {
 pub(super) fn drives_in_vain(q: &Question<'_>, slot: &SlotTally) -> bool {
     let begun_anew = slot.attempt.0.saturating_sub(q.job.stored.attempt);
     let missing = |needed| start::not_ready(q, needed).next().is_some();
-    begun_anew < MOST_IN_VAIN && is_in_trouble(q, slot) && needs(q, slot).is_some_and(missing)
+    needs(q, slot)
+        .is_some_and(|needed| begun_anew < MOST_IN_VAIN && is_in_trouble(q, slot) && missing(needed))
 }
 
-fn needs(q: &Question<'_>, slot: &SlotTally) -> Option<Role> {
-    let role = slot.slot.id.role;
-    q.job.info.roles.iter().find(|r| r.role == role)?.needs
+/// The role whose pods this slot drives.
+pub(super) fn needs(q: &Question<'_>, slot: &SlotTally) -> Option<Role> {
+    q.job.info.of_role(slot.slot.id.role)?.needs
 }
 
 fn is_in_trouble(q: &Question<'_>, slot: &SlotTally) -> bool {

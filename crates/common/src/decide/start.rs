@@ -13,7 +13,7 @@ use crate::status;
 use crate::tally::{SlotState, SlotTally};
 
 use super::finished::{delete_pod, delete_service};
-use super::restart::{SCALED_DOWN, delete_slot};
+use super::restart::{SCALED_DOWN, delete_slot, needs};
 use super::{Question, after, answer, created_message, done, outcome, warning};
 
 /// Pause before the second restart of a slot, in seconds; doubled for each further one. The first restart is at once.
@@ -117,27 +117,19 @@ struct Missing {
 fn missing_pods(q: &Question<'_>) -> Missing {
     let leader = q.framework.leader(&q.job.cast, q.job);
     let mut missing = Missing::default();
-    let needs = |slot: &SlotTally| {
-        q.job
-            .info
-            .roles
-            .iter()
-            .find(|r| r.role == slot.slot.id.role)?
-            .needs
-    };
     let mut slots: Vec<_> = q
         .tally
         .slots
         .iter()
         .filter(|s| s.state == SlotState::Missing)
         .collect();
-    slots.sort_by_key(|slot| needs(slot).is_some());
+    slots.sort_by_key(|slot| needs(q, slot).is_some());
     for slot in slots {
         if let Some(due) = not_before(q, slot).filter(|due| *due > q.now()) {
             missing.held_until = Some(missing.held_until.map_or(due, |t: Timestamp| t.min(due)));
             continue;
         }
-        if let Some(needed) = needs(slot).filter(|needed| must_wait(q, slot, *needed)) {
+        if let Some(needed) = needs(q, slot).filter(|needed| must_wait(q, slot, *needed)) {
             missing.waits_for = Some(format!(
                 "{} waits until all {needed} pods are ready",
                 slot.slot.name

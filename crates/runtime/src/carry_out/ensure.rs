@@ -43,7 +43,7 @@ pub(super) async fn send(
     makes_pods: bool,
 ) -> Result<(), Refused> {
     let failed = |error: RequestError| wanted.refused(&error);
-    let content = content(extra).map_err(|e| failed(e.into()))?;
+    let content = serde_json::to_value(extra).map_err(|e| failed(e.into()))?;
     let mut hasher = DefaultHasher::new();
     content.to_string().hash(&mut hasher);
     let digest = hasher.finish();
@@ -69,16 +69,6 @@ pub(super) async fn send(
         .world
         .remember(wanted.job, |record| record.ensured(extra.id(), digest));
     Ok(())
-}
-
-fn content(extra: &Extra) -> Result<Value, serde_json::Error> {
-    match extra {
-        Extra::ConfigMap(object) => serde_json::to_value(object),
-        Extra::KeyPair(object) => serde_json::to_value(object),
-        Extra::ServiceAccount(object) => serde_json::to_value(object),
-        Extra::Role(object) => serde_json::to_value(object),
-        Extra::RoleBinding(object) => serde_json::to_value(object),
-    }
 }
 
 async fn create(

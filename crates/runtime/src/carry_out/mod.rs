@@ -100,7 +100,7 @@ pub(crate) async fn carry_out(hands: &Hands, kind: &'static KindInfo, pass: &Pas
     let told = match status {
         Some(_) if cured => Ok(Told::Later(Duration::ZERO)),
         // Pods before words: while others wait for their pods, the pass that will see these pods tells of them.
-        Some(status) if complete && made_pods && !stored.says(&status) && hands.world.queue().depth() > 0 => {
+        Some(status) if complete && made_pods && hands.world.queue().depth() > 0 && !stored.says(&status) => {
             Ok(Told::Later(Duration::ZERO))
         }
         Some(status) => stored.tell(hands, kind, pass, &status, urgent).await,
