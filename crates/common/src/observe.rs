@@ -9,6 +9,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::names::{Attempt, JobKey, Uid};
+use crate::plan::ChildKind;
 
 /// All that one decision may know.
 #[derive(Debug, Clone)]
@@ -19,8 +20,8 @@ pub struct Observed {
     pub job: Arc<RawJob>,
     /// Pods whose controller is this job (by UID), in any order.
     pub pods: Vec<Arc<PodView>>,
-    /// Services whose controller is this job (by UID), in any order.
-    pub services: Vec<Arc<ChildView>>,
+    /// Services and other objects whose controller is this job (by UID), in any order.
+    pub children: Vec<Arc<ChildView>>,
     /// Batch Jobs whose controller is this job (by UID), in any order.
     pub batch_jobs: Vec<Arc<BatchJobView>>,
     /// Pods whose controller is one of these batch Jobs, or one that is gone, by its UID.
@@ -30,6 +31,14 @@ pub struct Observed {
     pub vanished: Vec<Vanished>,
     /// Writes of the last pass that the API server refused; empty once they went through.
     pub refusals: Vec<Refusal>,
+}
+
+impl Observed {
+    /// Children of a kind that are not on their way out.
+    pub fn standing(&self, kind: ChildKind) -> impl Iterator<Item = &ChildView> {
+        let of_kind = self.children.iter().filter(move |child| child.kind == kind);
+        of_kind.map(|child| &**child).filter(|child| !child.deleting)
+    }
 }
 
 /// A job as stored: typed metadata, untyped spec. Typing happens in [`mod@crate::resolve`], so that a poison object is
@@ -143,9 +152,11 @@ pub enum ContainerState {
     },
 }
 
-/// An object of ours of which only the existence matters (a Service).
+/// An object of ours that is neither a pod nor a batch Job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChildView {
+    /// What it is.
+    pub kind: ChildKind,
     /// Name.
     pub name: Box<str>,
     /// UID.

@@ -41,10 +41,12 @@ pub enum Write {
     /// See to it that an object is there and says what it should. Planned again in every pass; what is known to be so
     /// is not sent again.
     Ensure(Extra),
-    /// Create a Service.
-    CreateService(Box<Service>),
-    /// Delete a Service, only if it still has this UID.
-    DeleteService {
+    /// Create an object beside the pods.
+    CreateChild(Child),
+    /// Delete such an object, only if it still has this UID.
+    DeleteChild {
+        /// What it is.
+        kind: ChildKind,
         /// Name.
         name: String,
         /// Precondition.
@@ -89,6 +91,50 @@ pub enum Write {
         /// Precondition.
         resource_version: String,
     },
+}
+
+/// An object beside the pods that is watched, so that plans know whether it is there. Serialized it is that object.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Child {
+    /// A headless Service.
+    Service(Box<Service>),
+}
+
+impl Child {
+    /// What it is.
+    #[must_use]
+    pub fn kind(&self) -> ChildKind {
+        match self {
+            Self::Service(_) => ChildKind::Service,
+        }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        let name = match self {
+            Self::Service(o) => &o.metadata.name,
+        };
+        name.as_deref().unwrap_or_default()
+    }
+}
+
+/// Kinds of [`Child`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ChildKind {
+    /// `v1` Service.
+    Service,
+}
+
+impl ChildKind {
+    /// The kind's name in the API.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Service => "Service",
+        }
+    }
 }
 
 /// An object beside pods and Services. Serialized it is that object.
@@ -148,8 +194,8 @@ impl Write {
             Self::Ensure(Extra::RoleBinding(_) | Extra::ConfigMap(_) | Extra::KeyPair(_)) => {
                 WriteClass::Inputs
             }
-            Self::CreateService(_) => WriteClass::Services,
-            Self::DeleteService { .. } | Self::DeletePod { .. } | Self::DeleteBatchJob { .. } => {
+            Self::CreateChild(Child::Service(_)) => WriteClass::Services,
+            Self::DeleteChild { .. } | Self::DeletePod { .. } | Self::DeleteBatchJob { .. } => {
                 WriteClass::Deletes
             }
             Self::CreatePod { .. } | Self::CreateBatchJob { .. } => WriteClass::Pods,

@@ -34,8 +34,8 @@ pub struct World {
     pub job: Option<RawJob>,
     /// Its pods.
     pub pods: Vec<PodView>,
-    /// Its services.
-    pub services: Vec<ChildView>,
+    /// Its Services and other watched objects beside pods.
+    pub children: Vec<ChildView>,
     /// Its batch Jobs.
     pub batch_jobs: Vec<BatchJobView>,
     /// Pods of its batch Jobs, by the UID of their batch Job.
@@ -85,7 +85,7 @@ impl World {
             now,
             job: Some(job),
             pods: Vec::new(),
-            services: Vec::new(),
+            children: Vec::new(),
             batch_jobs: Vec::new(),
             batch_pods: Vec::new(),
             batch_limits: BTreeMap::new(),
@@ -106,7 +106,7 @@ impl World {
             now: self.now,
             job: Arc::new(self.job.clone()?),
             pods: self.pods.iter().cloned().map(Arc::new).collect(),
-            services: self.services.iter().cloned().map(Arc::new).collect(),
+            children: self.children.iter().cloned().map(Arc::new).collect(),
             batch_jobs: self.batch_jobs.iter().cloned().map(Arc::new).collect(),
             batch_pods: self
                 .batch_pods
@@ -305,15 +305,15 @@ impl World {
                     pod.deleting = true;
                 }
             }
-            Write::CreateService(service) => {
-                let name = service.metadata.name.clone().unwrap_or_default().into();
-                self.services.push(ChildView {
-                    name,
+            Write::CreateChild(child) => {
+                self.children.push(ChildView {
+                    kind: child.kind(),
+                    name: child.name().into(),
                     uid,
                     deleting: false,
                 });
             }
-            Write::DeleteService { name, .. } => self.services.retain(|s| *s.name != **name),
+            Write::DeleteChild { uid, .. } => self.children.retain(|child| child.uid != *uid),
             Write::DeletePod { name, uid } => {
                 self.deleted.push(uid.clone());
                 self.take_away(name, uid);
@@ -326,7 +326,7 @@ impl World {
             Write::DeleteJob { .. } => {
                 self.job = None;
                 self.pods.clear();
-                self.services.clear();
+                self.children.clear();
                 self.batch_jobs.clear();
                 self.batch_pods.clear();
                 self.extras.clear();

@@ -15,7 +15,7 @@
 use std::collections::BTreeMap;
 
 use common::names;
-use common::plan::Write;
+use common::plan::{Child, Write};
 use common::testing::World;
 use mpijob::FRAMEWORK;
 use serde_json::{Value, json};
@@ -57,7 +57,7 @@ fn made(mut input: Value) -> Objects {
         for write in &plan.writes {
             match write {
                 Write::Ensure(extra) => add(extra.id().0, serde_json::to_value(extra).unwrap()),
-                Write::CreateService(o) => add("Service", serde_json::to_value(o).unwrap()),
+                Write::CreateChild(Child::Service(o)) => add("Service", serde_json::to_value(o).unwrap()),
                 Write::CreatePod { pod, .. } => add("Pod", serde_json::to_value(pod).unwrap()),
                 Write::CreateBatchJob { job, .. } => add("Job", serde_json::to_value(job).unwrap()),
                 other => panic!("{other:?}"),

@@ -60,7 +60,7 @@ pub(crate) fn plan(
         now,
         job: Arc::new(job),
         pods: pods.map(read_pods).transpose()?.unwrap_or_default(),
-        services: Vec::new(),
+        children: Vec::new(),
         batch_jobs: Vec::new(),
         batch_pods: Vec::new(),
         vanished: Vec::new(),
@@ -147,8 +147,8 @@ fn readable<'a>(observed: &Observed, plan: &'a Plan) -> Result<Readable<'a>> {
 
 fn write(write: &Write) -> Result<Value, serde_json::Error> {
     Ok(match write {
-        Write::CreateService(service) => {
-            json!({"create": "Service", "object": serde_json::to_value(service)?})
+        Write::CreateChild(child) => {
+            json!({"create": child.kind().as_str(), "object": serde_json::to_value(child)?})
         }
         Write::CreatePod { slot, attempt, pod } => json!({
             "create": "Pod",
@@ -164,8 +164,8 @@ fn write(write: &Write) -> Result<Value, serde_json::Error> {
             "object": serde_json::to_value(job)?,
         }),
         Write::DeleteBatchJob { name, uid } => json!({"delete": format!("Job {name}"), "uid": uid.as_str()}),
-        Write::DeleteService { name, uid } => {
-            json!({"delete": format!("Service {name}"), "uid": uid.as_str()})
+        Write::DeleteChild { kind, name, uid } => {
+            json!({"delete": format!("{} {name}", kind.as_str()), "uid": uid.as_str()})
         }
         Write::DeletePod { name, uid } => json!({"delete": format!("Pod {name}"), "uid": uid.as_str()}),
         Write::DeleteJob {

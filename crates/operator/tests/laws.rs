@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use common::api::{ConditionStatus, ConditionType, JobStatus};
-use common::observe::Phase;
+use common::observe::{ChildView, Phase};
 use common::plan::{Plan, Write};
 use common::testing::{World, manifest};
 use common::{Framework, names, status};
@@ -219,11 +219,9 @@ fn check_plan(world: &World, plan: &Plan) {
                     "nor does a suspended one"
                 );
             }
-            Write::CreateService(service) => {
-                assert_eq!(
-                    service.metadata.owner_references.as_ref().unwrap()[0].uid,
-                    job.uid.as_str()
-                );
+            Write::CreateChild(child) => {
+                let object = serde_json::to_value(child).unwrap();
+                assert_eq!(object["metadata"]["ownerReferences"][0]["uid"], job.uid.as_str());
             }
             Write::DeletePod { name, uid } => check_delete(world, plan, name, uid.as_str()),
             Write::Ensure(_) => assert!(!status::is_finished(&stored), "a finished job needs nothing"),
@@ -252,11 +250,9 @@ fn check_plan(world: &World, plan: &Plan) {
                 let known = plan.intent.clone().unwrap_or_else(|| world.status());
                 check_intent(world, &known, name, found.unwrap().attempt.0);
             }
-            Write::DeleteService { name, uid } => {
-                assert!(
-                    world.services.iter().any(|s| *s.name == **name && s.uid == *uid),
-                    "foreign {name}"
-                );
+            Write::DeleteChild { kind, name, uid } => {
+                let is = |c: &ChildView| c.kind == *kind && *c.name == **name && c.uid == *uid;
+                assert!(world.children.iter().any(is), "foreign {name}");
             }
             Write::DeleteJob {
                 uid,
@@ -377,7 +373,7 @@ fn check_status(stored: &JobStatus, next: &JobStatus, limit: Option<i64>) {
 fn check_order_is_irrelevant(world: &World, framework: &dyn Framework, plan: &Plan) {
     let mut observed = world.observe().unwrap();
     observed.pods.reverse();
-    observed.services.reverse();
+    observed.children.reverse();
     let pods: Vec<_> = observed.pods.iter().map(Arc::clone).collect();
     assert_eq!(pods.len(), world.pods.len());
     let reversed = common::plan(framework, &observed, &world.settings);

@@ -178,7 +178,7 @@ fn clean_pod_policy_all_leaves_nothing() {
         w.end("j-master-0", "pytorch", 0, "Completed", None)
     });
     story.when("pods are gone", World::reap);
-    assert!(story.world.pods.is_empty() && story.world.services.is_empty());
+    assert!(story.world.pods.is_empty() && story.world.children.is_empty());
     insta::assert_snapshot!(story.tale);
 }
 
@@ -208,7 +208,7 @@ fn suspended_at_creation_makes_nothing() {
         spec["runPolicy"] = json!({"suspend": true})
     });
     story.when("applied", |_| {});
-    assert!(story.world.pods.is_empty() && story.world.services.is_empty());
+    assert!(story.world.pods.is_empty() && story.world.children.is_empty());
     assert!(story.world.status().start_time.is_none());
     insta::assert_snapshot!(story.tale);
 }
@@ -267,7 +267,7 @@ fn a_sidecar_neither_fails_nor_holds_up_the_job() {
 #[test]
 fn a_foreign_service_under_our_name_is_named_and_never_touched() {
     let mut story = Story::new(&FRAMEWORK, &[("Worker", 1)], |_| {});
-    story.world.services.clear();
+    story.world.children.clear();
     let refusal = Refusal {
         object: "Service j".to_owned(),
         cause: RefusalCause::Foreign,

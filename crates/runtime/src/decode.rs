@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use common::api::JobStatus;
 use common::observe::ChildView;
+use common::plan::ChildKind;
 use common::{Attempt, JobKey, KindInfo, PodView, RawJob, Uid, names};
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -222,10 +223,11 @@ struct Envelope<'a> {
     metadata: Meta<'a>,
 }
 
-/// Reads a Service, or the metadata of one.
-pub(crate) fn service(json: &[u8]) -> Result<Child<ChildView>, DecodeError> {
+/// Reads a child of a kind, or the metadata of one.
+pub(crate) fn child(kind: ChildKind, json: &[u8]) -> Result<Child<ChildView>, DecodeError> {
     let Envelope { metadata } = serde_json::from_slice(json)?;
     let view = ChildView {
+        kind,
         name: metadata.name.0.as_ref().into(),
         uid: Uid::new(&metadata.uid.0),
         deleting: metadata.deletion_timestamp.is_some(),

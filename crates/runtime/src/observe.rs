@@ -12,7 +12,7 @@ use crate::view::{Family, View};
 pub(crate) fn observe(now: Timestamp, view: &View, record: &Record, job: &Arc<RawJob>) -> Observed {
     let Family {
         pods,
-        services,
+        children,
         batch_jobs,
         batch_pods,
     } = view.family(&job.uid);
@@ -20,7 +20,7 @@ pub(crate) fn observe(now: Timestamp, view: &View, record: &Record, job: &Arc<Ra
         now,
         job: Arc::clone(job),
         pods,
-        services,
+        children,
         batch_jobs,
         batch_pods,
         vanished: record.vanished().to_vec(),

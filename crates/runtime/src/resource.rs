@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use common::KindInfo;
+use common::plan::ChildKind;
 
 /// A resource that this operator reads or writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -51,6 +52,13 @@ impl Resource {
             group: kind.group,
             version: kind.version,
             plural: kind.plural,
+        }
+    }
+
+    /// Where children of a kind are.
+    pub(crate) fn of_child(kind: ChildKind) -> Self {
+        match kind {
+            ChildKind::Service => SERVICES,
         }
     }
 

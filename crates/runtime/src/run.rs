@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::framework::ExtraKind;
+use common::plan::ChildKind;
 use common::{Framework, JobKey, Settings, names};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -257,7 +258,7 @@ fn sources(options: &Options, frameworks: &[&'static dyn Framework]) -> BTreeMap
         .map(|f| source(Resource::jobs(f.kind()), Shape::Job(f.kind()), None));
     let children = [
         source(PODS, Shape::Pod, Some(ours.clone())),
-        source(SERVICES, Shape::Service, Some(ours.clone())),
+        source(SERVICES, Shape::Child(ChildKind::Service), Some(ours.clone())),
     ];
     let carriers = kinds.iter().any(|kind| kind.makes.contains(&ExtraKind::BatchJob));
     let carriers = carriers.then(|| source(BATCH_JOBS, Shape::BatchJob, Some(ours)));

@@ -2,7 +2,7 @@
 //!
 //! Pure: events go in, [`Effects`] come out.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use common::observe::{BatchJobView, ChildView, Phase, Vanished};
@@ -19,8 +19,8 @@ pub(crate) enum Object {
     Job(Box<JobObject>),
     /// A pod.
     Pod(Child<PodView>),
-    /// A Service.
-    Service(Child<ChildView>),
+    /// A Service, or another object beside pods.
+    Child(Child<ChildView>),
     /// A batch Job.
     BatchJob(Child<BatchJobView>),
 }
@@ -31,7 +31,7 @@ impl Object {
         match self {
             Self::Job(job) => job.rv,
             Self::Pod(pod) => pod.rv,
-            Self::Service(service) => service.rv,
+            Self::Child(child) => child.rv,
             Self::BatchJob(job) => job.rv,
         }
     }
@@ -66,8 +66,8 @@ pub(crate) struct Lost {
 pub(crate) struct Family {
     /// Its own pods.
     pub(crate) pods: Vec<Arc<PodView>>,
-    /// Its Services.
-    pub(crate) services: Vec<Arc<ChildView>>,
+    /// Its Services and other objects beside pods.
+    pub(crate) children: Vec<Arc<ChildView>>,
     /// Its batch Jobs.
     pub(crate) batch_jobs: Vec<Arc<BatchJobView>>,
     /// Pods of its batch Jobs, each with the UID of its batch Job.
@@ -88,7 +88,8 @@ pub(crate) struct View {
     jobs: HashMap<JobKey, JobObject>,
     keys: HashMap<Uid, JobKey>,
     pods: Children<PodView>,
-    services: Children<ChildView>,
+    /// By what they are.
+    children: BTreeMap<Resource, Children<ChildView>>,
     batch_jobs: Children<BatchJobView>,
     /// Job of each batch Job, for as long as that or a pod of it is there.
     carriers: HashMap<Uid, Uid>,
@@ -117,7 +118,7 @@ impl View {
         let carried = carriers.flat_map(|uid| self.pods.of(uid).into_iter().map(|pod| (uid.clone(), pod)));
         Family {
             pods: self.pods.of(owner),
-            services: self.services.of(owner),
+            children: self.children.values().flat_map(|of| of.of(owner)).collect(),
             batch_jobs: self.batch_jobs.of(owner),
             batch_pods: carried.collect(),
         }
@@ -130,7 +131,11 @@ impl View {
 
     /// Number of jobs, pods and services.
     pub(crate) fn sizes(&self) -> (usize, usize, usize) {
-        (self.jobs.len(), self.pods.len(), self.services.len())
+        (
+            self.jobs.len(),
+            self.pods.len(),
+            self.children.get(&SERVICES).map_or(0, Children::len),
+        )
     }
 
     /// The watch of a resource has come as far as this.
@@ -148,9 +153,10 @@ impl View {
                 let change = self.pods.put(pod);
                 self.pod_changed(change, &mut effects);
             }
-            Object::Service(service) => {
-                let change = self.services.put(service);
-                self.service_changed(change, &mut effects);
+            Object::Child(child) => {
+                let resource = Resource::of_child(child.value.kind);
+                let change = self.children.entry(resource).or_default().put(child);
+                self.child_changed(resource, change, &mut effects);
             }
             Object::BatchJob(job) => {
                 let change = self.batch_jobs.put(job);
@@ -169,9 +175,11 @@ impl View {
                 let change = self.pods.remove(&pod.name, &pod.uid);
                 self.pod_changed(change, &mut effects);
             }
-            Object::Service(service) => {
-                let change = self.services.remove(&service.name, &service.uid);
-                self.service_changed(change, &mut effects);
+            Object::Child(child) => {
+                let resource = Resource::of_child(child.value.kind);
+                let held = self.children.get_mut(&resource);
+                let change = held.and_then(|held| held.remove(&child.name, &child.uid));
+                self.child_changed(resource, change, &mut effects);
             }
             Object::BatchJob(job) => {
                 let change = self.batch_jobs.remove(&job.name, &job.uid);
@@ -187,12 +195,13 @@ impl View {
         if resource == PODS {
             let change = self.pods.absent(name, rv);
             self.pod_changed(change, &mut effects);
-        } else if resource == SERVICES {
-            let change = self.services.absent(name, rv);
-            self.service_changed(change, &mut effects);
         } else if resource == BATCH_JOBS {
             let change = self.batch_jobs.absent(name, rv);
             self.batch_job_changed(change, &mut effects);
+        } else if !self.kinds.contains_key(&resource) {
+            let held = self.children.get_mut(&resource);
+            let change = held.and_then(|held| held.absent(name, rv));
+            self.child_changed(resource, change, &mut effects);
         } else if let Some(uid) = self
             .job(key)
             .filter(|job| job.rv <= rv)
@@ -218,13 +227,13 @@ impl View {
             return Err(StaleList { list: rv, view });
         }
         let mut effects = Effects::default();
-        let (mut jobs, mut pods, mut services, mut batch_jobs) =
+        let (mut jobs, mut pods, mut children, mut batch_jobs) =
             (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for object in list {
             match object {
                 Object::Job(job) => jobs.push(*job),
                 Object::Pod(pod) => pods.push(pod),
-                Object::Service(service) => services.push(service),
+                Object::Child(child) => children.push(child),
                 Object::BatchJob(job) => batch_jobs.push(job),
             }
         }
@@ -232,16 +241,16 @@ impl View {
             for change in self.pods.replace(pods, rv) {
                 self.pod_changed(Some(change), &mut effects);
             }
-        } else if resource == SERVICES {
-            for change in self.services.replace(services, rv) {
-                self.service_changed(Some(change), &mut effects);
-            }
         } else if resource == BATCH_JOBS {
             for change in self.batch_jobs.replace(batch_jobs, rv) {
                 self.batch_job_changed(Some(change), &mut effects);
             }
-        } else {
+        } else if self.kinds.contains_key(&resource) {
             self.replace_jobs(resource, jobs, rv, &mut effects);
+        } else {
+            for change in self.children.entry(resource).or_default().replace(children, rv) {
+                self.child_changed(resource, Some(change), &mut effects);
+            }
         }
         self.advance(resource, rv);
         Ok(effects)
@@ -253,8 +262,8 @@ impl View {
         // What is held is older than whatever comes now; the next list says what of it there still is.
         if resource == PODS {
             self.pods.forget_versions();
-        } else if resource == SERVICES {
-            self.services.forget_versions();
+        } else if let Some(held) = self.children.get_mut(&resource) {
+            held.forget_versions();
         } else if resource == BATCH_JOBS {
             self.batch_jobs.forget_versions();
         } else if let Some(kind) = self.kinds.get(&resource) {
@@ -390,18 +399,18 @@ impl View {
         self.carriers.remove(uid);
     }
 
-    fn service_changed(&self, change: Option<Change<ChildView>>, effects: &mut Effects) {
+    fn child_changed(&self, resource: Resource, change: Option<Change<ChildView>>, effects: &mut Effects) {
         let gone = match change {
             None => return,
-            Some(Change::Gone(service)) => Some(service),
+            Some(Change::Gone(child)) => Some(child),
             Some(Change::Put { now, replaced }) => {
                 self.touch(now.owner.as_ref(), effects);
                 replaced
             }
         };
-        let Some(service) = gone else { return };
-        self.touch(service.owner.as_ref(), effects);
-        effects.freed.push((SERVICES, service.name));
+        let Some(child) = gone else { return };
+        self.touch(child.owner.as_ref(), effects);
+        effects.freed.push((resource, child.name));
     }
 
     /// There is news for the job of this UID, or of the batch Job of this UID.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::KindInfo;
+use common::plan::ChildKind;
 use futures::{AsyncBufReadExt, TryStreamExt};
 use http_body_util::BodyExt;
 use serde::Deserialize;
@@ -46,8 +47,8 @@ pub(crate) enum Shape {
     Job(&'static KindInfo),
     /// As pods.
     Pod,
-    /// As services, of which metadata are enough.
-    Service,
+    /// As children of a kind; their metadata are enough.
+    Child(ChildKind),
     /// As batch Jobs.
     BatchJob,
 }
@@ -58,7 +59,7 @@ impl Shape {
         match self {
             Self::Job(kind) => decode::job(kind, json).map(|job| Object::Job(Box::new(job))),
             Self::Pod => decode::pod(json).map(Object::Pod),
-            Self::Service => decode::service(json).map(Object::Service),
+            Self::Child(kind) => decode::child(kind, json).map(Object::Child),
             Self::BatchJob => decode::batch_job(json).map(Object::BatchJob),
         }
     }
@@ -286,7 +287,7 @@ impl Watch {
 
 impl Source {
     fn metadata_only(&self) -> bool {
-        matches!(self.shape, Shape::Service)
+        matches!(self.shape, Shape::Child(ChildKind::Service))
     }
 
     fn base(&self) -> String {

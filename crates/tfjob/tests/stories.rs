@@ -274,7 +274,7 @@ fn suspended_and_resumed() {
     });
     story.when("suspended", |w| w.edit("/runPolicy/suspend", json!(true)));
     story.when("pods are gone", World::reap);
-    assert!(story.world.pods.is_empty() && story.world.services.is_empty());
+    assert!(story.world.pods.is_empty() && story.world.children.is_empty());
     story.when("resumed", |w| w.edit("/runPolicy/suspend", json!(false)));
     story.when("all pods run", World::run_all);
     assert!(story.is(ConditionType::Running) && !story.is(ConditionType::Suspended));

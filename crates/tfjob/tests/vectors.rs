@@ -14,7 +14,7 @@
 
 use std::collections::BTreeMap;
 
-use common::plan::Write;
+use common::plan::{Child, Write};
 use common::resolve::ServiceMode;
 use common::testing::{World, manifest};
 use common::{Settings, names};
@@ -57,7 +57,7 @@ fn first_plan(vector: &Vector, settings: Settings) -> (BTreeMap<String, Pod>, BT
             Write::CreatePod { pod, .. } => {
                 pods.insert(pod.metadata.name.clone().unwrap(), *pod);
             }
-            Write::CreateService(service) => {
+            Write::CreateChild(Child::Service(service)) => {
                 services.insert(service.metadata.name.clone().unwrap(), *service);
             }
             other => panic!("a first plan only creates: {other:?}"),

@@ -3,8 +3,8 @@
 use crate::api::{CleanPodPolicy, JobStatus};
 use crate::framework::KindInfo;
 use crate::names::Uid;
-use crate::observe::{BatchJobView, ContainerState, ContainerView, Observed, Phase, PodView};
-use crate::plan::{Counter, Plan, Write};
+use crate::observe::{BatchJobView, ChildView, ContainerState, ContainerView, Observed, Phase, PodView};
+use crate::plan::{ChildKind, Counter, Plan, Write};
 use crate::resolve::{self, Problems};
 use crate::status;
 
@@ -81,15 +81,11 @@ fn clean_up(observed: &Observed, policy: CleanPodPolicy, finishing: &dyn Fn(&Pod
         .filter(|job| doomed_job(job) && !job.deleting);
     writes.extend(jobs.map(|job| delete_batch_job(job)));
     // A Service that was one pod's alone goes with its pod; one that serves the whole job goes with the last pods.
-    let services = observed.services.iter().filter(|service| !service.deleting);
+    let services = observed.standing(ChildKind::Service);
     let doomed_service = |name: &str| {
         policy == CleanPodPolicy::All || observed.pods.iter().any(|pod| *pod.name == *name && doomed(pod))
     };
-    writes.extend(
-        services
-            .filter(|s| doomed_service(&s.name))
-            .map(|s| delete_service(&s.name, &s.uid)),
-    );
+    writes.extend(services.filter(|s| doomed_service(&s.name)).map(delete_child));
     writes
 }
 
@@ -107,9 +103,10 @@ pub(super) fn delete_batch_job(job: &BatchJobView) -> Write {
     }
 }
 
-pub(super) fn delete_service(name: &str, uid: &Uid) -> Write {
-    Write::DeleteService {
-        name: name.to_owned(),
-        uid: uid.clone(),
+pub(super) fn delete_child(child: &ChildView) -> Write {
+    Write::DeleteChild {
+        kind: child.kind,
+        name: child.name.to_string(),
+        uid: child.uid.clone(),
     }
 }

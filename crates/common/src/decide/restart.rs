@@ -8,11 +8,11 @@ use crate::cast::SlotId;
 use crate::framework::Workload;
 use crate::names::{self, Attempt, Role};
 use crate::observe::{ContainerState, ContainerView, PodView};
-use crate::plan::{Counter, Note, Plan, Write};
+use crate::plan::{ChildKind, Counter, Note, Plan, Write};
 use crate::status;
 use crate::tally::{self, SlotState, SlotTally};
 
-use super::finished::{delete_batch_job, delete_pod, delete_service};
+use super::finished::{delete_batch_job, delete_child, delete_pod};
 use super::{Question, answer, outcome, start, warning};
 
 /// A job of a thousand pods that all restart must still fit into one object: 160 characters each.
@@ -56,10 +56,9 @@ pub(super) fn plan(q: &Question<'_>) -> Option<Plan> {
         writes.extend(delete(pod));
         let services = q
             .observed
-            .services
-            .iter()
-            .filter(|s| !s.deleting && s.name == pod.name);
-        writes.extend(services.map(|s| delete_service(&s.name, &s.uid)));
+            .standing(ChildKind::Service)
+            .filter(|s| s.name == pod.name);
+        writes.extend(services.map(delete_child));
     }
     for (id, attempt) in lost_strays() {
         next_attempt(q, &mut status, *id, *attempt, SCALED_DOWN);

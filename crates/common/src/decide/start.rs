@@ -8,11 +8,11 @@ use crate::cast::SlotId;
 use crate::framework::{Outcome, Workload};
 use crate::names::{self, Role};
 use crate::observe::{ContainerState, Phase, PodView, Refusal, RefusalCause};
-use crate::plan::{Note, Plan, Write};
+use crate::plan::{Child, ChildKind, Note, Plan, Write};
 use crate::status;
 use crate::tally::{SlotState, SlotTally};
 
-use super::finished::{delete_pod, delete_service};
+use super::finished::{delete_child, delete_pod};
 use super::restart::{SCALED_DOWN, delete_slot, needs};
 use super::{Question, after, answer, created_message, done, outcome, warning};
 
@@ -56,7 +56,7 @@ pub(super) fn plan(q: &Question<'_>) -> Plan {
     let creating = writes.iter().any(|w| {
         matches!(
             w,
-            Write::CreatePod { .. } | Write::CreateBatchJob { .. } | Write::CreateService(_)
+            Write::CreatePod { .. } | Write::CreateBatchJob { .. } | Write::CreateChild(_)
         )
     });
     notes.extend(trouble(q, &mut status, creating, held_until, waits_for));
@@ -77,18 +77,22 @@ fn services(q: &Question<'_>) -> Vec<Write> {
     };
     let surplus = q
         .observed
-        .services
-        .iter()
-        .filter(|s| !s.deleting && !wanted.iter().any(|w| is(&s.name, w)));
-    let mut writes: Vec<Write> = surplus.map(|s| delete_service(&s.name, &s.uid)).collect();
+        .standing(ChildKind::Service)
+        .filter(|s| !wanted.iter().any(|w| is(&s.name, w)));
+    let mut writes: Vec<Write> = surplus.map(delete_child).collect();
     let there = |service: &k8s_openapi::api::core::v1::Service| {
-        q.observed.services.iter().any(|s| is(&s.name, service))
+        let mut services = q
+            .observed
+            .children
+            .iter()
+            .filter(|c| c.kind == ChildKind::Service);
+        services.any(|s| is(&s.name, service))
     };
     writes.extend(
         wanted
             .into_iter()
             .filter(|w| !there(w))
-            .map(|w| Write::CreateService(Box::new(w))),
+            .map(|w| Write::CreateChild(Child::Service(Box::new(w)))),
     );
     writes
 }
@@ -213,8 +217,8 @@ fn creation_note(pods: &[Write]) -> Option<Note> {
             Write::CreatePod { pod, .. } => names.extend(pod.metadata.name.as_deref()),
             Write::CreateBatchJob { job, .. } => jobs.extend(job.metadata.name.as_deref()),
             Write::Ensure(_)
-            | Write::CreateService(_)
-            | Write::DeleteService { .. }
+            | Write::CreateChild(_)
+            | Write::DeleteChild { .. }
             | Write::DeletePod { .. }
             | Write::DeleteBatchJob { .. }
             | Write::DeleteJob { .. } => {}

@@ -9,7 +9,7 @@ use crate::observe::{Phase, PodView};
 use crate::plan::{Plan, Write};
 use crate::status;
 
-use super::finished::{delete_batch_job, delete_pod, delete_service};
+use super::finished::{delete_batch_job, delete_child, delete_pod};
 use super::{Question, answer, normal};
 
 pub(super) fn plan(q: &Question<'_>) -> Option<Plan> {
@@ -149,17 +149,17 @@ fn deletes(q: &Question<'_>) -> Vec<Write> {
         .iter()
         .filter(|pod| !pod.deleting)
         .map(|pod| delete_pod(&pod.name, &pod.uid));
-    let services = q
+    let children = q
         .observed
-        .services
+        .children
         .iter()
-        .filter(|s| !s.deleting)
-        .map(|s| delete_service(&s.name, &s.uid));
+        .filter(|child| !child.deleting)
+        .map(|child| delete_child(child));
     let jobs = q
         .observed
         .batch_jobs
         .iter()
         .filter(|job| !job.deleting)
         .map(|job| delete_batch_job(job));
-    pods.chain(services).chain(jobs).collect()
+    pods.chain(children).chain(jobs).collect()
 }

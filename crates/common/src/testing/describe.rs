@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::api::JobStatus;
-use crate::plan::{Plan, Write};
+use crate::plan::{ChildKind, Plan, Write};
 
 /// A plan in words, one line per request, for snapshots that people read.
 #[must_use]
@@ -14,12 +14,8 @@ pub fn describe_plan(plan: &Plan) -> String {
     }
     for write in &plan.writes {
         let _ = match write {
-            Write::CreateService(s) => writeln!(
-                text,
-                "create service {}",
-                s.metadata.name.as_deref().unwrap_or("?")
-            ),
-            Write::DeleteService { name, .. } => writeln!(text, "delete service {name}"),
+            Write::CreateChild(child) => writeln!(text, "create {} {}", word(child.kind()), child.name()),
+            Write::DeleteChild { kind, name, .. } => writeln!(text, "delete {} {name}", word(*kind)),
             Write::DeletePod { name, .. } => writeln!(text, "delete pod {name}"),
             Write::CreatePod { attempt, pod, .. } => {
                 writeln!(
@@ -50,6 +46,10 @@ pub fn describe_plan(plan: &Plan) -> String {
         let _ = writeln!(text, "wake at {wake}");
     }
     text
+}
+
+fn word(kind: ChildKind) -> String {
+    kind.as_str().to_ascii_lowercase()
 }
 
 /// A status in words: conditions in order, counts, attempts.

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::answer::{RequestError, RetryClass};
 use crate::decode::{self, Identity};
 use crate::record::Pace;
-use crate::resource::{BATCH_JOBS, ObjectName, PODS, Resource, SERVICES};
+use crate::resource::{BATCH_JOBS, ObjectName, PODS, Resource};
 use crate::world::Pass;
 
 use super::{Hands, ensure};
@@ -81,9 +81,10 @@ pub(super) async fn send(
                 .delete_owned(hands, uid, "Foreground")
                 .await
         }
-        Write::CreateService(service) => {
-            let wanted = wanted(SERVICES, "Service", service.metadata.name.as_deref(), None);
-            wanted.create(hands, service).await
+        Write::CreateChild(child) => {
+            let kind = child.kind();
+            let wanted = wanted(Resource::of_child(kind), kind.as_str(), Some(child.name()), None);
+            wanted.create(hands, child).await
         }
         Write::CreatePod {
             pod,
@@ -93,9 +94,9 @@ pub(super) async fn send(
             let wanted = wanted(PODS, "Pod", pod.metadata.name.as_deref(), Some(*attempt));
             wanted.create(hands, pod).await
         }
-        Write::DeleteService { name, uid } => {
+        Write::DeleteChild { kind, name, uid } => {
             let options = json!({"preconditions": {"uid": uid.as_str()}});
-            wanted(SERVICES, "Service", Some(name), None)
+            wanted(Resource::of_child(*kind), kind.as_str(), Some(name), None)
                 .delete(hands, &options)
                 .await
         }

@@ -140,7 +140,7 @@ fn a_poison_object_is_an_error_not_a_panic() {
         r#"{"metadata":{"name":"a","uid":"u","resourceVersion":"x"}}"#,
     ] {
         assert!(pod(bad.as_bytes()).is_err(), "{bad}");
-        assert!(service(bad.as_bytes()).is_err(), "{bad}");
+        assert!(child(ChildKind::Service, bad.as_bytes()).is_err(), "{bad}");
     }
 }
 
