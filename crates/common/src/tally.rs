@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::api::{JobStatus, RestartPolicy};
+use crate::api::{JobStatus, RestartPolicy, RestartScope};
+use crate::build::pod::kubelet_policy;
 use crate::cast::{Slot, SlotId};
 use crate::framework::Workload;
 use crate::names::{self, Attempt, ReplicaIndex, Role};
@@ -193,7 +194,7 @@ fn pod_slot(
     let state = match pod {
         _ if done => SlotState::Succeeded,
         Some(pod) if pod.attempt < known.attempt => SlotState::Previous,
-        Some(pod) => pod_state(pod, known.container, known.policy),
+        Some(pod) => pod_state(pod, known.container, kubelet_policy(job, known.policy)),
         None => known.absent(),
     };
     SlotTally {
@@ -250,7 +251,11 @@ fn batch_slot(observed: &Observed, job: &ResolvedJob, slot: &Slot, done: bool) -
         policy: known.policy,
         lost_restarts: known.lost_restarts(&state),
         state,
-        retries: carrier.map_or(0, |j| j.failed.saturating_add(restarts)),
+        retries: match job.policy.restart_scope {
+            RestartScope::Pod => carrier.map_or(0, |j| j.failed.saturating_add(restarts)),
+            // It makes one pod; the restart of all counts.
+            RestartScope::Job => 0,
+        },
         pod,
         batch_job: carrier.cloned(),
     }
@@ -309,11 +314,18 @@ fn given_up(carrier: &BatchJobView, end: &BatchEnd, pod: Option<&PodView>, conta
         }
         text = format!("{text}: {}", last.text);
     }
+    let last = told.map(|(_, last)| last);
     Failure {
         disruption: None,
-        exit_code: told.as_ref().and_then(|(_, last)| last.exit_code),
-        finished_at: end.at,
+        exit_code: last.as_ref().and_then(|last| last.exit_code),
+        finished_at: last.as_ref().and_then(|last| last.finished_at).or(end.at),
         given_up: Some(reason),
+        reason: last
+            .as_ref()
+            .and_then(|last| last.reason.clone())
+            .or_else(|| Some(end.reason.to_string())),
+        container: last.as_ref().and_then(|last| last.container.clone()),
+        message: last.and_then(|last| last.message),
         text,
     }
 }
@@ -328,7 +340,7 @@ pub fn stored_attempt(stored: &JobStatus, id: SlotId) -> Attempt {
     Attempt(own.max(stored.attempt))
 }
 
-fn pod_state(pod: &PodView, container: &str, policy: RestartPolicy) -> SlotState {
+fn pod_state(pod: &PodView, container: &str, policy: &str) -> SlotState {
     if pod.deleting {
         return SlotState::Terminating;
     }
@@ -336,9 +348,9 @@ fn pod_state(pod: &PodView, container: &str, policy: RestartPolicy) -> SlotState
     // The kubelet does not start the training container again under these policies, so its end is the slot's end even
     // while a side-car goes on.
     let final_exit = match (policy, ended) {
-        (RestartPolicy::Never | RestartPolicy::ExitCode, exit) => exit,
-        (RestartPolicy::OnFailure, Some(0)) => Some(0),
-        (RestartPolicy::OnFailure | RestartPolicy::Always, _) => None,
+        ("Never", exit) => exit,
+        ("OnFailure", Some(0)) => Some(0),
+        _ => None,
     };
     match (pod.phase, final_exit) {
         (Phase::Succeeded, _) | (Phase::Running | Phase::Unknown, Some(0)) => SlotState::Succeeded,

@@ -80,6 +80,8 @@ struct Job {
     deadline: Option<i64>,
     clean: &'static str,
     ttl: Option<i32>,
+    scope: &'static str,
+    success: usize,
 }
 
 fn job() -> impl Strategy<Value = Job> {
@@ -91,9 +93,11 @@ fn job() -> impl Strategy<Value = Job> {
         prop::option::of(1..900_i64),
         prop::sample::select(vec!["None", "Running", "All"]),
         prop::option::of(0..900_i32),
+        prop::sample::select(vec!["Pod", "Pod", "Job"]),
+        0..6_usize,
     )
         .prop_map(
-            |(framework, counts, restart_policy, backoff_limit, deadline, clean, ttl)| Job {
+            |(framework, counts, restart_policy, backoff_limit, deadline, clean, ttl, scope, success)| Job {
                 framework,
                 counts,
                 restart_policy,
@@ -101,6 +105,8 @@ fn job() -> impl Strategy<Value = Job> {
                 deadline,
                 clean,
                 ttl,
+                scope,
+                success,
             },
         )
 }
@@ -123,8 +129,11 @@ fn world(job: &Job) -> (World, &'static dyn Framework) {
     }
     manifest["spec"]["runPolicy"] = json!({
         "backoffLimit": job.backoff_limit, "activeDeadlineSeconds": job.deadline, "cleanPodPolicy": job.clean,
-        "ttlSecondsAfterFinished": job.ttl, "suspend": false,
+        "ttlSecondsAfterFinished": job.ttl, "suspend": false, "restartScope": job.scope,
     });
+    if let Some(policy) = info.success_policies.get(job.success) {
+        manifest["spec"]["successPolicy"] = json!(policy);
+    }
     if let Some(stamp) = info.stamp {
         manifest["spec"][stamp.field] = json!(stamp.value);
     }
@@ -217,6 +226,11 @@ fn check_plan(world: &World, plan: &Plan) {
                 assert!(
                     !status::is_true(&stored, ConditionType::Suspended),
                     "nor does a suspended one"
+                );
+                let of_before = world.pods.iter().filter(|p| p.attempt.0 < stored.attempt);
+                assert!(
+                    job.spec["runPolicy"]["restartScope"] == "Pod" || of_before.count() == 0,
+                    "{name} is made while pods of the attempt before are there"
                 );
             }
             Write::CreateChild(child) => {
@@ -341,6 +355,11 @@ fn check_status(stored: &JobStatus, next: &JobStatus, limit: Option<i64>) {
             used(next)
         );
     }
+    let whole = |s: &JobStatus| s.whole_restarts.as_ref().map_or(0, |w| w.count);
+    let (once, counts) = (whole(next) - whole(stored), next.restart_counts.clone());
+    assert!(once <= 1, "several restarts of all at once");
+    let counts = counts.map_or(0, |c| c.failures + c.disruptions);
+    assert!(counts >= i32::try_from(whole(next)).unwrap(), "each one counts");
     if status::is_finished(stored) {
         assert_eq!(next.conditions, stored.conditions, "an end is undone");
         assert_eq!(next.completion_time, stored.completion_time);

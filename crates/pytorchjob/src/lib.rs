@@ -12,7 +12,7 @@ pub mod api;
 mod outcome;
 mod wiring;
 
-use common::api::RestartPolicy;
+use common::api::{RestartPolicy, SuccessPolicy};
 use common::framework::{HostNames, PortInfo};
 use common::names;
 use common::resolve::Problems;
@@ -58,6 +58,13 @@ pub static KIND: KindInfo = KindInfo {
     ],
     scaled_role: Some(WORKER),
     default_backoff_limit: None,
+    success_policies: &[
+        SuccessPolicy::OfKind,
+        SuccessPolicy::AllWorkers,
+        SuccessPolicy::Leader,
+    ],
+    success: "when the Master has, else when all workers have (of an elastic job: one); AllWorkers: when the Master and all \
+              workers have; Leader: when the Master or Worker 0 has",
     long_names: false,
     active_succeeds: true,
     legacy_clean_pod_policy: false,

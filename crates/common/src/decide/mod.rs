@@ -5,15 +5,18 @@
 //! 3. Is it valid?                             invalid
 //! 4. Is it to have no pods?                   suspend
 //! 5. Has it just ended, well or badly?        outcome (success, deadline, failures, limit)
-//! 6. Must pods be replaced?                   restart
+//! 6. Must pods be replaced?                   restart (each by itself), whole (all together)
 //! 7. What is missing?                         start
 
 mod finished;
+mod first_failure;
 mod invalid;
 mod outcome;
 mod restart;
 mod start;
+mod success;
 mod suspend;
+mod whole;
 
 use jiff::{SignedDuration, Timestamp};
 

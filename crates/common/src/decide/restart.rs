@@ -13,7 +13,7 @@ use crate::status;
 use crate::tally::{self, SlotState, SlotTally};
 
 use super::finished::{delete_batch_job, delete_child, delete_pod};
-use super::{Question, answer, outcome, start, warning};
+use super::{Question, answer, first_failure, outcome, start, warning, whole};
 
 /// A job of a thousand pods that all restart must still fit into one object: 160 characters each.
 const LONGEST_REASON: usize = 160;
@@ -44,11 +44,15 @@ pub(super) fn plan(q: &Question<'_>) -> Option<Plan> {
     if replaced.is_empty() && strays().next().is_none() && lost_strays().next().is_none() {
         return None;
     }
+    let in_vain = |slot: &&SlotTally| followers.iter().any(|f| f.slot.id == slot.slot.id);
+    if whole::applies(q) && !replaced.iter().all(in_vain) {
+        return Some(whole::plan(q, &replaced));
+    }
     let mut status = q.begin();
+    first_failure::record(q, &mut status);
     let mut writes = Vec::new();
     for slot in &replaced {
-        let in_vain = followers.iter().any(|f| f.slot.id == slot.slot.id);
-        retire(q, &mut status, slot, in_vain);
+        retire(q, &mut status, slot, in_vain(slot));
         writes.extend(delete_slot(slot));
     }
     for (id, pod) in strays() {
@@ -63,7 +67,8 @@ pub(super) fn plan(q: &Question<'_>) -> Option<Plan> {
     for (id, attempt) in lost_strays() {
         next_attempt(q, &mut status, *id, *attempt, SCALED_DOWN);
     }
-    let notes = announce(q, &mut status, &replaced);
+    let notes = cause(q, &replaced).map(|cause| announce(q, &mut status, &cause));
+    let notes: Vec<Note> = notes.into_iter().collect();
     let restarted = !notes.is_empty();
     let mut plan = answer(&q.job.stored, status.clone(), writes, notes);
     if restarted {
@@ -150,24 +155,11 @@ fn delete(pod: &PodView) -> Option<Write> {
 /// Counts the restart and moves the slot to its next attempt. Where it failed because of another, that one counts, and
 /// the last of its own retries does not.
 fn retire(q: &Question<'_>, status: &mut JobStatus, slot: &SlotTally, in_vain: bool) {
-    let counts = status.restart_counts.get_or_insert_default();
-    let disruption = match &slot.state {
-        SlotState::Failed(failure) => failure.disruption.is_some(),
-        SlotState::Missing
-        | SlotState::Lost
-        | SlotState::Previous
-        | SlotState::Terminating
-        | SlotState::Pending
-        | SlotState::Running
-        | SlotState::Succeeded => true,
-    };
-    if in_vain {
-        // Neither: the restart is not its own.
-    } else if disruption {
-        counts.disruptions = counts.disruptions.saturating_add(1);
-    } else {
-        counts.failures = counts.failures.saturating_add(1);
+    // If it failed because of another, the restart is not its own.
+    if !in_vain {
+        count(status, is_disruption(slot));
     }
+    let counts = status.restart_counts.get_or_insert_default();
     // Retries of what goes stay counted.
     let in_place = status::to_i32(slot.retries);
     let own = if in_vain {
@@ -177,15 +169,38 @@ fn retire(q: &Question<'_>, status: &mut JobStatus, slot: &SlotTally, in_vain: b
     };
     counts.failures = counts.failures.saturating_add(own);
     counts.in_place = counts.in_place.saturating_sub(in_place).max(0);
-    next_attempt(q, status, slot.slot.id, slot.attempt, &reason(q, slot));
+    next_attempt(q, status, slot.slot.id, slot.attempt, &short_reason(q, slot));
+}
+
+/// Counts one restart.
+pub(super) fn count(status: &mut JobStatus, disruption: bool) {
+    let counts = status.restart_counts.get_or_insert_default();
+    if disruption {
+        counts.disruptions = counts.disruptions.saturating_add(1);
+    } else {
+        counts.failures = counts.failures.saturating_add(1);
+    }
+}
+
+/// Whether a slot is to be replaced through no fault of its program.
+pub(super) fn is_disruption(slot: &SlotTally) -> bool {
+    match &slot.state {
+        SlotState::Failed(failure) => failure.disruption.is_some(),
+        SlotState::Missing
+        | SlotState::Lost
+        | SlotState::Previous
+        | SlotState::Terminating
+        | SlotState::Pending
+        | SlotState::Running
+        | SlotState::Succeeded => true,
+    }
 }
 
 fn next_attempt(q: &Question<'_>, status: &mut JobStatus, id: SlotId, old: Attempt, reason: &str) {
     let entry = SlotStatus {
         attempt: old.next().0,
         since: Some(status::whole_seconds(q.now())),
-        reason: (status.slots.len() < MOST_REASONS || reason == SCALED_DOWN)
-            .then(|| reason.chars().take(LONGEST_REASON).collect()),
+        reason: (status.slots.len() < MOST_REASONS || reason == SCALED_DOWN).then(|| reason.to_owned()),
     };
     status.slots.insert(names::slot_key(id.role, id.index), entry);
 }
@@ -194,11 +209,7 @@ fn reason(q: &Question<'_>, slot: &SlotTally) -> String {
     match &slot.state {
         SlotState::Failed(failure) => failure.text.clone(),
         SlotState::Lost => format!("pod {} vanished", slot.slot.name),
-        SlotState::Terminating => match slot
-            .pod
-            .as_deref()
-            .and_then(|pod| pod.detail.as_deref()?.disruption.as_ref())
-        {
+        SlotState::Terminating => match disruption_of(slot) {
             Some(disruption) => format!("pod {} was taken away (disruption: {disruption})", slot.slot.name),
             None => format!("pod {} was deleted", slot.slot.name),
         },
@@ -208,6 +219,17 @@ fn reason(q: &Question<'_>, slot: &SlotTally) -> String {
         | SlotState::Running
         | SlotState::Succeeded => why_in_vain(q, slot),
     }
+}
+
+/// The same, cut to what a status has room for.
+fn short_reason(q: &Question<'_>, slot: &SlotTally) -> String {
+    reason(q, slot).chars().take(LONGEST_REASON).collect()
+}
+
+/// Why the pod of a slot was taken away, in one word, if it says so.
+pub(super) fn disruption_of(slot: &SlotTally) -> Option<String> {
+    let detail = slot.pod.as_deref()?.detail.as_deref()?;
+    detail.disruption.as_ref().map(ToString::to_string)
 }
 
 /// Who was missing, and why.
@@ -223,8 +245,8 @@ fn why_in_vain(q: &Question<'_>, slot: &SlotTally) -> String {
     format!("{name} failed while {} was not ready{cause}", missing.slot.name)
 }
 
-/// States Restarting and tells why; nothing for a mere scale-down.
-fn announce(q: &Question<'_>, status: &mut JobStatus, replaced: &[&SlotTally]) -> Vec<Note> {
+/// Why pods are replaced; nothing for a mere scale-down.
+pub(super) fn cause(q: &Question<'_>, replaced: &[&SlotTally]) -> Option<String> {
     let mut failures = outcome::failures(q);
     failures.retain(|(slot, failure)| !outcome::tolerated(q, slot, failure));
     // Who failed because of another does not stand for the cause.
@@ -234,22 +256,25 @@ fn announce(q: &Question<'_>, status: &mut JobStatus, replaced: &[&SlotTally]) -
     let taken = replaced
         .iter()
         .filter(|s| !matches!(s.state, SlotState::Failed(_)));
-    let what = outcome::describe(&failures, "failed").or_else(|| {
+    outcome::describe(&failures, "failed").or_else(|| {
         let first = taken.clone().next()?;
         let role = first.slot.id.role;
         let count = taken.clone().filter(|s| s.slot.id.role == role).count();
         let lost = matches!(first.state, SlotState::Lost | SlotState::Terminating);
         let what = if lost { "were lost" } else { "begin anew" };
         Some(format!("{count} {role} replica(s) {what}: {}", reason(q, first)))
-    });
-    let Some(what) = what else { return Vec::new() };
+    })
+}
+
+/// States Restarting and tells why.
+pub(super) fn announce(q: &Question<'_>, status: &mut JobStatus, cause: &str) -> Note {
     let now = q.now();
     let (reason, message) = (
         format!("{}Restarting", q.job.info.kind),
-        format!("{} is restarting because {what}", q.title()),
+        format!("{} is restarting because {cause}", q.title()),
     );
     let restarting = ConditionType::Restarting;
     status::set_condition(status, now, restarting, ConditionStatus::True, &reason, &message);
     status::refresh_message(status, now, restarting, &message);
-    vec![warning(reason, message)]
+    warning(reason, message)
 }

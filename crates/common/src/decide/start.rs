@@ -1,6 +1,7 @@
 //! Make what is missing, and say what the job waits for.
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::api::{ConditionStatus, ConditionType, JobStatus};
 use crate::build;
@@ -14,7 +15,7 @@ use crate::tally::{SlotState, SlotTally};
 
 use super::finished::{delete_child, delete_pod};
 use super::restart::{SCALED_DOWN, delete_slot, needs};
-use super::{Question, after, answer, created_message, done, outcome, warning};
+use super::{Question, after, answer, created_message, done, outcome, success, warning, whole};
 
 /// Pause before the second restart of a slot, in seconds; doubled for each further one. The first restart is at once.
 const RESTART_DELAY: i64 = 5;
@@ -26,7 +27,7 @@ pub(super) fn plan(q: &Question<'_>) -> Plan {
     status
         .start_time
         .get_or_insert_with(|| status::whole_seconds(q.now()));
-    if q.framework.outcome(q.tally, q.job) == Outcome::Running {
+    if success::outcome(q) == Outcome::Running {
         let (reason, message) = (
             format!("{}Running", q.job.info.kind),
             format!("{} is running.", q.subject()),
@@ -128,6 +129,10 @@ fn missing_pods(q: &Question<'_>) -> Missing {
         .filter(|s| s.state == SlotState::Missing)
         .collect();
     slots.sort_by_key(|slot| needs(q, slot).is_some());
+    if let Some(name) = whole::leftover(q) {
+        missing.waits_for = Some(format!("{name} of the previous attempt has to terminate first"));
+        return missing;
+    }
     for slot in slots {
         if let Some(due) = not_before(q, slot).filter(|due| *due > q.now()) {
             missing.held_until = Some(missing.held_until.map_or(due, |t: Timestamp| t.min(due)));
@@ -197,16 +202,22 @@ fn not_before(q: &Question<'_>, slot: &SlotTally) -> Option<Timestamp> {
         .slots
         .get(&names::slot_key(slot.slot.id.role, slot.slot.id.index))
         // Who went because fewer were wanted has not failed.
-        .filter(|stored| stored.reason.as_deref() != Some(SCALED_DOWN))?;
-    let repeated = stored
-        .attempt
-        .saturating_sub(q.job.stored.attempt)
-        .checked_sub(2)?;
+        .filter(|stored| stored.reason.as_deref() != Some(SCALED_DOWN));
+    let own = stored.and_then(|stored| {
+        let restarts = stored.attempt.saturating_sub(q.job.stored.attempt);
+        due(q, stored.since.as_ref()?, restarts)
+    });
+    own.max(whole::not_before(q))
+}
+
+/// When the last of so many restarts, decided at `since`, is due.
+pub(super) fn due(q: &Question<'_>, since: &Time, restarts: u32) -> Option<Timestamp> {
+    let repeated = restarts.checked_sub(2)?;
     let delay = RESTART_DELAY
         .saturating_mul(1_i64.checked_shl(repeated.min(16)).unwrap_or(1))
         .min(MAX_RESTART_DELAY);
     // A clock that was ahead when the restart was decided must not hold it up.
-    Some(after(stored.since.as_ref()?.0, delay).min(after(q.now(), delay)))
+    Some(after(since.0, delay).min(after(q.now(), delay)))
 }
 
 fn creation_note(pods: &[Write]) -> Option<Note> {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::api::JobStatus;
+use crate::api::{FirstFailure, JobStatus};
 use crate::plan::{ChildKind, Plan, Write};
 
 /// A plan in words, one line per request, for snapshots that people read.
@@ -48,6 +48,36 @@ pub fn describe_plan(plan: &Plan) -> String {
     text
 }
 
+/// A first failure in words, on one line.
+fn describe_failure(first: &FirstFailure) -> String {
+    let mut text = format!("failed first: {} attempt {}", first.pod, first.attempt);
+    let number = |n: Option<i32>| n.map(|n| n.to_string());
+    for (what, value) in [
+        ("container", first.container.clone()),
+        ("code", number(first.exit_code)),
+        ("signal", number(first.signal)),
+        ("reason", first.reason.clone()),
+        ("on", first.node.clone()),
+        (
+            "message",
+            first.message.as_ref().map(|message| format!("{message:?}")),
+        ),
+    ] {
+        if let Some(value) = value {
+            let _ = write!(text, " {what} {value}");
+        }
+    }
+    if first.follower_count > 0 {
+        let _ = write!(
+            text,
+            "; then {}: {}",
+            first.follower_count,
+            first.followers.join(", ")
+        );
+    }
+    text + "\n"
+}
+
 fn word(kind: ChildKind) -> String {
     kind.as_str().to_ascii_lowercase()
 }
@@ -90,6 +120,15 @@ pub fn describe_status(status: &JobStatus) -> String {
             "restarts: failures={failures} inPlace={in_place} disruptions={disruptions}"
         );
     }
+    if let Some(whole) = &status.whole_restarts {
+        let reason = whole.reason.as_deref().unwrap_or("");
+        let _ = writeln!(text, "all restarted: {} because {reason}", whole.count);
+    }
+    text += &status
+        .first_failure
+        .as_ref()
+        .map(describe_failure)
+        .unwrap_or_default();
     if let Some(waiting) = &status.waiting_for {
         let _ = writeln!(text, "waits for: {waiting}");
     }

@@ -20,6 +20,8 @@ static KIND: common::KindInfo = common::KindInfo {
     roles: &[],
     scaled_role: None,
     default_backoff_limit: None,
+    success_policies: &[],
+    success: "",
     long_names: false,
     active_succeeds: true,
     legacy_clean_pod_policy: false,
