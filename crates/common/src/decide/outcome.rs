@@ -160,14 +160,7 @@ pub(super) fn tolerated(q: &Question<'_>, slot: &SlotTally, failure: &Failure) -
 
 fn past_limit(q: &Question<'_>) -> Option<String> {
     let limit = q.job.backoff_limit()?;
-    // What failed because of another is not held against the job: the other is.
-    let in_vain = q
-        .tally
-        .slots
-        .iter()
-        .filter(|slot| restart::drives_in_vain(q, slot));
-    let forgiven = in_vain.fold(0_u32, |sum, slot| sum.saturating_add(slot.retries.min(1)));
-    let used = status::counted_restarts(&q.job.stored, q.tally).saturating_sub(forgiven);
+    let used = status::counted_restarts(&q.job.stored, q.tally).saturating_sub(restart::forgiven(q));
     let counted: Vec<_> = failures(q)
         .into_iter()
         .filter(|(slot, failure)| {

@@ -102,6 +102,12 @@ pub(super) fn drives_in_vain(q: &Question<'_>, slot: &SlotTally) -> bool {
         .is_some_and(|needed| begun_anew < MOST_IN_VAIN && is_in_trouble(q, slot) && missing(needed))
 }
 
+/// Retries that are not held against the job: what failed because of another did so once, and the other counts.
+pub(super) fn forgiven(q: &Question<'_>) -> u32 {
+    let in_vain = q.tally.slots.iter().filter(|slot| drives_in_vain(q, slot));
+    in_vain.fold(0, |sum, slot| sum.saturating_add(slot.retries.min(1)))
+}
+
 /// The role whose pods this slot drives.
 pub(super) fn needs(q: &Question<'_>, slot: &SlotTally) -> Option<Role> {
     q.job.info.of_role(slot.slot.id.role)?.needs

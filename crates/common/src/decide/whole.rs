@@ -27,6 +27,10 @@ pub(super) fn plan(q: &Question<'_>, replaced: &[&SlotTally]) -> Plan {
     let mut causes = replaced.iter().filter(|slot| !restart::drives_in_vain(q, slot));
     let disruption = causes.all(|slot| restart::is_disruption(slot));
     restart::count(&mut status, disruption);
+    if let Some(counts) = &mut status.restart_counts {
+        let forgiven = status::to_i32(restart::forgiven(q));
+        counts.in_place = counts.in_place.saturating_sub(forgiven).max(0);
+    }
     retire_all(q, &mut status);
     for counts in status.replica_statuses.values_mut() {
         counts.active = 0;
