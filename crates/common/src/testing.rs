@@ -311,7 +311,13 @@ impl World {
                     name: child.name().into(),
                     uid,
                     deleting: false,
+                    digest: child.digest().map(Into::into),
                 });
+            }
+            Write::ChangeChild { to, uid } => {
+                for child in self.children.iter_mut().filter(|child| child.uid == *uid) {
+                    child.digest = to.digest().map(Into::into);
+                }
             }
             Write::DeleteChild { uid, .. } => self.children.retain(|child| child.uid != *uid),
             Write::DeletePod { name, uid } => {

@@ -250,6 +250,12 @@ fn check_plan(world: &World, plan: &Plan) {
                 let known = plan.intent.clone().unwrap_or_else(|| world.status());
                 check_intent(world, &known, name, found.unwrap().attempt.0);
             }
+            Write::ChangeChild { to, uid } => {
+                let is = |c: &ChildView| c.kind == to.kind() && *c.name == *to.name() && c.uid == *uid;
+                let found = world.children.iter().find(|c| is(c)).expect("foreign");
+                assert_ne!(found.digest.as_deref(), to.digest(), "nothing to change");
+                assert!(!status::is_finished(&stored) && !status::is_true(&stored, ConditionType::Suspended));
+            }
             Write::DeleteChild { kind, name, uid } => {
                 let is = |c: &ChildView| c.kind == *kind && *c.name == **name && c.uid == *uid;
                 assert!(world.children.iter().any(is), "foreign {name}");

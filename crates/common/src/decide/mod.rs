@@ -10,6 +10,7 @@
 
 mod finished;
 mod invalid;
+mod kept;
 mod outcome;
 mod restart;
 mod start;
