@@ -320,3 +320,19 @@ const PACE: Pace = Pace {
     max: Duration::from_mins(1),
     not_before: Duration::ZERO,
 };
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::Service;
+
+    use super::*;
+
+    #[test]
+    fn a_change_names_the_uid_and_leaves_the_owners_alone() {
+        let mut service = Service::default();
+        service.metadata.name = Some("s".to_owned());
+        service.metadata.owner_references = Some(Vec::new());
+        let patch = change(&Child::Service(Box::new(service)), &Uid::new("u")).unwrap();
+        assert_eq!(patch["metadata"], json!({"name": "s", "uid": "u"}));
+    }
+}
