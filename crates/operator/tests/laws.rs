@@ -19,22 +19,14 @@ use common::api::{ConditionStatus, ConditionType, JobStatus};
 use common::framework::ExtraKind;
 use common::observe::{ChildView, Phase};
 use common::plan::{Child, ChildKind, Plan, Write};
-use common::testing::{World, manifest};
+use common::testing::{World, manifest, meanings};
 use common::{Framework, names, status};
 use proptest::prelude::*;
 use serde_json::json;
 
 /// Every meaning of every kind.
 fn frameworks() -> Vec<&'static dyn Framework> {
-    let all = operator::FRAMEWORKS.iter().copied();
-    all.flat_map(|f| {
-        if f.dialects().is_empty() {
-            vec![f]
-        } else {
-            f.dialects().to_vec()
-        }
-    })
-    .collect()
+    meanings(operator::FRAMEWORKS)
 }
 
 /// One thing that happens. Numbers choose a pod, modulo the pods there are.
