@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::{Container, EnvVar, Service, Volume, VolumeMount};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 
@@ -48,6 +49,11 @@ pub trait Framework: Send + Sync {
     /// Objects that must be there, and be as given, before pods are made: host lists, key pairs, rights.
     fn extras(&self, _job: &ResolvedJob, _tally: &Tally, _settings: &Settings) -> Vec<Extra> {
         Vec::new()
+    }
+
+    /// What scales the job, if the user asked for it.
+    fn autoscaler(&self, _job: &ResolvedJob) -> Option<HorizontalPodAutoscaler> {
+        None
     }
 
     /// What a failed pod of `role` means.
@@ -159,6 +165,8 @@ pub enum ExtraKind {
     ExecRole,
     /// `batch/v1` Job that carries a slot.
     BatchJob,
+    /// `autoscaling/v2` HorizontalPodAutoscaler.
+    Autoscaler,
 }
 
 impl KindInfo {

@@ -163,6 +163,8 @@ pub struct ChildView {
     pub uid: Uid,
     /// Whether deletionTimestamp is set.
     pub deleting: bool,
+    /// Annotation [`crate::names::SPEC_DIGEST`].
+    pub digest: Option<Box<str>>,
 }
 
 /// A batch Job, pruned to what decisions read.

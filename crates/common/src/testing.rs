@@ -16,7 +16,7 @@ pub use describe::{describe_plan, describe_status};
 pub use story::Story;
 
 use crate::api::JobStatus;
-use crate::framework::Framework;
+use crate::framework::{ExtraKind, Framework};
 use crate::names::{self, Attempt, JobKey, Uid};
 use crate::observe::{
     BatchEnd, BatchJobView, ChildView, ContainerState, ContainerView, Observed, Phase, PodDetail, PodView,
@@ -311,7 +311,13 @@ impl World {
                     name: child.name().into(),
                     uid,
                     deleting: false,
+                    digest: child.digest().map(Into::into),
                 });
+            }
+            Write::ChangeChild { to, uid } => {
+                for child in self.children.iter_mut().filter(|child| child.uid == *uid) {
+                    child.digest = to.digest().map(Into::into);
+                }
             }
             Write::DeleteChild { uid, .. } => self.children.retain(|child| child.uid != *uid),
             Write::DeletePod { name, uid } => {
@@ -593,4 +599,43 @@ pub fn manifest(framework: &dyn Framework, name: &str, replicas: &[(&str, u32)])
 #[must_use]
 pub fn pod_name(job: &str, role: &'static str, index: u32) -> String {
     names::replica(job, names::Role(role), names::ReplicaIndex(index))
+}
+
+/// Every meaning of every kind: a kind itself, or its dialects.
+#[must_use]
+pub fn meanings(frameworks: &[&'static dyn Framework]) -> Vec<&'static dyn Framework> {
+    let of = |f: &&'static dyn Framework| match f.dialects() {
+        [] => vec![*f],
+        dialects => dialects.to_vec(),
+    };
+    frameworks.iter().flat_map(of).collect()
+}
+
+/// A manifest of a job that has every role that the kind may have at a time, each with as many replicas as allowed up to
+/// `most`, and all that is made beside its pods.
+#[must_use]
+pub fn whole(framework: &dyn Framework, most: u32) -> Value {
+    let info = framework.kind();
+    // Chief and Master are two names of one role.
+    let chief = info.role("Chief").is_some();
+    let roles = info
+        .roles
+        .iter()
+        .filter(|role| !(chief && role.role.0 == "Master"));
+    let replicas: Vec<(&str, u32)> = roles
+        .map(|role| (role.role.0, role.max_replicas.map_or(most, |max| max.min(most))))
+        .collect();
+    let mut manifest = manifest(framework, "j", &replicas);
+    if let Some(spec) = manifest.get_mut("spec").and_then(Value::as_object_mut) {
+        if let Some(stamp) = info.stamp {
+            spec.insert(stamp.field.to_owned(), stamp.value.into());
+        }
+        if info.makes.contains(&ExtraKind::Autoscaler) {
+            let cpu = serde_json::json!({"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}});
+            let metrics = serde_json::json!([{"type": "Resource", "resource": cpu}]);
+            let policy = serde_json::json!({"minReplicas": 1, "maxReplicas": 9, "metrics": metrics});
+            spec.insert("elasticPolicy".to_owned(), policy);
+        }
+    }
+    manifest
 }

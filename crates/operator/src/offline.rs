@@ -164,6 +164,11 @@ fn write(write: &Write) -> Result<Value, serde_json::Error> {
             "object": serde_json::to_value(job)?,
         }),
         Write::DeleteBatchJob { name, uid } => json!({"delete": format!("Job {name}"), "uid": uid.as_str()}),
+        Write::ChangeChild { to, uid } => json!({
+            "change": to.kind().as_str(),
+            "uid": uid.as_str(),
+            "object": serde_json::to_value(to)?,
+        }),
         Write::DeleteChild { kind, name, uid } => {
             json!({"delete": format!("{} {name}", kind.as_str()), "uid": uid.as_str()})
         }

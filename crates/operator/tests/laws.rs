@@ -16,24 +16,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use common::api::{ConditionStatus, ConditionType, JobStatus};
+use common::framework::ExtraKind;
 use common::observe::{ChildView, Phase};
-use common::plan::{Plan, Write};
-use common::testing::{World, manifest};
+use common::plan::{Child, ChildKind, Plan, Write};
+use common::testing::{World, manifest, meanings};
 use common::{Framework, names, status};
 use proptest::prelude::*;
 use serde_json::json;
 
 /// Every meaning of every kind.
 fn frameworks() -> Vec<&'static dyn Framework> {
-    let all = operator::FRAMEWORKS.iter().copied();
-    all.flat_map(|f| {
-        if f.dialects().is_empty() {
-            vec![f]
-        } else {
-            f.dialects().to_vec()
-        }
-    })
-    .collect()
+    meanings(operator::FRAMEWORKS)
 }
 
 /// One thing that happens. Numbers choose a pod, modulo the pods there are.
@@ -49,6 +42,10 @@ enum Step {
     PassTime(i64),
     Suspend(bool),
     Scale(u32),
+    /// All roles that may be are scaled, the leader's too.
+    ScaleAll(u32),
+    /// The autoscaler is to go up to so many, or not to be.
+    Autoscale(Option<i32>),
     /// Reconcile, and die after so many requests.
     CrashAfter(usize),
     Reconcile,
@@ -66,6 +63,8 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (1..700_i64).prop_map(Step::PassTime),
         1 => any::<bool>().prop_map(Step::Suspend),
         1 => (0..5_u32).prop_map(Step::Scale),
+        1 => (0..3_u32).prop_map(Step::ScaleAll),
+        1 => prop::option::of(3..6_i32).prop_map(Step::Autoscale),
         4 => (0..6_usize).prop_map(Step::CrashAfter),
         6 => Just(Step::Reconcile),
     ]
@@ -82,6 +81,7 @@ struct Job {
     ttl: Option<i32>,
     scope: &'static str,
     success: usize,
+    elastic: bool,
 }
 
 fn job() -> impl Strategy<Value = Job> {
@@ -95,9 +95,10 @@ fn job() -> impl Strategy<Value = Job> {
         prop::option::of(0..900_i32),
         prop::sample::select(vec!["Pod", "Pod", "Job"]),
         0..6_usize,
+        any::<bool>(),
     )
         .prop_map(
-            |(framework, counts, restart_policy, backoff_limit, deadline, clean, ttl, scope, success)| Job {
+            |(
                 framework,
                 counts,
                 restart_policy,
@@ -107,6 +108,18 @@ fn job() -> impl Strategy<Value = Job> {
                 ttl,
                 scope,
                 success,
+                elastic,
+            )| Job {
+                framework,
+                counts,
+                restart_policy,
+                backoff_limit,
+                deadline,
+                clean,
+                ttl,
+                scope,
+                success,
+                elastic,
             },
         )
 }
@@ -133,6 +146,9 @@ fn world(job: &Job) -> (World, &'static dyn Framework) {
     });
     if let Some(policy) = info.success_policies.get(job.success) {
         manifest["spec"]["successPolicy"] = json!(policy);
+    }
+    if info.makes.contains(&ExtraKind::Autoscaler) && job.elastic {
+        manifest["spec"]["elasticPolicy"] = json!({});
     }
     if let Some(stamp) = info.stamp {
         manifest["spec"][stamp.field] = json!(stamp.value);
@@ -186,6 +202,25 @@ fn happen(world: &mut World, framework: &dyn Framework, step: &Step) {
         Step::Scale(count) => {
             let role = info.roles.last().unwrap().role;
             world.edit(&format!("/{}/{role}/replicas", info.replicas_field), json!(count));
+        }
+        Step::ScaleAll(count) => {
+            for role in info.roles {
+                let count = role
+                    .max_replicas
+                    .map_or(*count, |max| max.min(*count))
+                    .max(role.min_replicas);
+                let path = format!("/{}/{}/replicas", info.replicas_field, role.role);
+                world.edit(&path, json!(count));
+            }
+        }
+        Step::Autoscale(max) => {
+            if info.makes.contains(&ExtraKind::Autoscaler) {
+                let metrics = json!([{"type": "Resource", "resource": {
+                    "name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}}}]);
+                let metrics = max.map(|_| metrics);
+                let policy = json!({"minReplicas": 1, "maxReplicas": max.unwrap_or(5), "metrics": metrics});
+                world.edit("/elasticPolicy", policy);
+            }
         }
         Step::CrashAfter(limit) => {
             let plan = world.plan(framework);
@@ -263,6 +298,12 @@ fn check_plan(world: &World, plan: &Plan) {
                     .find(|j| *j.name == **name && j.uid == *uid);
                 let known = plan.intent.clone().unwrap_or_else(|| world.status());
                 check_intent(world, &known, name, found.unwrap().attempt.0);
+            }
+            Write::ChangeChild { to, uid } => {
+                let is = |c: &ChildView| c.kind == to.kind() && *c.name == *to.name() && c.uid == *uid;
+                let found = world.children.iter().find(|c| is(c)).expect("foreign");
+                assert_ne!(found.digest.as_deref(), to.digest(), "nothing to change");
+                assert!(!status::is_finished(&stored) && !status::is_true(&stored, ConditionType::Suspended));
             }
             Write::DeleteChild { kind, name, uid } => {
                 let is = |c: &ChildView| c.kind == *kind && *c.name == **name && c.uid == *uid;
@@ -389,6 +430,48 @@ fn check_status(stored: &JobStatus, next: &JobStatus, limit: Option<i64>) {
     }
 }
 
+/// In the end there is one autoscaler, and it says what the job says; or none, where there is nothing to scale.
+fn check_autoscaler(world: &World, framework: &dyn Framework) {
+    let job = world.job.as_ref().unwrap();
+    let found = world.children.iter().filter(|c| c.kind == ChildKind::Autoscaler);
+    let found: Vec<_> = found.map(|c| c.digest.as_deref()).collect();
+    let ended = status::is_finished(&world.status());
+    match common::resolve::resolve(framework, job) {
+        _ if ended => assert_eq!(found, [], "an ended job is not scaled"),
+        Ok(job) if job.policy.suspend => assert_eq!(found, [], "nor a suspended one"),
+        // A job that goes on as it is keeps what it has.
+        Ok(_) if world.status().waiting_for.is_some() => {}
+        Ok(job) => {
+            let wanted = framework.autoscaler(&job).map(|a| Child::Autoscaler(Box::new(a)));
+            let wanted: Vec<_> = wanted.iter().map(Child::digest).collect();
+            assert_eq!(found, wanted);
+        }
+        Err(_) => {}
+    }
+}
+
+/// Nothing that leads a job that has begun is taken away because fewer were wanted.
+fn check_leader_stays(world: &World, framework: &dyn Framework, plan: &Plan) {
+    let job = world.job.as_ref().unwrap();
+    let Some(intent) = plan.intent.as_ref() else {
+        return;
+    };
+    let scaled_down = |slot: &String| {
+        let reason = |s: &JobStatus| s.slots.get(slot).and_then(|s| s.reason.clone());
+        reason(intent).as_deref() == Some("scaled down")
+            && intent.slots.get(slot) != world.status().slots.get(slot)
+    };
+    for slot in intent.slots.keys().filter(|slot| scaled_down(slot)) {
+        let name = format!("{}-{slot}", job.key.name);
+        let id = framework.kind().slot_of(&job.key.name, &name).unwrap();
+        let resolved = common::resolve::resolve(framework, job).unwrap();
+        let cast = &resolved.cast;
+        let leads = framework.leader(cast, &resolved);
+        let first = id.index.0 == 0 && leads.is_none();
+        assert!(!first, "{slot} leads and is scaled down");
+    }
+}
+
 fn check_order_is_irrelevant(world: &World, framework: &dyn Framework, plan: &Plan) {
     let mut observed = world.observe().unwrap();
     observed.pods.reverse();
@@ -419,6 +502,7 @@ proptest! {
             }
             let plan = world.plan(framework);
             check_plan(&world, &plan);
+            check_leader_stays(&world, framework, &plan);
             check_order_is_irrelevant(&world, framework, &plan);
         }
         // No incarnation of a pod is ever made twice.
@@ -432,6 +516,7 @@ proptest! {
             let again = world.plan(framework);
             prop_assert!(world.open(&again).is_empty() && again.intent.is_none() && again.notes.is_empty());
             prop_assert_eq!(again.status, Some(world.status()));
+            check_autoscaler(&world, framework);
         }
     }
 

@@ -33,6 +33,8 @@ pub enum Place {
 
 /// Verbs on the children that the operator makes, watches and deletes, and never changes.
 const CHILD: &[&str] = &["create", "delete", "get", "list", "watch"];
+/// Verbs on those that it changes as well.
+const CHANGED_CHILD: &[&str] = &["create", "delete", "get", "list", "patch", "watch"];
 /// Verbs on objects that the operator makes once.
 const ONCE: &[&str] = &["create", "get"];
 /// Verbs on objects that the operator makes and keeps as they should be.
@@ -91,6 +93,12 @@ pub fn table(frameworks: &[&'static dyn Framework]) -> Vec<Access> {
                 line("", "pods/exec", ONCE, Place::Jobs),
             ]),
             ExtraKind::BatchJob => table.push(line("batch", "jobs", CHILD, Place::Jobs)),
+            ExtraKind::Autoscaler => table.push(line(
+                "autoscaling",
+                "horizontalpodautoscalers",
+                CHANGED_CHILD,
+                Place::Jobs,
+            )),
         }
     }
     for kind in frameworks.iter().map(|f| f.kind()) {

@@ -139,6 +139,18 @@ impl Api {
         self.write(call.body(body, "application/merge-patch+json")).await
     }
 
+    /// Merges a patch into an object; answers with its metadata.
+    pub(crate) async fn patch(
+        &self,
+        resource: Resource,
+        name: &ObjectName,
+        patch: &serde_json::Value,
+    ) -> Result<Vec<u8>, RequestError> {
+        let body = serde_json::to_vec(patch)?;
+        let call = Call::new("patch", Method::PATCH, resource, resource.object(name));
+        self.write(call.body(body, "application/merge-patch+json")).await
+    }
+
     /// Replaces an object; answers with its metadata.
     pub(crate) async fn replace(
         &self,

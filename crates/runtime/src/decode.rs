@@ -226,13 +226,32 @@ struct Envelope<'a> {
 /// Reads a child of a kind, or the metadata of one.
 pub(crate) fn child(kind: ChildKind, json: &[u8]) -> Result<Child<ChildView>, DecodeError> {
     let Envelope { metadata } = serde_json::from_slice(json)?;
+    let Annotated { metadata: about } = serde_json::from_slice(json)?;
+    let digest = about
+        .annotations
+        .as_ref()
+        .and_then(|all| all.get(names::SPEC_DIGEST));
     let view = ChildView {
         kind,
         name: metadata.name.0.as_ref().into(),
         uid: Uid::new(&metadata.uid.0),
         deleting: metadata.deletion_timestamp.is_some(),
+        digest: digest.and_then(Text::boxed),
     };
     metadata.child(view)
+}
+
+/// Annotations, of which there are too many on pods to read them everywhere.
+#[derive(Deserialize)]
+struct Annotated<'a> {
+    #[serde(borrow)]
+    metadata: Annotations<'a>,
+}
+
+#[derive(Deserialize)]
+struct Annotations<'a> {
+    #[serde(borrow, default)]
+    annotations: Option<BTreeMap<Cow<'a, str>, Text<'a>>>,
 }
 
 /// Reads a job of a kind.

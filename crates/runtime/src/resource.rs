@@ -31,13 +31,19 @@ pub(crate) const ROLES: Resource = Resource::v1("rbac.authorization.k8s.io", "ro
 pub(crate) const ROLE_BINDINGS: Resource = Resource::v1("rbac.authorization.k8s.io", "rolebindings");
 /// Batch Jobs.
 pub(crate) const BATCH_JOBS: Resource = Resource::v1("batch", "jobs");
+/// Horizontal pod autoscalers.
+pub(crate) const AUTOSCALERS: Resource = Resource {
+    group: "autoscaling",
+    version: "v2",
+    plural: "horizontalpodautoscalers",
+};
 /// Events of the core group.
 pub(crate) const EVENTS: Resource = Resource::v1("", "events");
 /// Leases.
 pub(crate) const LEASES: Resource = Resource::v1("coordination.k8s.io", "leases");
 
 impl Resource {
-    /// One of Kubernetes' own, all of which are of version `v1` here; the core group is empty.
+    /// One of Kubernetes' own of version `v1`; the core group is empty.
     const fn v1(group: &'static str, plural: &'static str) -> Self {
         Self {
             group,
@@ -59,6 +65,7 @@ impl Resource {
     pub(crate) fn of_child(kind: ChildKind) -> Self {
         match kind {
             ChildKind::Service => SERVICES,
+            ChildKind::Autoscaler => AUTOSCALERS,
         }
     }
 

@@ -19,7 +19,7 @@ use crate::lease::{self, Leadership, LeaseOptions};
 use crate::metrics::{Metrics, PassResult};
 use crate::queue::{self, Limits, Mishap};
 use crate::reconcile::Reconciler;
-use crate::resource::{BATCH_JOBS, PODS, Resource, SERVICES};
+use crate::resource::{AUTOSCALERS, BATCH_JOBS, PODS, Resource, SERVICES};
 use crate::view::View;
 use crate::watch::{self, Shape, Source, Watch};
 use crate::world::World;
@@ -235,7 +235,7 @@ impl Connections {
     }
 }
 
-/// What is watched: the jobs of each kind, and the pods, services and batch Jobs of all of them together.
+/// What is watched: the jobs of each kind, and the pods, services, batch Jobs and so on of all of them together.
 fn sources(options: &Options, frameworks: &[&'static dyn Framework]) -> BTreeMap<Resource, Source> {
     let kinds = access::all_dialects(frameworks);
     let controllers: Vec<_> = kinds.iter().map(|kind| kind.controller).collect();
@@ -260,9 +260,19 @@ fn sources(options: &Options, frameworks: &[&'static dyn Framework]) -> BTreeMap
         source(PODS, Shape::Pod, Some(ours.clone())),
         source(SERVICES, Shape::Child(ChildKind::Service), Some(ours.clone())),
     ];
-    let carriers = kinds.iter().any(|kind| kind.makes.contains(&ExtraKind::BatchJob));
-    let carriers = carriers.then(|| source(BATCH_JOBS, Shape::BatchJob, Some(ours)));
-    jobs.chain(children).chain(carriers).collect()
+    let optional = [
+        (ExtraKind::BatchJob, BATCH_JOBS, Shape::BatchJob),
+        (
+            ExtraKind::Autoscaler,
+            AUTOSCALERS,
+            Shape::Child(ChildKind::Autoscaler),
+        ),
+    ];
+    let made = optional
+        .into_iter()
+        .filter(|(made, ..)| kinds.iter().any(|kind| kind.makes.contains(made)));
+    let made = made.map(|(_, resource, shape)| source(resource, shape, Some(ours.clone())));
+    jobs.chain(children).chain(made).collect()
 }
 
 async fn look_up_invisible(

@@ -287,7 +287,10 @@ impl Watch {
 
 impl Source {
     fn metadata_only(&self) -> bool {
-        matches!(self.shape, Shape::Child(ChildKind::Service))
+        matches!(
+            self.shape,
+            Shape::Child(ChildKind::Service | ChildKind::Autoscaler)
+        )
     }
 
     fn base(&self) -> String {

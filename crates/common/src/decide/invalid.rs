@@ -16,17 +16,7 @@ pub(super) fn plan(info: &KindInfo, observed: &Observed, stored: &JobStatus, pro
     state_created(&mut status, now, info, key);
     let message = format!("{} is not valid: {problems}", title(info, key));
     if stored.start_time.is_some() {
-        let news = stored.waiting_for.as_deref() != Some(&message);
-        let notes = if news {
-            vec![warning(format!("{kind}Invalid"), &message)]
-        } else {
-            Vec::new()
-        };
-        status.waiting_for = Some(message);
-        return Plan {
-            blind: true,
-            ..answer(stored, status, Vec::new(), notes)
-        };
+        return goes_on(info, stored, status, message);
     }
     let reason = format!("{kind}Failed");
     status::set_condition(
@@ -42,4 +32,18 @@ pub(super) fn plan(info: &KindInfo, observed: &Observed, stored: &JobStatus, pro
     let mut plan = answer(stored, status, Vec::new(), vec![warning(reason, message)]);
     plan.counters.push(Counter::Failed);
     plan
+}
+
+/// A job whose spec cannot be carried out goes on as it is, and says why. What has vanished meanwhile is for later.
+pub(super) fn goes_on(info: &KindInfo, stored: &JobStatus, status: JobStatus, message: String) -> Plan {
+    let news = stored.waiting_for.as_deref() != Some(&message);
+    let notes = news.then(|| warning(format!("{}Invalid", info.kind), &message));
+    let status = JobStatus {
+        waiting_for: Some(message),
+        ..status
+    };
+    Plan {
+        blind: true,
+        ..answer(stored, status, Vec::new(), notes.into_iter().collect())
+    }
 }

@@ -4,13 +4,16 @@
 //! 2. Has it ended?                            finished
 //! 3. Is it valid?                             invalid
 //! 4. Is it to have no pods?                   suspend
-//! 5. Has it just ended, well or badly?        outcome (success, deadline, failures, limit)
-//! 6. Must pods be replaced?                   restart (each by itself), whole (all together)
-//! 7. What is missing?                         start
+//! 5. Would its leader be scaled away?         leader
+//! 6. Has it just ended, well or badly?        outcome (success, deadline, failures, limit)
+//! 7. Must pods be replaced?                   restart (each by itself), whole (all together)
+//! 8. What is missing?                         start
 
 mod finished;
 mod first_failure;
 mod invalid;
+mod kept;
+mod leader;
 mod outcome;
 mod restart;
 mod start;
@@ -54,6 +57,7 @@ pub fn plan(framework: &dyn Framework, observed: &Observed, settings: &Settings)
         tally: &tally,
     };
     suspend::plan(&question)
+        .or_else(|| leader::plan(&question))
         .or_else(|| outcome::plan(&question))
         .or_else(|| restart::plan(&question))
         .unwrap_or_else(|| start::plan(&question))

@@ -15,7 +15,7 @@ use crate::tally::{SlotState, SlotTally};
 
 use super::finished::{delete_child, delete_pod};
 use super::restart::{SCALED_DOWN, delete_slot, needs};
-use super::{Question, after, answer, created_message, done, outcome, success, warning, whole};
+use super::{Question, after, answer, created_message, done, kept, outcome, success, warning, whole};
 
 /// Pause before the second restart of a slot, in seconds; doubled for each further one. The first restart is at once.
 const RESTART_DELAY: i64 = 5;
@@ -45,6 +45,7 @@ pub(super) fn plan(q: &Question<'_>) -> Plan {
     let extras = q.framework.extras(q.job, q.tally, q.settings);
     let mut writes: Vec<Write> = extras.into_iter().map(Write::Ensure).collect();
     writes.extend(services(q));
+    writes.extend(kept::writes(q, ChildKind::Autoscaler, autoscaler(q)));
     writes.extend(leftovers(q));
     let Missing {
         pods,
@@ -57,7 +58,10 @@ pub(super) fn plan(q: &Question<'_>) -> Plan {
     let creating = writes.iter().any(|w| {
         matches!(
             w,
-            Write::CreatePod { .. } | Write::CreateBatchJob { .. } | Write::CreateChild(_)
+            Write::CreatePod { .. }
+                | Write::CreateBatchJob { .. }
+                | Write::CreateChild(_)
+                | Write::ChangeChild { .. }
         )
     });
     notes.extend(trouble(q, &mut status, creating, held_until, waits_for));
@@ -69,6 +73,11 @@ pub(super) fn plan(q: &Question<'_>) -> Plan {
     let deadline = outcome::deadline(q).or_else(|| Some(after(q.now(), q.job.policy.active_deadline?)));
     plan.wake = [deadline, held_until].into_iter().flatten().min();
     plan
+}
+
+fn autoscaler(q: &Question<'_>) -> Option<Child> {
+    let autoscaler = q.framework.autoscaler(q.job)?;
+    Some(Child::Autoscaler(Box::new(autoscaler)))
 }
 
 fn services(q: &Question<'_>) -> Vec<Write> {
@@ -229,6 +238,7 @@ fn creation_note(pods: &[Write]) -> Option<Note> {
             Write::CreateBatchJob { job, .. } => jobs.extend(job.metadata.name.as_deref()),
             Write::Ensure(_)
             | Write::CreateChild(_)
+            | Write::ChangeChild { .. }
             | Write::DeleteChild { .. }
             | Write::DeletePod { .. }
             | Write::DeleteBatchJob { .. }

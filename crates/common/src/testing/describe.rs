@@ -15,6 +15,7 @@ pub fn describe_plan(plan: &Plan) -> String {
     for write in &plan.writes {
         let _ = match write {
             Write::CreateChild(child) => writeln!(text, "create {} {}", word(child.kind()), child.name()),
+            Write::ChangeChild { to, .. } => writeln!(text, "change {} {}", word(to.kind()), to.name()),
             Write::DeleteChild { kind, name, .. } => writeln!(text, "delete {} {name}", word(*kind)),
             Write::DeletePod { name, .. } => writeln!(text, "delete pod {name}"),
             Write::CreatePod { attempt, pod, .. } => {

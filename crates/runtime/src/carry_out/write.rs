@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use common::observe::{Refusal, RefusalCause};
+use common::plan::Child;
 use common::{Attempt, KindInfo, RawJob, Uid, Write};
 use serde_json::{Value, json};
 
@@ -85,6 +86,12 @@ pub(super) async fn send(
             let kind = child.kind();
             let wanted = wanted(Resource::of_child(kind), kind.as_str(), Some(child.name()), None);
             wanted.create(hands, child).await
+        }
+        Write::ChangeChild { to, uid } => {
+            let kind = to.kind();
+            wanted(Resource::of_child(kind), kind.as_str(), Some(to.name()), None)
+                .change(hands, to, uid)
+                .await
         }
         Write::CreatePod {
             pod,
@@ -191,6 +198,19 @@ impl Wanted<'_> {
         Some((RefusalCause::Foreign, whose))
     }
 
+    async fn change(&self, hands: &Hands, to: &Child, uid: &Uid) -> Result<(), Refused> {
+        let patch = change(to, uid).map_err(|error| self.refused(&error.into()))?;
+        match hands.api.patch(self.resource, &self.name, &patch).await {
+            Ok(answer) => {
+                self.acknowledged(hands, &answer);
+                Ok(())
+            }
+            // It is gone, or another one has its name by now: its event is on the way.
+            Err(error) if error.is_not_found() || error.is_conflict() => Ok(()),
+            Err(error) => Err(self.refused(&error)),
+        }
+    }
+
     async fn delete(&self, hands: &Hands, options: &Value) -> Result<(), Refused> {
         match hands.api.delete(self.resource, &self.name, options).await {
             Ok(answer) => {
@@ -281,6 +301,16 @@ impl Wanted<'_> {
     }
 }
 
+/// The merge patch that makes the object of this UID say what `to` says. Whose it is does not change.
+fn change(to: &Child, uid: &Uid) -> Result<Value, serde_json::Error> {
+    let mut patch = serde_json::to_value(to)?;
+    if let Some(metadata) = patch.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.remove("ownerReferences");
+        metadata.insert("uid".to_owned(), uid.as_str().into());
+    }
+    Ok(patch)
+}
+
 /// A name that is about to become free wakes the job by itself; should that be missed, this is the longest wait.
 const PREDECESSOR: Duration = Duration::from_secs(5);
 
@@ -290,3 +320,19 @@ const PACE: Pace = Pace {
     max: Duration::from_mins(1),
     not_before: Duration::ZERO,
 };
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::Service;
+
+    use super::*;
+
+    #[test]
+    fn a_change_names_the_uid_and_leaves_the_owners_alone() {
+        let mut service = Service::default();
+        service.metadata.name = Some("s".to_owned());
+        service.metadata.owner_references = Some(Vec::new());
+        let patch = change(&Child::Service(Box::new(service)), &Uid::new("u")).unwrap();
+        assert_eq!(patch["metadata"], json!({"name": "s", "uid": "u"}));
+    }
+}
