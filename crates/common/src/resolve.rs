@@ -259,6 +259,17 @@ pub fn readable_status(status: &serde_json::Value) -> JobStatus {
 /// # Errors
 /// All mistakes found, each with the path of its field.
 pub fn resolve(framework: &dyn Framework, raw: &RawJob) -> Result<ResolvedJob, Problems> {
+    let (job, problems) = outline(framework, raw);
+    if problems.0.is_empty() {
+        Ok(job)
+    } else {
+        Err(problems)
+    }
+}
+
+/// A job as far as it can be read, and all that is wrong with it.
+#[must_use]
+pub fn outline(framework: &dyn Framework, raw: &RawJob) -> (ResolvedJob, Problems) {
     let info = framework.kind();
     let mut problems = Problems::default();
     let policy = run_policy(info, raw, &mut problems);
@@ -281,11 +292,7 @@ pub fn resolve(framework: &dyn Framework, raw: &RawJob) -> Result<ResolvedJob, P
     if problems.0.is_empty() {
         framework.check(&job, &mut problems);
     }
-    if problems.0.is_empty() {
-        Ok(job)
-    } else {
-        Err(problems)
-    }
+    (job, problems)
 }
 
 /// Reads `value` as `T`; a mistake is reported under `path`.

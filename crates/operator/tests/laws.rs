@@ -20,7 +20,7 @@ use common::framework::ExtraKind;
 use common::observe::{ChildView, Phase};
 use common::plan::{Child, ChildKind, Plan, Write};
 use common::testing::{World, manifest, meanings};
-use common::{Framework, names, status};
+use common::{Cast, Framework, RoleInfo, SlotId, names, status};
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -461,15 +461,30 @@ fn check_leader_stays(world: &World, framework: &dyn Framework, plan: &Plan) {
         reason(intent).as_deref() == Some("scaled down")
             && intent.slots.get(slot) != world.status().slots.get(slot)
     };
-    for slot in intent.slots.keys().filter(|slot| scaled_down(slot)) {
-        let name = format!("{}-{slot}", job.key.name);
-        let id = framework.kind().slot_of(&job.key.name, &name).unwrap();
-        let resolved = common::resolve::resolve(framework, job).unwrap();
-        let cast = &resolved.cast;
-        let leads = framework.leader(cast, &resolved);
-        let first = id.index.0 == 0 && leads.is_none();
-        assert!(!first, "{slot} leads and is scaled down");
+    let info = framework.kind();
+    let id = |slot: &String| info.slot_of(&job.key.name, &format!("{}-{slot}", job.key.name));
+    let gone: Vec<SlotId> = intent
+        .slots
+        .keys()
+        .filter(|s| scaled_down(s))
+        .filter_map(id)
+        .collect();
+    if gone.is_empty() {
+        return;
     }
+    let resolved = common::resolve::resolve(framework, job).unwrap();
+    let one = |role: &'static RoleInfo| gone.iter().any(|id| id.role == role.role && id.index.0 == 0);
+    let before = info
+        .roles
+        .iter()
+        .map(|role| (role, resolved.cast.count(role.role).max(u32::from(one(role)))));
+    let before = Cast::new(&job.key.name, before);
+    let first = before.slots().first().map(|slot| slot.id);
+    let leader = framework.leader(&before, &resolved).or(first);
+    assert!(
+        !gone.iter().any(|id| Some(*id) == leader),
+        "{leader:?} leads and is scaled down"
+    );
 }
 
 fn check_order_is_irrelevant(world: &World, framework: &dyn Framework, plan: &Plan) {

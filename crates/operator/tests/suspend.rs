@@ -343,6 +343,34 @@ fn an_ended_job_is_left_alone_whatever_suspend_says() {
     });
 }
 
+/// A slip in an edit does not keep a queue from taking the job's pods away.
+#[test]
+fn a_job_that_is_not_valid_any_more_is_suspended_all_the_same() {
+    for_every_kind(|framework| {
+        let mut world = running(framework);
+        let map = framework.kind().replicas_field;
+        let role = framework.kind().roles.last().unwrap().role.0;
+        let valid = spec(&mut world)[map][role].clone();
+        spec(&mut world)[map][role]["template"]["spec"]["containers"] = json!([]);
+        let before = world.describe();
+        let plans = world.settle(framework);
+        assert_eq!(reasons(&plans), [format!("{}Invalid", framework.kind().kind)]);
+        assert_eq!(world.describe(), before, "it goes on as it is");
+        suspend(&mut world, true);
+        world.settle(framework);
+        world.reap();
+        world.settle(framework);
+        assert_eq!((pods(&world), active(&world.status())), (0, 0));
+        look_again(framework, &mut world);
+        // Resumed it says again what is wrong, and begins when that is mended.
+        suspend(&mut world, false);
+        let plans = world.settle(framework);
+        assert_eq!(reasons(&plans), [format!("{}Invalid", framework.kind().kind)]);
+        spec(&mut world)[map][role] = valid;
+        bring_up(framework, &mut world);
+    });
+}
+
 #[test]
 fn suspended_again_before_its_pods_were_gone_and_resumed_before() {
     for_every_kind(|framework| {

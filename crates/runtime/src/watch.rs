@@ -172,7 +172,11 @@ impl Watch {
         // A kind that is not installed, or not ours to see, must not hold up the others; it is tried for as long as we run.
         let absent =
             matches!(error, WatchError::Request(e) if e.is_not_found() || e.class() == RetryClass::Forbidden);
-        if absent && matches!(self.source.shape, Shape::Job(_)) {
+        let dispensable = matches!(
+            self.source.shape,
+            Shape::Job(_) | Shape::Child(ChildKind::Autoscaler)
+        );
+        if absent && dispensable {
             self.listed.cancel();
         }
     }

@@ -57,6 +57,9 @@ fn lost(q: &Question<'_>) -> Option<SlotId> {
         let there = there.map(|id| id.index.0.saturating_add(1)).max().unwrap_or(0);
         (info, wanted.max(there))
     });
-    let leader = q.framework.leader(&Cast::new(&q.job.key.name, runs), q.job)?;
+    let cast = Cast::new(&q.job.key.name, runs);
+    // Where nobody leads, such as parameter servers alone, it is rank 0.
+    let first = || cast.slots().first().map(|slot| slot.id);
+    let leader = q.framework.leader(&cast, q.job).or_else(first)?;
     lost.contains(&leader).then_some(leader)
 }

@@ -2,7 +2,7 @@
 //!
 //! 1. Is the job ours, and alive?              here
 //! 2. Has it ended?                            finished
-//! 3. Is it valid?                             invalid
+//! 3. Is it valid?                             invalid (suspend, if that is asked for)
 //! 4. Is it to have no pods?                   suspend
 //! 5. Would its leader be scaled away?         leader
 //! 6. Has it just ended, well or badly?        outcome (success, deadline, failures, limit)
@@ -44,10 +44,7 @@ pub fn plan(framework: &dyn Framework, observed: &Observed, settings: &Settings)
     if status::is_finished(&stored) {
         return finished::plan(framework.kind(), observed, &stored);
     }
-    let job = match resolve::resolve(framework, raw) {
-        Ok(job) => job,
-        Err(problems) => return invalid::plan(framework.kind(), observed, &stored, &problems),
-    };
+    let (job, problems) = resolve::outline(framework, raw);
     let tally = tally::tally(observed, &job);
     let question = Question {
         framework,
@@ -56,6 +53,12 @@ pub fn plan(framework: &dyn Framework, observed: &Observed, settings: &Settings)
         job: &job,
         tally: &tally,
     };
+    if !problems.0.is_empty() {
+        // Whoever wants no pods is obeyed, whatever else is wrong: queues wait for it.
+        let stop = job.policy.suspend && stored.start_time.is_some();
+        let stopped = stop.then(|| suspend::plan(&question)).flatten();
+        return stopped.unwrap_or_else(|| invalid::plan(framework.kind(), observed, &stored, &problems));
+    }
     suspend::plan(&question)
         .or_else(|| leader::plan(&question))
         .or_else(|| outcome::plan(&question))
