@@ -20,7 +20,15 @@ pub(super) fn record(q: &Question<'_>, status: &mut JobStatus) {
         return;
     }
     let same_trouble = status::is_true(&q.job.stored, ConditionType::Restarting);
-    let known = status.first_failure.take().filter(|_| same_trouble);
+    // Nobody follows himself: what fails again is in trouble of its own.
+    let again = |known: &FirstFailure| {
+        let is = |t: &Trouble| t.entry.role == known.role && t.entry.index == known.index;
+        troubles.iter().any(is)
+    };
+    let known = status
+        .first_failure
+        .take()
+        .filter(|known| same_trouble && !again(known));
     let mut others = troubles.into_iter().map(|trouble| trouble.entry);
     let first = match (known, others.next()) {
         (Some(known), Some(next)) if is_before(&next, &known) => follow(next, known),
