@@ -7,9 +7,12 @@
 //! 5. Has it just ended, well or badly?        outcome (success, deadline, failures, limit)
 //! 6. Must pods be replaced?                   restart
 //! 7. What is missing?                         start
+//!
+//! A pod on a node that does not answer is nobody's question: whoever deletes it asks `nodes` how.
 
 mod finished;
 mod invalid;
+mod nodes;
 mod outcome;
 mod restart;
 mod start;
@@ -20,6 +23,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::api::{ConditionStatus, ConditionType, JobStatus};
 use crate::framework::{Framework, KindInfo};
 use crate::names::JobKey;
+use crate::nodes::Losses;
 use crate::observe::Observed;
 use crate::plan::{Counter, Note, NoteKind, Plan, Write};
 use crate::resolve::{self, ResolvedJob, Settings};
@@ -35,25 +39,40 @@ pub fn plan(framework: &dyn Framework, observed: &Observed, settings: &Settings)
     if raw.deleting || !resolve::is_ours(framework.kind(), raw) {
         return Plan::default();
     }
+    let losses = Losses::of(observed, settings);
     if status::is_finished(&stored) {
-        return finished::plan(framework.kind(), observed, &stored);
+        return timely(
+            finished::plan(framework.kind(), observed, &stored, &losses),
+            &losses,
+            observed,
+        );
     }
     let job = match resolve::resolve(framework, raw) {
         Ok(job) => job,
         Err(problems) => return invalid::plan(framework.kind(), observed, &stored, &problems),
     };
-    let tally = tally::tally(observed, &job);
+    let tally = tally::tally(observed, &job, &losses);
     let question = Question {
         framework,
         observed,
         settings,
         job: &job,
         tally: &tally,
+        losses,
     };
-    suspend::plan(&question)
+    let plan = suspend::plan(&question)
         .or_else(|| outcome::plan(&question))
         .or_else(|| restart::plan(&question))
-        .unwrap_or_else(|| start::plan(&question))
+        .unwrap_or_else(|| start::plan(&question));
+    timely(plan, &losses, observed)
+}
+
+/// The same plan, to be made again when the next pod is given up with its node.
+fn timely(plan: Plan, losses: &Losses<'_>, observed: &Observed) -> Plan {
+    Plan {
+        wake: plan.wake.into_iter().chain(losses.next(observed)).min(),
+        ..plan
+    }
 }
 
 /// All that a question may look at.
@@ -64,6 +83,7 @@ struct Question<'a> {
     settings: &'a Settings,
     job: &'a ResolvedJob,
     tally: &'a Tally,
+    losses: Losses<'a>,
 }
 
 impl Question<'_> {

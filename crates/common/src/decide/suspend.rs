@@ -9,8 +9,8 @@ use crate::observe::{Phase, PodView};
 use crate::plan::{Plan, Write};
 use crate::status;
 
-use super::finished::{delete_batch_job, delete_child, delete_pod};
-use super::{Question, answer, normal};
+use super::finished::{delete_batch_job, delete_child};
+use super::{Question, answer, nodes, normal};
 
 pub(super) fn plan(q: &Question<'_>) -> Option<Plan> {
     let suspended = status::is_true(&q.job.stored, ConditionType::Suspended);
@@ -113,6 +113,7 @@ fn without_pods(q: &Question<'_>) -> JobStatus {
             counts.succeeded_indices = None;
         }
     }
+    status.waiting_for = q.losses.wait(q.observed);
     status
 }
 
@@ -147,8 +148,7 @@ fn deletes(q: &Question<'_>) -> Vec<Write> {
         .observed
         .pods
         .iter()
-        .filter(|pod| !pod.deleting)
-        .map(|pod| delete_pod(&pod.name, &pod.uid));
+        .filter_map(|pod| nodes::delete(&q.losses, pod));
     let children = q
         .observed
         .children
@@ -161,5 +161,6 @@ fn deletes(q: &Question<'_>) -> Vec<Write> {
         .iter()
         .filter(|job| !job.deleting)
         .map(|job| delete_batch_job(job));
-    pods.chain(children).chain(jobs).collect()
+    let carried = nodes::carried(&q.losses, q.observed);
+    pods.chain(children).chain(jobs).chain(carried).collect()
 }
