@@ -15,6 +15,7 @@
 )]
 
 pub mod incarnations;
+pub mod node;
 
 use std::io::Write;
 use std::process::{Child, Command, Output, Stdio};

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use cluster::{Cluster, Options, Progress, Toolchain};
+use cluster::images::Image;
+use cluster::{Cluster, NodeOptions, Options, Progress, Taint, Toolchain};
 
 /// Arguments.
 #[derive(clap::Args)]
@@ -22,13 +23,43 @@ enum Action {
     Status,
     /// Print the path of the administrator's kubeconfig.
     Kubeconfig,
-    /// Load an OCI archive into the node.
+    /// Load an OCI archive into the first node.
     LoadImage {
         /// The archive.
         archive: PathBuf,
     },
+    /// Further nodes, to try the loss of one. Needs root.
+    Node {
+        #[command(subcommand)]
+        action: NodeAction,
+    },
     /// Only build the cluster's programs into the cache, and print their folders.
     Build,
+}
+
+#[derive(clap::Subcommand)]
+enum NodeAction {
+    /// Join a node and wait until it is Ready; one of the same name goes first.
+    Add {
+        /// The node's name.
+        name: String,
+        /// What keeps pods away from it.
+        #[arg(long, value_name = "KEY=VALUE:EFFECT")]
+        taint: Vec<Taint>,
+        /// An image that it shall have beside the pause image.
+        #[arg(long, value_name = "NAME")]
+        image: Vec<Image>,
+    },
+    /// End all that runs on a node at once, as a loss of power would; the cluster is told nothing.
+    Kill {
+        /// The node's name.
+        name: String,
+    },
+    /// Remove a node and every trace of it; nothing happens when there is none.
+    Remove {
+        /// The node's name.
+        name: String,
+    },
 }
 
 /// Runs the command.
@@ -52,6 +83,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
         }
         Action::Kubeconfig => println!("{}", running()?.kubeconfig().display()),
         Action::LoadImage { archive } => running()?.load_image(&archive)?,
+        Action::Node { action } => node(action)?,
         Action::Build => {
             for folder in Toolchain::ensure_all(Progress::default())?.folders() {
                 println!("{}", folder.display());
@@ -59,6 +91,21 @@ pub(crate) fn run(args: Args) -> Result<()> {
         }
     }
     Ok(())
+}
+
+fn node(action: NodeAction) -> Result<()> {
+    match action {
+        NodeAction::Add { name, taint, image } => {
+            let options = NodeOptions {
+                taints: taint,
+                images: image,
+                ..NodeOptions::default()
+            };
+            running()?.add_node(&name, &options)
+        }
+        NodeAction::Kill { name } => running()?.kill_node(&name, Progress::default()),
+        NodeAction::Remove { name } => Cluster::remove_node(&name, Progress::default()),
+    }
 }
 
 /// The running cluster, or advice.

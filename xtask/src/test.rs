@@ -9,6 +9,9 @@ use crate::stage::{Stages, cargo, must, root};
 use crate::target::{Choice, TEST_IMAGES, Target};
 use crate::{codegen, tidy};
 
+/// In the name of every end-to-end test that adds a node to the cluster.
+const SPARE: &str = "spare_node";
+
 /// Arguments.
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -98,12 +101,17 @@ fn on_cluster(args: &Args, stages: &mut Stages, target: &Target) -> Result<()> {
         ("TRAINYARD_KUBECTL", target.kubectl.display().to_string()),
         ("TRAINYARD_OPERATOR_BIN", operator.display().to_string()),
     ];
-    if target.is_local() {
-        env.push(("TRAINYARD_NODE_IS_HERE", "1".to_owned()));
-    }
     let mut cargo_args = vec!["--package", "e2e", "--no-fail-fast", "--"];
     cargo_args.extend(args.only.as_deref());
     cargo_args.extend(["--test-threads=3", "--show-output"]);
+    if target.is_local() {
+        env.push(("TRAINYARD_NODE_IS_HERE", "1".to_owned()));
+        let own = std::env::current_exe().context("where this program is")?;
+        env.push(("TRAINYARD_XTASK", own.display().to_string()));
+    } else {
+        eprintln!("nodes cannot be added to this cluster: tests with {SPARE:?} in their names are left out");
+        cargo_args.extend(["--skip", SPARE]);
+    }
     stages.run("tests on the cluster", |stages| {
         stages.cargo_test(&cargo_args, &env)?;
         let name = args.only.as_deref().unwrap_or_default();
