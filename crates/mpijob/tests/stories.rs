@@ -607,6 +607,7 @@ fn a_worker_on_a_lost_node_is_replaced_and_then_the_launcher_begins_anew() {
         w.reap();
         w.pass_time(300);
     });
+    story.when("the old launcher is gone", World::reap);
     story.when("worker 1 runs elsewhere", |w| w.run(&["j-worker-1"]));
     story.when("the launcher runs", World::run_all);
     insta::assert_snapshot!(story.tale);

@@ -787,7 +787,13 @@ fn disruptions_count_if_the_flag_says_so() {
     let failed = status::condition(&story.world.status(), ConditionType::Failed)
         .cloned()
         .unwrap();
-    insta::assert_snapshot!(failed.message.unwrap(), @"");
+    let message = failed.message.unwrap();
+    assert!(
+        message.contains(
+            "backoff limit of 2 (disruptions count): 1 Master replica(s) were lost: pod j-master-0 was lost"
+        ),
+        "{message}"
+    );
     let counts = story.world.status().restart_counts.unwrap();
     assert_eq!((counts.failures, counts.disruptions), (1, 1));
 }

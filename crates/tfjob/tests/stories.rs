@@ -359,9 +359,7 @@ fn messages_call_the_job_as_upstream_does() {
 
 #[test]
 fn a_parameter_server_on_a_lost_node_is_replaced_after_the_limit() {
-    let mut story = Story::new(&[("PS", 1), ("Worker", 2)], |spec| {
-        policy(spec, "Never")
-    });
+    let mut story = Story::new(&[("PS", 1), ("Worker", 2)], |spec| policy(spec, "Never"));
     story.when("applied", |_| {});
     story.when("all pods run", World::run_all);
     story.world.pod("j-ps-0").node = Some("node-2".into());

@@ -118,7 +118,7 @@ impl Question<'_> {
                 counts.failed = counts.failed.saturating_add(1);
             }
         }
-        status.waiting_for = None;
+        status.waiting_for = self.losses.wait(self.observed);
         status
     }
 }

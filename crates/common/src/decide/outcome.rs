@@ -276,5 +276,6 @@ fn end(
         now
     });
     status.cleanup = Some(cleanup);
+    status.waiting_for = None;
     status::set_condition(status, q.now(), type_, ConditionStatus::True, reason, message);
 }

@@ -295,9 +295,8 @@ fn trouble(
         return None;
     }
     status::refresh_message(status, q.now(), ConditionType::Created, &created);
-    if let Some(text) = q.losses.wait(q.observed) {
+    if let Some(text) = status.waiting_for.clone() {
         let news = q.job.stored.waiting_for.is_none();
-        status.waiting_for = Some(text.clone());
         return news.then(|| warning("NodeNotReady", text));
     }
     let mut pods = q.tally.slots.iter().filter_map(|s| s.pod.as_deref());

@@ -113,7 +113,6 @@ fn without_pods(q: &Question<'_>) -> JobStatus {
             counts.succeeded_indices = None;
         }
     }
-    status.waiting_for = q.losses.wait(q.observed);
     status
 }
 
