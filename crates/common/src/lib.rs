@@ -21,6 +21,7 @@ pub mod cast;
 mod decide;
 pub mod framework;
 pub mod names;
+pub mod nodes;
 pub mod observe;
 pub mod plan;
 pub mod resolve;

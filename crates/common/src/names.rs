@@ -29,6 +29,8 @@ pub const ATTEMPT: &str = "trainyard.dev/attempt";
 pub const SPEC_DIGEST: &str = "trainyard.dev/spec-digest";
 /// Label of objects that serve a whole MPIJob, with the job's name as its value (upstream's key).
 pub const APP: &str = "app";
+/// Taint by which an administrator says that nothing runs on a node any more (Kubernetes' own key).
+pub const OUT_OF_SERVICE: &str = "node.kubernetes.io/out-of-service";
 /// `runPolicy.managedBy` of jobs that are ours (absent means the same).
 pub const MANAGED_BY_US: &str = "kubeflow.org/training-operator";
 /// The same for MPIJobs of version `v2beta1`, whose controller upstream is another one.

@@ -68,6 +68,8 @@ pub enum Write {
         name: String,
         /// Precondition.
         uid: Uid,
+        /// Without waiting for its node, which is lost, to say that it has ended.
+        force: bool,
     },
     /// Create the pod of a slot.
     CreatePod {

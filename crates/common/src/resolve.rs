@@ -19,7 +19,7 @@ use crate::observe::RawJob;
 /// Most replicas of a role, as in the schema: jobs may be older than that.
 const MAX_REPLICAS: u32 = 100_000;
 
-/// The operator's own settings that change what pods and services look like.
+/// The operator's own settings that change what pods and services look like, or what becomes of them.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Settings {
     /// One Service per job, or one per replica as upstream.
@@ -30,6 +30,10 @@ pub struct Settings {
     pub cluster_domain: Option<String>,
     /// Image of the init container that brings the exec helper into launchers of `v1` MPIJobs.
     pub exec_helper: ExecHelper,
+    /// Seconds after which a node that does not answer counts as lost, with the pods on it; `None` for never.
+    pub node_lost_after: Option<i64>,
+    /// Whether restarts of pods that were taken away count against backoffLimit, as those of failed ones do.
+    pub count_disruptions: bool,
 }
 
 /// Shape of the headless Services.

@@ -10,6 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 mod describe;
+mod nodes;
 mod story;
 
 pub use describe::{describe_plan, describe_status};
@@ -19,8 +20,8 @@ use crate::api::JobStatus;
 use crate::framework::{ExtraKind, Framework};
 use crate::names::{self, Attempt, JobKey, Uid};
 use crate::observe::{
-    BatchEnd, BatchJobView, ChildView, ContainerState, ContainerView, Observed, Phase, PodDetail, PodView,
-    RawJob, Refusal, Vanished,
+    BatchEnd, BatchJobView, ChildView, ContainerState, ContainerView, LostNode, Observed, Phase, PodDetail,
+    PodView, RawJob, Refusal, Vanished,
 };
 use crate::plan::{Extra, Plan, Write};
 use crate::resolve::{self, Settings};
@@ -47,6 +48,10 @@ pub struct World {
     pub vanished: Vec<Vanished>,
     /// Refused writes that the next plan is told of.
     pub refusals: Vec<Refusal>,
+    /// Number of nodes; pods that start to run are spread over them.
+    pub nodes: usize,
+    /// Nodes that do not answer, by name: `node-1` to `node-<nodes>`.
+    pub lost_nodes: BTreeMap<Box<str>, LostNode>,
     /// Settings of the operator.
     pub settings: Settings,
     /// Every incarnation of a pod ever created: name and attempt.
@@ -54,6 +59,7 @@ pub struct World {
     /// Pods that were deleted by us.
     pub deleted: Vec<Uid>,
     serial: u64,
+    placed: usize,
 }
 
 impl World {
@@ -92,10 +98,16 @@ impl World {
             extras: BTreeMap::new(),
             vanished: Vec::new(),
             refusals: Vec::new(),
-            settings: Settings::default(),
+            nodes: 1,
+            lost_nodes: BTreeMap::new(),
+            settings: Settings {
+                node_lost_after: Some(300),
+                ..Settings::default()
+            },
             created: Vec::new(),
             deleted: Vec::new(),
             serial: 0,
+            placed: 0,
         }
     }
 
@@ -115,6 +127,7 @@ impl World {
                 .collect(),
             vanished: self.vanished.clone(),
             refusals: self.refusals.clone(),
+            lost_nodes: self.lost_nodes.clone(),
         })
     }
 
@@ -320,9 +333,13 @@ impl World {
                 }
             }
             Write::DeleteChild { uid, .. } => self.children.retain(|child| child.uid != *uid),
-            Write::DeletePod { name, uid } => {
+            Write::DeletePod { name, uid, force } => {
                 self.deleted.push(uid.clone());
-                self.take_away(name, uid);
+                if *force {
+                    self.force_away(uid);
+                } else {
+                    self.take_away(name, uid);
+                }
             }
             Write::CreatePod { attempt, pod, .. } => {
                 let name = pod.metadata.name.clone().unwrap_or_default();
@@ -381,10 +398,11 @@ impl World {
     /// Pods start to run.
     pub fn run(&mut self, names: &[&str]) {
         for name in names {
+            let Some(node) = self.place() else { return };
             let pod = self.pod(name);
             pod.phase = Phase::Running;
             pod.ready = true;
-            pod.node = Some("node-1".into());
+            pod.node = Some(node);
         }
     }
 
@@ -397,6 +415,7 @@ impl World {
             .map(|p| p.name.to_string())
             .collect();
         self.run(&waiting.iter().map(String::as_str).collect::<Vec<_>>());
+        let Some(node) = self.place() else { return };
         for (_, pod) in self
             .batch_pods
             .iter_mut()
@@ -404,7 +423,7 @@ impl World {
         {
             pod.phase = Phase::Running;
             pod.ready = true;
-            pod.node = Some("node-1".into());
+            pod.node = Some(node.clone());
         }
     }
 
@@ -454,15 +473,16 @@ impl World {
         self.pod(name).deleting = true;
     }
 
-    /// Terminating pods go; those that we did not delete are missed.
+    /// Terminating pods go, unless their node does not answer; those that we did not delete are missed.
     pub fn reap(&mut self) {
-        let (gone, left) = std::mem::take(&mut self.pods)
-            .into_iter()
-            .partition(|p| p.deleting);
+        let lost = std::mem::take(&mut self.lost_nodes);
+        let goes = |p: &PodView| p.deleting && p.node.as_ref().is_none_or(|node| !lost.contains_key(node));
+        let (gone, left) = std::mem::take(&mut self.pods).into_iter().partition(goes);
         self.pods = left;
         self.miss(gone);
-        self.batch_pods.retain(|(_, pod)| !pod.deleting);
-        self.batch_jobs.retain(|job| !job.deleting);
+        self.batch_pods.retain(|(_, pod)| !goes(pod));
+        self.lost_nodes = lost;
+        self.reap_batch_jobs();
         self.control_batch_jobs();
     }
 
@@ -565,6 +585,7 @@ fn view(name: &str, uid: &str, attempt: Attempt) -> PodView {
         attempt,
         phase: Phase::Pending,
         deleting: false,
+        forced: false,
         ready: false,
         node: None,
         restarts: 0,

@@ -132,14 +132,16 @@ fn rbac_objects(frameworks: &[&'static dyn Framework], scope: Scope<'_>) -> Vec<
     match scope {
         Scope::Cluster(own) => {
             let mut objects = vec![account(own)];
-            objects.extend(role(NAME, None, own, at(Place::Jobs)));
+            let whole = at(Place::Jobs).chain(at(Place::Cluster));
+            objects.extend(role(NAME, None, own, whole));
             objects.extend(role(&format!("{NAME}-leader"), Some(own), own, at(Place::Own)));
             objects.extend(user_roles(frameworks));
             objects
         }
         Scope::Namespace(own) => {
             let mut objects = vec![account(own)];
-            objects.extend(role(NAME, Some(own), own, table.iter()));
+            let lines = at(Place::Jobs).chain(at(Place::Own));
+            objects.extend(role(NAME, Some(own), own, lines));
             objects
         }
     }

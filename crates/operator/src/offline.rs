@@ -65,6 +65,7 @@ pub(crate) fn plan(
         batch_pods: Vec::new(),
         vanished: Vec::new(),
         refusals: Vec::new(),
+        lost_nodes: std::collections::BTreeMap::new(),
     };
     let plan = common::plan(framework, &observed, settings);
     Ok(serde_saphyr::to_string(&readable(&observed, &plan)?)?)
@@ -172,7 +173,9 @@ fn write(write: &Write) -> Result<Value, serde_json::Error> {
         Write::DeleteChild { kind, name, uid } => {
             json!({"delete": format!("{} {name}", kind.as_str()), "uid": uid.as_str()})
         }
-        Write::DeletePod { name, uid } => json!({"delete": format!("Pod {name}"), "uid": uid.as_str()}),
+        Write::DeletePod { name, uid, force } => {
+            json!({"delete": format!("Pod {name}"), "uid": uid.as_str(), "force": force})
+        }
         Write::DeleteJob {
             uid,
             resource_version: _,

@@ -15,12 +15,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use common::api::{ConditionStatus, ConditionType, JobStatus};
+use common::api::{ConditionStatus, ConditionType, JobStatus, RestartCounts};
 use common::framework::ExtraKind;
 use common::observe::{ChildView, Phase};
 use common::plan::{Child, ChildKind, Plan, Write};
 use common::testing::{World, manifest, meanings};
-use common::{Cast, Framework, RoleInfo, SlotId, names, status};
+use common::{Cast, Framework, PodView, RoleInfo, SlotId, names, status};
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -28,6 +28,9 @@ use serde_json::json;
 fn frameworks() -> Vec<&'static dyn Framework> {
     meanings(operator::FRAMEWORKS)
 }
+
+/// Nodes of the cluster.
+const NODES: usize = 3;
 
 /// One thing that happens. Numbers choose a pod, modulo the pods there are.
 #[derive(Debug, Clone)]
@@ -39,6 +42,9 @@ enum Step {
     Delete(usize),
     Vanish(usize),
     Reap,
+    LoseNode(usize),
+    VouchFor(usize),
+    RecoverNode(usize),
     PassTime(i64),
     Suspend(bool),
     Scale(u32),
@@ -60,6 +66,9 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0..9_usize).prop_map(Step::Delete),
         1 => (0..9_usize).prop_map(Step::Vanish),
         3 => Just(Step::Reap),
+        2 => (0..NODES).prop_map(Step::LoseNode),
+        1 => (0..NODES).prop_map(Step::VouchFor),
+        1 => (0..NODES).prop_map(Step::RecoverNode),
         2 => (1..700_i64).prop_map(Step::PassTime),
         1 => any::<bool>().prop_map(Step::Suspend),
         1 => (0..5_u32).prop_map(Step::Scale),
@@ -82,6 +91,8 @@ struct Job {
     scope: &'static str,
     success: usize,
     elastic: bool,
+    node_lost_after: Option<i64>,
+    count_disruptions: bool,
 }
 
 fn job() -> impl Strategy<Value = Job> {
@@ -96,6 +107,8 @@ fn job() -> impl Strategy<Value = Job> {
         prop::sample::select(vec!["Pod", "Pod", "Job"]),
         0..6_usize,
         any::<bool>(),
+        prop::option::weighted(0.8, 1..400_i64),
+        prop::bool::weighted(0.3),
     )
         .prop_map(
             |(
@@ -109,6 +122,8 @@ fn job() -> impl Strategy<Value = Job> {
                 scope,
                 success,
                 elastic,
+                node_lost_after,
+                count_disruptions,
             )| Job {
                 framework,
                 counts,
@@ -120,6 +135,8 @@ fn job() -> impl Strategy<Value = Job> {
                 scope,
                 success,
                 elastic,
+                node_lost_after,
+                count_disruptions,
             },
         )
 }
@@ -153,7 +170,15 @@ fn world(job: &Job) -> (World, &'static dyn Framework) {
     if let Some(stamp) = info.stamp {
         manifest["spec"][stamp.field] = json!(stamp.value);
     }
-    (World::new(framework, &manifest), framework)
+    let mut world = World::new(framework, &manifest);
+    world.nodes = NODES;
+    world.settings.node_lost_after = job.node_lost_after;
+    world.settings.count_disruptions = job.count_disruptions;
+    (world, framework)
+}
+
+fn node(n: usize) -> String {
+    format!("node-{}", n + 1)
 }
 
 fn happen(world: &mut World, framework: &dyn Framework, step: &Step) {
@@ -197,6 +222,9 @@ fn happen(world: &mut World, framework: &dyn Framework, step: &Step) {
             }
         }
         Step::Reap => world.reap(),
+        Step::LoseNode(n) => world.lose_node(&node(*n)),
+        Step::VouchFor(n) => world.vouch_for(&node(*n)),
+        Step::RecoverNode(n) => world.recover_node(&node(*n)),
         Step::PassTime(seconds) => world.pass_time(*seconds),
         Step::Suspend(suspend) => world.edit("/runPolicy/suspend", json!(suspend)),
         Step::Scale(count) => {
@@ -272,7 +300,7 @@ fn check_plan(world: &World, plan: &Plan) {
                 let object = serde_json::to_value(child).unwrap();
                 assert_eq!(object["metadata"]["ownerReferences"][0]["uid"], job.uid.as_str());
             }
-            Write::DeletePod { name, uid } => check_delete(world, plan, name, uid.as_str()),
+            Write::DeletePod { name, uid, force } => check_delete(world, plan, name, uid.as_str(), *force),
             Write::Ensure(_) => assert!(!status::is_finished(&stored), "a finished job needs nothing"),
             Write::CreateBatchJob { job: made, .. } => {
                 let name = made.metadata.name.as_deref().unwrap();
@@ -325,18 +353,40 @@ fn check_plan(world: &World, plan: &Plan) {
             job.spec
                 .pointer("/runPolicy/backoffLimit")
                 .and_then(serde_json::Value::as_i64),
+            world.settings.count_disruptions,
         );
     }
 }
 
-/// Nothing destructive before its intent is stored.
-fn check_delete(world: &World, plan: &Plan, name: &str, uid: &str) {
+/// Nothing destructive before its intent is stored; and nothing by force but what is lost for long enough.
+fn check_delete(world: &World, plan: &Plan, name: &str, uid: &str, force: bool) {
+    let is = |p: &&PodView| *p.name == *name && p.uid.as_str() == uid;
+    let known = plan.intent.clone().unwrap_or_else(|| world.status());
+    if force {
+        let pods = world
+            .pods
+            .iter()
+            .chain(world.batch_pods.iter().map(|(_, pod)| pod));
+        let pod = pods
+            .clone()
+            .find(is)
+            .unwrap_or_else(|| panic!("{name} is not ours"));
+        assert!(!pod.has_ended(), "{name} has ended");
+        let node = &world.lost_nodes[pod.node.as_ref().unwrap()];
+        let limit = world.settings.node_lost_after.expect("never");
+        let lost_for = world.now.duration_since(node.since).as_secs();
+        assert!(node.out_of_service || lost_for >= limit, "{name} may be alive");
+    }
+    if force && !world.pods.iter().any(|p| is(&p)) {
+        let (_, pod) = world.batch_pods.iter().find(|(_, p)| is(&p)).unwrap();
+        assert!(pod.deleting, "{name} is its batch Job's");
+        return;
+    }
     let pod = world
         .pods
         .iter()
-        .find(|p| *p.name == *name && p.uid.as_str() == uid);
-    let pod = pod.unwrap_or_else(|| panic!("{name} is not ours"));
-    let known = plan.intent.clone().unwrap_or_else(|| world.status());
+        .find(is)
+        .unwrap_or_else(|| panic!("{name} is not ours"));
     check_intent(world, &known, name, pod.attempt.0);
 }
 
@@ -374,12 +424,17 @@ fn check_retries(kind: &str, stored: &JobStatus, next: &JobStatus) {
     );
 }
 
-fn check_status(stored: &JobStatus, next: &JobStatus, limit: Option<i64>) {
+fn check_status(stored: &JobStatus, next: &JobStatus, limit: Option<i64>, disruptions_count: bool) {
     for (slot, attempt) in attempts(stored) {
         let now = next.slots.get(&slot).map_or(0, |s| s.attempt).max(next.attempt);
         assert!(now >= attempt, "attempt of {slot} falls from {attempt} to {now}");
     }
-    let used = |s: &JobStatus| s.restart_counts.as_ref().map_or(0, |c| c.failures);
+    let used = |s: &JobStatus| {
+        let disruptions = |c: &RestartCounts| if disruptions_count { c.disruptions } else { 0 };
+        s.restart_counts
+            .as_ref()
+            .map_or(0, |c| c.failures + disruptions(c))
+    };
     assert!(used(next) >= used(stored), "restarts are forgotten");
     let grew = used(next) > used(stored);
     // What was retried elsewhere may pass the limit: that ends the job, if nothing does sooner.
@@ -504,6 +559,41 @@ fn check_order_is_irrelevant(world: &World, framework: &dyn Framework, plan: &Pl
     assert_eq!(keys(&reversed), keys(plan));
 }
 
+/// Woken when the plans ask for it, the operator leaves no pod on a lost node that nobody wants any more, and none of a
+/// slot that could go on elsewhere.
+fn check_that_none_is_stuck(world: &mut World, framework: &dyn Framework) {
+    if world.settings.node_lost_after.is_none() {
+        return;
+    }
+    for _ in 0..50 {
+        if world.job.is_none() {
+            return;
+        }
+        let Some(wake) = world.plan(framework).wake else {
+            break;
+        };
+        world.now = world.now.max(wake);
+        world.settle(framework);
+    }
+    let finished = status::is_finished(&world.status());
+    let pods = world
+        .pods
+        .iter()
+        .chain(world.batch_pods.iter().map(|(_, pod)| pod));
+    for pod in pods.filter(|p| !p.has_ended()) {
+        let lost = pod
+            .node
+            .as_ref()
+            .is_some_and(|node| world.lost_nodes.contains_key(node));
+        assert!(
+            !lost || (finished && !pod.deleting),
+            "{} hangs: {}",
+            pod.name,
+            world.describe()
+        );
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 600, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -533,6 +623,7 @@ proptest! {
             prop_assert_eq!(again.status, Some(world.status()));
             check_autoscaler(&world, framework);
         }
+        check_that_none_is_stuck(&mut world, framework);
     }
 
     #[test]

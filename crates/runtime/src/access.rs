@@ -1,7 +1,7 @@
 //! What the operator asks of the API server: the one table from which the RBAC manifests are made.
 //!
 //! Invariant: whoever adds a request elsewhere in this crate adds it here. Not there, on purpose: lists and watches of
-//! secrets, writes to the jobs themselves, anything of the cluster as a whole.
+//! secrets, writes to the jobs themselves, anything of the cluster as a whole but to see which nodes are lost.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -29,6 +29,8 @@ pub enum Place {
     Jobs,
     /// The one that the operator itself runs in.
     Own,
+    /// The cluster as a whole; an operator of one namespace does without.
+    Cluster,
 }
 
 /// Verbs on the children that the operator makes, watches and deletes, and never changes.
@@ -39,6 +41,8 @@ const CHANGED_CHILD: &[&str] = &["create", "delete", "get", "list", "patch", "wa
 const ONCE: &[&str] = &["create", "get"];
 /// Verbs on objects that the operator makes and keeps as they should be.
 const KEPT: &[&str] = &["create", "get", "update"];
+/// Whether they answer.
+const NODE: &[&str] = &["list", "watch"];
 /// Told once, at a transition.
 const EVENT: &[&str] = &["create"];
 /// Leader election.
@@ -72,6 +76,7 @@ pub fn table(frameworks: &[&'static dyn Framework]) -> Vec<Access> {
         line("", "pods", CHILD, Place::Jobs),
         line("", "services", CHILD, Place::Jobs),
         line("", "events", EVENT, Place::Jobs),
+        line("", "nodes", NODE, Place::Cluster),
         line("coordination.k8s.io", "leases", LEASE, Place::Own),
     ];
     let makes: BTreeSet<ExtraKind> = all_dialects(frameworks)

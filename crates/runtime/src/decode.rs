@@ -4,6 +4,7 @@
 //! cannot be read costs itself only.
 
 mod batch_job;
+mod node;
 mod pod;
 
 use std::borrow::Cow;
@@ -21,6 +22,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 pub(crate) use self::batch_job::batch_job;
+pub(crate) use self::node::node;
 pub(crate) use self::pod::pod;
 
 use crate::children::Child;
@@ -122,6 +124,8 @@ pub(crate) struct Meta<'a> {
     resource_version: Text<'a>,
     #[serde(default)]
     deletion_timestamp: Option<IgnoredAny>,
+    #[serde(default)]
+    deletion_grace_period_seconds: Option<i64>,
     #[serde(borrow, default)]
     labels: Option<BTreeMap<Text<'a>, Text<'a>>>,
     #[serde(borrow, default)]

@@ -22,6 +22,7 @@ pub mod exec;
 mod lease;
 mod merge_patch;
 mod metrics;
+mod nodes;
 mod observe;
 mod queue;
 mod reconcile;

@@ -17,6 +17,8 @@ pub(crate) struct Resource {
 
 /// Pods.
 pub(crate) const PODS: Resource = Resource::v1("", "pods");
+/// Nodes; of the cluster, not of a namespace.
+pub(crate) const NODES: Resource = Resource::v1("", "nodes");
 /// Services.
 pub(crate) const SERVICES: Resource = Resource::v1("", "services");
 /// Config maps.

@@ -19,7 +19,7 @@ use crate::lease::{self, Leadership, LeaseOptions};
 use crate::metrics::{Metrics, PassResult};
 use crate::queue::{self, Limits, Mishap};
 use crate::reconcile::Reconciler;
-use crate::resource::{AUTOSCALERS, BATCH_JOBS, PODS, Resource, SERVICES};
+use crate::resource::{AUTOSCALERS, BATCH_JOBS, NODES, PODS, Resource, SERVICES};
 use crate::view::View;
 use crate::watch::{self, Shape, Source, Watch};
 use crate::world::World;
@@ -195,7 +195,8 @@ impl Connections {
         })
     }
 
-    /// Begins the watches; each token is cancelled once its watch has listed.
+    /// Begins the watches; each token is cancelled once its watch has listed. Nodes are not waited for: they may be none of
+    /// our business.
     fn watch(
         &self,
         background: &mut JoinSet<()>,
@@ -212,9 +213,13 @@ impl Connections {
                 listed: listed.clone(),
             };
             background.spawn(watch.run());
-            (source.resource.plural, listed)
+            (source.resource, listed)
         };
-        let watches = sources.values().map(watch).collect();
+        let watches = sources.values().map(watch);
+        let watches = watches
+            .filter(|(resource, _)| *resource != NODES)
+            .map(|(resource, listed)| (resource.plural, listed))
+            .collect();
         background.spawn(look_up_invisible(
             self.reads.clone(),
             Arc::clone(world),
@@ -235,7 +240,7 @@ impl Connections {
     }
 }
 
-/// What is watched: the jobs of each kind, and the pods, services, batch Jobs and so on of all of them together.
+/// What is watched: the jobs of each kind, the pods, services, batch Jobs and so on of all of them together, and nodes.
 fn sources(options: &Options, frameworks: &[&'static dyn Framework]) -> BTreeMap<Resource, Source> {
     let kinds = access::all_dialects(frameworks);
     let controllers: Vec<_> = kinds.iter().map(|kind| kind.controller).collect();
@@ -272,7 +277,16 @@ fn sources(options: &Options, frameworks: &[&'static dyn Framework]) -> BTreeMap
         .into_iter()
         .filter(|(made, ..)| kinds.iter().any(|kind| kind.makes.contains(made)));
     let made = made.map(|(_, resource, shape)| source(resource, shape, Some(ours.clone())));
-    jobs.chain(children).chain(made).collect()
+    let nodes = options.settings.node_lost_after.map(|_| {
+        let whole = Source {
+            resource: NODES,
+            shape: Shape::Node,
+            namespace: None,
+            selector: None,
+        };
+        (NODES, whole)
+    });
+    jobs.chain(children).chain(made).chain(nodes).collect()
 }
 
 async fn look_up_invisible(

@@ -51,6 +51,8 @@ pub(crate) enum Shape {
     Child(ChildKind),
     /// As batch Jobs.
     BatchJob,
+    /// As nodes. Nobody waits for them: where they may not be read, lost ones are left to Kubernetes.
+    Node,
 }
 
 impl Shape {
@@ -61,6 +63,7 @@ impl Shape {
             Self::Pod => decode::pod(json).map(Object::Pod),
             Self::Child(kind) => decode::child(kind, json).map(Object::Child),
             Self::BatchJob => decode::batch_job(json).map(Object::BatchJob),
+            Self::Node => decode::node(json).map(Object::Node),
         }
     }
 }
@@ -98,6 +101,10 @@ enum WatchError {
 impl WatchError {
     fn is_gone(&self) -> bool {
         matches!(self, Self::Request(error) if error.is_gone())
+    }
+
+    fn is_forbidden(&self) -> bool {
+        matches!(self, Self::Request(error) if error.class() == RetryClass::Forbidden)
     }
 }
 
@@ -146,8 +153,7 @@ impl Watch {
                     } else {
                         0
                     };
-                    self.metrics.watch_failed(resource);
-                    tracing::warn!(resource, %error, failures, "watch failed");
+                    self.tell(&error, failures);
                     self.give_in(&error, stale);
                 }
             }
@@ -160,6 +166,20 @@ impl Watch {
         }
     }
 
+    /// Tells of a failure; once only, where that is how the operator was installed.
+    fn tell(&self, error: &WatchError, failures: u32) {
+        let resource = self.source.resource.plural;
+        if matches!(self.source.shape, Shape::Node) && error.is_forbidden() {
+            if !self.listed.is_cancelled() {
+                tracing::warn!(%error, "nodes may not be read: pods on lost nodes are not replaced");
+                self.listed.cancel();
+            }
+            return;
+        }
+        self.metrics.watch_failed(resource);
+        tracing::warn!(resource, %error, failures, "watch failed");
+    }
+
     /// What must not be waited for without end.
     fn give_in(&self, error: &WatchError, stale: u32) {
         if stale >= STALE_LISTS {
@@ -170,8 +190,7 @@ impl Watch {
             self.world.forget_version(self.source.resource);
         }
         // A kind that is not installed, or not ours to see, must not hold up the others; it is tried for as long as we run.
-        let absent =
-            matches!(error, WatchError::Request(e) if e.is_not_found() || e.class() == RetryClass::Forbidden);
+        let absent = error.is_forbidden() || matches!(error, WatchError::Request(e) if e.is_not_found());
         let dispensable = matches!(
             self.source.shape,
             Shape::Job(_) | Shape::Child(ChildKind::Autoscaler)

@@ -83,7 +83,7 @@ fn trouble(q: &Question<'_>, slot: &SlotTally) -> Option<Trouble> {
                 !outcome::ended_by_kernel(failure),
             )
         }
-        SlotState::Terminating | SlotState::Lost => (taken(slot, now), 0, false),
+        SlotState::Terminating | SlotState::Lost => (taken(q, slot), 0, false),
         SlotState::Missing
         | SlotState::Previous
         | SlotState::Pending
@@ -120,10 +120,16 @@ fn failed(slot: &SlotTally, failure: &Failure, now: Timestamp) -> FirstFailure {
     }
 }
 
-fn taken(slot: &SlotTally, now: Timestamp) -> FirstFailure {
+fn taken(q: &Question<'_>, slot: &SlotTally) -> FirstFailure {
+    let lost = slot.pod.as_deref().is_some_and(|pod| q.losses.given_up(pod));
+    let reason = if lost {
+        Some("NodeLost".to_owned())
+    } else {
+        restart::disruption_of(slot)
+    };
     FirstFailure {
-        reason: Some(restart::disruption_of(slot).unwrap_or_else(|| "Deleted".to_owned())),
-        finished_at: Some(status::whole_seconds(now)),
+        reason: Some(reason.unwrap_or_else(|| "Deleted".to_owned())),
+        finished_at: Some(status::whole_seconds(q.now())),
         ..entry(slot)
     }
 }

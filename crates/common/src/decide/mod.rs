@@ -8,12 +8,15 @@
 //! 6. Has it just ended, well or badly?        outcome (success, deadline, failures, limit)
 //! 7. Must pods be replaced?                   restart (each by itself), whole (all together)
 //! 8. What is missing?                         start
+//!
+//! A pod on a node that does not answer is nobody's question: whoever deletes it asks `nodes` how.
 
 mod finished;
 mod first_failure;
 mod invalid;
 mod kept;
 mod leader;
+mod nodes;
 mod outcome;
 mod restart;
 mod start;
@@ -26,6 +29,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::api::{ConditionStatus, ConditionType, JobStatus};
 use crate::framework::{Framework, KindInfo};
 use crate::names::JobKey;
+use crate::nodes::Losses;
 use crate::observe::Observed;
 use crate::plan::{Counter, Note, NoteKind, Plan, Write};
 use crate::resolve::{self, ResolvedJob, Settings};
@@ -41,23 +45,42 @@ pub fn plan(framework: &dyn Framework, observed: &Observed, settings: &Settings)
     if raw.deleting || !resolve::is_ours(framework.kind(), raw) {
         return Plan::default();
     }
-    if status::is_finished(&stored) {
-        return finished::plan(framework.kind(), observed, &stored);
+    let losses = Losses::of(observed, settings);
+    let plan = decide(framework, observed, settings, &stored, losses);
+    // Made again when the next pod is given up with its node.
+    Plan {
+        wake: plan.wake.into_iter().chain(losses.next(observed)).min(),
+        ..plan
+    }
+}
+
+/// The questions, in their order.
+fn decide(
+    framework: &dyn Framework,
+    observed: &Observed,
+    settings: &Settings,
+    stored: &JobStatus,
+    losses: Losses<'_>,
+) -> Plan {
+    let raw = &observed.job;
+    if status::is_finished(stored) {
+        return finished::plan(framework.kind(), observed, stored, &losses);
     }
     let (job, problems) = resolve::outline(framework, raw);
-    let tally = tally::tally(observed, &job);
+    let tally = tally::tally(observed, &job, &losses);
     let question = Question {
         framework,
         observed,
         settings,
         job: &job,
         tally: &tally,
+        losses,
     };
     if !problems.0.is_empty() {
         // Whoever wants no pods is obeyed, whatever else is wrong: queues wait for it.
         let stop = job.policy.suspend && stored.start_time.is_some();
         let stopped = stop.then(|| suspend::plan(&question)).flatten();
-        return stopped.unwrap_or_else(|| invalid::plan(framework.kind(), observed, &stored, &problems));
+        return stopped.unwrap_or_else(|| invalid::plan(framework.kind(), observed, stored, &problems));
     }
     suspend::plan(&question)
         .or_else(|| leader::plan(&question))
@@ -74,6 +97,7 @@ struct Question<'a> {
     settings: &'a Settings,
     job: &'a ResolvedJob,
     tally: &'a Tally,
+    losses: Losses<'a>,
 }
 
 impl Question<'_> {
@@ -108,7 +132,7 @@ impl Question<'_> {
                 counts.failed = counts.failed.saturating_add(1);
             }
         }
-        status.waiting_for = None;
+        status.waiting_for = self.losses.wait(self.observed);
         status
     }
 }

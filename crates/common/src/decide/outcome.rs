@@ -4,7 +4,7 @@ use crate::api::{CleanPodPolicy, ConditionStatus, ConditionType, JobStatus, Rest
 use crate::framework::{OnFailure, Outcome};
 use crate::plan::{Counter, Plan};
 use crate::status;
-use crate::tally::{Failure, SlotState, SlotTally};
+use crate::tally::{Failure, RETRIES_USED_UP, SlotState, SlotTally};
 
 use super::{Question, after, answer, first_failure, normal, restart, success, warning, whole};
 
@@ -14,8 +14,6 @@ const FIRST_RETRYABLE_EXIT_CODE: i32 = 128;
 
 /// Exit codes of processes that died of SIGILL, SIGABRT, SIGBUS, SIGFPE, SIGKILL (out of memory, too) or SIGSEGV.
 const ENDED_BY_KERNEL: [i32; 6] = [132, 134, 135, 136, 137, 139];
-/// Reason of a batch Job that may not try again.
-const RETRIES_USED_UP: &str = "BackoffLimitExceeded";
 
 pub(super) fn plan(q: &Question<'_>) -> Option<Plan> {
     if success::outcome(q) == Outcome::Succeeded {
@@ -160,28 +158,56 @@ pub(super) fn tolerated(q: &Question<'_>, slot: &SlotTally, failure: &Failure) -
 
 fn past_limit(q: &Question<'_>) -> Option<String> {
     let limit = q.job.backoff_limit()?;
-    let used = status::counted_restarts(&q.job.stored, q.tally).saturating_sub(restart::forgiven(q));
+    let used = used(q).saturating_sub(restart::forgiven(q));
+    let disruptions = q.settings.count_disruptions;
     let counted: Vec<_> = failures(q)
         .into_iter()
         .filter(|(slot, failure)| {
-            failure.disruption.is_none() && !tolerated(q, slot, failure) && !restart::drives_in_vain(q, slot)
+            (disruptions || failure.disruption.is_none())
+                && !tolerated(q, slot, failure)
+                && !restart::drives_in_vain(q, slot)
         })
         .collect();
-    let restarts = if whole::applies(q) {
-        counted.len().min(1)
-    } else {
-        counted.len()
-    };
-    let wanted = used.saturating_add(u32::try_from(restarts).unwrap_or(u32::MAX));
+    let taken: Vec<_> = q
+        .tally
+        .slots
+        .iter()
+        .filter(|slot| disruptions && restart::is_taken(slot))
+        .collect();
+    let new = counted.len().saturating_add(taken.len());
+    let new = if whole::applies(q) { new.min(1) } else { new };
+    let wanted = used.saturating_add(u32::try_from(new).unwrap_or(u32::MAX));
     if wanted <= limit {
         return None;
     }
     let subject = q.title();
-    let why =
-        describe(&counted, "failed").unwrap_or_else(|| format!("its containers were restarted {used} times"));
+    let why = describe(&counted, "failed")
+        .or_else(|| restart::describe_taken(q, &taken))
+        .unwrap_or_else(|| format!("its containers were restarted {used} times"));
+    let disrupted = !taken.is_empty() || disruptions_so_far(q) > 0;
+    let rule = if disrupted && disruptions {
+        " (disruptions count)"
+    } else {
+        ""
+    };
     Some(format!(
-        "{subject} has failed because it has reached the specified backoff limit of {limit}: {why}"
+        "{subject} has failed because it has reached the specified backoff limit of {limit}{rule}: {why}"
     ))
+}
+
+/// Restarts so far that count against backoffLimit.
+pub(super) fn used(q: &Question<'_>) -> u32 {
+    let counted = status::counted_restarts(&q.job.stored, q.tally);
+    if q.settings.count_disruptions {
+        counted.saturating_add(disruptions_so_far(q))
+    } else {
+        counted
+    }
+}
+
+fn disruptions_so_far(q: &Question<'_>) -> u32 {
+    let counts = q.job.stored.restart_counts.as_ref();
+    counts.map_or(0, |counts| u32::try_from(counts.disruptions).unwrap_or(0))
 }
 
 fn succeed(q: &Question<'_>) -> Plan {
@@ -257,5 +283,6 @@ fn end(
         now
     });
     status.cleanup = Some(cleanup);
+    status.waiting_for = None;
     status::set_condition(status, q.now(), type_, ConditionStatus::True, reason, message);
 }

@@ -12,8 +12,8 @@ use crate::plan::{ChildKind, Counter, Note, Plan, Write};
 use crate::status;
 use crate::tally::{self, SlotState, SlotTally};
 
-use super::finished::{delete_batch_job, delete_child, delete_pod};
-use super::{Question, answer, first_failure, outcome, start, warning, whole};
+use super::finished::{delete_batch_job, delete_child};
+use super::{Question, answer, first_failure, nodes, outcome, start, warning, whole};
 
 /// A job of a thousand pods that all restart must still fit into one object: 160 characters each.
 const LONGEST_REASON: usize = 160;
@@ -53,11 +53,11 @@ pub(super) fn plan(q: &Question<'_>) -> Option<Plan> {
     let mut writes = Vec::new();
     for slot in &replaced {
         retire(q, &mut status, slot, in_vain(slot));
-        writes.extend(delete_slot(slot));
+        writes.extend(delete_slot(q, slot));
     }
     for (id, pod) in strays() {
         next_attempt(q, &mut status, *id, pod.attempt, SCALED_DOWN);
-        writes.extend(delete(pod));
+        writes.extend(nodes::delete(&q.losses, pod));
         let services = q
             .observed
             .standing(ChildKind::Service)
@@ -91,6 +91,24 @@ fn must_be_replaced(q: &Question<'_>, slot: &SlotTally) -> bool {
         | SlotState::Running
         | SlotState::Succeeded => false,
     }
+}
+
+/// Whether its pod was taken away, or is lost.
+pub(super) fn is_taken(slot: &SlotTally) -> bool {
+    matches!(slot.state, SlotState::Lost | SlotState::Terminating)
+}
+
+/// `N T replica(s) were lost: the first one in words`, of the role of the first.
+pub(super) fn describe_taken(q: &Question<'_>, taken: &[&SlotTally]) -> Option<String> {
+    let first = taken.first()?;
+    let role = first.slot.id.role;
+    let count = taken.iter().filter(|s| s.slot.id.role == role).count();
+    let what = if is_taken(first) {
+        "were lost"
+    } else {
+        "begin anew"
+    };
+    Some(format!("{count} {role} replica(s) {what}: {}", reason(q, first)))
 }
 
 /// A launcher that fails while a worker is not there does so for that reason: rather than let it try again and again
@@ -146,16 +164,12 @@ fn is_down(container: &ContainerView, slot: &SlotTally) -> bool {
 }
 
 /// The request that takes away what carries a slot, unless it is on its way out.
-pub(super) fn delete_slot(slot: &SlotTally) -> Option<Write> {
+pub(super) fn delete_slot(q: &Question<'_>, slot: &SlotTally) -> Option<Write> {
     match (slot.slot.workload, &slot.batch_job) {
         (Workload::BatchJob, Some(job)) => (!job.deleting).then(|| delete_batch_job(job)),
         (Workload::BatchJob, None) => None,
-        (Workload::Pod, _) => slot.pod.as_deref().and_then(delete),
+        (Workload::Pod, _) => slot.pod.as_deref().and_then(|pod| nodes::delete(&q.losses, pod)),
     }
-}
-
-fn delete(pod: &PodView) -> Option<Write> {
-    (!pod.deleting).then(|| delete_pod(&pod.name, &pod.uid))
 }
 
 /// Counts the restart and moves the slot to its next attempt. Where it failed because of another, that one counts, and
@@ -215,10 +229,7 @@ fn reason(q: &Question<'_>, slot: &SlotTally) -> String {
     match &slot.state {
         SlotState::Failed(failure) => failure.text.clone(),
         SlotState::Lost => format!("pod {} vanished", slot.slot.name),
-        SlotState::Terminating => match disruption_of(slot) {
-            Some(disruption) => format!("pod {} was taken away (disruption: {disruption})", slot.slot.name),
-            None => format!("pod {} was deleted", slot.slot.name),
-        },
+        SlotState::Terminating => nodes::taken_away(&q.losses, slot),
         SlotState::Missing
         | SlotState::Previous
         | SlotState::Pending
@@ -262,14 +273,8 @@ pub(super) fn cause(q: &Question<'_>, replaced: &[&SlotTally]) -> Option<String>
     let taken = replaced
         .iter()
         .filter(|s| !matches!(s.state, SlotState::Failed(_)));
-    outcome::describe(&failures, "failed").or_else(|| {
-        let first = taken.clone().next()?;
-        let role = first.slot.id.role;
-        let count = taken.clone().filter(|s| s.slot.id.role == role).count();
-        let lost = matches!(first.state, SlotState::Lost | SlotState::Terminating);
-        let what = if lost { "were lost" } else { "begin anew" };
-        Some(format!("{count} {role} replica(s) {what}: {}", reason(q, first)))
-    })
+    let taken: Vec<&SlotTally> = taken.copied().collect();
+    outcome::describe(&failures, "failed").or_else(|| describe_taken(q, &taken))
 }
 
 /// States Restarting and tells why.

@@ -13,9 +13,9 @@ use crate::plan::{Child, ChildKind, Note, Plan, Write};
 use crate::status;
 use crate::tally::{SlotState, SlotTally};
 
-use super::finished::{delete_child, delete_pod};
+use super::finished::delete_child;
 use super::restart::{SCALED_DOWN, delete_slot, needs};
-use super::{Question, after, answer, created_message, done, kept, outcome, success, warning, whole};
+use super::{Question, after, answer, created_message, done, kept, nodes, outcome, success, warning, whole};
 
 /// Pause before the second restart of a slot, in seconds; doubled for each further one. The first restart is at once.
 const RESTART_DELAY: i64 = 5;
@@ -110,11 +110,16 @@ fn services(q: &Question<'_>) -> Vec<Write> {
 /// Pods of earlier attempts whose replacement is stored already, but that still stand.
 fn leftovers(q: &Question<'_>) -> impl Iterator<Item = Write> {
     let previous = q.tally.slots.iter().filter(|s| s.state == SlotState::Previous);
-    let strays = q.tally.strays.iter().map(|(_, pod)| pod);
-    let strays = strays
-        .filter(|pod| !pod.deleting)
-        .map(|pod| delete_pod(&pod.name, &pod.uid));
-    previous.filter_map(delete_slot).chain(strays)
+    let strays = q
+        .tally
+        .strays
+        .iter()
+        .filter_map(|(_, pod)| nodes::delete(&q.losses, pod));
+    let carried = nodes::carried(&q.losses, q.observed);
+    previous
+        .filter_map(|slot| delete_slot(q, slot))
+        .chain(strays)
+        .chain(carried)
 }
 
 /// What is to be made of what is missing.
@@ -193,7 +198,7 @@ fn create(q: &Question<'_>, slot: &SlotTally, leader: Option<SlotId>) -> Write {
             pod: Box::new(pod),
         },
         Workload::BatchJob => {
-            let used = status::counted_restarts(&q.job.stored, q.tally);
+            let used = outcome::used(q);
             Write::CreateBatchJob {
                 slot: id,
                 attempt,
@@ -311,6 +316,10 @@ fn trouble(
         return None;
     }
     status::refresh_message(status, q.now(), ConditionType::Created, &created);
+    if let Some(text) = status.waiting_for.clone() {
+        let news = q.job.stored.waiting_for.is_none();
+        return news.then(|| warning("NodeNotReady", text));
+    }
     let mut pods = q.tally.slots.iter().filter_map(|s| s.pod.as_deref());
     if let Some((reason, text)) = pods.find_map(pod_trouble) {
         let news = q.job.stored.waiting_for.is_none();

@@ -11,8 +11,8 @@ use crate::plan::{Counter, Plan, Write};
 use crate::status;
 use crate::tally::SlotTally;
 
-use super::finished::{delete_batch_job, delete_pod};
-use super::{Question, answer, first_failure, outcome, restart, start};
+use super::finished::delete_batch_job;
+use super::{Question, answer, first_failure, nodes, outcome, restart, start};
 
 /// Whether what happens to one pod happens to all.
 pub(super) fn applies(q: &Question<'_>) -> bool {
@@ -87,14 +87,14 @@ pub(super) fn retire_all(q: &Question<'_>, status: &mut JobStatus) {
 
 /// Deletes of all pods and batch Jobs that stand.
 pub(super) fn carriers<'a>(q: &Question<'a>) -> impl Iterator<Item = Write> + use<'a> {
-    let pods = q
-        .observed
+    let (losses, observed) = (q.losses, q.observed);
+    let pods = observed
         .pods
         .iter()
-        .filter(|pod| !pod.deleting)
-        .map(|pod| delete_pod(&pod.name, &pod.uid));
-    let jobs = q.observed.batch_jobs.iter().filter(|job| !job.deleting);
-    pods.chain(jobs.map(|job| delete_batch_job(job)))
+        .filter_map(move |pod| nodes::delete(&losses, pod));
+    let jobs = observed.batch_jobs.iter().filter(|job| !job.deleting);
+    let carried: Vec<Write> = nodes::carried(&losses, observed).collect();
+    pods.chain(jobs.map(|job| delete_batch_job(job))).chain(carried)
 }
 
 /// The first by name of the pods of the time before the last restart that are still there, whether or not their slots are.

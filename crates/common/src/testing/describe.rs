@@ -17,7 +17,12 @@ pub fn describe_plan(plan: &Plan) -> String {
             Write::CreateChild(child) => writeln!(text, "create {} {}", word(child.kind()), child.name()),
             Write::ChangeChild { to, .. } => writeln!(text, "change {} {}", word(to.kind()), to.name()),
             Write::DeleteChild { kind, name, .. } => writeln!(text, "delete {} {name}", word(*kind)),
-            Write::DeletePod { name, .. } => writeln!(text, "delete pod {name}"),
+            Write::DeletePod {
+                name, force: false, ..
+            } => writeln!(text, "delete pod {name}"),
+            Write::DeletePod {
+                name, force: true, ..
+            } => writeln!(text, "delete pod {name} by force"),
             Write::CreatePod { attempt, pod, .. } => {
                 writeln!(
                     text,

@@ -79,7 +79,7 @@ pub(super) async fn send(
         }
         Write::DeleteBatchJob { name, uid } => {
             wanted(BATCH_JOBS, "Job", Some(name), None)
-                .delete_owned(hands, uid, "Foreground")
+                .delete_owned(hands, uid, "Foreground", None)
                 .await
         }
         Write::CreateChild(child) => {
@@ -107,9 +107,10 @@ pub(super) async fn send(
                 .delete(hands, &options)
                 .await
         }
-        Write::DeletePod { name, uid } => {
+        Write::DeletePod { name, uid, force } => {
+            let grace = force.then_some(0);
             wanted(PODS, "Pod", Some(name), None)
-                .delete_owned(hands, uid, "Background")
+                .delete_owned(hands, uid, "Background", grace)
                 .await
         }
         Write::DeleteJob {
@@ -224,10 +225,20 @@ impl Wanted<'_> {
     }
 
     /// The end of a pod or a batch Job that we delete is no news to its job. A batch Job stays until its pods are gone:
-    /// the propagation policy is Foreground.
-    async fn delete_owned(&self, hands: &Hands, uid: &Uid, propagation: &str) -> Result<(), Refused> {
+    /// the propagation policy is Foreground. Without a grace period, not even the node is waited for.
+    async fn delete_owned(
+        &self,
+        hands: &Hands,
+        uid: &Uid,
+        propagation: &str,
+        grace: Option<u32>,
+    ) -> Result<(), Refused> {
         hands.world.remember(self.job, |record| record.deleting(uid));
-        let options = json!({"preconditions": {"uid": uid.as_str()}, "propagationPolicy": propagation});
+        let mut options = json!({"preconditions": {"uid": uid.as_str()}, "propagationPolicy": propagation});
+        if let (Some(seconds), Some(options)) = (grace, options.as_object_mut()) {
+            options.insert("gracePeriodSeconds".to_owned(), seconds.into());
+            tracing::warn!(pod = %self.name.name, %uid, "given up with its node: deleted by force");
+        }
         let deleted = self.delete(hands, &options).await;
         // Without an answer it may have been carried out.
         if deleted

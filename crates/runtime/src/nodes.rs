@@ -1,0 +1,147 @@
+//! Nodes, as far as anybody here asks: whether they answer, and since when they do not.
+//!
+//! Invariants: a heartbeat is no news. Nothing is said of nodes before their first list, nor while their watch is silent:
+//! who is cut off from them must not take them for lost. A node that is not in the view is gone only for whoever finds a
+//! pod on it, and from then on: the watch of pods may be ahead of that of nodes.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::Duration;
+
+use common::PodView;
+use common::observe::LostNode;
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+/// For so long the watch may be silent: it is begun anew after 90 s without a bookmark.
+const SILENT: Duration = Duration::from_mins(2);
+
+/// A node, pruned to what decisions read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct NodeView {
+    /// Since when it does not answer; `None` as long as it does.
+    pub(crate) silent_since: Option<Timestamp>,
+    /// Whether it bears the taint that says that nothing runs there any more.
+    pub(crate) out_of_service: bool,
+}
+
+/// A node by its name.
+#[derive(Debug, Clone)]
+pub(crate) struct NodeObject {
+    /// Name.
+    pub(crate) name: Box<str>,
+    /// resourceVersion.
+    pub(crate) rv: u64,
+    /// What decisions read.
+    pub(crate) value: NodeView,
+}
+
+/// When nodes were first found to be gone, by name.
+pub(crate) type Missing = HashMap<Box<str>, Timestamp>;
+
+/// All nodes.
+#[derive(Debug, Default)]
+pub(crate) struct Nodes {
+    by_name: HashMap<Box<str>, (u64, NodeView)>,
+    heard: Option<Instant>,
+}
+
+impl Nodes {
+    /// Takes in a node; answers whether that is news.
+    pub(crate) fn put(&mut self, node: NodeObject) -> bool {
+        let NodeObject { name, rv, mut value } = node;
+        let held = self.by_name.get(&name).copied();
+        if held.is_some_and(|(held, _)| held >= rv) {
+            return false;
+        }
+        let before = held.map(|(_, value)| value);
+        // From NotReady to Unknown it answers no more than before.
+        if let (Some(now), Some(then)) = (value.silent_since, before.and_then(|b| b.silent_since)) {
+            value.silent_since = Some(now.min(then));
+        }
+        self.by_name.insert(name, (rv, value));
+        before != Some(value)
+    }
+
+    /// A node was deleted; answers whether that is news.
+    pub(crate) fn remove(&mut self, name: &str) -> bool {
+        self.by_name.remove(name).is_some()
+    }
+
+    /// Takes in a full list as of `rv`. What it does not name is gone, unless it is younger than the list. Answers with
+    /// the names of those about which there is news.
+    pub(crate) fn replace(&mut self, list: Vec<NodeObject>, rv: u64) -> HashSet<Box<str>> {
+        let listed: HashSet<&str> = list.iter().map(|node| &*node.name).collect();
+        let held = self.by_name.iter();
+        let gone = held.filter(|(name, (held, _))| *held <= rv && !listed.contains(&***name));
+        let gone: Vec<Box<str>> = gone.map(|(name, _)| name.clone()).collect();
+        let mut news: HashSet<Box<str>> = HashSet::new();
+        for name in gone {
+            self.by_name.remove(&name);
+            news.insert(name);
+        }
+        for node in list {
+            let name = node.name.clone();
+            if self.put(node) {
+                news.insert(name);
+            }
+        }
+        news
+    }
+
+    /// Versions mean nothing any more: whatever comes is younger.
+    pub(crate) fn forget_versions(&mut self) {
+        self.by_name.values_mut().for_each(|(rv, _)| *rv = 0);
+    }
+
+    /// The watch has told something; answers whether it had been silent for too long, so that nobody knows by now.
+    pub(crate) fn heard(&mut self) -> bool {
+        let before = self.is_known();
+        self.heard = Some(Instant::now());
+        !before
+    }
+
+    fn is_known(&self) -> bool {
+        self.heard.is_some_and(|heard| heard.elapsed() < SILENT)
+    }
+
+    /// Whether a node is there and answers.
+    pub(crate) fn answers(&self, name: &str) -> bool {
+        self.by_name
+            .get(name)
+            .is_some_and(|(_, node)| node.silent_since.is_none())
+    }
+
+    /// Those nodes that do not answer, of those that pods are on. `missing` remembers when they were found to be gone.
+    pub(crate) fn lost<'a>(
+        &self,
+        pods: impl Iterator<Item = &'a PodView>,
+        missing: &mut Missing,
+        now: Timestamp,
+    ) -> BTreeMap<Box<str>, LostNode> {
+        if !self.is_known() {
+            return BTreeMap::new();
+        }
+        let names = pods
+            .filter(|pod| !pod.has_ended())
+            .filter_map(|pod| pod.node.as_deref());
+        let silent: HashSet<&str> = names.filter(|name| !self.answers(name)).collect();
+        missing.retain(|name, _| silent.contains(&**name) && !self.by_name.contains_key(name));
+        let lost = silent.into_iter().map(|name| {
+            let node = self.by_name.get(name).map(|(_, node)| node);
+            let since = match node {
+                Some(node) => node.silent_since.unwrap_or(now),
+                None => *missing.entry(name.into()).or_insert(now),
+            };
+            let lost = LostNode {
+                since,
+                out_of_service: node.is_some_and(|node| node.out_of_service),
+                gone: node.is_none(),
+            };
+            (name.into(), lost)
+        });
+        lost.collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;
