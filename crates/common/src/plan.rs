@@ -6,9 +6,11 @@ use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, Service, ServiceAccount
 use k8s_openapi::api::rbac::v1::{Role as RbacRole, RoleBinding};
 
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::api::JobStatus;
 use crate::cast::SlotId;
+use crate::gang::{PodGroup, PodGroupApi};
 use crate::names::{Attempt, Uid};
 
 /// What to do for one job now. Carried out in this order, stopping at the first class that fails:
@@ -43,6 +45,17 @@ pub enum Write {
     Ensure(Extra),
     /// Create an object beside the pods.
     CreateChild(Child),
+    /// Merge a patch into the spec of such an object, only if it still has this UID.
+    PatchChild {
+        /// What it is.
+        kind: ChildKind,
+        /// Name.
+        name: String,
+        /// Precondition.
+        uid: Uid,
+        /// The patch (RFC 7386).
+        spec: Value,
+    },
     /// Delete such an object, only if it still has this UID.
     DeleteChild {
         /// What it is.
@@ -99,6 +112,8 @@ pub enum Write {
 pub enum Child {
     /// A headless Service.
     Service(Box<Service>),
+    /// What a gang scheduler is told.
+    PodGroup(Box<PodGroup>),
 }
 
 impl Child {
@@ -107,6 +122,7 @@ impl Child {
     pub fn kind(&self) -> ChildKind {
         match self {
             Self::Service(_) => ChildKind::Service,
+            Self::PodGroup(o) => ChildKind::PodGroup(o.api),
         }
     }
 
@@ -115,6 +131,7 @@ impl Child {
     pub fn name(&self) -> &str {
         let name = match self {
             Self::Service(o) => &o.metadata.name,
+            Self::PodGroup(o) => &o.metadata.name,
         };
         name.as_deref().unwrap_or_default()
     }
@@ -125,6 +142,8 @@ impl Child {
 pub enum ChildKind {
     /// `v1` Service.
     Service,
+    /// A PodGroup, of this API.
+    PodGroup(PodGroupApi),
 }
 
 impl ChildKind {
@@ -133,6 +152,7 @@ impl ChildKind {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Service => "Service",
+            Self::PodGroup(_) => "PodGroup",
         }
     }
 }
@@ -173,7 +193,7 @@ impl Extra {
 pub enum WriteClass {
     /// Service accounts and roles.
     Identity,
-    /// Role bindings, which need their role first; config maps and key pairs.
+    /// Role bindings, which need their role first; config maps and key pairs; what gang schedulers are told.
     Inputs,
     /// Services.
     Services,
@@ -194,6 +214,7 @@ impl Write {
             Self::Ensure(Extra::RoleBinding(_) | Extra::ConfigMap(_) | Extra::KeyPair(_)) => {
                 WriteClass::Inputs
             }
+            Self::CreateChild(Child::PodGroup(_)) | Self::PatchChild { .. } => WriteClass::Inputs,
             Self::CreateChild(Child::Service(_)) => WriteClass::Services,
             Self::DeleteChild { .. } | Self::DeletePod { .. } | Self::DeleteBatchJob { .. } => {
                 WriteClass::Deletes

@@ -12,6 +12,7 @@ use crate::api::{
 };
 use crate::cast::Cast;
 use crate::framework::{Framework, KindInfo, RoleInfo};
+use crate::gang::Gang;
 use crate::names::{self, JobKey, ReplicaIndex, Role, Uid};
 use crate::observe::RawJob;
 
@@ -29,6 +30,8 @@ pub struct Settings {
     pub cluster_domain: Option<String>,
     /// Image of the init container that brings the exec helper into launchers of `v1` MPIJobs.
     pub exec_helper: ExecHelper,
+    /// Who places the pods of a job all together.
+    pub gang: Gang,
 }
 
 /// Shape of the headless Services.

@@ -10,6 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 mod describe;
+mod gang;
 mod story;
 
 pub use describe::{describe_plan, describe_status};
@@ -17,12 +18,13 @@ pub use story::Story;
 
 use crate::api::JobStatus;
 use crate::framework::Framework;
+use crate::gang::PodGroupApi;
 use crate::names::{self, Attempt, JobKey, Uid};
 use crate::observe::{
     BatchEnd, BatchJobView, ChildView, ContainerState, ContainerView, Observed, Phase, PodDetail, PodView,
     RawJob, Refusal, Vanished,
 };
-use crate::plan::{Extra, Plan, Write};
+use crate::plan::{ChildKind, Extra, Plan, Write};
 use crate::resolve::{self, Settings};
 
 /// One job and all that belongs to it.
@@ -53,6 +55,8 @@ pub struct World {
     pub created: Vec<(String, Attempt)>,
     /// Pods that were deleted by us.
     pub deleted: Vec<Uid>,
+    /// Values of priority classes.
+    pub priorities: BTreeMap<String, i32>,
     serial: u64,
 }
 
@@ -95,6 +99,7 @@ impl World {
             settings: Settings::default(),
             created: Vec::new(),
             deleted: Vec::new(),
+            priorities: BTreeMap::new(),
             serial: 0,
         }
     }
@@ -113,6 +118,7 @@ impl World {
                 .iter()
                 .map(|(uid, pod)| (uid.clone(), Arc::new(pod.clone())))
                 .collect(),
+            priorities: Arc::new(self.priorities.clone()),
             vanished: self.vanished.clone(),
             refusals: self.refusals.clone(),
         })
@@ -277,11 +283,13 @@ impl World {
                 let limit = job.spec.as_ref().and_then(|spec| spec.backoff_limit);
                 let limit = limit.and_then(|limit| u32::try_from(limit).ok());
                 self.batch_limits.insert(uid.clone(), limit.unwrap_or(6));
-                let pod = view(
+                let mut pod = view(
                     &format!("{name}-x{}", self.serial),
                     &format!("pod-{uid}"),
                     *attempt,
                 );
+                let template = job.spec.as_ref().map(|spec| &spec.template);
+                pod.gang = template.and_then(|t| gang::of(t.metadata.as_ref()?, t.spec.as_ref()));
                 self.batch_pods.push((uid.clone(), pod));
                 self.batch_jobs.push(BatchJobView {
                     name: name.into(),
@@ -311,9 +319,18 @@ impl World {
                     name: child.name().into(),
                     uid,
                     deleting: false,
+                    pod_group: gang::view(child),
                 });
             }
-            Write::DeleteChild { uid, .. } => self.children.retain(|child| child.uid != *uid),
+            Write::PatchChild { uid, spec, .. } => gang::patch(&mut self.children, uid, spec),
+            Write::DeleteChild { kind, uid, .. } => {
+                // Kubernetes' own stays for as long as pods run that belong to it.
+                let held = *kind == ChildKind::PodGroup(PodGroupApi::Native) && self.has_gang();
+                for child in self.children.iter_mut().filter(|child| child.uid == *uid) {
+                    child.deleting = true;
+                }
+                self.children.retain(|child| child.uid != *uid || held);
+            }
             Write::DeletePod { name, uid } => {
                 self.deleted.push(uid.clone());
                 self.take_away(name, uid);
@@ -321,7 +338,9 @@ impl World {
             Write::CreatePod { attempt, pod, .. } => {
                 let name = pod.metadata.name.clone().unwrap_or_default();
                 self.created.push((name.clone(), *attempt));
-                self.pods.push(view(&name, uid.as_str(), *attempt));
+                let mut made = view(&name, uid.as_str(), *attempt);
+                made.gang = gang::of(&pod.metadata, pod.spec.as_ref());
+                self.pods.push(made);
             }
             Write::DeleteJob { .. } => {
                 self.job = None;
@@ -457,6 +476,9 @@ impl World {
         self.miss(gone);
         self.batch_pods.retain(|(_, pod)| !pod.deleting);
         self.batch_jobs.retain(|job| !job.deleting);
+        if !self.has_gang() {
+            self.children.retain(|child| !child.deleting);
+        }
         self.control_batch_jobs();
     }
 
@@ -561,6 +583,7 @@ fn view(name: &str, uid: &str, attempt: Attempt) -> PodView {
         deleting: false,
         ready: false,
         node: None,
+        gang: None,
         restarts: 0,
         detail: None,
     }

@@ -13,7 +13,7 @@ mod outcome;
 mod wiring;
 
 use common::api::RestartPolicy;
-use common::framework::{HostNames, PortInfo};
+use common::framework::{GangInfo, HostNames, PortInfo};
 use common::names;
 use common::resolve::Problems;
 use common::tally::Tally;
@@ -62,6 +62,7 @@ pub static KIND: KindInfo = KindInfo {
     active_succeeds: true,
     legacy_clean_pod_policy: false,
     makes: &[],
+    gang: GangInfo::COMMON,
 };
 
 impl Framework for PyTorch {

@@ -2,6 +2,7 @@
 
 pub mod batch_job;
 pub mod pod;
+pub mod pod_group;
 pub mod service;
 
 use std::collections::BTreeMap;

@@ -86,6 +86,12 @@ fn clean_up(observed: &Observed, policy: CleanPodPolicy, finishing: &dyn Fn(&Pod
         policy == CleanPodPolicy::All || observed.pods.iter().any(|pod| *pod.name == *name && doomed(pod))
     };
     writes.extend(services.filter(|s| doomed_service(&s.name)).map(delete_child));
+    // Nothing is to be placed any more. In Kubernetes' own API it stays for as long as pods run that belong to it.
+    let groups = observed
+        .children
+        .iter()
+        .filter(|child| matches!(child.kind, ChildKind::PodGroup(_)) && !child.deleting);
+    writes.extend(groups.map(|group| delete_child(group)));
     writes
 }
 

@@ -6,9 +6,10 @@
 //! 4. Is it to have no pods?                   suspend
 //! 5. Has it just ended, well or badly?        outcome (success, deadline, failures, limit)
 //! 6. Must pods be replaced?                   restart
-//! 7. What is missing?                         start
+//! 7. What is missing?                         start; whether it may be made yet: gang
 
 mod finished;
+mod gang;
 mod invalid;
 mod outcome;
 mod restart;
