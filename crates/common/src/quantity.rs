@@ -114,9 +114,7 @@ fn times(number: &str, unit: i128) -> Option<i128> {
     let scale = 10_i128.checked_pow(u32::try_from(part.len()).ok()?)?;
     let whole = read(whole)?.checked_mul(unit)?;
     let part = read(part)?.checked_mul(unit)?;
-    let part = part
-        .checked_add(scale.checked_sub(1)?)?
-        .checked_div(scale)?;
+    let part = part.checked_add(scale.checked_sub(1)?)?.checked_div(scale)?;
     whole.checked_add(part)?.checked_mul(sign)
 }
 
@@ -153,7 +151,10 @@ mod tests {
         let sum = amount("256Mi").plus(amount("1Gi")).plus(amount("1Gi"));
         assert_eq!(sum.write().0, "2304Mi");
         assert_eq!(Amount::default().plus(amount("1Gi")).write().0, "1Gi");
-        assert_eq!(amount("500m").plus(amount("2")).plus(amount("2")).write().0, "4500m");
+        assert_eq!(
+            amount("500m").plus(amount("2")).plus(amount("2")).write().0,
+            "4500m"
+        );
     }
 
     #[test]

@@ -8,11 +8,12 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use common::gang::Gang;
 use common::resolve::{ExecHelper, InitContainer, ServiceMode};
 use common::{Framework, Settings};
 use jiff::Timestamp;
 use runtime::telemetry::{self, LogFormat};
-use runtime::{Exit, LeaseOptions, Options};
+use runtime::{Exit, GangChoice, LeaseOptions, Options};
 
 use crate::helper::{self, DeliverArgs, ExecArgs};
 use crate::manifests::{self, Scope};
@@ -92,6 +93,8 @@ struct RunArgs {
     controller_threads: usize,
     #[command(flatten)]
     pods: PodArgs,
+    #[command(flatten)]
+    gang: GangArgs,
     /// Look of the log lines.
     #[arg(long, env = "TRAINYARD_LOG_FORMAT", value_enum, default_value_t = LogLook::Json)]
     log_format: LogLook,
@@ -128,6 +131,20 @@ struct PodArgs {
     mpi_kubectl_delivery_command: Option<String>,
 }
 
+/// Who places the pods of a job all together.
+#[derive(Debug, Args)]
+struct GangArgs {
+    /// Gang scheduler: `auto` (Kubernetes' own if the API server serves its PodGroups, else none), `native`, `volcano`,
+    /// `none`, or the name of a scheduler that reads the PodGroups of the scheduler-plugins.
+    #[arg(
+        long,
+        alias = "gang-scheduler-name",
+        env = "TRAINYARD_GANG_SCHEDULER",
+        default_value = "auto"
+    )]
+    gang_scheduler: GangChoice,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum LogLook {
     Json,
@@ -148,6 +165,8 @@ struct RbacArgs {
     /// Namespace of the operator.
     #[arg(long, default_value = "trainyard-system")]
     namespace: String,
+    #[command(flatten)]
+    gang: GangArgs,
 }
 
 #[derive(Debug, Args)]
@@ -162,6 +181,8 @@ struct PlanArgs {
     now: Option<Timestamp>,
     #[command(flatten)]
     settings: PodArgs,
+    #[command(flatten)]
+    gang: GangArgs,
 }
 
 /// Does what the command line says.
@@ -173,15 +194,26 @@ pub fn main() -> Result<ExitCode> {
         Command::Run(args) => run(*args),
         Command::Crds => print(&manifests::crds(FRAMEWORKS)?),
         Command::Rbac(RbacArgs {
-            namespaced: true,
+            namespaced,
             namespace,
-        }) => print(&manifests::rbac(FRAMEWORKS, Scope::Namespace(&namespace))?),
-        Command::Rbac(RbacArgs {
-            namespaced: false,
-            namespace,
-        }) => print(&manifests::rbac(FRAMEWORKS, Scope::Cluster(&namespace))?),
+            gang,
+        }) => {
+            let scope = if namespaced {
+                Scope::Namespace(&namespace)
+            } else {
+                Scope::Cluster(&namespace)
+            };
+            print(&manifests::rbac(FRAMEWORKS, &gang.gang_scheduler, scope)?)
+        }
         Command::Plan(args) => {
-            let settings = settings(args.settings);
+            let gang = match args.gang.gang_scheduler {
+                GangChoice::Auto => Gang::None, // there is nobody to ask
+                GangChoice::Fixed(gang) => gang,
+            };
+            let settings = Settings {
+                gang,
+                ..settings(args.settings)
+            };
             let now = args.now.unwrap_or_else(Timestamp::now);
             print(&offline::plan(
                 FRAMEWORKS,
@@ -222,6 +254,7 @@ fn settings(args: PodArgs) -> Settings {
             image: args.mpi_kubectl_delivery_image.unwrap_or(own.image),
             command: args.mpi_kubectl_delivery_command.map_or(own.command, words),
         },
+        gang: Gang::None,
     }
 }
 
@@ -242,6 +275,7 @@ fn run(args: RunArgs) -> Result<ExitCode> {
         namespace: args.namespace.filter(|namespace| !namespace.is_empty()),
         concurrency: args.controller_threads,
         settings: settings(args.pods),
+        gang: args.gang.gang_scheduler,
         metrics_address: args.metrics_bind_address,
         probe_address: args.health_probe_bind_address,
         lease,
@@ -338,6 +372,9 @@ mod tests {
         assert_eq!(kinds(&args.enable_scheme).unwrap().len(), 1);
         assert!(!parse(&["--leader-elect=false"]).leader_elect);
         assert!(parse(&[]).leader_elect);
+        assert_eq!(parse(&[]).gang.gang_scheduler, GangChoice::Auto);
+        let upstreams = parse(&["--gang-scheduler-name=Volcano"]).gang.gang_scheduler;
+        assert_eq!(upstreams, GangChoice::Fixed(Gang::Volcano));
         assert!(kinds(&["NoJob".to_owned()]).is_err());
     }
 }

@@ -63,6 +63,7 @@ pub(crate) fn plan(
         children: Vec::new(),
         batch_jobs: Vec::new(),
         batch_pods: Vec::new(),
+        priorities: Arc::default(),
         vanished: Vec::new(),
         refusals: Vec::new(),
     };
@@ -164,6 +165,14 @@ fn write(write: &Write) -> Result<Value, serde_json::Error> {
             "object": serde_json::to_value(job)?,
         }),
         Write::DeleteBatchJob { name, uid } => json!({"delete": format!("Job {name}"), "uid": uid.as_str()}),
+        Write::PatchChild {
+            kind,
+            name,
+            uid,
+            spec,
+        } => {
+            json!({"patch": format!("{} {name}", kind.as_str()), "uid": uid.as_str(), "spec": spec})
+        }
         Write::DeleteChild { kind, name, uid } => {
             json!({"delete": format!("{} {name}", kind.as_str()), "uid": uid.as_str()})
         }

@@ -16,12 +16,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use common::api::{ConditionStatus, ConditionType, JobStatus};
+use common::gang::{Gang, Placement, PodGroupApi};
 use common::observe::{ChildView, Phase};
-use common::plan::{Plan, Write};
+use common::plan::{Child, Plan, Write, WriteClass};
 use common::testing::{World, manifest};
 use common::{Framework, names, status};
 use proptest::prelude::*;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Every meaning of every kind.
 fn frameworks() -> Vec<&'static dyn Framework> {
@@ -49,6 +50,8 @@ enum Step {
     PassTime(i64),
     Suspend(bool),
     Scale(u32),
+    /// The gang's scheduler says something of it, and places pods where so many have room.
+    Schedule(&'static str, usize),
     /// Reconcile, and die after so many requests.
     CrashAfter(usize),
     Reconcile,
@@ -66,6 +69,8 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (1..700_i64).prop_map(Step::PassTime),
         1 => any::<bool>().prop_map(Step::Suspend),
         1 => (0..5_u32).prop_map(Step::Scale),
+        4 => (prop::sample::select(vec!["Pending", "Inqueue", "Running"]), 0..9_usize)
+            .prop_map(|(phase, room)| Step::Schedule(phase, room)),
         4 => (0..6_usize).prop_map(Step::CrashAfter),
         6 => Just(Step::Reconcile),
     ]
@@ -80,6 +85,19 @@ struct Job {
     deadline: Option<i64>,
     clean: &'static str,
     ttl: Option<i32>,
+    gang: Gang,
+    min_available: Option<i32>,
+}
+
+fn gangs() -> impl Strategy<Value = (Gang, Option<i32>)> {
+    let scheduler = "my-sched".to_owned();
+    let all = vec![
+        Gang::None,
+        Gang::Native,
+        Gang::Volcano,
+        Gang::Coscheduling { scheduler },
+    ];
+    (prop::sample::select(all), prop::option::of(0..5_i32))
 }
 
 fn job() -> impl Strategy<Value = Job> {
@@ -91,9 +109,10 @@ fn job() -> impl Strategy<Value = Job> {
         prop::option::of(1..900_i64),
         prop::sample::select(vec!["None", "Running", "All"]),
         prop::option::of(0..900_i32),
+        gangs(),
     )
         .prop_map(
-            |(framework, counts, restart_policy, backoff_limit, deadline, clean, ttl)| Job {
+            |(
                 framework,
                 counts,
                 restart_policy,
@@ -101,6 +120,17 @@ fn job() -> impl Strategy<Value = Job> {
                 deadline,
                 clean,
                 ttl,
+                (gang, min_available),
+            )| Job {
+                framework,
+                counts,
+                restart_policy,
+                backoff_limit,
+                deadline,
+                clean,
+                ttl,
+                gang,
+                min_available,
             },
         )
 }
@@ -124,11 +154,14 @@ fn world(job: &Job) -> (World, &'static dyn Framework) {
     manifest["spec"]["runPolicy"] = json!({
         "backoffLimit": job.backoff_limit, "activeDeadlineSeconds": job.deadline, "cleanPodPolicy": job.clean,
         "ttlSecondsAfterFinished": job.ttl, "suspend": false,
+        "schedulingPolicy": {"minAvailable": job.min_available},
     });
     if let Some(stamp) = info.stamp {
         manifest["spec"][stamp.field] = json!(stamp.value);
     }
-    (World::new(framework, &manifest), framework)
+    let mut world = World::new(framework, &manifest);
+    world.settings.gang = job.gang.clone();
+    (world, framework)
 }
 
 fn happen(world: &mut World, framework: &dyn Framework, step: &Step) {
@@ -178,6 +211,16 @@ fn happen(world: &mut World, framework: &dyn Framework, step: &Step) {
             let role = info.roles.last().unwrap().role;
             world.edit(&format!("/{}/{role}/replicas", info.replicas_field), json!(count));
         }
+        Step::Schedule(phase, room) => {
+            if world.pod_group().is_some() {
+                let placed = world.schedule(*room) > 0;
+                let none = Placement::Refused {
+                    reason: "Unschedulable".into(),
+                    message: "no room".into(),
+                };
+                world.say_of_pod_group(Some(phase), if placed { Placement::Found } else { none });
+            }
+        }
         Step::CrashAfter(limit) => {
             let plan = world.plan(framework);
             world.apply_until(&plan, *limit);
@@ -223,6 +266,11 @@ fn check_plan(world: &World, plan: &Plan) {
                 let object = serde_json::to_value(child).unwrap();
                 assert_eq!(object["metadata"]["ownerReferences"][0]["uid"], job.uid.as_str());
             }
+            Write::PatchChild { uid, spec, .. } => {
+                let group = world.children.iter().find(|c| c.uid == *uid).unwrap();
+                let stored = &group.pod_group.as_ref().unwrap().spec;
+                assert!(!is_part_of(spec, stored), "{spec} says nothing new of {stored}");
+            }
             Write::DeletePod { name, uid } => check_delete(world, plan, name, uid.as_str()),
             Write::Ensure(_) => assert!(!status::is_finished(&stored), "a finished job needs nothing"),
             Write::CreateBatchJob { job: made, .. } => {
@@ -262,6 +310,7 @@ fn check_plan(world: &World, plan: &Plan) {
             }
         }
     }
+    check_gang(world, plan);
     if let Some(next) = &plan.status {
         check_retries(job.key.kind, &stored, next);
         check_status(
@@ -270,6 +319,60 @@ fn check_plan(world: &World, plan: &Plan) {
             job.spec
                 .pointer("/runPolicy/backoffLimit")
                 .and_then(serde_json::Value::as_i64),
+        );
+    }
+}
+
+/// Whether a merge patch changes nothing.
+fn is_part_of(patch: &Value, stored: &Value) -> bool {
+    match patch {
+        Value::Object(fields) => fields
+            .iter()
+            .all(|(key, value)| is_part_of(value, stored.get(key).unwrap_or(&Value::Null))),
+        value => value == stored,
+    }
+}
+
+/// No pod is made while its gang is missing, and no gang is asked for more pods than there will be.
+fn check_gang(world: &World, plan: &Plan) {
+    let made = plan
+        .writes
+        .iter()
+        .filter(|w| w.class() == WriteClass::Pods)
+        .count();
+    let creates = |w: &Write| matches!(w, Write::CreateChild(Child::PodGroup(_)));
+    let created = plan.writes.iter().any(creates);
+    let Some(api) = world.settings.gang.api() else {
+        assert!(!created);
+        return;
+    };
+    if made == 0 {
+        return;
+    }
+    assert!(world.pod_group().is_some() || created, "no gang");
+    let mut after = world.clone();
+    after.apply(plan);
+    let spec = after.pod_group().unwrap().spec.clone();
+    let native = spec.pointer("/schedulingPolicy/gang/minCount");
+    let min = native
+        .or_else(|| spec.get("minMember"))
+        .unwrap()
+        .as_u64()
+        .unwrap();
+    let carried = after.batch_pods.iter().map(|(_, pod)| pod);
+    let there = after.pods.iter().chain(carried).filter(|p| {
+        p.gang == Some(api) && !p.deleting && !matches!(p.phase, Phase::Succeeded | Phase::Failed)
+    });
+    let there = there.count();
+    assert!(
+        min >= 1 && usize::try_from(min).unwrap() <= there,
+        "{min} wanted of {there}: they wait for ever"
+    );
+    if api == PodGroupApi::Volcano && there == made {
+        let phase = after.pod_group().unwrap().phase.clone();
+        assert!(
+            phase.is_some_and(|phase| &*phase != "Pending"),
+            "not admitted yet"
         );
     }
 }

@@ -1,13 +1,15 @@
 //! What the operator asks of the API server: the one table from which the RBAC manifests are made.
 //!
 //! Invariant: whoever adds a request elsewhere in this crate adds it here. Not there, on purpose: lists and watches of
-//! secrets, writes to the jobs themselves, anything of the cluster as a whole.
+//! secrets, writes to the jobs themselves, anything of the cluster as a whole but for priority classes.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use common::framework::ExtraKind;
 use common::{Framework, KindInfo};
+
+use crate::gang::{self, GangChoice};
 
 /// One line: these verbs on this resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,10 +31,16 @@ pub enum Place {
     Jobs,
     /// The one that the operator itself runs in.
     Own,
+    /// None: objects of the whole cluster.
+    Cluster,
 }
 
 /// Verbs on the children that the operator makes, watches and deletes, and never changes.
 const CHILD: &[&str] = &["create", "delete", "get", "list", "watch"];
+/// Verbs on children that are changed while a scheduler waits for them.
+const GROUP: &[&str] = &["create", "delete", "get", "list", "patch", "watch"];
+/// Verbs on what is only read.
+const READ: &[&str] = &["list", "watch"];
 /// Verbs on objects that the operator makes once.
 const ONCE: &[&str] = &["create", "get"];
 /// Verbs on objects that the operator makes and keeps as they should be.
@@ -58,8 +66,8 @@ pub fn all_dialects(frameworks: &[&'static dyn Framework]) -> Vec<&'static KindI
     frameworks.iter().flat_map(of).collect()
 }
 
-/// The whole table for an operator of these kinds.
-pub fn table(frameworks: &[&'static dyn Framework]) -> Vec<Access> {
+/// The whole table for an operator of these kinds, and of this gang scheduler.
+pub fn table(frameworks: &[&'static dyn Framework], gang: &GangChoice) -> Vec<Access> {
     let line = |group, resource: &'static str, verbs, place| Access {
         group,
         resource: resource.into(),
@@ -91,6 +99,13 @@ pub fn table(frameworks: &[&'static dyn Framework]) -> Vec<Access> {
                 line("", "pods/exec", ONCE, Place::Jobs),
             ]),
             ExtraKind::BatchJob => table.push(line("batch", "jobs", CHILD, Place::Jobs)),
+        }
+    }
+    if let Some(api) = gang.api() {
+        let (group, _) = api.group_version();
+        table.push(line(group, "podgroups", GROUP, Place::Jobs));
+        if gang::reads_priorities(api) {
+            table.push(line("scheduling.k8s.io", "priorityclasses", READ, Place::Cluster));
         }
     }
     for kind in frameworks.iter().map(|f| f.kind()) {

@@ -151,6 +151,27 @@ impl Api {
         self.write(call.body(body, "application/json")).await
     }
 
+    /// Merges a patch into an object; answers with its metadata.
+    pub(crate) async fn patch(
+        &self,
+        resource: Resource,
+        name: &ObjectName,
+        patch: &serde_json::Value,
+    ) -> Result<Vec<u8>, RequestError> {
+        let body = serde_json::to_vec(patch)?;
+        let call = Call::new("patch", Method::PATCH, resource, resource.object(name));
+        self.write(call.body(body, "application/merge-patch+json")).await
+    }
+
+    /// Asks which resources there are in the group and version of this one.
+    pub(crate) async fn discover(&self, resource: Resource) -> Result<Vec<u8>, RequestError> {
+        let call = Call {
+            accept: "application/json",
+            ..Call::new("get", Method::GET, resource, resource.discovery())
+        };
+        self.bounded(call).await
+    }
+
     /// Looks an object up.
     pub(crate) async fn get(&self, resource: Resource, name: &ObjectName) -> Result<Vec<u8>, RequestError> {
         let call = Call {

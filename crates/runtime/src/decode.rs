@@ -5,6 +5,7 @@
 
 mod batch_job;
 mod pod;
+mod pod_group;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -15,8 +16,8 @@ use common::observe::ChildView;
 use common::plan::ChildKind;
 use common::{Attempt, JobKey, KindInfo, PodView, RawJob, Uid, names};
 use jiff::Timestamp;
-use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -124,8 +125,40 @@ pub(crate) struct Meta<'a> {
     deletion_timestamp: Option<IgnoredAny>,
     #[serde(borrow, default)]
     labels: Option<BTreeMap<Text<'a>, Text<'a>>>,
+    #[serde(default)]
+    annotations: Annotations,
     #[serde(borrow, default)]
     owner_references: Option<Vec<Owner<'a>>>,
+}
+
+/// What of the annotations counts; they are read through, never stored.
+#[derive(Debug, Default)]
+struct Annotations {
+    /// Whether Volcano is told a gang.
+    of_volcano: bool,
+}
+
+impl<'de> Deserialize<'de> for Annotations {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Keys;
+        impl<'de> Visitor<'de> for Keys {
+            type Value = Annotations;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("annotations")
+            }
+            fn visit_unit<E>(self) -> Result<Annotations, E> {
+                Ok(Annotations::default())
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Annotations, A::Error> {
+                let mut found = Annotations::default();
+                while let Some((key, _)) = map.next_entry::<Text<'de>, IgnoredAny>()? {
+                    found.of_volcano |= key.0 == names::VOLCANO_GROUP;
+                }
+                Ok(found)
+            }
+        }
+        deserializer.deserialize_any(Keys)
+    }
 }
 
 /// An owner reference.
@@ -231,8 +264,48 @@ pub(crate) fn child(kind: ChildKind, json: &[u8]) -> Result<Child<ChildView>, De
         name: metadata.name.0.as_ref().into(),
         uid: Uid::new(&metadata.uid.0),
         deleting: metadata.deletion_timestamp.is_some(),
+        pod_group: match kind {
+            ChildKind::PodGroup(api) => Some(Box::new(pod_group::pod_group(api, json)?)),
+            ChildKind::Service => None,
+        },
     };
     metadata.child(view)
+}
+
+/// Reads a priority class: its name, value and version.
+pub(crate) fn priority_class(json: &[u8]) -> Result<PriorityClass, DecodeError> {
+    #[derive(Deserialize)]
+    struct ClassIn<'a> {
+        #[serde(borrow)]
+        metadata: ClassMeta<'a>,
+        #[serde(default)]
+        value: i32,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct ClassMeta<'a> {
+        #[serde(borrow)]
+        name: Text<'a>,
+        #[serde(borrow)]
+        resource_version: Text<'a>,
+    }
+    let ClassIn { metadata, value } = serde_json::from_slice(json)?;
+    Ok(PriorityClass {
+        name: metadata.name.0.to_string(),
+        rv: version(&metadata.resource_version.0)?,
+        value,
+    })
+}
+
+/// A priority class.
+#[derive(Debug, Clone)]
+pub(crate) struct PriorityClass {
+    /// Name.
+    pub(crate) name: String,
+    /// resourceVersion.
+    pub(crate) rv: u64,
+    /// The higher, the sooner.
+    pub(crate) value: i32,
 }
 
 /// Reads a job of a kind.

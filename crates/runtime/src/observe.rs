@@ -23,6 +23,7 @@ pub(crate) fn observe(now: Timestamp, view: &View, record: &Record, job: &Arc<Ra
         children,
         batch_jobs,
         batch_pods,
+        priorities: Arc::clone(view.priorities()),
         vanished: record.vanished().to_vec(),
         refusals: record.refusals().to_vec(),
     }

@@ -9,8 +9,8 @@ use common::observe::{BatchJobView, ChildView, Phase, Vanished};
 use common::{JobKey, PodView, Uid};
 
 use crate::children::{Change, Child, Children};
-use crate::decode::JobObject;
-use crate::resource::{BATCH_JOBS, ObjectName, PODS, Resource, SERVICES};
+use crate::decode::{JobObject, PriorityClass};
+use crate::resource::{BATCH_JOBS, ObjectName, PODS, PRIORITY_CLASSES, Resource, SERVICES};
 
 /// A decoded object of a watched resource.
 #[derive(Debug, Clone)]
@@ -23,6 +23,8 @@ pub(crate) enum Object {
     Child(Child<ChildView>),
     /// A batch Job.
     BatchJob(Child<BatchJobView>),
+    /// A priority class.
+    PriorityClass(PriorityClass),
 }
 
 impl Object {
@@ -33,6 +35,7 @@ impl Object {
             Self::Pod(pod) => pod.rv,
             Self::Child(child) => child.rv,
             Self::BatchJob(job) => job.rv,
+            Self::PriorityClass(class) => class.rv,
         }
     }
 }
@@ -96,6 +99,8 @@ pub(crate) struct View {
     carriers_of: HashMap<Uid, BTreeSet<Uid>>,
     reached: HashMap<Resource, u64>,
     kinds: HashMap<Resource, &'static str>,
+    /// Values of the priority classes, by name.
+    priorities: Arc<BTreeMap<String, i32>>,
 }
 
 impl View {
@@ -122,6 +127,11 @@ impl View {
             batch_jobs: self.batch_jobs.of(owner),
             batch_pods: carried.collect(),
         }
+    }
+
+    /// Values of the priority classes, by name.
+    pub(crate) fn priorities(&self) -> &Arc<BTreeMap<String, i32>> {
+        &self.priorities
     }
 
     /// How far the watch of a resource is.
@@ -162,6 +172,10 @@ impl View {
                 let change = self.batch_jobs.put(job);
                 self.batch_job_changed(change, &mut effects);
             }
+            // Jobs learn of it when something else wakes them: it orders what is asked for next.
+            Object::PriorityClass(class) => {
+                Arc::make_mut(&mut self.priorities).insert(class.name, class.value);
+            }
         }
         effects
     }
@@ -184,6 +198,9 @@ impl View {
             Object::BatchJob(job) => {
                 let change = self.batch_jobs.remove(&job.name, &job.uid);
                 self.batch_job_changed(change, &mut effects);
+            }
+            Object::PriorityClass(class) => {
+                Arc::make_mut(&mut self.priorities).remove(&class.name);
             }
         }
         effects
@@ -229,12 +246,16 @@ impl View {
         let mut effects = Effects::default();
         let (mut jobs, mut pods, mut children, mut batch_jobs) =
             (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let mut priorities = BTreeMap::new();
         for object in list {
             match object {
                 Object::Job(job) => jobs.push(*job),
                 Object::Pod(pod) => pods.push(pod),
                 Object::Child(child) => children.push(child),
                 Object::BatchJob(job) => batch_jobs.push(job),
+                Object::PriorityClass(class) => {
+                    priorities.insert(class.name, class.value);
+                }
             }
         }
         if resource == PODS {
@@ -245,6 +266,8 @@ impl View {
             for change in self.batch_jobs.replace(batch_jobs, rv) {
                 self.batch_job_changed(Some(change), &mut effects);
             }
+        } else if resource == PRIORITY_CLASSES {
+            self.priorities = Arc::new(priorities);
         } else if self.kinds.contains_key(&resource) {
             self.replace_jobs(resource, jobs, rv, &mut effects);
         } else {

@@ -47,10 +47,12 @@ pub(crate) enum Shape {
     Job(&'static KindInfo),
     /// As pods.
     Pod,
-    /// As children of a kind; their metadata are enough.
+    /// As children of a kind.
     Child(ChildKind),
     /// As batch Jobs.
     BatchJob,
+    /// As priority classes.
+    PriorityClass,
 }
 
 impl Shape {
@@ -61,6 +63,7 @@ impl Shape {
             Self::Pod => decode::pod(json).map(Object::Pod),
             Self::Child(kind) => decode::child(kind, json).map(Object::Child),
             Self::BatchJob => decode::batch_job(json).map(Object::BatchJob),
+            Self::PriorityClass => decode::priority_class(json).map(Object::PriorityClass),
         }
     }
 }
@@ -172,7 +175,11 @@ impl Watch {
         // A kind that is not installed, or not ours to see, must not hold up the others; it is tried for as long as we run.
         let absent =
             matches!(error, WatchError::Request(e) if e.is_not_found() || e.class() == RetryClass::Forbidden);
-        if absent && matches!(self.source.shape, Shape::Job(_)) {
+        let optional = matches!(
+            self.source.shape,
+            Shape::Job(_) | Shape::Child(ChildKind::PodGroup(_)) | Shape::PriorityClass
+        );
+        if absent && optional {
             self.listed.cancel();
         }
     }
@@ -287,7 +294,7 @@ impl Watch {
 
 impl Source {
     fn metadata_only(&self) -> bool {
-        matches!(self.shape, Shape::Child(ChildKind::Service))
+        matches!(self.shape, Shape::Child(ChildKind::Service)) // of the others more than their metadata counts
     }
 
     fn base(&self) -> String {

@@ -56,7 +56,9 @@ pub(super) fn plan(q: &Question<'_>, make: &[&SlotTally], waiting: &[SlotId]) ->
         return Answer::default();
     }
     let stated = q.job.policy.scheduling.min_available;
-    let stated = stated.map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(0)).max(1);
+    let stated = stated
+        .map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(0))
+        .max(1);
     let begins = all().filter(|slot| !is_done(slot) && !waiting.contains(&slot.slot.id));
     let least = stated.min(begins.count());
     if !alive && made().count() < least {
@@ -173,7 +175,8 @@ fn changes(stored: &Value, wanted: &Value) -> Option<Value> {
     let mut patch = Map::new();
     for (key, value) in new {
         let before = old.get(key).unwrap_or(&Value::Null);
-        let Some(mut change) = changes(before, value).or_else(|| (before != value).then(|| Value::Object(Map::new())))
+        let Some(mut change) =
+            changes(before, value).or_else(|| (before != value).then(|| Value::Object(Map::new())))
         else {
             continue;
         };
@@ -224,17 +227,28 @@ fn is_done(slot: &SlotTally) -> bool {
 /// Value of the priority class that pods of a role name.
 fn priority(q: &Question<'_>, role: Role) -> i32 {
     let class = q.job.replica(role).and_then(own_class);
-    class.and_then(|class| q.observed.priorities.get(class).copied()).unwrap_or(0)
+    class
+        .and_then(|class| q.observed.priorities.get(class).copied())
+        .unwrap_or(0)
 }
 
 /// The priority class that the PodGroup names.
 fn class(q: &Question<'_>, api: PodGroupApi, members: &Members) -> Option<String> {
-    let policy = || q.job.policy.scheduling.priority_class.clone().filter(|class| !class.is_empty());
+    let policy = || {
+        q.job
+            .policy
+            .scheduling
+            .priority_class
+            .clone()
+            .filter(|class| !class.is_empty())
+    };
     match api {
         PodGroupApi::Native => members.class.clone(),
         PodGroupApi::Volcano => policy().or_else(|| {
             let first = q.job.replicas.iter().find_map(own_class);
-            first.filter(|_| q.job.info.gang.class_of_template).map(str::to_owned)
+            first
+                .filter(|_| q.job.info.gang.class_of_template)
+                .map(str::to_owned)
         }),
         PodGroupApi::Coscheduling => None,
     }
@@ -245,8 +259,7 @@ fn class(q: &Question<'_>, api: PodGroupApi, members: &Members) -> Option<String
 pub(super) fn members(q: &Question<'_>) -> Option<Members> {
     let api = q.settings.gang.api()?;
     let roles: Vec<&ResolvedReplica> = q.job.replicas.iter().filter(|r| r.count > 0).collect();
-    let (scheduler, mut roles) = agreed(roles, Some(q.settings.gang.scheduler()), own_scheduler);
-    debug_assert!(scheduler.is_some() || roles.is_empty());
+    let (_, mut roles) = agreed(roles, Some(q.settings.gang.scheduler()), own_scheduler);
     let mut class = None;
     if api == PodGroupApi::Native {
         roles.retain(|r| spec_of(r).is_none_or(|spec| spec.scheduling_group.is_none()));
@@ -284,7 +297,10 @@ fn spec_of(role: &ResolvedReplica) -> Option<&k8s_openapi::api::core::v1::PodSpe
 }
 
 fn own_scheduler(role: &ResolvedReplica) -> Option<&str> {
-    spec_of(role)?.scheduler_name.as_deref().filter(|name| !name.is_empty())
+    spec_of(role)?
+        .scheduler_name
+        .as_deref()
+        .filter(|name| !name.is_empty())
 }
 
 fn own_class(role: &ResolvedReplica) -> Option<&str> {

@@ -54,7 +54,11 @@ pub(super) fn plan(q: &Question<'_>) -> Plan {
     writes.extend(services(q));
     writes.extend(leftovers(q));
     writes.extend(gang.writes.iter().cloned());
-    let pods = if gang.hold.is_none() { pods(q, &slots) } else { Vec::new() };
+    let pods = if gang.hold.is_none() {
+        pods(q, &slots)
+    } else {
+        Vec::new()
+    };
     let mut notes = first_words(q);
     notes.extend(creation_note(&pods));
     writes.extend(pods);
@@ -326,7 +330,9 @@ fn trouble(
         status::refresh_message(status, q.now(), ConditionType::Created, &message);
         status.waiting_for = Some(text.clone());
         // The numbers in it change with what else the cluster does: it is told once.
-        let told = |before: &str| before.split_once(": ").map(|(first, _)| first) == text.split_once(": ").map(|(first, _)| first);
+        let told = |before: &str| {
+            before.split_once(": ").map(|(first, _)| first) == text.split_once(": ").map(|(first, _)| first)
+        };
         let news = !q.job.stored.waiting_for.as_deref().is_some_and(told);
         return news.then(|| warning(reason, text));
     }

@@ -15,10 +15,17 @@ pub fn describe_plan(plan: &Plan) -> String {
     for write in &plan.writes {
         let _ = match write {
             Write::CreateChild(Child::PodGroup(group)) => {
-                writeln!(text, "create podgroup {}: {}", group.metadata.name.as_deref().unwrap_or("?"), group.spec)
+                writeln!(
+                    text,
+                    "create podgroup {}: {}",
+                    group.metadata.name.as_deref().unwrap_or("?"),
+                    group.spec
+                )
             }
             Write::CreateChild(child) => writeln!(text, "create {} {}", word(child.kind()), child.name()),
-            Write::PatchChild { kind, name, spec, .. } => writeln!(text, "patch {} {name}: {spec}", word(*kind)),
+            Write::PatchChild { kind, name, spec, .. } => {
+                writeln!(text, "patch {} {name}: {spec}", word(*kind))
+            }
             Write::DeleteChild { kind, name, .. } => writeln!(text, "delete {} {name}", word(*kind)),
             Write::DeletePod { name, .. } => writeln!(text, "delete pod {name}"),
             Write::CreatePod { attempt, pod, .. } => {

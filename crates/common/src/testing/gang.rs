@@ -52,7 +52,9 @@ fn merge(target: &mut Value, patch: &Value) {
     if !target.is_object() {
         *target = Value::Object(serde_json::Map::new());
     }
-    let Some(target) = target.as_object_mut() else { return };
+    let Some(target) = target.as_object_mut() else {
+        return;
+    };
     for (key, value) in patch {
         if value.is_null() {
             target.remove(key);
@@ -67,13 +69,19 @@ impl World {
     pub(super) fn has_gang(&self) -> bool {
         let carried = self.batch_pods.iter().map(|(_, pod)| pod);
         let ended = |pod: &PodView| matches!(pod.phase, Phase::Succeeded | Phase::Failed);
-        self.pods.iter().chain(carried).any(|pod| pod.gang.is_some() && !ended(pod))
+        self.pods
+            .iter()
+            .chain(carried)
+            .any(|pod| pod.gang.is_some() && !ended(pod))
     }
 
     /// The PodGroup, if there is one.
     #[must_use]
     pub fn pod_group(&self) -> Option<&PodGroupView> {
-        let group = self.children.iter().find(|c| matches!(c.kind, ChildKind::PodGroup(_)));
+        let group = self
+            .children
+            .iter()
+            .find(|c| matches!(c.kind, ChildKind::PodGroup(_)));
         group.and_then(|group| group.pod_group.as_deref())
     }
 
@@ -98,7 +106,10 @@ impl World {
         let min = self.pod_group().map_or(0, |group| {
             let spec = &group.spec;
             let native = spec.pointer("/schedulingPolicy/gang/minCount");
-            native.or_else(|| spec.get("minMember")).and_then(Value::as_u64).unwrap_or(0)
+            native
+                .or_else(|| spec.get("minMember"))
+                .and_then(Value::as_u64)
+                .unwrap_or(0)
         });
         let min = usize::try_from(min).unwrap_or(usize::MAX);
         let carried = self.batch_pods.iter_mut().map(|(_, pod)| pod);
@@ -109,7 +120,10 @@ impl World {
             .filter(|p| p.gang.is_some() && !matches!(p.phase, Phase::Succeeded | Phase::Failed))
             .collect();
         let placed = all.iter().filter(|pod| pod.node.is_some()).count();
-        let waiting: Vec<&mut PodView> = all.into_iter().filter(|pod| pod.node.is_none() && !pod.deleting).collect();
+        let waiting: Vec<&mut PodView> = all
+            .into_iter()
+            .filter(|pod| pod.node.is_none() && !pod.deleting)
+            .collect();
         let fit = waiting.len().min(room);
         if fit == 0 || placed.saturating_add(fit) < min {
             return 0;

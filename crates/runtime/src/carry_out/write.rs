@@ -86,6 +86,16 @@ pub(super) async fn send(
             let wanted = wanted(Resource::of_child(kind), kind.as_str(), Some(child.name()), None);
             wanted.create(hands, child).await
         }
+        Write::PatchChild {
+            kind,
+            name,
+            uid,
+            spec,
+        } => {
+            let wanted = wanted(Resource::of_child(*kind), kind.as_str(), Some(name), None);
+            let patch = json!({"metadata": {"uid": uid.as_str()}, "spec": spec});
+            wanted.patch(hands, &patch).await
+        }
         Write::CreatePod {
             pod,
             attempt,
@@ -189,6 +199,18 @@ impl Wanted<'_> {
             None => "it has no owner".to_owned(),
         };
         Some((RefusalCause::Foreign, whose))
+    }
+
+    async fn patch(&self, hands: &Hands, patch: &Value) -> Result<(), Refused> {
+        match hands.api.patch(self.resource, &self.name, patch).await {
+            Ok(answer) => {
+                self.acknowledged(hands, &answer);
+                Ok(())
+            }
+            // It is gone, or another one has its name by now.
+            Err(error) if error.is_not_found() || error.is_conflict() => Err(self.just_gone()),
+            Err(error) => Err(self.refused(&error)),
+        }
     }
 
     async fn delete(&self, hands: &Hands, options: &Value) -> Result<(), Refused> {
