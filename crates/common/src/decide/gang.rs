@@ -21,6 +21,9 @@ use super::{Question, warning};
 const OTHER_SCHEDULER: &str =
     "Another scheduler is specified when gang-scheduling is enabled and it will not be overwritten";
 
+/// What is said of a PodGroup that does not fit, before its scheduler's own words.
+pub(super) const NO_PLACE: &str = "finds no place";
+
 /// What becomes of a gang.
 #[derive(Default)]
 pub(super) struct Answer {
@@ -59,7 +62,7 @@ pub(super) fn plan(q: &Question<'_>, make: &[&SlotTally], waiting: &[SlotId]) ->
     let stated = stated
         .map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(0))
         .max(1);
-    let begins = all().filter(|slot| !is_done(slot) && !waiting.contains(&slot.slot.id));
+    let begins = all().filter(|slot| is_to_begin(slot) && !waiting.contains(&slot.slot.id));
     let least = stated.min(begins.count());
     if !alive && made().count() < least {
         return Answer::hold(format!(
@@ -136,7 +139,7 @@ fn keep(q: &Question<'_>, group: &ChildView, terms: &Terms, alive: bool) -> Answ
     let refused = match &view.placement {
         Placement::Refused { reason, message } => Some((
             reason.to_string(),
-            format!("PodGroup {} finds no place: {message}", group.name),
+            format!("PodGroup {} {NO_PLACE}: {message}", group.name),
         )),
         Placement::Unknown | Placement::Found => None,
     };
@@ -219,9 +222,12 @@ fn is_live(slot: &SlotTally, api: PodGroupApi) -> bool {
     }
 }
 
-/// Whether nobody will make a pod for the slot any more.
-fn is_done(slot: &SlotTally) -> bool {
-    matches!(slot.state, SlotState::Succeeded | SlotState::Failed(_))
+/// Whether a pod will be made for the slot, sooner or later.
+fn is_to_begin(slot: &SlotTally) -> bool {
+    match slot.state {
+        SlotState::Missing | SlotState::Lost | SlotState::Previous | SlotState::Terminating => true,
+        SlotState::Pending | SlotState::Running | SlotState::Succeeded | SlotState::Failed(_) => false,
+    }
 }
 
 /// Value of the priority class that pods of a role name.

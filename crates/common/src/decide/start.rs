@@ -330,10 +330,9 @@ fn trouble(
         status::refresh_message(status, q.now(), ConditionType::Created, &message);
         status.waiting_for = Some(text.clone());
         // The numbers in it change with what else the cluster does: it is told once.
-        let told = |before: &str| {
-            before.split_once(": ").map(|(first, _)| first) == text.split_once(": ").map(|(first, _)| first)
-        };
-        let news = !q.job.stored.waiting_for.as_deref().is_some_and(told);
+        let told = status::condition(&q.job.stored, ConditionType::Created);
+        let told = told.and_then(|c| c.message.as_deref());
+        let news = !told.is_some_and(|message| message.contains(gang::NO_PLACE));
         return news.then(|| warning(reason, text));
     }
     status::refresh_message(status, q.now(), ConditionType::Created, &created);

@@ -282,9 +282,14 @@ impl Wanted<'_> {
             ..PACE
         };
         let not_leader = matches!(error, RequestError::NotLeader);
+        let message = if error.is_not_served() {
+            format!("the cluster does not serve {}", self.resource.discovery())
+        } else {
+            error.to_string()
+        };
         Refused {
             not_leader,
-            ..self.refusal(cause, error.to_string(), class, pace)
+            ..self.refusal(cause, message, class, pace)
         }
     }
 
