@@ -325,7 +325,12 @@ fn trouble(
         status.waiting_for.clone_from(&q.job.stored.waiting_for);
         return None;
     }
+    let mut pods = q.tally.slots.iter().filter_map(|s| s.pod.as_deref());
+    let of_pod = pods.find_map(pod_trouble);
     if let Some((reason, text)) = &gang.refused {
+        // The gang's scheduler says how many do not fit, its pods why.
+        let why = of_pod.map_or(String::new(), |(_, why)| format!("; {why}"));
+        let text = format!("{text}{why}");
         let message = format!("{created} It waits: {text}");
         status::refresh_message(status, q.now(), ConditionType::Created, &message);
         status.waiting_for = Some(text.clone());
@@ -336,8 +341,7 @@ fn trouble(
         return news.then(|| warning(reason, text));
     }
     status::refresh_message(status, q.now(), ConditionType::Created, &created);
-    let mut pods = q.tally.slots.iter().filter_map(|s| s.pod.as_deref());
-    if let Some((reason, text)) = pods.find_map(pod_trouble) {
+    if let Some((reason, text)) = of_pod {
         let news = q.job.stored.waiting_for.is_none() && !gang.speaks_for_pods;
         status.waiting_for = Some(text.clone());
         return news.then(|| warning(reason, text));
