@@ -55,6 +55,7 @@ pub(super) fn plan(q: &Question<'_>, make: &[&SlotTally], waiting: &[SlotId]) ->
     let made = || make.iter().copied().filter(|slot| members.has(slot));
     let unscheduled = live().any(|slot| slot.pod.as_ref().is_none_or(|pod| pod.node.is_none()));
     let (making, alive) = (made().next().is_some(), live().next().is_some());
+    let begun = live().any(|slot| slot.pod.as_ref().is_some_and(|pod| pod.node.is_some()));
     if !making && !unscheduled {
         return Answer::default();
     }
@@ -85,7 +86,14 @@ pub(super) fn plan(q: &Question<'_>, make: &[&SlotTally], waiting: &[SlotId]) ->
         Some(group) if group.deleting => {
             Answer::hold(format!("PodGroup {} has to terminate first", group.name))
         }
-        Some(group) => keep(q, group, &terms, alive),
+        Some(group) => Answer {
+            writes: if begun && asks_for_no_more(group, &terms) {
+                Vec::new()
+            } else {
+                patch(q, group, &terms).into_iter().collect()
+            },
+            ..read(group, alive)
+        },
     }
 }
 
@@ -122,20 +130,38 @@ fn create(q: &Question<'_>, terms: &Terms, alive: bool) -> Answer {
     }
 }
 
-/// Sees to it that a PodGroup says what it should, and reads what it says itself.
-fn keep(q: &Question<'_>, group: &ChildView, terms: &Terms, alive: bool) -> Answer {
-    let none = PodGroupView::default();
-    let view = group.pod_group.as_deref().unwrap_or(&none);
+/// Whether a PodGroup lets the pods be placed that are there: once a part of its gang has a place, no more than that is of
+/// interest. To ask for more then would make Volcano queue it again, beside itself.
+fn asks_for_no_more(group: &ChildView, terms: &Terms) -> bool {
+    let spec = group.pod_group.as_deref().map(|view| &view.spec);
+    let asked = spec.and_then(|spec| match terms.api {
+        PodGroupApi::Native => spec.pointer("/schedulingPolicy/gang/minCount"),
+        PodGroupApi::Volcano | PodGroupApi::Coscheduling => spec.get("minMember"),
+    });
+    let asked = asked.and_then(Value::as_u64);
+    asked.is_some_and(|asked| asked <= u64::from(terms.min))
+}
+
+/// Makes a PodGroup say what it should.
+fn patch(q: &Question<'_>, group: &ChildView, terms: &Terms) -> Option<Write> {
+    let stored = &group.pod_group.as_deref()?.spec;
     let mut wanted = pod_group::spec(q.job, &q.observed.job.annotations, terms);
-    leave_alone(&mut wanted, &view.spec, terms.api);
-    let patch = changes(&view.spec, &wanted).map(|spec| Write::PatchChild {
+    leave_alone(&mut wanted, stored, terms.api);
+    Some(Write::PatchChild {
         kind: group.kind,
         name: group.name.to_string(),
         uid: group.uid.clone(),
-        spec,
-    });
+        spec: changes(stored, &wanted)?,
+    })
+}
+
+/// What a PodGroup says itself.
+fn read(group: &ChildView, alive: bool) -> Answer {
+    let none = PodGroupView::default();
+    let view = group.pod_group.as_deref().unwrap_or(&none);
+    let of = |api| group.kind == ChildKind::PodGroup(api);
     let pending = matches!(view.phase.as_deref(), None | Some("" | "Pending"));
-    let queued = terms.api == PodGroupApi::Volcano && pending && !alive;
+    let queued = of(PodGroupApi::Volcano) && pending && !alive;
     let refused = match &view.placement {
         Placement::Refused { reason, message } => Some((
             reason.to_string(),
@@ -148,11 +174,11 @@ fn keep(q: &Question<'_>, group: &ChildView, terms: &Terms, alive: bool) -> Answ
         _ => format!("PodGroup {} waits to be admitted by Volcano", group.name),
     };
     Answer {
-        writes: patch.into_iter().collect(),
         hold: queued.then(in_queue),
         queued,
         refused,
-        speaks_for_pods: terms.api == PodGroupApi::Native && view.placement == Placement::Unknown,
+        speaks_for_pods: of(PodGroupApi::Native) && view.placement == Placement::Unknown,
+        ..Answer::default()
     }
 }
 
