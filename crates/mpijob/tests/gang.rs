@@ -29,7 +29,7 @@ fn placed(world: &mut World) {
         "nothing is placed: {:?}",
         world.pod_group()
     );
-    world.say_of_pod_group(Some("Running"), Placement::Found);
+    world.say_of_pod_group(Some("Running"), &Placement::Found);
     world.run_all();
 }
 
@@ -49,7 +49,7 @@ fn a_launcher_that_waits_for_workers_is_not_asked_for_with_them() {
     story.when("the new worker is placed", placed);
     story.when("and then the new launcher", placed);
     story.when("it ends well", |w| {
-        w.end("j-launcher", "main", 0, "Completed", None)
+        w.end("j-launcher", "main", 0, "Completed", None);
     });
     insta::assert_snapshot!(story.tale);
 }
@@ -66,7 +66,7 @@ fn workers_are_replaced_while_a_launcher_is_between_two_tries() {
         .batch_pods
         .retain(|(_, pod)| pod.phase == common::observe::Phase::Failed);
     story.when("a worker vanishes while there is no launcher", |w| {
-        w.vanish("j-worker-1")
+        w.vanish("j-worker-1");
     });
     assert!(story.world.schedule(99) > 0, "{}", story.tale);
 }
@@ -89,7 +89,7 @@ fn the_launchers_pod_belongs_to_the_gang_too() {
         let mut story = story(gang.clone(), |_| {});
         story.world.settle(&FRAMEWORK);
         if gang == Gang::Volcano {
-            story.world.say_of_pod_group(Some("Inqueue"), Placement::Unknown);
+            story.world.say_of_pod_group(Some("Inqueue"), &Placement::Unknown);
         } else {
             story.world.children.clear();
             story.world.batch_jobs.clear();

@@ -221,6 +221,35 @@ spec:
     }
 
     #[test]
+    fn the_plan_of_a_gang_shows_its_pod_group() {
+        let job = std::env::temp_dir().join(format!("plan-gang-{}.yaml", std::process::id()));
+        let manifest = "
+apiVersion: kubeflow.org/v1
+kind: PyTorchJob
+metadata: {name: g}
+spec:
+  pytorchReplicaSpecs:
+    Worker: {replicas: 2, template: {spec: {containers: [{name: pytorch, image: i}]}}}
+";
+        std::fs::write(&job, manifest).unwrap();
+        let settings = Settings {
+            gang: common::gang::Gang::Native,
+            ..Settings::default()
+        };
+        let now = "2026-01-01T00:00:00Z".parse().unwrap();
+        let text = plan(crate::FRAMEWORKS, &settings, &job, None, now).unwrap();
+        for part in [
+            "create: PodGroup",
+            "apiVersion: scheduling.k8s.io/v1beta1",
+            "minCount: 2",
+            "podGroupName: g",
+        ] {
+            assert!(text.contains(part), "{part} is not in\n{text}");
+        }
+        std::fs::remove_file(&job).unwrap();
+    }
+
+    #[test]
     fn a_job_is_planned_as_one_of_the_version_that_its_manifest_names() {
         let mut manifest = json!({"apiVersion": "kubeflow.org/v1", "kind": "MPIJob", "spec": {}});
         stamp(&mpijob::FRAMEWORK, &mut manifest);

@@ -218,7 +218,7 @@ fn happen(world: &mut World, framework: &dyn Framework, step: &Step) {
                     reason: "Unschedulable".into(),
                     message: "no room".into(),
                 };
-                world.say_of_pod_group(Some(phase), if placed { Placement::Found } else { none });
+                world.say_of_pod_group(Some(phase), if placed { &Placement::Found } else { &none });
             }
         }
         Step::CrashAfter(limit) => {

@@ -46,7 +46,7 @@ fn placed(world: &mut World) {
     );
     let waits = |p: &&common::PodView| p.node.is_none() && !p.deleting;
     assert_eq!(world.pods.iter().filter(waits).count(), 0, "half a gang");
-    world.say_of_pod_group(Some("Running"), Placement::Found);
+    world.say_of_pod_group(Some("Running"), &Placement::Found);
     world.run_all();
 }
 
@@ -85,11 +85,11 @@ fn a_gang_that_never_fits_is_explained_and_runs_once_it_is_smaller() {
     });
     story.when("and then the gang", |w| {
         let why = no_place("minCount (3) cannot be satisfied: 1 scheduled, 1 remaining");
-        w.say_of_pod_group(None, why);
+        w.say_of_pod_group(None, &why);
     });
     story.when("the same with other numbers", |w| {
         let why = no_place("minCount (3) cannot be satisfied: 0 scheduled, 2 remaining");
-        w.say_of_pod_group(None, why);
+        w.say_of_pod_group(None, &why);
     });
     story.when("two are enough", |w| {
         let spec = &mut w.job.as_mut().unwrap().spec;
@@ -272,7 +272,7 @@ fn volcano_admits_before_there_are_pods() {
     story.when("applied", |_| {});
     story.when("an hour passes in the queue", |w| {
         w.pass_time(3600);
-        w.say_of_pod_group(Some("Pending"), no_place("3/3 tasks in gang unschedulable"));
+        w.say_of_pod_group(Some("Pending"), &no_place("3/3 tasks in gang unschedulable"));
     });
     story.when(
         "an administrator moves it to another queue, and it is admitted",
@@ -280,7 +280,7 @@ fn volcano_admits_before_there_are_pods() {
             for child in w.children.iter_mut().filter(|c| c.pod_group.is_some()) {
                 child.pod_group.as_mut().unwrap().spec["queue"] = json!("other");
             }
-            w.say_of_pod_group(Some("Inqueue"), Placement::Unknown);
+            w.say_of_pod_group(Some("Inqueue"), &Placement::Unknown);
         },
     );
     assert_eq!(story.world.pod_group().unwrap().spec["queue"], "other");
@@ -289,7 +289,7 @@ fn volcano_admits_before_there_are_pods() {
         "a worker vanishes, and Volcano takes the gang for pending again",
         |w| {
             w.vanish("j-worker-1");
-            w.say_of_pod_group(Some("Pending"), Placement::Unknown);
+            w.say_of_pod_group(Some("Pending"), &Placement::Unknown);
         },
     );
     insta::assert_snapshot!(story.tale);

@@ -169,7 +169,7 @@ fn pod_groups_and_the_marks_of_pods_are_upstreams() {
             assert!(pods.is_empty(), "no pods before Volcano has admitted them");
             world.settle(&FRAMEWORK);
             assert!(world.pods.is_empty());
-            world.say_of_pod_group(Some("Inqueue"), Placement::Unknown);
+            world.say_of_pod_group(Some("Inqueue"), &Placement::Unknown);
             pods = made(&world.plan(&FRAMEWORK));
         }
         assert_eq!(pods, case.pods, "{}", case.name);

@@ -3,7 +3,7 @@
 //! Invariant: a gang is never asked for more pods than there are or are made now, so that no pod waits for one that waits
 //! for it: a launcher that waits for workers, who has done his work, whose restart is not due yet are not counted.
 
-use k8s_openapi::api::core::v1::PodTemplateSpec;
+use k8s_openapi::api::core::v1::{Pod, PodSpec};
 use serde_json::{Map, Value};
 
 use crate::build::pod_group::{self, Terms, unstated};
@@ -45,14 +45,14 @@ pub(super) struct Members {
     class: Option<String>,
 }
 
-/// What to do about the gang before the slots in `make` are made. Those in `waiting` will be made when others are ready.
-pub(super) fn plan(q: &Question<'_>, make: &[&SlotTally], waiting: &[SlotId]) -> Answer {
+/// What to do about the gang before the slots in `wanted` are made. Those in `waiting` will be made when others are ready.
+pub(super) fn plan(q: &Question<'_>, wanted: &[&SlotTally], waiting: &[SlotId]) -> Answer {
     let (Some(api), Some(members)) = (q.settings.gang.api(), members(q)) else {
         return Answer::default();
     };
     let all = || q.tally.slots.iter().filter(|slot| members.has(slot));
     let live = || all().filter(|slot| is_live(slot, api));
-    let made = || make.iter().copied().filter(|slot| members.has(slot));
+    let made = || wanted.iter().copied().filter(|slot| members.has(slot));
     let unscheduled = live().any(|slot| slot.pod.as_ref().is_none_or(|pod| pod.node.is_none()));
     let (making, alive) = (made().next().is_some(), live().next().is_some());
     let begun = live().any(|slot| slot.pod.as_ref().is_some_and(|pod| pod.node.is_some()));
@@ -109,11 +109,6 @@ impl Answer {
 impl Members {
     fn has(&self, slot: &SlotTally) -> bool {
         self.roles.contains(&slot.slot.id.role)
-    }
-
-    /// The priority class that pods of a role get with the gang; nothing if they are not among its pods.
-    pub(super) fn class_of(&self, role: Role) -> Option<Option<&str>> {
-        self.roles.contains(&role).then_some(self.class.as_deref())
     }
 }
 
@@ -323,9 +318,8 @@ fn agreed<'a>(
     (value, along)
 }
 
-fn spec_of(role: &ResolvedReplica) -> Option<&k8s_openapi::api::core::v1::PodSpec> {
-    let PodTemplateSpec { metadata: _, spec } = &role.template;
-    spec.as_ref()
+fn spec_of(role: &ResolvedReplica) -> Option<&PodSpec> {
+    role.template.spec.as_ref()
 }
 
 fn own_scheduler(role: &ResolvedReplica) -> Option<&str> {
@@ -369,15 +363,10 @@ pub(super) fn first_words(q: &Question<'_>) -> Vec<Note> {
     notes
 }
 
-/// Whether pods are marked as members in vain is no question of theirs: the gang that they belong to is the operator's.
-pub(super) fn mark(
-    q: &Question<'_>,
-    members: Option<&Members>,
-    role: Role,
-    pod: &mut k8s_openapi::api::core::v1::Pod,
-) {
-    if let Some(class) = members.and_then(|m| m.class_of(role)) {
-        pod_group::mark(pod, q.job, role, &q.settings.gang, class);
+/// Marks a pod as one of the gang, if pods of its role are.
+pub(super) fn mark(q: &Question<'_>, members: Option<&Members>, role: Role, pod: &mut Pod) {
+    if let Some(members) = members.filter(|m| m.roles.contains(&role)) {
+        pod_group::mark(pod, q.job, role, &q.settings.gang, members.class.as_deref());
     }
 }
 

@@ -89,8 +89,7 @@ impl World {
     ///
     /// # Panics
     /// If there is none.
-    #[expect(clippy::panic, reason = "a test's own input")]
-    pub fn say_of_pod_group(&mut self, phase: Option<&str>, placement: Placement) {
+    pub fn say_of_pod_group(&mut self, phase: Option<&str>, placement: &Placement) {
         let groups = self.children.iter_mut().filter_map(|c| c.pod_group.as_mut());
         let mut groups = groups.peekable();
         assert!(groups.peek().is_some(), "no PodGroup");

@@ -208,3 +208,24 @@ fn when_the_store_has_gone_back_the_next_list_is_the_truth() {
     assert_eq!(lost.len(), 1);
     assert_eq!(view.sizes(), (1, 0, 0));
 }
+
+#[test]
+fn priority_classes_come_change_and_go() {
+    let mut view = view();
+    let class = |name: &str, value: i32, rv: u64| {
+        let name = name.to_owned();
+        Object::PriorityClass(PriorityClass { name, rv, value })
+    };
+    let held = |view: &View| {
+        view.priorities()
+            .iter()
+            .map(|(n, v)| (n.clone(), *v))
+            .collect::<Vec<_>>()
+    };
+    view.put(class("old", 1, 1));
+    view.replace(PRIORITY_CLASSES, vec![class("high", 9, 2), class("low", 1, 2)], 2)
+        .unwrap();
+    view.put(class("low", 2, 3));
+    view.remove(&class("high", 9, 4));
+    assert_eq!(held(&view), [("low".to_owned(), 2)]);
+}
