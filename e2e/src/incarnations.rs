@@ -62,6 +62,13 @@ impl Watch {
         watch
     }
 
+    /// Every state of every pod that was seen, in the order in which they were.
+    #[must_use]
+    pub fn states(&self) -> Vec<Value> {
+        let text = std::fs::read(&self.file).expect("the watch's file");
+        events(&text).map(|event| event["object"].clone()).collect()
+    }
+
     /// What was made so far.
     #[must_use]
     pub fn read(&self) -> Incarnations {
@@ -71,11 +78,7 @@ impl Watch {
 
 fn parse(text: &[u8]) -> Incarnations {
     let mut made = Incarnations::new();
-    // The last event may be half written: it is read the next time.
-    for event in Deserializer::from_slice(text)
-        .into_iter::<Value>()
-        .map_while(Result::ok)
-    {
+    for event in events(text) {
         let metadata = &event["object"]["metadata"];
         if metadata["name"] == MARKER {
             continue;
@@ -88,6 +91,13 @@ fn parse(text: &[u8]) -> Incarnations {
         made.entry(slot).or_default().insert(word(&metadata["uid"]));
     }
     made
+}
+
+/// The last event may be half written: it is read the next time.
+fn events(text: &[u8]) -> impl Iterator<Item = Value> {
+    Deserializer::from_slice(text)
+        .into_iter::<Value>()
+        .map_while(Result::ok)
 }
 
 impl Drop for Watch {

@@ -121,6 +121,34 @@ pub struct KindInfo {
     pub legacy_clean_pod_policy: bool,
     /// What the framework makes beside pods and Services.
     pub makes: &'static [ExtraKind],
+    /// What gang schedulers are told of its jobs.
+    pub gang: GangInfo,
+}
+
+/// What differs between kinds in what gang schedulers are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GangInfo {
+    /// Whether pods tell Volcano their role.
+    pub tells_role: bool,
+    /// Annotation of the job that names its queue where the policy does not.
+    pub queue_annotation: Option<&'static str>,
+    /// Queue of jobs that name none.
+    pub default_queue: Option<&'static str>,
+    /// Whether the gang has the priority class of its first template that names one, where the policy names none.
+    pub class_of_template: bool,
+    /// `scheduleTimeoutSeconds` of jobs that state none.
+    pub default_timeout: Option<i32>,
+}
+
+impl GangInfo {
+    /// As training-operator 1.9 does (`pkg/controller.v1/common/job.go`).
+    pub const COMMON: Self = Self {
+        tells_role: true,
+        queue_annotation: None,
+        default_queue: Some("default"),
+        class_of_template: false,
+        default_timeout: None,
+    };
 }
 
 /// How an object shows that it is of a dialect: the schema default of each API version fills in a field of `spec`.

@@ -38,6 +38,17 @@ pub const MANAGED_BY_MPI_OPERATOR: &str = "kubeflow.org/mpi-operator";
 /// `runPolicy.managedBy` of jobs that belong to MultiKueue.
 pub const MANAGED_BY_MULTIKUEUE: &str = "kueue.x-k8s.io/multikueue";
 
+/// Label by which a scheduler of the scheduler-plugins finds the gang of a pod; the value is the name of its PodGroup.
+pub const COSCHEDULING_GROUP: &str = "scheduling.x-k8s.io/pod-group";
+/// Annotation by which Volcano finds the gang of a pod; the value is the name of its PodGroup.
+pub const VOLCANO_GROUP: &str = "scheduling.k8s.io/group-name";
+/// Annotation that tells Volcano the role of a pod, in lower case.
+pub const VOLCANO_TASK: &str = "volcano.sh/task-spec";
+/// Annotation of an MPIJob of version `v2beta1` that names its queue in Volcano.
+pub const VOLCANO_QUEUE: &str = "scheduling.volcano.sh/queue-name";
+/// Annotation in which kubectl keeps what was applied last: of the object that has it, and of no other.
+pub const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
 /// Names by which training containers are known, of whatever kind (Katib and others rest on them). In a pod that has none of
 /// these the first container is the one.
 pub const TRAINING_CONTAINERS: [&str; 7] = [
@@ -161,6 +172,12 @@ pub fn job_service(job: &str) -> String {
 /// Name of the HorizontalPodAutoscaler of a job.
 #[must_use]
 pub fn autoscaler(job: &str) -> String {
+    job.to_owned()
+}
+
+/// Name of the PodGroup of a job.
+#[must_use]
+pub fn pod_group(job: &str) -> String {
     job.to_owned()
 }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use crate::gang::{PodGroupApi, PodGroupView};
 use crate::names::{Attempt, JobKey, Uid};
 use crate::plan::ChildKind;
 
@@ -26,6 +27,8 @@ pub struct Observed {
     pub batch_jobs: Vec<Arc<BatchJobView>>,
     /// Pods whose controller is one of these batch Jobs, or one that is gone, by its UID.
     pub batch_pods: Vec<(Uid, Arc<PodView>)>,
+    /// Values of the cluster's priority classes, by name; empty where nothing asks for them.
+    pub priorities: Arc<BTreeMap<String, i32>>,
     /// Pods and batch Jobs of this job that were seen to vanish since the last acknowledged status write without a
     /// deletion of ours.
     pub vanished: Vec<Vanished>,
@@ -110,6 +113,8 @@ pub struct PodView {
     pub ready: bool,
     /// Node, once bound.
     pub node: Option<Box<str>>,
+    /// Of which API the PodGroup is that it belongs to, if it belongs to one.
+    pub gang: Option<PodGroupApi>,
     /// Sum of restartCount over the training container and init containers; side-cars do not count.
     pub restarts: u32,
     /// What only troubled or ended pods have.
@@ -188,6 +193,8 @@ pub struct ChildView {
     pub deleting: bool,
     /// Annotation [`crate::names::SPEC_DIGEST`].
     pub digest: Option<Box<str>>,
+    /// What decisions read of a PodGroup.
+    pub pod_group: Option<Box<PodGroupView>>,
 }
 
 /// A batch Job, pruned to what decisions read.

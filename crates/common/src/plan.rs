@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::api::JobStatus;
 use crate::cast::SlotId;
+use crate::gang::{PodGroup, PodGroupApi};
 use crate::names::{self, Attempt, Uid};
 
 /// What to do for one job now. Carried out in this order, stopping at the first class that fails:
@@ -113,6 +114,8 @@ pub enum Child {
     Service(Box<Service>),
     /// Scales the job.
     Autoscaler(Box<HorizontalPodAutoscaler>),
+    /// What a gang scheduler is told.
+    PodGroup(Box<PodGroup>),
 }
 
 impl Child {
@@ -122,6 +125,7 @@ impl Child {
         match self {
             Self::Service(_) => ChildKind::Service,
             Self::Autoscaler(_) => ChildKind::Autoscaler,
+            Self::PodGroup(o) => ChildKind::PodGroup(o.api),
         }
     }
 
@@ -129,6 +133,7 @@ impl Child {
         match self {
             Self::Service(o) => &o.metadata,
             Self::Autoscaler(o) => &o.metadata,
+            Self::PodGroup(o) => &o.metadata,
         }
     }
 
@@ -153,6 +158,8 @@ pub enum ChildKind {
     Service,
     /// `autoscaling/v2` HorizontalPodAutoscaler.
     Autoscaler,
+    /// A PodGroup, of this API.
+    PodGroup(PodGroupApi),
 }
 
 impl ChildKind {
@@ -162,6 +169,7 @@ impl ChildKind {
         match self {
             Self::Service => "Service",
             Self::Autoscaler => "HorizontalPodAutoscaler",
+            Self::PodGroup(_) => "PodGroup",
         }
     }
 }
@@ -202,7 +210,7 @@ impl Extra {
 pub enum WriteClass {
     /// Service accounts and roles.
     Identity,
-    /// Role bindings, which need their role first; config maps and key pairs.
+    /// Role bindings, which need their role first; config maps and key pairs; what gang schedulers are told.
     Inputs,
     /// Services.
     Services,
@@ -226,6 +234,7 @@ impl Write {
                 WriteClass::Inputs
             }
             Self::CreateChild(child) | Self::ChangeChild { to: child, .. } => match child {
+                Child::PodGroup(_) => WriteClass::Inputs,
                 Child::Service(_) => WriteClass::Services,
                 Child::Autoscaler(_) => WriteClass::Scaling,
             },

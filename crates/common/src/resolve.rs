@@ -13,6 +13,7 @@ use crate::api::{
 };
 use crate::cast::Cast;
 use crate::framework::{Framework, KindInfo, RoleInfo};
+use crate::gang::Gang;
 use crate::names::{self, JobKey, ReplicaIndex, Role, Uid};
 use crate::observe::RawJob;
 
@@ -34,6 +35,8 @@ pub struct Settings {
     pub node_lost_after: Option<i64>,
     /// Whether restarts of pods that were taken away count against backoffLimit, as those of failed ones do.
     pub count_disruptions: bool,
+    /// Who places the pods of a job all together.
+    pub gang: Gang,
 }
 
 /// Shape of the headless Services.

@@ -10,6 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 mod describe;
+mod gang;
 mod nodes;
 mod story;
 
@@ -18,12 +19,13 @@ pub use story::Story;
 
 use crate::api::JobStatus;
 use crate::framework::{ExtraKind, Framework};
+use crate::gang::PodGroupApi;
 use crate::names::{self, Attempt, JobKey, Uid};
 use crate::observe::{
     BatchEnd, BatchJobView, ChildView, ContainerState, ContainerView, LostNode, Observed, Phase, PodDetail,
     PodView, RawJob, Refusal, Vanished,
 };
-use crate::plan::{Extra, Plan, Write};
+use crate::plan::{ChildKind, Extra, Plan, Write};
 use crate::resolve::{self, Settings};
 
 /// One job and all that belongs to it.
@@ -58,6 +60,8 @@ pub struct World {
     pub created: Vec<(String, Attempt)>,
     /// Pods that were deleted by us.
     pub deleted: Vec<Uid>,
+    /// Values of priority classes.
+    pub priorities: BTreeMap<String, i32>,
     serial: u64,
     placed: usize,
 }
@@ -106,6 +110,7 @@ impl World {
             },
             created: Vec::new(),
             deleted: Vec::new(),
+            priorities: BTreeMap::new(),
             serial: 0,
             placed: 0,
         }
@@ -125,6 +130,7 @@ impl World {
                 .iter()
                 .map(|(uid, pod)| (uid.clone(), Arc::new(pod.clone())))
                 .collect(),
+            priorities: Arc::new(self.priorities.clone()),
             vanished: self.vanished.clone(),
             refusals: self.refusals.clone(),
             lost_nodes: self.lost_nodes.clone(),
@@ -290,11 +296,13 @@ impl World {
                 let limit = job.spec.as_ref().and_then(|spec| spec.backoff_limit);
                 let limit = limit.and_then(|limit| u32::try_from(limit).ok());
                 self.batch_limits.insert(uid.clone(), limit.unwrap_or(6));
-                let pod = view(
+                let mut pod = view(
                     &format!("{name}-x{}", self.serial),
                     &format!("pod-{uid}"),
                     *attempt,
                 );
+                let template = job.spec.as_ref().map(|spec| &spec.template);
+                pod.gang = template.and_then(|t| gang::of(t.metadata.as_ref()?, t.spec.as_ref()));
                 self.batch_pods.push((uid.clone(), pod));
                 self.batch_jobs.push(BatchJobView {
                     name: name.into(),
@@ -325,14 +333,23 @@ impl World {
                     uid,
                     deleting: false,
                     digest: child.digest().map(Into::into),
+                    pod_group: gang::view(child),
                 });
             }
             Write::ChangeChild { to, uid } => {
                 for child in self.children.iter_mut().filter(|child| child.uid == *uid) {
                     child.digest = to.digest().map(Into::into);
                 }
+                gang::change(&mut self.children, uid, to);
             }
-            Write::DeleteChild { uid, .. } => self.children.retain(|child| child.uid != *uid),
+            Write::DeleteChild { kind, uid, .. } => {
+                // Kubernetes' own stays for as long as pods run that belong to it.
+                let held = *kind == ChildKind::PodGroup(PodGroupApi::Native) && self.has_gang();
+                for child in self.children.iter_mut().filter(|child| child.uid == *uid) {
+                    child.deleting = true;
+                }
+                self.children.retain(|child| child.uid != *uid || held);
+            }
             Write::DeletePod { name, uid, force } => {
                 self.deleted.push(uid.clone());
                 if *force {
@@ -344,7 +361,9 @@ impl World {
             Write::CreatePod { attempt, pod, .. } => {
                 let name = pod.metadata.name.clone().unwrap_or_default();
                 self.created.push((name.clone(), *attempt));
-                self.pods.push(view(&name, uid.as_str(), *attempt));
+                let mut made = view(&name, uid.as_str(), *attempt);
+                made.gang = gang::of(&pod.metadata, pod.spec.as_ref());
+                self.pods.push(made);
             }
             Write::DeleteJob { .. } => {
                 self.job = None;
@@ -483,6 +502,9 @@ impl World {
         self.batch_pods.retain(|(_, pod)| !goes(pod));
         self.lost_nodes = lost;
         self.reap_batch_jobs();
+        if !self.has_gang() {
+            self.children.retain(|child| !child.deleting);
+        }
         self.control_batch_jobs();
     }
 
@@ -588,6 +610,7 @@ fn view(name: &str, uid: &str, attempt: Attempt) -> PodView {
         forced: false,
         ready: false,
         node: None,
+        gang: None,
         restarts: 0,
         detail: None,
     }

@@ -16,7 +16,7 @@ mod hosts;
 mod ssh;
 
 use common::api::{RestartPolicy, SuccessPolicy};
-use common::framework::{ExtraKind, HostNames, Stamp, Workload, variable as var};
+use common::framework::{ExtraKind, GangInfo, HostNames, Stamp, Workload, variable as var};
 use common::names;
 use common::resolve::{self, Problems};
 use common::tally::{SlotState, Tally};
@@ -68,6 +68,14 @@ pub static KIND: KindInfo = KindInfo {
     long_names: true,
     active_succeeds: false,
     makes: &[ExtraKind::ConfigMap, ExtraKind::KeyPair, ExtraKind::BatchJob],
+    // mpi-operator 0.8, pkg/controller/podgroup.go.
+    gang: GangInfo {
+        tells_role: false,
+        queue_annotation: Some(names::VOLCANO_QUEUE),
+        default_queue: None,
+        class_of_template: true,
+        default_timeout: Some(0),
+    },
     ..V1
 };
 
@@ -108,6 +116,7 @@ const V1: KindInfo = KindInfo {
         ExtraKind::ServiceAccount,
         ExtraKind::ExecRole,
     ],
+    gang: GangInfo::COMMON,
 };
 
 /// What only this kind's spec has. A spec that [`check`] refuses reads as empty.

@@ -14,6 +14,7 @@
 
 use std::collections::BTreeMap;
 
+use common::gang::Gang;
 use common::names;
 use common::plan::{Child, Write};
 use common::testing::World;
@@ -33,9 +34,57 @@ fn documents(name: &str) -> (Value, Objects) {
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         (text(&object["kind"]), text(&object["metadata"]["name"]))
     };
-    // Gang scheduling is not on here.
+    // Gang scheduling is a question of its own, see below.
     let expected = documents.into_iter().filter(|d| d["kind"] != "PodGroup");
     (input, expected.map(|object| (id(&object), object)).collect())
+}
+
+/// The PodGroups of a vector: Volcano's and that of the scheduler-plugins.
+fn pod_groups(name: &str) -> Vec<Value> {
+    let file = format!("{}/tests/vectors/mpijob-{name}.yaml", env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(file).unwrap();
+    let documents: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
+    documents
+        .into_iter()
+        .filter(|d| d["kind"] == "PodGroup")
+        .collect()
+}
+
+#[test]
+fn v2beta1_pod_groups_are_upstreams() {
+    let scheduler = "my-sched".to_owned();
+    for name in ["v2beta1-a-openmpi", "v2beta1-b-intel-rlaw", "v2beta1-c-mpich"] {
+        let expected = pod_groups(name);
+        assert_eq!(expected.len(), 2, "{name}");
+        let gangs = [
+            Gang::Volcano,
+            Gang::Coscheduling {
+                scheduler: scheduler.clone(),
+            },
+        ];
+        for (gang, expected) in gangs.into_iter().zip(expected) {
+            let (mut input, _) = documents(name);
+            input["spec"]["launcherTransport"] = json!("SSH");
+            input["spec"]["runPolicy"]["suspend"] = json!(false);
+            let mut world = World::new(&FRAMEWORK, &input);
+            world.settings.gang = gang;
+            // Which dialect it is, is stored first.
+            let group = world.plan(&FRAMEWORK).writes.into_iter().find_map(|w| match w {
+                Write::CreateChild(Child::PodGroup(group)) => Some(serde_json::to_value(group).unwrap()),
+                _ => None,
+            });
+            let mut group = group.unwrap();
+            // Difference "labels by which we watch".
+            let labels = group["metadata"]
+                .as_object_mut()
+                .unwrap()
+                .remove("labels")
+                .unwrap();
+            let job = input["metadata"]["name"].as_str().unwrap();
+            assert_eq!(labels, json!(names::job_labels("mpi-operator", job)));
+            assert_eq!(pretty(&group), pretty(&expected), "{name}");
+        }
+    }
 }
 
 /// All objects made of a manifest, once all its workers run.

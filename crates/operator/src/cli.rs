@@ -8,11 +8,12 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use common::gang::Gang;
 use common::resolve::{ExecHelper, InitContainer, ServiceMode};
 use common::{Framework, Settings};
 use jiff::{SignedDuration, Timestamp};
 use runtime::telemetry::{self, LogFormat};
-use runtime::{Exit, LeaseOptions, Options};
+use runtime::{Exit, GangChoice, LeaseOptions, Options};
 
 use crate::helper::{self, DeliverArgs, ExecArgs};
 use crate::manifests::{self, Scope};
@@ -94,6 +95,8 @@ struct RunArgs {
     pods: PodArgs,
     #[command(flatten)]
     restarts: RestartArgs,
+    #[command(flatten)]
+    gang: GangArgs,
     /// Look of the log lines.
     #[arg(long, env = "TRAINYARD_LOG_FORMAT", value_enum, default_value_t = LogLook::Json)]
     log_format: LogLook,
@@ -158,6 +161,20 @@ fn seconds(text: &str) -> Result<i64, String> {
     Ok(seconds)
 }
 
+/// Who places the pods of a job all together.
+#[derive(Debug, Args)]
+struct GangArgs {
+    /// Gang scheduler: `auto` (Kubernetes' own if the API server serves its PodGroups, else none), `native`, `volcano`,
+    /// `none`, or the name of a scheduler that reads the PodGroups of the scheduler-plugins.
+    #[arg(
+        long,
+        alias = "gang-scheduler-name",
+        env = "TRAINYARD_GANG_SCHEDULER",
+        default_value = "auto"
+    )]
+    gang_scheduler: GangChoice,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum LogLook {
     Json,
@@ -178,6 +195,8 @@ struct RbacArgs {
     /// Namespace of the operator.
     #[arg(long, default_value = "trainyard-system")]
     namespace: String,
+    #[command(flatten)]
+    gang: GangArgs,
 }
 
 #[derive(Debug, Args)]
@@ -194,6 +213,8 @@ struct PlanArgs {
     settings: PodArgs,
     #[command(flatten)]
     restarts: RestartArgs,
+    #[command(flatten)]
+    gang: GangArgs,
 }
 
 /// Does what the command line says.
@@ -205,15 +226,26 @@ pub fn main() -> Result<ExitCode> {
         Command::Run(args) => run(*args),
         Command::Crds => print(&manifests::crds(FRAMEWORKS)?),
         Command::Rbac(RbacArgs {
-            namespaced: true,
+            namespaced,
             namespace,
-        }) => print(&manifests::rbac(FRAMEWORKS, Scope::Namespace(&namespace))?),
-        Command::Rbac(RbacArgs {
-            namespaced: false,
-            namespace,
-        }) => print(&manifests::rbac(FRAMEWORKS, Scope::Cluster(&namespace))?),
+            gang,
+        }) => {
+            let scope = if namespaced {
+                Scope::Namespace(&namespace)
+            } else {
+                Scope::Cluster(&namespace)
+            };
+            print(&manifests::rbac(FRAMEWORKS, &gang.gang_scheduler, scope)?)
+        }
         Command::Plan(args) => {
-            let settings = settings(args.settings, &args.restarts);
+            let gang = match args.gang.gang_scheduler {
+                GangChoice::Auto => Gang::None, // there is nobody to ask
+                GangChoice::Fixed(gang) => gang,
+            };
+            let settings = Settings {
+                gang,
+                ..settings(args.settings, &args.restarts)
+            };
             let now = args.now.unwrap_or_else(Timestamp::now);
             print(&offline::plan(
                 FRAMEWORKS,
@@ -256,6 +288,7 @@ fn settings(args: PodArgs, restarts: &RestartArgs) -> Settings {
         },
         node_lost_after: Some(restarts.node_lost_after).filter(|seconds| *seconds > 0),
         count_disruptions: restarts.count_disruptions,
+        gang: Gang::None,
     }
 }
 
@@ -276,6 +309,7 @@ fn run(args: RunArgs) -> Result<ExitCode> {
         namespace: args.namespace.filter(|namespace| !namespace.is_empty()),
         concurrency: args.controller_threads,
         settings: settings(args.pods, &args.restarts),
+        gang: args.gang.gang_scheduler,
         metrics_address: args.metrics_bind_address,
         probe_address: args.health_probe_bind_address,
         lease,
@@ -372,6 +406,9 @@ mod tests {
         assert_eq!(kinds(&args.enable_scheme).unwrap().len(), 1);
         assert!(!parse(&["--leader-elect=false"]).leader_elect);
         assert!(parse(&[]).leader_elect);
+        assert_eq!(parse(&[]).gang.gang_scheduler, GangChoice::Auto);
+        let upstreams = parse(&["--gang-scheduler-name=Volcano"]).gang.gang_scheduler;
+        assert_eq!(upstreams, GangChoice::Fixed(Gang::Volcano));
         assert!(kinds(&["NoJob".to_owned()]).is_err());
     }
 

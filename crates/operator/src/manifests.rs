@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use common::Framework;
+use runtime::GangChoice;
 use runtime::access::{self, Access, Place};
 use serde_json::{Value, json};
 
@@ -41,13 +42,14 @@ pub(crate) fn files(frameworks: &[&'static dyn Framework]) -> anyhow::Result<Vec
         let path = format!("crds/{}.yaml", framework.kind().plural);
         files.push((path, file(&[crd(*framework)?])?));
     }
+    let auto = GangChoice::Auto;
     files.push((
         "rbac.yaml".to_owned(),
-        rbac(frameworks, Scope::Cluster(NAMESPACE))?,
+        rbac(frameworks, &auto, Scope::Cluster(NAMESPACE))?,
     ));
     files.push((
         "namespaced.yaml".to_owned(),
-        rbac(frameworks, Scope::Namespace("default"))?,
+        rbac(frameworks, &auto, Scope::Namespace("default"))?,
     ));
     files.push(("install.yaml".to_owned(), install(frameworks)?));
     files.push(("kustomization.yaml".to_owned(), kustomization()?));
@@ -63,13 +65,18 @@ pub(crate) fn crds(frameworks: &[&'static dyn Framework]) -> anyhow::Result<Stri
     file(&crds?)
 }
 
-/// What the operator may do, and the account to which it is allowed. For one namespace there are Roles only; the CRDs
-/// and the roles of users are then up to the cluster's administrators.
+/// What the operator may do with this gang scheduler, and the account to which it is allowed. For one namespace there are
+/// Roles only, but for what is the whole cluster's; the CRDs and the roles of users are then up to the cluster's
+/// administrators.
 ///
 /// # Errors
 /// An object that YAML cannot express.
-pub(crate) fn rbac(frameworks: &[&'static dyn Framework], scope: Scope<'_>) -> anyhow::Result<String> {
-    file(&rbac_objects(frameworks, scope))
+pub(crate) fn rbac(
+    frameworks: &[&'static dyn Framework],
+    gang: &GangChoice,
+    scope: Scope<'_>,
+) -> anyhow::Result<String> {
+    file(&rbac_objects(frameworks, gang, scope))
 }
 
 /// Everything that a cluster needs to run jobs.
@@ -81,7 +88,11 @@ pub(crate) fn install(frameworks: &[&'static dyn Framework]) -> anyhow::Result<S
     for framework in frameworks {
         objects.push(crd(*framework)?);
     }
-    objects.extend(rbac_objects(frameworks, Scope::Cluster(NAMESPACE)));
+    objects.extend(rbac_objects(
+        frameworks,
+        &GangChoice::Auto,
+        Scope::Cluster(NAMESPACE),
+    ));
     objects.extend([service(), deployment()]);
     file(&objects)
 }
@@ -126,22 +137,20 @@ fn labels() -> Value {
     json!({ "app.kubernetes.io/name": NAME, "app.kubernetes.io/part-of": "trainyard" })
 }
 
-fn rbac_objects(frameworks: &[&'static dyn Framework], scope: Scope<'_>) -> Vec<Value> {
-    let table = access::table(frameworks);
+fn rbac_objects(frameworks: &[&'static dyn Framework], gang: &GangChoice, scope: Scope<'_>) -> Vec<Value> {
+    let table = access::table(frameworks, gang);
     let at = |place| table.iter().filter(move |line: &&Access| line.place == place);
     match scope {
         Scope::Cluster(own) => {
             let mut objects = vec![account(own)];
-            let whole = at(Place::Jobs).chain(at(Place::Cluster));
-            objects.extend(role(NAME, None, own, whole));
+            objects.extend(role(NAME, None, own, at(Place::Jobs).chain(at(Place::Cluster))));
             objects.extend(role(&format!("{NAME}-leader"), Some(own), own, at(Place::Own)));
             objects.extend(user_roles(frameworks));
             objects
         }
         Scope::Namespace(own) => {
             let mut objects = vec![account(own)];
-            let lines = at(Place::Jobs).chain(at(Place::Own));
-            objects.extend(role(NAME, Some(own), own, lines));
+            objects.extend(role(NAME, Some(own), own, at(Place::Jobs).chain(at(Place::Own))));
             objects
         }
     }

@@ -63,6 +63,7 @@ pub(crate) fn plan(
         children: Vec::new(),
         batch_jobs: Vec::new(),
         batch_pods: Vec::new(),
+        priorities: Arc::default(),
         vanished: Vec::new(),
         refusals: Vec::new(),
         lost_nodes: std::collections::BTreeMap::new(),
@@ -217,6 +218,35 @@ spec:
             assert!(text.contains(part), "{part} is not in\n{text}");
         }
         std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn the_plan_of_a_gang_shows_its_pod_group() {
+        let job = std::env::temp_dir().join(format!("plan-gang-{}.yaml", std::process::id()));
+        let manifest = "
+apiVersion: kubeflow.org/v1
+kind: PyTorchJob
+metadata: {name: g}
+spec:
+  pytorchReplicaSpecs:
+    Worker: {replicas: 2, template: {spec: {containers: [{name: pytorch, image: i}]}}}
+";
+        std::fs::write(&job, manifest).unwrap();
+        let settings = Settings {
+            gang: common::gang::Gang::Native,
+            ..Settings::default()
+        };
+        let now = "2026-01-01T00:00:00Z".parse().unwrap();
+        let text = plan(crate::FRAMEWORKS, &settings, &job, None, now).unwrap();
+        for part in [
+            "create: PodGroup",
+            "apiVersion: scheduling.k8s.io/v1beta1",
+            "minCount: 2",
+            "podGroupName: g",
+        ] {
+            assert!(text.contains(part), "{part} is not in\n{text}");
+        }
+        std::fs::remove_file(&job).unwrap();
     }
 
     #[test]

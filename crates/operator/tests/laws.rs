@@ -17,12 +17,13 @@ use std::sync::Arc;
 
 use common::api::{ConditionStatus, ConditionType, JobStatus, RestartCounts};
 use common::framework::ExtraKind;
+use common::gang::{Gang, Placement, PodGroupApi};
 use common::observe::{ChildView, Phase};
-use common::plan::{Child, ChildKind, Plan, Write};
+use common::plan::{Child, ChildKind, Plan, Write, WriteClass};
 use common::testing::{World, manifest, meanings};
 use common::{Cast, Framework, PodView, RoleInfo, SlotId, names, status};
 use proptest::prelude::*;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Every meaning of every kind.
 fn frameworks() -> Vec<&'static dyn Framework> {
@@ -52,6 +53,8 @@ enum Step {
     ScaleAll(u32),
     /// The autoscaler is to go up to so many, or not to be.
     Autoscale(Option<i32>),
+    /// The gang's scheduler says something of it, and places pods where so many have room.
+    Schedule(&'static str, usize),
     /// Reconcile, and die after so many requests.
     CrashAfter(usize),
     Reconcile,
@@ -74,6 +77,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..5_u32).prop_map(Step::Scale),
         1 => (0..3_u32).prop_map(Step::ScaleAll),
         1 => prop::option::of(3..6_i32).prop_map(Step::Autoscale),
+        4 => (prop::sample::select(vec!["Pending", "Inqueue", "Running"]), 0..9_usize)
+            .prop_map(|(phase, room)| Step::Schedule(phase, room)),
         4 => (0..6_usize).prop_map(Step::CrashAfter),
         6 => Just(Step::Reconcile),
     ]
@@ -93,6 +98,19 @@ struct Job {
     elastic: bool,
     node_lost_after: Option<i64>,
     count_disruptions: bool,
+    gang: Gang,
+    min_available: Option<i32>,
+}
+
+fn gangs() -> impl Strategy<Value = (Gang, Option<i32>)> {
+    let scheduler = "my-sched".to_owned();
+    let all = vec![
+        Gang::None,
+        Gang::Native,
+        Gang::Volcano,
+        Gang::Coscheduling { scheduler },
+    ];
+    (prop::sample::select(all), prop::option::of(0..5_i32))
 }
 
 fn job() -> impl Strategy<Value = Job> {
@@ -104,11 +122,14 @@ fn job() -> impl Strategy<Value = Job> {
         prop::option::of(1..900_i64),
         prop::sample::select(vec!["None", "Running", "All"]),
         prop::option::of(0..900_i32),
-        prop::sample::select(vec!["Pod", "Pod", "Job"]),
-        0..6_usize,
-        any::<bool>(),
         prop::option::weighted(0.8, 1..400_i64),
         prop::bool::weighted(0.3),
+        (
+            prop::sample::select(vec!["Pod", "Pod", "Job"]),
+            0..6_usize,
+            any::<bool>(),
+        ),
+        gangs(),
     )
         .prop_map(
             |(
@@ -119,11 +140,10 @@ fn job() -> impl Strategy<Value = Job> {
                 deadline,
                 clean,
                 ttl,
-                scope,
-                success,
-                elastic,
                 node_lost_after,
                 count_disruptions,
+                (scope, success, elastic),
+                (gang, min_available),
             )| Job {
                 framework,
                 counts,
@@ -137,6 +157,8 @@ fn job() -> impl Strategy<Value = Job> {
                 elastic,
                 node_lost_after,
                 count_disruptions,
+                gang,
+                min_available,
             },
         )
 }
@@ -160,6 +182,7 @@ fn world(job: &Job) -> (World, &'static dyn Framework) {
     manifest["spec"]["runPolicy"] = json!({
         "backoffLimit": job.backoff_limit, "activeDeadlineSeconds": job.deadline, "cleanPodPolicy": job.clean,
         "ttlSecondsAfterFinished": job.ttl, "suspend": false, "restartScope": job.scope,
+        "schedulingPolicy": {"minAvailable": job.min_available},
     });
     if let Some(policy) = info.success_policies.get(job.success) {
         manifest["spec"]["successPolicy"] = json!(policy);
@@ -174,6 +197,7 @@ fn world(job: &Job) -> (World, &'static dyn Framework) {
     world.nodes = NODES;
     world.settings.node_lost_after = job.node_lost_after;
     world.settings.count_disruptions = job.count_disruptions;
+    world.settings.gang = job.gang.clone();
     (world, framework)
 }
 
@@ -248,6 +272,16 @@ fn happen(world: &mut World, framework: &dyn Framework, step: &Step) {
                 let metrics = max.map(|_| metrics);
                 let policy = json!({"minReplicas": 1, "maxReplicas": max.unwrap_or(5), "metrics": metrics});
                 world.edit("/elasticPolicy", policy);
+            }
+        }
+        Step::Schedule(phase, room) => {
+            if world.pod_group().is_some() {
+                let placed = world.schedule(*room) > 0;
+                let none = Placement::Refused {
+                    reason: "Unschedulable".into(),
+                    message: "no room".into(),
+                };
+                world.say_of_pod_group(Some(phase), if placed { &Placement::Found } else { &none });
             }
         }
         Step::CrashAfter(limit) => {
@@ -330,7 +364,19 @@ fn check_plan(world: &World, plan: &Plan) {
             Write::ChangeChild { to, uid } => {
                 let is = |c: &ChildView| c.kind == to.kind() && *c.name == *to.name() && c.uid == *uid;
                 let found = world.children.iter().find(|c| is(c)).expect("foreign");
-                assert_ne!(found.digest.as_deref(), to.digest(), "nothing to change");
+                match to {
+                    Child::PodGroup(to) => {
+                        let stored = &found.pod_group.as_ref().unwrap().spec;
+                        assert!(
+                            !is_part_of(&to.spec, stored),
+                            "{} says nothing new of {stored}",
+                            to.spec
+                        );
+                    }
+                    Child::Autoscaler(_) | Child::Service(_) => {
+                        assert_ne!(found.digest.as_deref(), to.digest(), "nothing to change");
+                    }
+                }
                 assert!(!status::is_finished(&stored) && !status::is_true(&stored, ConditionType::Suspended));
             }
             Write::DeleteChild { kind, name, uid } => {
@@ -345,6 +391,7 @@ fn check_plan(world: &World, plan: &Plan) {
             }
         }
     }
+    check_gang(world, plan);
     if let Some(next) = &plan.status {
         check_retries(job.key.kind, &stored, next);
         check_status(
@@ -354,6 +401,60 @@ fn check_plan(world: &World, plan: &Plan) {
                 .pointer("/runPolicy/backoffLimit")
                 .and_then(serde_json::Value::as_i64),
             world.settings.count_disruptions,
+        );
+    }
+}
+
+/// Whether a merge patch changes nothing.
+fn is_part_of(patch: &Value, stored: &Value) -> bool {
+    match patch {
+        Value::Object(fields) => fields
+            .iter()
+            .all(|(key, value)| is_part_of(value, stored.get(key).unwrap_or(&Value::Null))),
+        value => value == stored,
+    }
+}
+
+/// No pod is made while its gang is missing, and no gang is asked for more pods than there will be.
+fn check_gang(world: &World, plan: &Plan) {
+    let made = plan
+        .writes
+        .iter()
+        .filter(|w| w.class() == WriteClass::Pods)
+        .count();
+    let creates = |w: &Write| matches!(w, Write::CreateChild(Child::PodGroup(_)));
+    let created = plan.writes.iter().any(creates);
+    let Some(api) = world.settings.gang.api() else {
+        assert!(!created);
+        return;
+    };
+    if made == 0 {
+        return;
+    }
+    assert!(world.pod_group().is_some() || created, "no gang");
+    let mut after = world.clone();
+    after.apply(plan);
+    let spec = after.pod_group().unwrap().spec.clone();
+    let native = spec.pointer("/schedulingPolicy/gang/minCount");
+    let min = native
+        .or_else(|| spec.get("minMember"))
+        .unwrap()
+        .as_u64()
+        .unwrap();
+    let carried = after.batch_pods.iter().map(|(_, pod)| pod);
+    let there = after.pods.iter().chain(carried).filter(|p| {
+        p.gang == Some(api) && !p.deleting && !matches!(p.phase, Phase::Succeeded | Phase::Failed)
+    });
+    let there = there.count();
+    assert!(
+        min >= 1 && usize::try_from(min).unwrap() <= there,
+        "{min} wanted of {there}: they wait for ever"
+    );
+    if api == PodGroupApi::Volcano && there == made {
+        let phase = after.pod_group().unwrap().phase.clone();
+        assert!(
+            phase.is_some_and(|phase| &*phase != "Pending"),
+            "not admitted yet"
         );
     }
 }

@@ -13,7 +13,7 @@ mod outcome;
 mod wiring;
 
 use common::api::{RestartPolicy, SuccessPolicy};
-use common::framework::{ExtraKind, HostNames, PortInfo};
+use common::framework::{ExtraKind, GangInfo, HostNames, PortInfo};
 use common::names;
 use common::resolve::Problems;
 use common::tally::Tally;
@@ -70,6 +70,7 @@ pub static KIND: KindInfo = KindInfo {
     active_succeeds: true,
     legacy_clean_pod_policy: false,
     makes: &[ExtraKind::Autoscaler],
+    gang: GangInfo::COMMON,
 };
 
 impl Framework for PyTorch {

@@ -1,13 +1,16 @@
 //! What the operator asks of the API server: the one table from which the RBAC manifests are made.
 //!
 //! Invariant: whoever adds a request elsewhere in this crate adds it here. Not there, on purpose: lists and watches of
-//! secrets, writes to the jobs themselves, anything of the cluster as a whole but to see which nodes are lost.
+//! secrets, writes to the jobs themselves, anything of the cluster as a whole but to see which nodes are lost, and priority
+//! classes.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use common::framework::ExtraKind;
 use common::{Framework, KindInfo};
+
+use crate::gang::{self, GangChoice};
 
 /// One line: these verbs on this resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,12 +40,12 @@ pub enum Place {
 const CHILD: &[&str] = &["create", "delete", "get", "list", "watch"];
 /// Verbs on those that it changes as well.
 const CHANGED_CHILD: &[&str] = &["create", "delete", "get", "list", "patch", "watch"];
+/// Verbs on what is only read.
+const READ: &[&str] = &["list", "watch"];
 /// Verbs on objects that the operator makes once.
 const ONCE: &[&str] = &["create", "get"];
 /// Verbs on objects that the operator makes and keeps as they should be.
 const KEPT: &[&str] = &["create", "get", "update"];
-/// Whether they answer.
-const NODE: &[&str] = &["list", "watch"];
 /// Told once, at a transition.
 const EVENT: &[&str] = &["create"];
 /// Leader election.
@@ -64,8 +67,8 @@ pub fn all_dialects(frameworks: &[&'static dyn Framework]) -> Vec<&'static KindI
     frameworks.iter().flat_map(of).collect()
 }
 
-/// The whole table for an operator of these kinds.
-pub fn table(frameworks: &[&'static dyn Framework]) -> Vec<Access> {
+/// The whole table for an operator of these kinds, and of this gang scheduler.
+pub fn table(frameworks: &[&'static dyn Framework], gang: &GangChoice) -> Vec<Access> {
     let line = |group, resource: &'static str, verbs, place| Access {
         group,
         resource: resource.into(),
@@ -76,7 +79,7 @@ pub fn table(frameworks: &[&'static dyn Framework]) -> Vec<Access> {
         line("", "pods", CHILD, Place::Jobs),
         line("", "services", CHILD, Place::Jobs),
         line("", "events", EVENT, Place::Jobs),
-        line("", "nodes", NODE, Place::Cluster),
+        line("", "nodes", READ, Place::Cluster),
         line("coordination.k8s.io", "leases", LEASE, Place::Own),
     ];
     let makes: BTreeSet<ExtraKind> = all_dialects(frameworks)
@@ -104,6 +107,13 @@ pub fn table(frameworks: &[&'static dyn Framework]) -> Vec<Access> {
                 CHANGED_CHILD,
                 Place::Jobs,
             )),
+        }
+    }
+    if let Some(api) = gang.api() {
+        let (group, _) = api.group_version();
+        table.push(line(group, "podgroups", CHANGED_CHILD, Place::Jobs));
+        if gang::reads_priorities(api) {
+            table.push(line("scheduling.k8s.io", "priorityclasses", READ, Place::Cluster));
         }
     }
     for kind in frameworks.iter().map(|f| f.kind()) {

@@ -110,6 +110,12 @@ impl RequestError {
         self.code() == 404
     }
 
+    /// There is no such kind of object: the API server answers without a reason.
+    pub(crate) fn is_not_served(&self) -> bool {
+        self.answer()
+            .is_some_and(|a| a.code == 404 && a.reason.is_empty())
+    }
+
     /// The name is taken.
     pub(crate) fn is_already_exists(&self) -> bool {
         self.answer()
@@ -203,6 +209,8 @@ mod tests {
     fn answers_say_what_they_are() {
         assert!(error(409, r#"{"reason":"AlreadyExists"}"#).is_already_exists());
         assert!(error(409, r#"{"reason":"Conflict"}"#).is_conflict());
+        assert!(error(404, "404 page not found").is_not_served());
+        assert!(!error(404, r#"{"reason":"NotFound"}"#).is_not_served());
         assert!(!error(409, r#"{"reason":"AlreadyExists"}"#).is_conflict());
         let ending = r#"{"reason":"Forbidden","details":{"causes":[{"reason":"NamespaceTerminating"}]}}"#;
         assert!(error(403, ending).is_namespace_ending());

@@ -163,6 +163,15 @@ impl Api {
         self.write(call.body(body, "application/json")).await
     }
 
+    /// Asks which resources there are in the group and version of this one.
+    pub(crate) async fn discover(&self, resource: Resource) -> Result<Vec<u8>, RequestError> {
+        let call = Call {
+            accept: "application/json",
+            ..Call::new("get", Method::GET, resource, resource.discovery())
+        };
+        self.bounded(call).await
+    }
+
     /// Looks an object up.
     pub(crate) async fn get(&self, resource: Resource, name: &ObjectName) -> Result<Vec<u8>, RequestError> {
         let call = Call {

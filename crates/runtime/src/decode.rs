@@ -6,6 +6,7 @@
 mod batch_job;
 mod node;
 mod pod;
+mod pod_group;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -16,8 +17,8 @@ use common::observe::ChildView;
 use common::plan::ChildKind;
 use common::{Attempt, JobKey, KindInfo, PodView, RawJob, Uid, names};
 use jiff::Timestamp;
-use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -128,8 +129,47 @@ pub(crate) struct Meta<'a> {
     deletion_grace_period_seconds: Option<i64>,
     #[serde(borrow, default)]
     labels: Option<BTreeMap<Text<'a>, Text<'a>>>,
+    #[serde(default)]
+    annotations: Annotations,
     #[serde(borrow, default)]
     owner_references: Option<Vec<Owner<'a>>>,
+}
+
+/// What of the annotations counts; they are read through, never stored.
+#[derive(Debug, Default)]
+struct Annotations {
+    /// Whether Volcano is told a gang.
+    of_volcano: bool,
+    /// Digest of what was asked for.
+    digest: Option<Box<str>>,
+}
+
+impl<'de> Deserialize<'de> for Annotations {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Keys;
+        impl<'de> Visitor<'de> for Keys {
+            type Value = Annotations;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("annotations")
+            }
+            fn visit_unit<E>(self) -> Result<Annotations, E> {
+                Ok(Annotations::default())
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Annotations, A::Error> {
+                let mut found = Annotations::default();
+                while let Some(key) = map.next_key::<Text<'de>>()? {
+                    found.of_volcano |= key.0 == names::VOLCANO_GROUP;
+                    if key.0 == names::SPEC_DIGEST {
+                        found.digest = map.next_value::<Text<'de>>()?.boxed();
+                    } else {
+                        map.next_value::<IgnoredAny>()?;
+                    }
+                }
+                Ok(found)
+            }
+        }
+        deserializer.deserialize_any(Keys)
+    }
 }
 
 /// An owner reference.
@@ -230,32 +270,54 @@ struct Envelope<'a> {
 /// Reads a child of a kind, or the metadata of one.
 pub(crate) fn child(kind: ChildKind, json: &[u8]) -> Result<Child<ChildView>, DecodeError> {
     let Envelope { metadata } = serde_json::from_slice(json)?;
-    let Annotated { metadata: about } = serde_json::from_slice(json)?;
-    let digest = about
-        .annotations
-        .as_ref()
-        .and_then(|all| all.get(names::SPEC_DIGEST));
     let view = ChildView {
         kind,
         name: metadata.name.0.as_ref().into(),
         uid: Uid::new(&metadata.uid.0),
         deleting: metadata.deletion_timestamp.is_some(),
-        digest: digest.and_then(Text::boxed),
+        digest: metadata.annotations.digest.clone(),
+        pod_group: match kind {
+            ChildKind::PodGroup(api) => Some(Box::new(pod_group::pod_group(api, json)?)),
+            ChildKind::Service | ChildKind::Autoscaler => None,
+        },
     };
     metadata.child(view)
 }
 
-/// Annotations, of which there are too many on pods to read them everywhere.
-#[derive(Deserialize)]
-struct Annotated<'a> {
-    #[serde(borrow)]
-    metadata: Annotations<'a>,
+/// Reads a priority class: its name, value and version.
+pub(crate) fn priority_class(json: &[u8]) -> Result<PriorityClass, DecodeError> {
+    #[derive(Deserialize)]
+    struct ClassIn<'a> {
+        #[serde(borrow)]
+        metadata: ClassMeta<'a>,
+        #[serde(default)]
+        value: i32,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct ClassMeta<'a> {
+        #[serde(borrow)]
+        name: Text<'a>,
+        #[serde(borrow)]
+        resource_version: Text<'a>,
+    }
+    let ClassIn { metadata, value } = serde_json::from_slice(json)?;
+    Ok(PriorityClass {
+        name: metadata.name.0.to_string(),
+        rv: version(&metadata.resource_version.0)?,
+        value,
+    })
 }
 
-#[derive(Deserialize)]
-struct Annotations<'a> {
-    #[serde(borrow, default)]
-    annotations: Option<BTreeMap<Cow<'a, str>, Text<'a>>>,
+/// A priority class.
+#[derive(Debug, Clone)]
+pub(crate) struct PriorityClass {
+    /// Name.
+    pub(crate) name: String,
+    /// resourceVersion.
+    pub(crate) rv: u64,
+    /// The higher, the sooner.
+    pub(crate) value: i32,
 }
 
 /// Reads a job of a kind.

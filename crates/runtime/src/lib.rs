@@ -19,6 +19,7 @@ mod client;
 mod decode;
 mod events;
 pub mod exec;
+mod gang;
 mod lease;
 mod merge_patch;
 mod metrics;
@@ -40,5 +41,6 @@ mod world;
 pub mod access;
 
 pub use decode::{DecodeError, offline_job, offline_pod};
+pub use gang::GangChoice;
 pub use lease::LeaseOptions;
 pub use run::{Exit, Options, RunError, run};

@@ -25,6 +25,7 @@ pub(crate) fn observe(now: Timestamp, view: &View, record: &mut Record, job: &Ar
         children,
         batch_jobs,
         batch_pods,
+        priorities: Arc::clone(view.priorities()),
         vanished: record.vanished().to_vec(),
         refusals: record.refusals().to_vec(),
         lost_nodes,

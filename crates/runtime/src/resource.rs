@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use common::KindInfo;
+use common::gang::PodGroupApi;
 use common::plan::ChildKind;
 
 /// A resource that this operator reads or writes.
@@ -41,6 +42,8 @@ pub(crate) const AUTOSCALERS: Resource = Resource {
 };
 /// Events of the core group.
 pub(crate) const EVENTS: Resource = Resource::v1("", "events");
+/// Priority classes, which are the whole cluster's.
+pub(crate) const PRIORITY_CLASSES: Resource = Resource::v1("scheduling.k8s.io", "priorityclasses");
 /// Leases.
 pub(crate) const LEASES: Resource = Resource::v1("coordination.k8s.io", "leases");
 
@@ -63,11 +66,27 @@ impl Resource {
         }
     }
 
+    /// The PodGroups of an API.
+    pub(crate) const fn pod_groups(api: PodGroupApi) -> Self {
+        let (group, version) = api.group_version();
+        Self {
+            group,
+            version,
+            plural: "podgroups",
+        }
+    }
+
+    /// Path of what is told of its group and version.
+    pub(crate) fn discovery(self) -> String {
+        format!("/apis/{}/{}", self.group, self.version)
+    }
+
     /// Where children of a kind are.
     pub(crate) fn of_child(kind: ChildKind) -> Self {
         match kind {
             ChildKind::Service => SERVICES,
             ChildKind::Autoscaler => AUTOSCALERS,
+            ChildKind::PodGroup(api) => Self::pod_groups(api),
         }
     }
 

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::framework::ExtraKind;
+use common::gang::Gang;
 use common::plan::ChildKind;
 use common::{Framework, JobKey, Settings, names};
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -15,6 +17,7 @@ use crate::admin::{self, Admin};
 use crate::carry_out::Hands;
 use crate::client::{self, Api, ConnectError, Gate};
 use crate::events;
+use crate::gang::{self, GangChoice};
 use crate::lease::{self, Leadership, LeaseOptions};
 use crate::metrics::{Metrics, PassResult};
 use crate::queue::{self, Limits, Mishap};
@@ -38,8 +41,10 @@ pub struct Options {
     pub namespace: Option<String>,
     /// Passes at a time.
     pub concurrency: usize,
-    /// Settings that change what pods and services look like.
+    /// Settings that change what pods and services look like; which gang scheduler there is, is found out.
     pub settings: Settings,
+    /// Which gang scheduler is wanted.
+    pub gang: GangChoice,
     /// Address of the metrics, such as `:8080`; `0` for none.
     pub metrics_address: String,
     /// Address of the probes.
@@ -91,6 +96,7 @@ pub async fn run(
     );
     let world = Arc::new(World::new(view, connections.metrics.clone()));
     let watches = connections.watch(&mut background, &world, sources(&options, &frameworks));
+    let gang = connections.find_gang(&mut background, &world, &options, &frameworks);
     let pages = connections.pages(&world, watches.clone());
     let pages = admin::serve(pages, &options.metrics_address, &options.probe_address);
 
@@ -109,12 +115,6 @@ pub async fn run(
         events,
         metrics: metrics.clone(),
     };
-    let reconciler = Arc::new(Reconciler {
-        hands,
-        frameworks,
-        settings: options.settings,
-    });
-
     let leads = CancellationToken::new();
     let limits = Limits {
         concurrency: options.concurrency.max(1),
@@ -123,10 +123,22 @@ pub async fn run(
     };
     let work = async {
         let lists = watches.iter().map(|(_, listed)| listed.cancelled());
-        tokio::select! {
+        let gang = tokio::select! {
             () = stop.cancelled() => return,
-            _ = async { tokio::join!(leads.cancelled(), futures::future::join_all(lists)) } => {}
-        }
+            (gang, ()) = async {
+                let (gang, ..) = tokio::join!(gang.found(), futures::future::join_all(lists), leads.cancelled());
+                (gang, ())
+            } => gang,
+        };
+        let settings = Settings {
+            gang,
+            ..options.settings.clone()
+        };
+        let reconciler = Arc::new(Reconciler {
+            hands,
+            frameworks,
+            settings,
+        });
         serve_queue(&world, limits, &stop, &reconciler, &metrics).await;
     };
     tokio::select! {
@@ -204,14 +216,8 @@ impl Connections {
         sources: BTreeMap<Resource, Source>,
     ) -> Vec<(&'static str, CancellationToken)> {
         let watch = |source: &Source| {
-            let listed = CancellationToken::new();
-            let watch = Watch {
-                source: source.clone(),
-                api: self.reads.clone(),
-                world: Arc::clone(world),
-                metrics: self.metrics.clone(),
-                listed: listed.clone(),
-            };
+            let watch = self.watch_of(world, source.clone());
+            let listed = watch.listed.clone();
             background.spawn(watch.run());
             (source.resource, listed)
         };
@@ -220,13 +226,51 @@ impl Connections {
             .filter(|(resource, _)| *resource != NODES)
             .map(|(resource, listed)| (resource.plural, listed))
             .collect();
-        background.spawn(look_up_invisible(
-            self.reads.clone(),
-            Arc::clone(world),
-            self.metrics.clone(),
-            sources,
-        ));
+        self.look_up(background, world, sources);
         watches
+    }
+
+    fn watch_of(&self, world: &Arc<World>, source: Source) -> Watch {
+        Watch {
+            source,
+            api: self.reads.clone(),
+            world: Arc::clone(world),
+            metrics: self.metrics.clone(),
+            listed: CancellationToken::new(),
+        }
+    }
+
+    fn look_up(&self, background: &mut JoinSet<()>, world: &Arc<World>, sources: BTreeMap<Resource, Source>) {
+        let (api, metrics) = (self.reads.clone(), self.metrics.clone());
+        background.spawn(look_up_invisible(api, Arc::clone(world), metrics, sources));
+    }
+
+    /// Begins to ask for the gang scheduler, and to watch what it needs once that is known.
+    fn find_gang(
+        &self,
+        background: &mut JoinSet<()>,
+        world: &Arc<World>,
+        options: &Options,
+        frameworks: &[&'static dyn Framework],
+    ) -> FoundGang {
+        let (api, choice) = (self.reads.clone(), options.gang.clone());
+        let ours = selector(frameworks);
+        let of_api = |of| gang::sources(of, options.namespace.as_deref(), &ours);
+        let sources: Vec<Source> = choice.api().map(of_api).unwrap_or_default();
+        let watches: Vec<Watch> = sources.iter().map(|s| self.watch_of(world, s.clone())).collect();
+        let listed = watches.iter().map(|watch| watch.listed.clone()).collect();
+        let (tell, told) = oneshot::channel();
+        background.spawn(async move {
+            let gang = gang::resolve(&api, choice).await;
+            let on = gang != Gang::None;
+            let watches = watches.into_iter().filter(|_| on).map(Watch::run);
+            let _ = tell.send(gang);
+            futures::future::join_all(watches).await;
+            std::future::pending::<()>().await;
+        });
+        let by_resource = sources.into_iter().map(|source| (source.resource, source));
+        self.look_up(background, world, by_resource.collect());
+        FoundGang { told, listed }
     }
 
     fn pages(&self, world: &Arc<World>, watches: Vec<(&'static str, CancellationToken)>) -> Arc<Admin> {
@@ -240,13 +284,37 @@ impl Connections {
     }
 }
 
+/// The gang scheduler, once it is known.
+struct FoundGang {
+    told: oneshot::Receiver<Gang>,
+    /// Cancelled once what it needs is listed.
+    listed: Vec<CancellationToken>,
+}
+
+impl FoundGang {
+    /// Waits for it, and for what it needs.
+    async fn found(self) -> Gang {
+        // The other end is never dropped while the operator runs.
+        let gang = self.told.await.unwrap_or_default();
+        if gang != Gang::None {
+            futures::future::join_all(self.listed.iter().map(CancellationToken::cancelled)).await;
+        }
+        gang
+    }
+}
+
+/// Selects the operator's own objects, as it stands in a URL: "name in (a,b)".
+fn selector(frameworks: &[&'static dyn Framework]) -> String {
+    let kinds = access::all_dialects(frameworks);
+    let controllers: Vec<_> = kinds.iter().map(|kind| kind.controller).collect();
+    let key = names::OPERATOR_NAME.replace('/', "%2F");
+    format!("{key}%20in%20%28{}%29", controllers.join("%2C"))
+}
+
 /// What is watched: the jobs of each kind, the pods, services, batch Jobs and so on of all of them together, and nodes.
 fn sources(options: &Options, frameworks: &[&'static dyn Framework]) -> BTreeMap<Resource, Source> {
     let kinds = access::all_dialects(frameworks);
-    let controllers: Vec<_> = kinds.iter().map(|kind| kind.controller).collect();
-    // As it stands in a URL: "name in (a,b)".
-    let key = names::OPERATOR_NAME.replace('/', "%2F");
-    let ours = format!("{key}%20in%20%28{}%29", controllers.join("%2C"));
+    let ours = selector(frameworks);
     let source = |resource, shape, selector| {
         (
             resource,

@@ -10,9 +10,9 @@ use common::{JobKey, PodView, Uid};
 use jiff::Timestamp;
 
 use crate::children::{Change, Child, Children};
-use crate::decode::JobObject;
+use crate::decode::{JobObject, PriorityClass};
 use crate::nodes::{Missing, NodeObject, Nodes};
-use crate::resource::{BATCH_JOBS, NODES, ObjectName, PODS, Resource, SERVICES};
+use crate::resource::{BATCH_JOBS, NODES, ObjectName, PODS, PRIORITY_CLASSES, Resource, SERVICES};
 
 /// A decoded object of a watched resource.
 #[derive(Debug, Clone)]
@@ -27,6 +27,8 @@ pub(crate) enum Object {
     BatchJob(Child<BatchJobView>),
     /// A node.
     Node(NodeObject),
+    /// A priority class.
+    PriorityClass(PriorityClass),
 }
 
 impl Object {
@@ -38,6 +40,7 @@ impl Object {
             Self::Child(child) => child.rv,
             Self::BatchJob(job) => job.rv,
             Self::Node(node) => node.rv,
+            Self::PriorityClass(class) => class.rv,
         }
     }
 }
@@ -102,6 +105,8 @@ pub(crate) struct View {
     carriers_of: HashMap<Uid, BTreeSet<Uid>>,
     reached: HashMap<Resource, u64>,
     kinds: HashMap<Resource, &'static str>,
+    /// Values of the priority classes, by name.
+    priorities: Arc<BTreeMap<String, i32>>,
 }
 
 impl View {
@@ -151,6 +156,11 @@ impl View {
         effects
     }
 
+    /// Values of the priority classes, by name.
+    pub(crate) fn priorities(&self) -> &Arc<BTreeMap<String, i32>> {
+        &self.priorities
+    }
+
     /// How far the watch of a resource is.
     pub(crate) fn reached(&self, resource: Resource) -> u64 {
         self.reached.get(&resource).copied().unwrap_or(0)
@@ -195,6 +205,10 @@ impl View {
                     self.nodes_changed(|_, on| *on == *name, &mut effects);
                 }
             }
+            // Jobs learn of it when something else wakes them: it orders what is asked for next.
+            Object::PriorityClass(class) => {
+                Arc::make_mut(&mut self.priorities).insert(class.name, class.value);
+            }
         }
         effects
     }
@@ -222,6 +236,9 @@ impl View {
                 if self.nodes.remove(&node.name) {
                     self.nodes_changed(|_, on| *on == *node.name, &mut effects);
                 }
+            }
+            Object::PriorityClass(class) => {
+                Arc::make_mut(&mut self.priorities).remove(&class.name);
             }
         }
         effects
@@ -267,6 +284,7 @@ impl View {
         let mut effects = Effects::default();
         let (mut jobs, mut pods, mut children, mut batch_jobs, mut nodes) =
             (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let mut priorities = BTreeMap::new();
         for object in list {
             match object {
                 Object::Job(job) => jobs.push(*job),
@@ -274,6 +292,9 @@ impl View {
                 Object::Child(child) => children.push(child),
                 Object::BatchJob(job) => batch_jobs.push(job),
                 Object::Node(node) => nodes.push(node),
+                Object::PriorityClass(class) => {
+                    priorities.insert(class.name, class.value);
+                }
             }
         }
         if resource == PODS {
@@ -287,6 +308,8 @@ impl View {
         } else if resource == NODES {
             let news = self.nodes.replace(nodes, rv);
             self.nodes_changed(|_, name| news.contains(name), &mut effects);
+        } else if resource == PRIORITY_CLASSES {
+            self.priorities = Arc::new(priorities);
         } else if self.kinds.contains_key(&resource) {
             self.replace_jobs(resource, jobs, rv, &mut effects);
         } else {

@@ -47,12 +47,14 @@ pub(crate) enum Shape {
     Job(&'static KindInfo),
     /// As pods.
     Pod,
-    /// As children of a kind; their metadata are enough.
+    /// As children of a kind.
     Child(ChildKind),
     /// As batch Jobs.
     BatchJob,
     /// As nodes. Nobody waits for them: where they may not be read, lost ones are left to Kubernetes.
     Node,
+    /// As priority classes.
+    PriorityClass,
 }
 
 impl Shape {
@@ -64,6 +66,7 @@ impl Shape {
             Self::Child(kind) => decode::child(kind, json).map(Object::Child),
             Self::BatchJob => decode::batch_job(json).map(Object::BatchJob),
             Self::Node => decode::node(json).map(Object::Node),
+            Self::PriorityClass => decode::priority_class(json).map(Object::PriorityClass),
         }
     }
 }
@@ -191,11 +194,13 @@ impl Watch {
         }
         // A kind that is not installed, or not ours to see, must not hold up the others; it is tried for as long as we run.
         let absent = error.is_forbidden() || matches!(error, WatchError::Request(e) if e.is_not_found());
-        let dispensable = matches!(
+        let optional = matches!(
             self.source.shape,
-            Shape::Job(_) | Shape::Child(ChildKind::Autoscaler)
+            Shape::Job(_)
+                | Shape::Child(ChildKind::Autoscaler | ChildKind::PodGroup(_))
+                | Shape::PriorityClass
         );
-        if absent && dispensable {
+        if absent && optional {
             self.listed.cancel();
         }
     }

@@ -9,7 +9,7 @@ mod outcome;
 mod wiring;
 
 use common::api::{RestartPolicy, SuccessPolicy};
-use common::framework::{HostNames, OnFailure, PortInfo};
+use common::framework::{GangInfo, HostNames, OnFailure, PortInfo};
 use common::names;
 use common::resolve::Problems;
 use common::tally::Tally;
@@ -75,6 +75,7 @@ pub static KIND: KindInfo = KindInfo {
     active_succeeds: true,
     legacy_clean_pod_policy: false,
     makes: &[],
+    gang: GangInfo::COMMON,
 };
 
 impl Framework for TensorFlow {

@@ -3,6 +3,7 @@
 pub mod autoscaler;
 pub mod batch_job;
 pub mod pod;
+pub mod pod_group;
 pub mod service;
 
 use std::collections::BTreeMap;

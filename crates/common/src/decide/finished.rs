@@ -86,7 +86,8 @@ fn clean_up(
         .iter()
         .filter(|job| doomed_job(job) && !job.deleting);
     writes.extend(jobs.map(|job| delete_batch_job(job)));
-    // What else there is beside the pods is of no use any more.
+    // What else there is beside the pods is of no use any more. (A PodGroup of Kubernetes' own API stays for as long as pods
+    // run that belong to it.)
     let others = observed.children.iter().filter(|c| c.kind != ChildKind::Service);
     writes.extend(others.filter(|c| !c.deleting).map(|c| delete_child(c)));
     // A Service that was one pod's alone goes with its pod; one that serves the whole job goes with the last pods.

@@ -7,12 +7,13 @@
 //! 5. Would its leader be scaled away?         leader
 //! 6. Has it just ended, well or badly?        outcome (success, deadline, failures, limit)
 //! 7. Must pods be replaced?                   restart (each by itself), whole (all together)
-//! 8. What is missing?                         start
+//! 8. What is missing?                         start; whether it may be made yet: gang
 //!
 //! A pod on a node that does not answer is nobody's question: whoever deletes it asks `nodes` how.
 
 mod finished;
 mod first_failure;
+mod gang;
 mod invalid;
 mod kept;
 mod leader;

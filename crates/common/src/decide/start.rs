@@ -15,7 +15,9 @@ use crate::tally::{SlotState, SlotTally};
 
 use super::finished::delete_child;
 use super::restart::{SCALED_DOWN, delete_slot, needs};
-use super::{Question, after, answer, created_message, done, kept, nodes, outcome, success, warning, whole};
+use super::{
+    Question, after, answer, created_message, done, gang, kept, nodes, outcome, success, warning, whole,
+};
 
 /// Pause before the second restart of a slot, in seconds; doubled for each further one. The first restart is at once.
 const RESTART_DELAY: i64 = 5;
@@ -24,9 +26,17 @@ const MAX_RESTART_DELAY: i64 = 300;
 
 pub(super) fn plan(q: &Question<'_>) -> Plan {
     let mut status = q.begin();
-    status
-        .start_time
-        .get_or_insert_with(|| status::whole_seconds(q.now()));
+    let Missing {
+        slots,
+        waiting,
+        held_until,
+        waits_for,
+    } = missing_slots(q);
+    let gang = gang::plan(q, &slots, &waiting);
+    if !gang.queued {
+        let now = || status::whole_seconds(q.now());
+        status.start_time.get_or_insert_with(now);
+    }
     if success::outcome(q) == Outcome::Running {
         let (reason, message) = (
             format!("{}Running", q.job.info.kind),
@@ -47,11 +57,12 @@ pub(super) fn plan(q: &Question<'_>) -> Plan {
     writes.extend(services(q));
     writes.extend(kept::writes(q, ChildKind::Autoscaler, autoscaler(q)));
     writes.extend(leftovers(q));
-    let Missing {
-        pods,
-        held_until,
-        waits_for,
-    } = missing_pods(q);
+    writes.extend(gang.writes.iter().cloned());
+    let pods = if gang.hold.is_none() {
+        pods(q, &slots)
+    } else {
+        Vec::new()
+    };
     let mut notes = first_words(q);
     notes.extend(creation_note(&pods));
     writes.extend(pods);
@@ -64,7 +75,11 @@ pub(super) fn plan(q: &Question<'_>) -> Plan {
                 | Write::ChangeChild { .. }
         )
     });
-    notes.extend(trouble(q, &mut status, creating, held_until, waits_for));
+    let waits = Waits {
+        held_until,
+        waits_for: waits_for.or_else(|| gang.hold.clone()),
+    };
+    notes.extend(trouble(q, &mut status, creating, &gang, waits));
     let mut plan = answer(&q.job.stored, status, writes, notes);
     // Which meaning the job has must be stored before anything is made of it.
     if q.job.info.stamp.is_some() && q.job.stored.dialect.is_none() {
@@ -124,17 +139,18 @@ fn leftovers(q: &Question<'_>) -> impl Iterator<Item = Write> {
 
 /// What is to be made of what is missing.
 #[derive(Default)]
-struct Missing {
-    /// Pods and batch Jobs to create now; those that need others last.
-    pods: Vec<Write>,
+struct Missing<'a> {
+    /// Slots whose pods and batch Jobs are to be made now; those that need others last.
+    slots: Vec<&'a SlotTally>,
+    /// Slots that are made when others are ready.
+    waiting: Vec<SlotId>,
     /// When the next one that must wait is due.
     held_until: Option<Timestamp>,
     /// What one of them waits for, in words.
     waits_for: Option<String>,
 }
 
-fn missing_pods(q: &Question<'_>) -> Missing {
-    let leader = q.framework.leader(&q.job.cast, q.job);
+fn missing_slots<'a>(q: &'a Question<'_>) -> Missing<'a> {
     let mut missing = Missing::default();
     let mut slots: Vec<_> = q
         .tally
@@ -157,11 +173,19 @@ fn missing_pods(q: &Question<'_>) -> Missing {
                 "{} waits until all {needed} pods are ready",
                 slot.slot.name
             ));
+            missing.waiting.push(slot.slot.id);
             continue;
         }
-        missing.pods.push(create(q, slot, leader));
+        missing.slots.push(slot);
     }
     missing
+}
+
+fn pods(q: &Question<'_>, slots: &[&SlotTally]) -> Vec<Write> {
+    let leader = q.framework.leader(&q.job.cast, q.job);
+    let members = gang::members(q);
+    let create = |slot: &&SlotTally| create(q, slot, leader, members.as_ref());
+    slots.iter().map(create).collect()
 }
 
 /// A first start need not wait unless the job says so.
@@ -187,9 +211,15 @@ pub(super) fn not_ready<'a>(q: &'a Question<'_>, role: Role) -> impl Iterator<It
     })
 }
 
-fn create(q: &Question<'_>, slot: &SlotTally, leader: Option<SlotId>) -> Write {
+fn create(
+    q: &Question<'_>,
+    slot: &SlotTally,
+    leader: Option<SlotId>,
+    members: Option<&gang::Members>,
+) -> Write {
     let wiring = q.framework.wiring(&slot.slot, &q.job.cast, q.job, q.settings);
-    let pod = build::pod::pod(q.job, &slot.slot, slot.attempt, leader, wiring, q.settings);
+    let mut pod = build::pod::pod(q.job, &slot.slot, slot.attempt, leader, wiring, q.settings);
+    gang::mark(q, members, slot.slot.id.role, &mut pod);
     let (id, attempt) = (slot.slot.id, slot.attempt);
     match slot.slot.workload {
         Workload::Pod => Write::CreatePod {
@@ -280,10 +310,17 @@ fn first_words(q: &Question<'_>) -> Vec<Note> {
             .is_some_and(|policy| !policy.is_empty())
     });
     let text = "Restart policy in pod template will be overwritten by restart policy in replica spec";
-    overwritten
-        .then(|| warning("SetPodTemplateRestartPolicy", text))
-        .into_iter()
-        .collect()
+    let mut words = gang::first_words(q);
+    words.extend(overwritten.then(|| warning("SetPodTemplateRestartPolicy", text)));
+    words
+}
+
+/// What a job waits for that will pass by itself.
+struct Waits {
+    /// When the next restart is due.
+    held_until: Option<Timestamp>,
+    /// Anything else, in words.
+    waits_for: Option<String>,
 }
 
 /// Fills in what the job waits for; an event when it begins to wait for something that will not pass by itself.
@@ -291,8 +328,8 @@ fn trouble(
     q: &Question<'_>,
     status: &mut JobStatus,
     creating: bool,
-    held_until: Option<Timestamp>,
-    waits_for: Option<String>,
+    gang: &gang::Answer,
+    waits: Waits,
 ) -> Option<Note> {
     let created = created_message(q.job.info, &q.job.key);
     if let Some(refusal) = q.observed.refusals.first() {
@@ -315,18 +352,33 @@ fn trouble(
         status.waiting_for.clone_from(&q.job.stored.waiting_for);
         return None;
     }
-    status::refresh_message(status, q.now(), ConditionType::Created, &created);
     if let Some(text) = status.waiting_for.clone() {
+        status::refresh_message(status, q.now(), ConditionType::Created, &created);
         let news = q.job.stored.waiting_for.is_none();
         return news.then(|| warning("NodeNotReady", text));
     }
     let mut pods = q.tally.slots.iter().filter_map(|s| s.pod.as_deref());
-    if let Some((reason, text)) = pods.find_map(pod_trouble) {
-        let news = q.job.stored.waiting_for.is_none();
+    let of_pod = pods.find_map(pod_trouble);
+    if let Some((reason, text)) = &gang.refused {
+        // The gang's scheduler says how many do not fit, its pods why.
+        let why = of_pod.map_or(String::new(), |(_, why)| format!("; {why}"));
+        let text = format!("{text}{why}");
+        let message = format!("{created} It waits: {text}");
+        status::refresh_message(status, q.now(), ConditionType::Created, &message);
+        status.waiting_for = Some(text.clone());
+        // The numbers in it change with what else the cluster does: it is told once.
+        let told = status::condition(&q.job.stored, ConditionType::Created);
+        let told = told.and_then(|c| c.message.as_deref());
+        let news = !told.is_some_and(|message| message.contains(gang::NO_PLACE));
+        return news.then(|| warning(reason, text));
+    }
+    status::refresh_message(status, q.now(), ConditionType::Created, &created);
+    if let Some((reason, text)) = of_pod {
+        let news = q.job.stored.waiting_for.is_none() && !gang.speaks_for_pods;
         status.waiting_for = Some(text.clone());
         return news.then(|| warning(reason, text));
     }
-    status.waiting_for = waiting_for_time(q, held_until).or(waits_for);
+    status.waiting_for = waiting_for_time(q, waits.held_until).or(waits.waits_for);
     None
 }
 

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::api::{FirstFailure, JobStatus};
-use crate::plan::{ChildKind, Plan, Write};
+use crate::plan::{Child, ChildKind, Plan, Write};
 
 /// A plan in words, one line per request, for snapshots that people read.
 #[must_use]
@@ -14,7 +14,22 @@ pub fn describe_plan(plan: &Plan) -> String {
     }
     for write in &plan.writes {
         let _ = match write {
+            Write::CreateChild(Child::PodGroup(group)) => {
+                writeln!(
+                    text,
+                    "create podgroup {}: {}",
+                    group.metadata.name.as_deref().unwrap_or("?"),
+                    group.spec
+                )
+            }
             Write::CreateChild(child) => writeln!(text, "create {} {}", word(child.kind()), child.name()),
+            Write::ChangeChild {
+                to: Child::PodGroup(group),
+                ..
+            } => {
+                let name = group.metadata.name.as_deref().unwrap_or("?");
+                writeln!(text, "patch podgroup {name}: {}", group.spec)
+            }
             Write::ChangeChild { to, .. } => writeln!(text, "change {} {}", word(to.kind()), to.name()),
             Write::DeleteChild { kind, name, .. } => writeln!(text, "delete {} {name}", word(*kind)),
             Write::DeletePod {

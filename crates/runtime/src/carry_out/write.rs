@@ -206,8 +206,8 @@ impl Wanted<'_> {
                 self.acknowledged(hands, &answer);
                 Ok(())
             }
-            // It is gone, or another one has its name by now: its event is on the way.
-            Err(error) if error.is_not_found() || error.is_conflict() => Ok(()),
+            // It is gone, or another one has its name by now.
+            Err(error) if error.is_not_found() || error.is_conflict() => Err(self.just_gone()),
             Err(error) => Err(self.refused(&error)),
         }
     }
@@ -291,9 +291,14 @@ impl Wanted<'_> {
             ..PACE
         };
         let not_leader = matches!(error, RequestError::NotLeader);
+        let message = if error.is_not_served() {
+            format!("the cluster does not serve {}", self.resource.discovery())
+        } else {
+            error.to_string()
+        };
         Refused {
             not_leader,
-            ..self.refusal(cause, error.to_string(), class, pace)
+            ..self.refusal(cause, message, class, pace)
         }
     }
 

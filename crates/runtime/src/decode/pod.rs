@@ -1,9 +1,11 @@
 //! Pods, pruned to what decisions read.
 
+use common::gang::PodGroupApi;
 use common::observe::{ContainerState, ContainerView, Phase, PodDetail};
 use common::{PodView, Uid, names};
 use jiff::Timestamp;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use crate::children::Child;
 
@@ -26,10 +28,23 @@ pub(crate) fn pod(json: &[u8]) -> Result<Child<PodView>, DecodeError> {
         forced: metadata.deletion_timestamp.is_some() && metadata.deletion_grace_period_seconds == Some(0),
         ready: status.condition("Ready").is_some_and(|c| c.is("True")),
         node: spec.node_name.as_ref().and_then(Text::boxed),
+        gang: gang(&metadata, &spec),
         restarts: status.restarts(&spec),
         detail: status.detail().map(Box::new),
     };
     metadata.child(view)
+}
+
+/// To which API's PodGroup a pod belongs.
+fn gang(metadata: &Meta<'_>, spec: &SpecIn<'_>) -> Option<PodGroupApi> {
+    if spec.scheduling_group.is_some() {
+        Some(PodGroupApi::Native)
+    } else if metadata.annotations.of_volcano {
+        Some(PodGroupApi::Volcano)
+    } else {
+        let label = metadata.label(names::COSCHEDULING_GROUP);
+        label.map(|_| PodGroupApi::Coscheduling)
+    }
 }
 
 fn phase(text: &str) -> Phase {
@@ -57,6 +72,8 @@ struct PodIn<'a> {
 struct SpecIn<'a> {
     #[serde(borrow, default)]
     node_name: Option<Text<'a>>,
+    #[serde(default)]
+    scheduling_group: Option<IgnoredAny>,
     #[serde(borrow, default)]
     containers: Vec<ContainerSpecIn<'a>>,
     #[serde(borrow, default)]

@@ -1,3 +1,4 @@
+use common::gang::PodGroupApi;
 use common::observe::{ContainerState, Phase};
 use serde_json::json;
 
@@ -38,6 +39,7 @@ fn a_pod_that_was_just_created_is_pending_and_has_no_detail() {
         forced,
         ready,
         node,
+        gang,
         restarts,
         detail,
     } = &*got.value;
@@ -47,6 +49,46 @@ fn a_pod_that_was_just_created_is_pending_and_has_no_detail() {
         (Attempt(2), Phase::Pending, false, false, false)
     );
     assert_eq!((node, *restarts, detail), (&None, 0, &None));
+    assert_eq!(*gang, None);
+}
+
+#[test]
+fn a_pod_of_a_gang_says_whose() {
+    let gang = |field: &str, value: Value| {
+        let mut pod = json!({"metadata": labelled(), "spec": {"containers": []}});
+        let (parent, field) = field.rsplit_once('|').unwrap();
+        let target = pod.pointer_mut(parent).unwrap();
+        target[field] = value;
+        read(&pod).value.gang
+    };
+    let group = json!({"podGroupName": "mw"});
+    assert_eq!(gang("/spec|schedulingGroup", group), Some(PodGroupApi::Native));
+    let annotations = json!({"a": "b", (names::VOLCANO_GROUP): "mw", "c": "d"});
+    assert_eq!(
+        gang("/metadata|annotations", annotations),
+        Some(PodGroupApi::Volcano)
+    );
+    assert_eq!(gang("/metadata|annotations", json!({"a": "b"})), None);
+    assert_eq!(gang("/metadata|annotations", Value::Null), None);
+    let label = format!("/metadata/labels|{}", names::COSCHEDULING_GROUP);
+    assert_eq!(gang(&label, json!("mw")), Some(PodGroupApi::Coscheduling));
+}
+
+#[test]
+fn a_pod_group_is_read_with_its_spec() {
+    let object = json!({"metadata": labelled(), "spec": {"minMember": 3}, "status": {"phase": "Inqueue"}});
+    let kind = ChildKind::PodGroup(PodGroupApi::Volcano);
+    let got = child(kind, object.to_string().as_bytes()).unwrap().value;
+    let group = got.pod_group.as_ref().unwrap();
+    assert_eq!((got.kind, &group.spec), (kind, &json!({"minMember": 3})));
+    assert_eq!(group.phase.as_deref(), Some("Inqueue"));
+}
+
+#[test]
+fn a_priority_class_is_a_name_and_a_value() {
+    let class = json!({"metadata": {"name": "high", "resourceVersion": "5", "uid": "u"}, "value": -7});
+    let class = priority_class(class.to_string().as_bytes()).unwrap();
+    assert_eq!((&*class.name, class.value, class.rv), ("high", -7, 5));
 }
 
 #[test]

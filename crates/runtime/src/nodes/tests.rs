@@ -29,6 +29,7 @@ fn pod(node: &str) -> PodView {
         ready: true,
         node: Some(node.into()),
         restarts: 0,
+        gang: None,
         detail: None,
     }
 }

@@ -26,6 +26,7 @@ static KIND: common::KindInfo = common::KindInfo {
     active_succeeds: true,
     legacy_clean_pod_policy: false,
     makes: &[],
+    gang: common::framework::GangInfo::COMMON,
 };
 
 fn view() -> View {
@@ -260,4 +261,25 @@ fn news_of_a_node_touches_the_jobs_with_pods_on_it_and_a_heartbeat_none() {
         touched(&view.replace(NODES, vec![node("b", 12, "True")], 20).unwrap()),
         ["j", "k", "l"]
     );
+}
+
+#[test]
+fn priority_classes_come_change_and_go() {
+    let mut view = view();
+    let class = |name: &str, value: i32, rv: u64| {
+        let name = name.to_owned();
+        Object::PriorityClass(PriorityClass { name, rv, value })
+    };
+    let held = |view: &View| {
+        view.priorities()
+            .iter()
+            .map(|(n, v)| (n.clone(), *v))
+            .collect::<Vec<_>>()
+    };
+    view.put(class("old", 1, 1));
+    view.replace(PRIORITY_CLASSES, vec![class("high", 9, 2), class("low", 1, 2)], 2)
+        .unwrap();
+    view.put(class("low", 2, 3));
+    view.remove(&class("high", 9, 4));
+    assert_eq!(held(&view), [("low".to_owned(), 2)]);
 }

@@ -1,0 +1,359 @@
+//! Gangs, story by story: what a scheduler is told, and that no pod waits for one that waits for it. Pods are placed by a
+//! scheduler that counts as Kubernetes' own does: those that have ended do not count.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests fail by panicking, and read better without ceremony"
+)]
+
+use common::gang::{Gang, Placement};
+use common::observe::{PodDetail, Refusal, RefusalCause};
+use common::plan::{Child, Write};
+use common::testing::{Story, World, manifest};
+use pytorchjob::FRAMEWORK;
+use serde_json::{Value, json};
+
+fn story(gang: Gang, replicas: &[(&str, u32)], edit: impl FnOnce(&mut Value)) -> Story {
+    let mut story = Story::new(&FRAMEWORK, replicas, edit);
+    story.world.settings.gang = gang;
+    story
+}
+
+fn native(replicas: &[(&str, u32)], edit: impl FnOnce(&mut Value)) -> Story {
+    story(Gang::Native, replicas, edit)
+}
+
+fn coscheduling() -> Gang {
+    let scheduler = "my-sched".to_owned();
+    Gang::Coscheduling { scheduler }
+}
+
+fn no_place(message: &str) -> Placement {
+    Placement::Refused {
+        reason: "Unschedulable".into(),
+        message: message.into(),
+    }
+}
+
+/// All that waits is placed, and runs.
+fn placed(world: &mut World) {
+    assert!(
+        world.schedule(99) > 0,
+        "nothing is placed: {:?}",
+        world.pod_group()
+    );
+    let waits = |p: &&common::PodView| p.node.is_none() && !p.deleting;
+    assert_eq!(world.pods.iter().filter(waits).count(), 0, "half a gang");
+    world.say_of_pod_group(Some("Running"), &Placement::Found);
+    world.run_all();
+}
+
+fn end(world: &mut World, pod: &str, code: i32) {
+    world.end(pod, "pytorch", code, "Error", None);
+}
+
+fn policy(spec: &mut Value, policy: &Value) {
+    spec["runPolicy"]["schedulingPolicy"] = policy.clone();
+}
+
+#[test]
+fn a_gang_begins_together_and_its_pod_group_goes_with_the_job() {
+    let mut story = native(&[("Master", 1), ("Worker", 2)], |_| {});
+    story.when("applied", |_| {});
+    story.when("it has a place", placed);
+    story.when("the master ends well", |w| end(w, "j-master-0", 0));
+    story.when("the workers end too", |w| {
+        for pod in ["j-worker-0", "j-worker-1"] {
+            end(w, pod, 0);
+        }
+        w.reap();
+    });
+    insta::assert_snapshot!(story.tale);
+}
+
+#[test]
+fn a_gang_that_never_fits_is_explained_and_runs_once_it_is_smaller() {
+    let mut story = native(&[("Worker", 3)], |_| {});
+    story.when("applied", |_| {});
+    story.when("its pods are told first that they do not fit", |w| {
+        w.pod("j-worker-0").detail = Some(Box::new(PodDetail {
+            unschedulable: Some("0/1 nodes are available".into()),
+            ..PodDetail::default()
+        }));
+    });
+    story.when("and then the gang", |w| {
+        let why = no_place("minCount (3) cannot be satisfied: 1 scheduled, 1 remaining");
+        w.say_of_pod_group(None, &why);
+    });
+    story.when("the same with other numbers", |w| {
+        let why = no_place("minCount (3) cannot be satisfied: 0 scheduled, 2 remaining");
+        w.say_of_pod_group(None, &why);
+    });
+    story.when("two are enough", |w| {
+        let spec = &mut w.job.as_mut().unwrap().spec;
+        policy(spec, &json!({"minAvailable": 2}));
+    });
+    story.when("it is scaled down", |w| {
+        w.edit("/pytorchReplicaSpecs/Worker/replicas", json!(1));
+    });
+    story.when("what is wanted no more is gone", World::reap);
+    story.when("it has a place", |w| {
+        w.pod("j-worker-0").detail = None;
+        placed(w);
+    });
+    insta::assert_snapshot!(story.tale);
+}
+
+#[test]
+fn a_pod_that_is_replaced_is_placed_though_others_have_done_their_work() {
+    let mut story = native(&[("Worker", 3)], |spec| {
+        spec["pytorchReplicaSpecs"]["Worker"]["restartPolicy"] = json!("ExitCode");
+    });
+    story.when("applied", |_| {});
+    story.when("placed", placed);
+    story.when("worker 0 ends well", |w| end(w, "j-worker-0", 0));
+    story.when("worker 1 is killed", |w| end(w, "j-worker-1", 137));
+    story.when("its replacement has a place", placed);
+    story.when("worker 2 ends well, and nothing is written", |w| {
+        end(w, "j-worker-2", 0);
+    });
+    insta::assert_snapshot!(story.tale);
+}
+
+#[test]
+fn scaling_up_by_one_asks_for_a_place_for_all_that_are_left() {
+    let mut story = native(&[("Master", 1), ("Worker", 2)], |_| {});
+    story.when("applied", |_| {});
+    story.when("placed", placed);
+    story.when("worker 0 ends well", |w| end(w, "j-worker-0", 0));
+    story.when("scaled up", |w| {
+        w.edit("/pytorchReplicaSpecs/Worker/replicas", json!(3));
+    });
+    story.when("the new one has a place", placed);
+    insta::assert_snapshot!(story.tale);
+}
+
+#[test]
+fn a_gang_that_begins_anew_waits_until_enough_can_be_made_together() {
+    let mut story = native(&[("Worker", 2)], |spec| {
+        spec["pytorchReplicaSpecs"]["Worker"]["restartPolicy"] = json!("ExitCode");
+    });
+    story.when("applied", |_| {});
+    story.when("placed", placed);
+    story.when("both are evicted, and one goes slowly", |w| {
+        for pod in ["j-worker-0", "j-worker-1"] {
+            w.delete(pod);
+        }
+        w.settle(&FRAMEWORK);
+        w.vanish("j-worker-0");
+    });
+    assert!(story.world.pods.iter().all(|p| p.deleting), "half a gang");
+    story.when("the other is gone too", World::reap);
+    story.when("placed again", placed);
+    insta::assert_snapshot!(story.tale);
+}
+
+#[test]
+fn suspended_it_has_no_pod_group_and_resumed_a_new_one() {
+    let mut story = native(&[("Worker", 2)], |spec| {
+        spec["runPolicy"]["suspend"] = json!(false);
+    });
+    story.when("applied", |_| {});
+    story.when("placed", placed);
+    story.when("suspended", |w| w.edit("/runPolicy/suspend", json!(true)));
+    story.when("resumed while its pods go", |w| {
+        w.edit("/runPolicy/suspend", json!(false));
+    });
+    story.when("they are gone", World::reap);
+    story.when("placed again", placed);
+    insta::assert_snapshot!(story.tale);
+}
+
+#[test]
+fn a_pod_group_that_somebody_deletes_while_it_is_in_use_keeps_nobody_waiting() {
+    let mut story = native(&[("Worker", 2)], |spec| {
+        spec["pytorchReplicaSpecs"]["Worker"]["restartPolicy"] = json!("ExitCode");
+    });
+    story.when("applied", |_| {});
+    story.when("placed", placed);
+    story.when("its PodGroup is deleted and a worker killed", |w| {
+        w.children
+            .iter_mut()
+            .for_each(|child| child.deleting |= child.pod_group.is_some());
+        end(w, "j-worker-1", 137);
+    });
+    assert_eq!(story.world.pods.len(), 2, "{}", story.tale);
+}
+
+#[test]
+fn pods_of_the_time_before_there_was_a_gang_are_not_counted() {
+    let mut story = Story::started(&FRAMEWORK, &[("Worker", 3)], |spec| {
+        spec["pytorchReplicaSpecs"]["Worker"]["restartPolicy"] = json!("ExitCode");
+    });
+    story.world.settings.gang = Gang::Native;
+    story.when(
+        "a worker is killed after the operator has found a gang scheduler",
+        |w| {
+            end(w, "j-worker-1", 137);
+        },
+    );
+    story.when("its replacement has a place", placed);
+    assert_eq!(
+        story.world.pod_group().unwrap().spec,
+        json!({"schedulingPolicy": {"gang": {"minCount": 1}}})
+    );
+}
+
+#[test]
+fn another_scheduler_or_priority_in_one_role_does_not_keep_the_others_waiting() {
+    let mut story = native(&[("Master", 1), ("Worker", 2)], |spec| {
+        spec["pytorchReplicaSpecs"]["Master"]["template"]["spec"]["schedulerName"] = json!("mine");
+        policy(spec, &json!({"priorityClass": "high"}));
+    });
+    story.when("applied", |_| {});
+    let marked: Vec<_> = story.world.pods.iter().map(|p| p.gang.is_some()).collect();
+    assert_eq!(marked, [false, true, true]);
+    story.when("placed", |w| {
+        w.pod("j-master-0").node = Some("node-2".into());
+        placed(w);
+    });
+    insta::assert_snapshot!(story.tale);
+    // All of one other scheduler are a gang of that one.
+    let mut all = native(&[("Master", 1), ("Worker", 1)], |spec| {
+        for role in ["Master", "Worker"] {
+            spec["pytorchReplicaSpecs"][role]["template"]["spec"]["schedulerName"] = json!("mine");
+        }
+    });
+    all.when("applied", |_| {});
+    assert!(all.world.pods.iter().all(|p| p.gang.is_some()) && !all.tale.contains("Warning"));
+}
+
+/// Pods of the first plan that has any.
+fn pods(world: &mut World) -> Vec<Value> {
+    let writes = world.plan(&FRAMEWORK).writes;
+    let pod = |w| match w {
+        Write::CreatePod { pod, .. } => Some(serde_json::to_value(pod).unwrap()),
+        _ => None,
+    };
+    writes.into_iter().filter_map(pod).collect()
+}
+
+#[test]
+fn all_pods_of_a_gang_have_its_priority() {
+    let mut job = manifest(&FRAMEWORK, "j", &[("Master", 1), ("Worker", 1)]);
+    job["spec"]["pytorchReplicaSpecs"]["Master"]["template"]["spec"]["priorityClassName"] = json!("high");
+    let mut world = World::new(&FRAMEWORK, &job);
+    world.settings.gang = Gang::Native;
+    for pod in pods(&mut world) {
+        assert_eq!(pod["spec"]["priorityClassName"], "high");
+        assert_eq!(pod["spec"]["schedulingGroup"], json!({"podGroupName": "j"}));
+    }
+    // It is made once: an edit acts when the gang begins anew, and until then later pods have the priority of the others.
+    world.settle(&FRAMEWORK);
+    policy(
+        &mut world.job.as_mut().unwrap().spec,
+        &json!({"priorityClass": "higher"}),
+    );
+    world.vanish("j-worker-0");
+    let plan = world.plan(&FRAMEWORK);
+    world.apply(&plan);
+    let plan = world.plan(&FRAMEWORK);
+    assert!(!plan.writes.iter().any(|w| matches!(w, Write::ChangeChild { .. })));
+    assert_eq!(pods(&mut world)[0]["spec"]["priorityClassName"], "high");
+}
+
+#[test]
+fn volcano_admits_before_there_are_pods() {
+    let mut story = story(Gang::Volcano, &[("Master", 1), ("Worker", 2)], |spec| {
+        spec["runPolicy"]["activeDeadlineSeconds"] = json!(60);
+    });
+    story.when("applied", |_| {});
+    story.when("an hour passes in the queue", |w| {
+        w.pass_time(3600);
+        w.say_of_pod_group(Some("Pending"), &no_place("3/3 tasks in gang unschedulable"));
+    });
+    story.when(
+        "an administrator moves it to another queue, and it is admitted",
+        |w| {
+            for child in w.children.iter_mut().filter(|c| c.pod_group.is_some()) {
+                child.pod_group.as_mut().unwrap().spec["queue"] = json!("other");
+            }
+            w.say_of_pod_group(Some("Inqueue"), &Placement::Unknown);
+        },
+    );
+    assert_eq!(story.world.pod_group().unwrap().spec["queue"], "other");
+    story.when("it runs", placed);
+    story.when(
+        "a worker vanishes, and Volcano takes the gang for pending again",
+        |w| {
+            w.vanish("j-worker-1");
+            w.say_of_pod_group(Some("Pending"), &Placement::Unknown);
+        },
+    );
+    insta::assert_snapshot!(story.tale);
+}
+
+#[test]
+fn what_matters_most_is_counted_first() {
+    let mut job = manifest(&FRAMEWORK, "j", &[("Master", 1), ("Worker", 2)]);
+    for (role, cpu, class) in [("Master", "1", "low"), ("Worker", "4", "high")] {
+        let spec = &mut job["spec"]["pytorchReplicaSpecs"][role]["template"]["spec"];
+        spec["priorityClassName"] = json!(class);
+        spec["containers"][0]["resources"] = json!({"requests": {"cpu": cpu}});
+    }
+    job["spec"]["runPolicy"]["schedulingPolicy"] = json!({"minAvailable": 2});
+    let mut world = World::new(&FRAMEWORK, &job);
+    world.settings.gang = coscheduling();
+    for (priorities, cpu) in [(vec![], "5"), (vec![("high", 10), ("low", 1)], "8")] {
+        world.priorities = priorities
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect();
+        let writes = world.plan(&FRAMEWORK).writes;
+        let group = writes.iter().find_map(|w| match w {
+            Write::CreateChild(Child::PodGroup(group)) => Some(&group.spec),
+            _ => None,
+        });
+        assert_eq!(group.unwrap()["minResources"], json!({"cpu": cpu}));
+    }
+}
+
+#[test]
+fn what_is_edited_while_it_waits_is_written_once_and_what_others_wrote_stays() {
+    let mut story = story(coscheduling(), &[("Worker", 2)], |spec| {
+        spec["pytorchReplicaSpecs"]["Worker"]["template"]["spec"]["containers"][0]["resources"] =
+            json!({"requests": {"cpu": "1", "example.com/gpu": "1"}});
+    });
+    story.when("applied", |_| {});
+    story.when("somebody writes a field of his own", |w| {
+        for child in w.children.iter_mut().filter(|c| c.pod_group.is_some()) {
+            child.pod_group.as_mut().unwrap().spec["theirs"] = json!(1);
+        }
+    });
+    story.when("the policy is edited", |w| {
+        let all = json!({"minResources": {"cpu": "3"}, "scheduleTimeoutSeconds": 60, "minAvailable": 1});
+        policy(&mut w.job.as_mut().unwrap().spec, &all);
+    });
+    assert_eq!(story.world.pod_group().unwrap().spec["theirs"], 1);
+    story.when("nothing more happens", |w| w.pass_time(60));
+    insta::assert_snapshot!(story.tale);
+}
+
+#[test]
+fn a_gang_scheduler_that_is_not_installed_is_waited_for() {
+    let mut story = story(coscheduling(), &[("Worker", 2)], |_| {});
+    story.world.refusals.push(Refusal {
+        object: "PodGroup j".to_owned(),
+        cause: RefusalCause::Transient,
+        message: "the cluster does not serve it".to_owned(),
+    });
+    let plan = story.world.plan(&FRAMEWORK);
+    let status = plan.status.unwrap();
+    assert_eq!(
+        status.waiting_for.as_deref(),
+        Some("PodGroup j was refused: the cluster does not serve it")
+    );
+    assert_eq!(plan.notes.last().unwrap().reason, "FailedCreatePodGroup");
+}
