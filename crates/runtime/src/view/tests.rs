@@ -24,6 +24,7 @@ static KIND: common::KindInfo = common::KindInfo {
     active_succeeds: true,
     legacy_clean_pod_policy: false,
     makes: &[],
+    gang: common::framework::GangInfo::COMMON,
 };
 
 fn view() -> View {
