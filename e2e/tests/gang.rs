@@ -293,7 +293,7 @@ fn a_tfjob_is_a_gang() {
 }
 
 #[test]
-fn a_launcher_that_waits_for_its_workers_does_not_keep_them_waiting() {
+fn a_launcher_that_waits_for_its_workers_does_not_keep_its_gang_waiting() {
     let space = Space::of("mpij", "gang-mpi");
     let job = |name: &str, when: &str| {
         json!({

@@ -422,8 +422,8 @@ fn check_gang(world: &World, plan: &Plan) {
         .iter()
         .filter(|w| w.class() == WriteClass::Pods)
         .count();
-    let creates = |w: &Write| matches!(w, Write::CreateChild(Child::PodGroup(_)));
-    let created = plan.writes.iter().any(creates);
+    let is_group = |w: &Write| matches!(w, Write::CreateChild(Child::PodGroup(_)));
+    let created = plan.writes.iter().any(is_group);
     let Some(api) = world.settings.gang.api() else {
         assert!(!created);
         return;

@@ -77,15 +77,19 @@ fn a_gang_begins_together_and_its_pod_group_goes_with_the_job() {
 fn a_gang_that_never_fits_is_explained_and_runs_once_it_is_smaller() {
     let mut story = native(&[("Worker", 3)], |_| {});
     story.when("applied", |_| {});
-    story.when("its pods are told first that they do not fit", |w| {
-        w.pod("j-worker-0").detail = Some(Box::new(PodDetail {
-            unschedulable: Some("0/1 nodes are available".into()),
+    let told = |w: &mut World, pod: &str, what: &str| {
+        w.pod(pod).detail = Some(Box::new(PodDetail {
+            unschedulable: Some(what.into()),
             ..PodDetail::default()
         }));
+    };
+    let words = "minCount (3) cannot be satisfied: 2 scheduled, 0 remaining";
+    story.when("its pods are told first that they do not fit", |w| {
+        told(w, "j-worker-0", &format!("pod group is unschedulable, {words}"));
     });
-    story.when("and then the gang", |w| {
-        let why = no_place("minCount (3) cannot be satisfied: 1 scheduled, 1 remaining");
-        w.say_of_pod_group(None, &why);
+    story.when("and then the gang, and which of them is one too many", |w| {
+        w.say_of_pod_group(None, &no_place(words));
+        told(w, "j-worker-2", "0/1 nodes are available: 1 Insufficient cpu");
     });
     story.when("the same with other numbers", |w| {
         let why = no_place("minCount (3) cannot be satisfied: 0 scheduled, 2 remaining");
@@ -100,7 +104,7 @@ fn a_gang_that_never_fits_is_explained_and_runs_once_it_is_smaller() {
     });
     story.when("what is wanted no more is gone", World::reap);
     story.when("it has a place", |w| {
-        w.pod("j-worker-0").detail = None;
+        w.pods.iter_mut().for_each(|pod| pod.detail = None);
         placed(w);
     });
     insta::assert_snapshot!(story.tale);
@@ -173,18 +177,18 @@ fn suspended_it_has_no_pod_group_and_resumed_a_new_one() {
 
 #[test]
 fn a_pod_group_that_somebody_deletes_while_it_is_in_use_keeps_nobody_waiting() {
-    let mut story = native(&[("Worker", 2)], |spec| {
+    let mut story = native(&[("Worker", 3)], |spec| {
         spec["pytorchReplicaSpecs"]["Worker"]["restartPolicy"] = json!("ExitCode");
     });
     story.when("applied", |_| {});
     story.when("placed", placed);
+    story.when("worker 0 ends well", |w| end(w, "j-worker-0", 0));
     story.when("its PodGroup is deleted and a worker killed", |w| {
-        w.children
-            .iter_mut()
-            .for_each(|child| child.deleting |= child.pod_group.is_some());
+        let groups = w.children.iter_mut().filter(|child| child.pod_group.is_some());
+        groups.for_each(|group| group.deleting = true);
         end(w, "j-worker-1", 137);
     });
-    assert_eq!(story.world.pods.len(), 2, "{}", story.tale);
+    story.when("the replacement has a place", placed);
 }
 
 #[test]

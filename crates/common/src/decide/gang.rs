@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::{Pod, PodSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Map, Value};
 
+use crate::api::ConditionType;
 use crate::build::pod_group::{self, Terms, unstated};
 use crate::cast::SlotId;
 use crate::gang::{Gang, Placement, PodGroup, PodGroupApi, PodGroupView};
@@ -14,6 +15,7 @@ use crate::names::{self, Role};
 use crate::observe::{ChildView, Phase};
 use crate::plan::{Child, ChildKind, Note, Write};
 use crate::resolve::ResolvedReplica;
+use crate::status;
 use crate::tally::{SlotState, SlotTally};
 
 use super::{Question, warning};
@@ -23,7 +25,7 @@ const OTHER_SCHEDULER: &str =
     "Another scheduler is specified when gang-scheduling is enabled and it will not be overwritten";
 
 /// What is said of a PodGroup that does not fit, before its scheduler's own words.
-pub(super) const NO_PLACE: &str = "finds no place";
+const NO_PLACE: &str = "finds no place";
 
 /// What becomes of a gang.
 #[derive(Default)]
@@ -34,7 +36,7 @@ pub(super) struct Answer {
     pub(super) hold: Option<String>,
     /// Whether the job waits in a queue, so that it has not begun.
     pub(super) queued: bool,
-    /// Reason and text if its scheduler finds no place for it.
+    /// Reason and words if its scheduler finds no place for it.
     pub(super) refused: Option<(String, String)>,
     /// Whether its scheduler will have more to say than its pods do.
     pub(super) speaks_for_pods: bool,
@@ -82,9 +84,8 @@ pub(super) fn plan(q: &Question<'_>, wanted: &[&SlotTally], waiting: &[SlotId]) 
     };
     match stored(q, api) {
         None => create(q, &terms, alive),
-        // Pods that are there keep it in use; new ones can still belong to it.
-        Some(group) if group.deleting && alive => Answer::default(),
-        Some(group) if group.deleting => {
+        // Pods that are there would keep it in use; new ones can still belong to it.
+        Some(group) if group.deleting && !alive => {
             Answer::hold(format!("PodGroup {} has to terminate first", group.name))
         }
         Some(group) => Answer {
@@ -166,10 +167,7 @@ fn read(group: &ChildView, alive: bool) -> Answer {
     let pending = matches!(view.phase.as_deref(), None | Some("" | "Pending"));
     let queued = of(PodGroupApi::Volcano) && pending && !alive;
     let refused = match &view.placement {
-        Placement::Refused { reason, message } => Some((
-            reason.to_string(),
-            format!("PodGroup {} {NO_PLACE}: {message}", group.name),
-        )),
+        Placement::Refused { reason, message } => Some((reason.to_string(), message.to_string())),
         Placement::Unknown | Placement::Found => None,
     };
     let in_queue = || match view.spec.get("queue").and_then(Value::as_str) {
@@ -342,6 +340,23 @@ fn own_class(role: &ResolvedReplica) -> Option<&str> {
         .priority_class_name
         .as_deref()
         .filter(|name| !name.is_empty())
+}
+
+/// What is said of a gang that does not fit. Its scheduler says how many do not, in `words`; its pods say why, but for those
+/// that only repeat the words.
+pub(super) fn no_place(q: &Question<'_>, words: &str, pods: impl Iterator<Item = String>) -> String {
+    let mut pods = pods.filter(|why| words.is_empty() || !why.contains(words));
+    let why = pods.next().map_or(String::new(), |why| format!("; {why}"));
+    let name = names::pod_group(&q.job.key.name);
+    format!("PodGroup {name} {NO_PLACE}: {words}{why}")
+}
+
+/// Whether the job says already that its gang does not fit. The numbers in it change with what else the cluster does: an
+/// event tells it once.
+pub(super) fn is_told(q: &Question<'_>) -> bool {
+    let told = status::condition(&q.job.stored, ConditionType::Created);
+    let message = told.and_then(|c| c.message.as_deref());
+    message.is_some_and(|message| message.contains(NO_PLACE))
 }
 
 /// What the user should know once, at the beginning.

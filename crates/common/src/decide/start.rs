@@ -357,23 +357,17 @@ fn trouble(
         let news = q.job.stored.waiting_for.is_none();
         return news.then(|| warning("NodeNotReady", text));
     }
-    let mut pods = q.tally.slots.iter().filter_map(|s| s.pod.as_deref());
-    let of_pod = pods.find_map(pod_trouble);
-    if let Some((reason, text)) = &gang.refused {
-        // The gang's scheduler says how many do not fit, its pods why.
-        let why = of_pod.map_or(String::new(), |(_, why)| format!("; {why}"));
-        let text = format!("{text}{why}");
+    let pods = q.tally.slots.iter().filter_map(|s| s.pod.as_deref());
+    let mut troubles = pods.filter_map(pod_trouble);
+    if let Some((reason, words)) = &gang.refused {
+        let text = gang::no_place(q, words, troubles.map(|(_, text)| text));
         let message = format!("{created} It waits: {text}");
         status::refresh_message(status, q.now(), ConditionType::Created, &message);
         status.waiting_for = Some(text.clone());
-        // The numbers in it change with what else the cluster does: it is told once.
-        let told = status::condition(&q.job.stored, ConditionType::Created);
-        let told = told.and_then(|c| c.message.as_deref());
-        let news = !told.is_some_and(|message| message.contains(gang::NO_PLACE));
-        return news.then(|| warning(reason, text));
+        return (!gang::is_told(q)).then(|| warning(reason, text));
     }
     status::refresh_message(status, q.now(), ConditionType::Created, &created);
-    if let Some((reason, text)) = of_pod {
+    if let Some((reason, text)) = troubles.next() {
         let news = q.job.stored.waiting_for.is_none() && !gang.speaks_for_pods;
         status.waiting_for = Some(text.clone());
         return news.then(|| warning(reason, text));
