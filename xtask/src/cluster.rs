@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use cluster::{Cluster, Options, Progress, Toolchain};
+use cluster::{Cluster, Guest, Options, Progress, Toolchain};
 
 /// Arguments.
 #[derive(clap::Args)]
@@ -27,8 +27,21 @@ enum Action {
         /// The archive.
         archive: PathBuf,
     },
+    /// Start a program of another project beside the cluster: kueue or scheduler-plugins. It is built at its first use.
+    Add {
+        /// Its name.
+        guest: Guest,
+    },
+    /// End such a program, and remove what was installed for it.
+    Remove {
+        /// Its name.
+        guest: Guest,
+    },
     /// Only build the cluster's programs into the cache, and print their folders.
-    Build,
+    Build {
+        /// Programs beside the cluster to build as well.
+        guests: Vec<Guest>,
+    },
 }
 
 /// Runs the command.
@@ -46,19 +59,36 @@ pub(crate) fn run(args: Args) -> Result<()> {
         Action::Status => {
             let status = Cluster::status();
             print!("{status}");
+            print_guests();
             if !status.healthy() {
                 std::process::exit(1);
             }
         }
         Action::Kubeconfig => println!("{}", running()?.kubeconfig().display()),
         Action::LoadImage { archive } => running()?.load_image(&archive)?,
-        Action::Build => {
-            for folder in Toolchain::ensure_all(Progress::default())?.folders() {
+        Action::Add { guest } => running()?.add(guest, Progress::default())?,
+        Action::Remove { guest } => running()?.remove(guest, Progress::default())?,
+        Action::Build { guests } => {
+            let mut built = vec![Toolchain::ensure_all(Progress::default())?];
+            for guest in guests {
+                built.push(guest.build(Progress::default())?);
+            }
+            for folder in built.iter().flat_map(Toolchain::folders) {
                 println!("{}", folder.display());
             }
         }
     }
     Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "as above")]
+fn print_guests() {
+    let cluster = Cluster::open();
+    for guest in Guest::ALL {
+        if cluster.as_ref().is_some_and(|cluster| cluster.has(guest)) {
+            println!("  {:<24} runs", guest.name());
+        }
+    }
 }
 
 /// The running cluster, or advice.

@@ -21,9 +21,15 @@ pub(crate) struct Args {
     /// Run only the end-to-end tests whose name contains this.
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
+    /// Leave out the tests that need Kueue or the scheduler of scheduler-plugins, and neither build nor start those.
+    #[arg(long)]
+    no_queue: bool,
     #[command(flatten)]
     choice: Choice,
 }
+
+/// How the names of tests begin that need a program of another project beside the cluster.
+const NEED_GUESTS: [&str; 2] = ["kueue_", "coscheduling_"];
 
 /// Runs the command.
 pub(crate) fn run(args: &Args) -> Result<()> {
@@ -93,6 +99,9 @@ fn on_cluster(args: &Args, stages: &mut Stages, target: &Target) -> Result<()> {
     stages.run("operator installed from deploy/install.yaml", |_| {
         target.install()
     })?;
+    if !args.no_queue {
+        stages.run("Kueue and scheduler-plugins beside it", |_| target.add_guests())?;
+    }
     let mut env = vec![
         ("KUBECONFIG", target.kubeconfig.display().to_string()),
         ("TRAINYARD_KUBECTL", target.kubectl.display().to_string()),
@@ -104,6 +113,9 @@ fn on_cluster(args: &Args, stages: &mut Stages, target: &Target) -> Result<()> {
     let mut cargo_args = vec!["--package", "e2e", "--no-fail-fast", "--"];
     cargo_args.extend(args.only.as_deref());
     cargo_args.extend(["--test-threads=3", "--show-output"]);
+    if args.no_queue {
+        cargo_args.extend(NEED_GUESTS.iter().flat_map(|name| ["--skip", name]));
+    }
     stages.run("tests on the cluster", |stages| {
         stages.cargo_test(&cargo_args, &env)?;
         let name = args.only.as_deref().unwrap_or_default();

@@ -2,8 +2,9 @@
 //!
 //! [`Cluster`] is a whole cluster (control plane and one node) that lives in its own network and mount
 //! namespaces and can be taken down without a trace. [`ApiServer`] is etcd and an API server only, for tests
-//! and benchmarks that need no node. [`images`] writes container images without a container engine, and
-//! [`kind`] hands the same work to `kind` where Docker is at hand.
+//! and benchmarks that need no node. [`Guest`]s are programs of other projects that can run beside a cluster.
+//! [`images`] writes container images without a container engine, and [`kind`] hands the same work to `kind`
+//! where Docker is at hand.
 
 mod addons;
 mod api_server;
@@ -12,6 +13,7 @@ mod cgroups;
 mod command;
 mod control_plane;
 mod down;
+mod guest;
 pub mod images;
 pub mod kind;
 mod kubeconfig;
@@ -28,6 +30,7 @@ mod toolchain;
 
 pub use api_server::{ApiServer, ApiServerOptions};
 pub use cache::folder as cache_folder;
+pub use guest::Guest;
 pub use lifecycle::{Cluster, Options, Status};
 pub use progress::Progress;
 pub use toolchain::Toolchain;

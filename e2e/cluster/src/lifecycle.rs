@@ -257,7 +257,7 @@ fn fingerprint() -> String {
     format!("{REVISION}-{}", toolchain::fingerprint())
 }
 
-fn lock(progress: Progress) -> Result<File> {
+pub(crate) fn lock(progress: Progress) -> Result<File> {
     cache::lock(&cache::folder()?, "cluster", progress)
 }
 

@@ -53,6 +53,21 @@ impl Pki {
         Ok(pki)
     }
 
+    /// The certificates of a cluster that runs.
+    pub(crate) fn open(folder: PathBuf) -> Self {
+        Self { folder }
+    }
+
+    /// Issues a server certificate for `names` beside those of the cluster.
+    pub(crate) fn add_server(&self, name: &str, names: &[&str]) -> Result<()> {
+        self.issue(&self.issuer()?, name, &server(names)?)
+    }
+
+    /// Issues a client certificate for `user` beside those of the cluster.
+    pub(crate) fn add_client(&self, name: &str, user: &str) -> Result<()> {
+        self.issue(&self.issuer()?, name, &client(user, None))
+    }
+
     /// The authority's certificate.
     pub(crate) fn ca(&self) -> PathBuf {
         self.certificate("ca")
@@ -79,16 +94,17 @@ impl Pki {
     }
 
     fn authority(&self) -> Result<Issuer<'static, KeyPair>> {
-        let mut params = CertificateParams::default();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params
-            .distinguished_name
-            .push(DnType::CommonName, "trainyard-cluster-ca");
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyCertSign];
         let key = KeyPair::generate()?;
-        fs::write(self.ca(), params.self_signed(&key)?.pem())?;
+        fs::write(self.ca(), authority().self_signed(&key)?.pem())?;
         write_private(&self.key("ca"), &key.serialize_pem())?;
-        Ok(Issuer::new(params, key))
+        Ok(Issuer::new(authority(), key))
+    }
+
+    /// The authority of a cluster that runs.
+    fn issuer(&self) -> Result<Issuer<'static, KeyPair>> {
+        let path = self.key("ca");
+        let key = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        Ok(Issuer::new(authority(), KeyPair::from_pem(&key)?))
     }
 
     fn issue(&self, issuer: &Issuer<'static, KeyPair>, name: &str, params: &CertificateParams) -> Result<()> {
@@ -105,6 +121,16 @@ pub(crate) const API_SERVER_NAMES: [&str; 4] = [
     "kubernetes.default.svc",
     "kubernetes.default.svc.cluster.local",
 ];
+
+fn authority() -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params
+        .distinguished_name
+        .push(DnType::CommonName, "trainyard-cluster-ca");
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyCertSign];
+    params
+}
 
 fn server(names: &[&str]) -> Result<CertificateParams> {
     let mut params = CertificateParams::default();
