@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use cluster::images::Image;
-use cluster::{Cluster, NodeOptions, Options, Progress, Taint, Toolchain};
+use cluster::{Cluster, Guest, NodeOptions, Options, Progress, Taint, Toolchain};
 
 /// Arguments.
 #[derive(clap::Args)]
@@ -33,8 +33,21 @@ enum Action {
         #[command(subcommand)]
         action: NodeAction,
     },
+    /// Start a program of another project beside the cluster: kueue or scheduler-plugins. It is built at its first use.
+    Add {
+        /// Its name.
+        guest: Guest,
+    },
+    /// End such a program, and remove what was installed for it.
+    Remove {
+        /// Its name.
+        guest: Guest,
+    },
     /// Only build the cluster's programs into the cache, and print their folders.
-    Build,
+    Build {
+        /// Programs beside the cluster to build as well.
+        guests: Vec<Guest>,
+    },
 }
 
 #[derive(clap::Subcommand)]
@@ -77,6 +90,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
         Action::Status => {
             let status = Cluster::status();
             print!("{status}");
+            print_guests();
             if !status.healthy() {
                 std::process::exit(1);
             }
@@ -84,8 +98,14 @@ pub(crate) fn run(args: Args) -> Result<()> {
         Action::Kubeconfig => println!("{}", running()?.kubeconfig().display()),
         Action::LoadImage { archive } => running()?.load_image(&archive)?,
         Action::Node { action } => node(action)?,
-        Action::Build => {
-            for folder in Toolchain::ensure_all(Progress::default())?.folders() {
+        Action::Add { guest } => running()?.add(guest, Progress::default())?,
+        Action::Remove { guest } => running()?.dismiss(guest, Progress::default())?,
+        Action::Build { guests } => {
+            let mut built = vec![Toolchain::ensure_all(Progress::default())?];
+            for guest in guests {
+                built.push(guest.build(Progress::default())?);
+            }
+            for folder in built.iter().flat_map(Toolchain::folders) {
                 println!("{}", folder.display());
             }
         }
@@ -105,6 +125,16 @@ fn node(action: NodeAction) -> Result<()> {
         }
         NodeAction::Kill { name } => running()?.kill_node(&name, Progress::default()),
         NodeAction::Remove { name } => Cluster::remove_node(&name, Progress::default()),
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "as above")]
+fn print_guests() {
+    let cluster = Cluster::open();
+    for guest in Guest::ALL {
+        if cluster.as_ref().is_some_and(|cluster| cluster.has(guest)) {
+            println!("  {:<24} runs", guest.name());
+        }
     }
 }
 

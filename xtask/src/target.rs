@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 use cluster::images::{self, Image};
-use cluster::{Cluster, Options, Progress, kind};
+use cluster::{Cluster, Guest, Options, Progress, kind};
 
 use crate::stage::{must, root};
 
@@ -157,6 +157,20 @@ impl Target {
             deployment,
             "--timeout=180s",
         ]))
+    }
+
+    /// Starts what some tests need beside the operator.
+    pub(crate) fn add_guests(&self) -> Result<()> {
+        let Made::Local(cluster) = &self.made else {
+            eprintln!(
+                "taking for granted that Kueue and scheduler-plugins' scheduler run (--no-queue if not)"
+            );
+            return Ok(());
+        };
+        for guest in Guest::ALL {
+            cluster.add(guest, Progress::default())?;
+        }
+        Ok(())
     }
 
     /// Takes the cluster down, if we brought it up.

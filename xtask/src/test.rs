@@ -24,9 +24,15 @@ pub(crate) struct Args {
     /// Run only the end-to-end tests whose name contains this.
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
+    /// Leave out the tests that need Kueue or the scheduler of scheduler-plugins, and neither build nor start those.
+    #[arg(long)]
+    no_queue: bool,
     #[command(flatten)]
     choice: Choice,
 }
+
+/// How the names of tests begin that need a program of another project beside the cluster.
+const NEED_GUESTS: [&str; 2] = ["kueue_", "coscheduling_"];
 
 /// Runs the command.
 pub(crate) fn run(args: &Args) -> Result<()> {
@@ -96,6 +102,9 @@ fn on_cluster(args: &Args, stages: &mut Stages, target: &Target) -> Result<()> {
     stages.run("operator installed from deploy/install.yaml", |_| {
         target.install()
     })?;
+    if !args.no_queue {
+        stages.run("Kueue and scheduler-plugins beside it", |_| target.add_guests())?;
+    }
     let mut env = vec![
         ("KUBECONFIG", target.kubeconfig.display().to_string()),
         ("TRAINYARD_KUBECTL", target.kubectl.display().to_string()),
@@ -111,6 +120,9 @@ fn on_cluster(args: &Args, stages: &mut Stages, target: &Target) -> Result<()> {
     } else {
         eprintln!("nodes cannot be added to this cluster: tests with {SPARE:?} in their names are left out");
         cargo_args.extend(["--skip", SPARE]);
+    }
+    if args.no_queue {
+        cargo_args.extend(NEED_GUESTS.iter().flat_map(|name| ["--skip", name]));
     }
     stages.run("tests on the cluster", |stages| {
         stages.cargo_test(&cargo_args, &env)?;

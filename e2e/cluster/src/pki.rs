@@ -78,6 +78,16 @@ impl Pki {
         Ok(pki)
     }
 
+    /// Issues a server certificate for `names` beside those of the cluster.
+    pub(crate) fn add_server(&self, name: &str, names: &[&str]) -> Result<()> {
+        self.issue(&self.issuer()?, name, &server(names)?)
+    }
+
+    /// Issues a client certificate for `user` beside those of the cluster.
+    pub(crate) fn add_client(&self, name: &str, user: &str) -> Result<()> {
+        self.issue(&self.issuer()?, name, &client(user, None))
+    }
+
     /// The authority's certificate.
     pub(crate) fn ca(&self) -> PathBuf {
         self.authority.join("ca.crt")
@@ -104,11 +114,17 @@ impl Pki {
     }
 
     fn make_authority(&self) -> Result<Issuer<'static, KeyPair>> {
-        let params = authority();
         let key = KeyPair::generate()?;
-        fs::write(self.ca(), params.self_signed(&key)?.pem())?;
+        fs::write(self.ca(), authority().self_signed(&key)?.pem())?;
         write_private(&self.key("ca"), &key.serialize_pem())?;
-        Ok(Issuer::new(params, key))
+        Ok(Issuer::new(authority(), key))
+    }
+
+    /// The authority of a cluster that runs.
+    fn issuer(&self) -> Result<Issuer<'static, KeyPair>> {
+        let path = self.key("ca");
+        let key = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        Ok(Issuer::new(authority(), KeyPair::from_pem(&key)?))
     }
 
     fn issue(&self, issuer: &Issuer<'static, KeyPair>, name: &str, params: &CertificateParams) -> Result<()> {
