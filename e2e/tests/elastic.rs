@@ -289,11 +289,9 @@ fn length(space: &Space) -> usize {
 fn world(space: &Space) -> Option<usize> {
     let log = space.run(&["logs", "t-worker-0"]).stdout;
     let log = String::from_utf8_lossy(&log).into_owned();
-    let last = log
-        .lines()
+    log.lines()
         .rev()
-        .find_map(|line| line.split_once("world of ")?.1.split(' ').next()?.parse().ok());
-    last
+        .find_map(|line| line.split_once("world of ")?.1.split(' ').next()?.parse().ok())
 }
 
 /// torchrun gathers those that there are, and training goes on from the last checkpoint.
@@ -322,10 +320,9 @@ fn an_elastic_run_goes_from_two_workers_to_three_and_back() {
     pod["volumes"] = json!([{"name": "c", "emptyDir": {}}]);
     pod["containers"][0]["volumeMounts"] = json!([{"name": "c", "mountPath": "/checkpoints"}]);
     space.apply(&job);
-    let first = wait_for("a run of two", || {
+    wait_for("a run of two", || {
         (world(&space) == Some(2) && trains(&space, 0)).then_some(())
     });
-    let () = first;
     let leader = uid(&space.get("pod", "t-worker-0").unwrap());
     for count in [3_usize, 2] {
         let mark = length(&space);

@@ -12,8 +12,8 @@ use super::{Question, invalid, outcome, state_created};
 pub(super) fn plan(q: &Question<'_>) -> Option<Plan> {
     let leader = lost(q)?;
     // Its time is over all the same.
-    let due = outcome::deadline(q).filter(|due| *due > q.now());
-    if due.is_none() && q.job.policy.active_deadline.is_some() {
+    let due = outcome::deadline(q);
+    if due.is_some_and(|due| due <= q.now()) {
         return None;
     }
     let (info, key) = (q.job.info, &q.job.key);
