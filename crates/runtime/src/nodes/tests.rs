@@ -145,7 +145,7 @@ async fn who_hears_nothing_of_nodes_says_nothing_of_them() {
     nodes.replace(vec![node("a", 1, Some(1))], 1);
     assert!(nodes.heard(), "the first time");
     assert_eq!(lost(&nodes, &[pod("a")], &mut missing, 2).len(), 1);
-    tokio::time::advance(Duration::from_secs(60)).await;
+    tokio::time::advance(Duration::from_mins(1)).await;
     assert!(!nodes.heard(), "a bookmark");
     tokio::time::advance(SILENT).await;
     assert!(lost(&nodes, &[pod("a"), pod("gone")], &mut missing, 400).is_empty());
