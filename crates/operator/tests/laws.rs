@@ -670,9 +670,12 @@ fn check_that_none_is_stuck(world: &mut World, framework: &dyn Framework) {
         if world.job.is_none() {
             return;
         }
-        let Some(wake) = world.plan(framework).wake else {
-            break;
-        };
+        let plan = world.plan(framework);
+        // A job whose spec cannot be carried out goes on as it is.
+        if plan.blind {
+            return;
+        }
+        let Some(wake) = plan.wake else { break };
         world.now = world.now.max(wake);
         world.settle(framework);
     }
