@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use common::observe::{Refusal, RefusalCause};
+use common::plan::ChildKind;
 use common::{Attempt, KindInfo, RawJob, Uid, Write};
 use serde_json::{Value, json};
 
@@ -57,6 +58,7 @@ pub(super) async fn send(
         job,
         job_kind: kind,
     };
+    let child_of = |kind: ChildKind, name| wanted(Resource::of_child(kind), kind.as_str(), Some(name), None);
     match write {
         Write::Ensure(extra) => {
             let (resource, kind_of, name) = ensure::place(extra);
@@ -81,20 +83,15 @@ pub(super) async fn send(
                 .delete_owned(hands, uid, "Foreground")
                 .await
         }
-        Write::CreateChild(child) => {
-            let kind = child.kind();
-            let wanted = wanted(Resource::of_child(kind), kind.as_str(), Some(child.name()), None);
-            wanted.create(hands, child).await
-        }
+        Write::CreateChild(child) => child_of(child.kind(), child.name()).create(hands, child).await,
         Write::PatchChild {
             kind,
             name,
             uid,
             spec,
         } => {
-            let wanted = wanted(Resource::of_child(*kind), kind.as_str(), Some(name), None);
             let patch = json!({"metadata": {"uid": uid.as_str()}, "spec": spec});
-            wanted.patch(hands, &patch).await
+            child_of(*kind, name).patch(hands, &patch).await
         }
         Write::CreatePod {
             pod,
@@ -106,9 +103,7 @@ pub(super) async fn send(
         }
         Write::DeleteChild { kind, name, uid } => {
             let options = json!({"preconditions": {"uid": uid.as_str()}});
-            wanted(Resource::of_child(*kind), kind.as_str(), Some(name), None)
-                .delete(hands, &options)
-                .await
+            child_of(*kind, name).delete(hands, &options).await
         }
         Write::DeletePod { name, uid } => {
             wanted(PODS, "Pod", Some(name), None)
