@@ -266,6 +266,12 @@ fn all_pods_of_a_gang_have_its_priority() {
     let plan = world.plan(&FRAMEWORK);
     assert!(!plan.writes.iter().any(|w| matches!(w, Write::ChangeChild { .. })));
     assert_eq!(pods(&mut world)[0]["spec"]["priorityClassName"], "high");
+    // Who asks for another in his template is placed by himself then.
+    let specs = &mut world.job.as_mut().unwrap().spec["pytorchReplicaSpecs"];
+    specs["Worker"]["template"]["spec"]["priorityClassName"] = json!("low");
+    let pod = &pods(&mut world)[0];
+    assert_eq!(pod["spec"]["priorityClassName"], "low");
+    assert!(pod["spec"].get("schedulingGroup").is_none());
 }
 
 #[test]

@@ -123,12 +123,11 @@ pub async fn run(
     };
     let work = async {
         let lists = watches.iter().map(|(_, listed)| listed.cancelled());
+        let lists = futures::future::join_all(lists);
+        let ready = async { tokio::join!(gang.found(), lists, leads.cancelled()).0 };
         let gang = tokio::select! {
             () = stop.cancelled() => return,
-            (gang, ()) = async {
-                let (gang, ..) = tokio::join!(gang.found(), futures::future::join_all(lists), leads.cancelled());
-                (gang, ())
-            } => gang,
+            gang = ready => gang,
         };
         let settings = Settings {
             gang,

@@ -296,12 +296,17 @@ pub(super) fn members(q: &Question<'_>) -> Option<Members> {
     let mut class = None;
     if api == PodGroupApi::Native {
         roles.retain(|r| spec_of(r).is_none_or(|spec| spec.scheduling_group.is_none()));
+        let stated = |text: Option<&str>| text.filter(|class| !class.is_empty()).map(str::to_owned);
         // A PodGroup keeps the priority that it was made with.
         let group = stored(q, api).filter(|group| !group.deleting);
         let kept = group.and_then(|g| g.pod_group.as_ref()?.spec.get("priorityClassName")?.as_str());
-        let policy = q.job.policy.scheduling.priority_class.as_deref();
-        let own = kept.or(policy).filter(|class| !class.is_empty());
-        (class, roles) = agreed(roles, own, own_class);
+        if let Some(kept) = stated(kept) {
+            roles.retain(|r| own_class(r).is_none_or(|own| own == kept));
+            class = Some(kept);
+        } else {
+            let policy = stated(q.job.policy.scheduling.priority_class.as_deref());
+            (class, roles) = agreed(roles, policy.as_deref(), own_class);
+        }
     }
     let roles: Vec<Role> = roles.into_iter().map(|r| r.role).collect();
     (!roles.is_empty()).then_some(Members { roles, class })

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use common::observe::{Refusal, RefusalCause};
-use common::plan::Child;
+use common::plan::{Child, ChildKind};
 use common::{Attempt, KindInfo, RawJob, Uid, Write};
 use serde_json::{Value, json};
 
@@ -58,6 +58,7 @@ pub(super) async fn send(
         job,
         job_kind: kind,
     };
+    let child_of = |kind: ChildKind, name| wanted(Resource::of_child(kind), kind.as_str(), Some(name), None);
     match write {
         Write::Ensure(extra) => {
             let (resource, kind_of, name) = ensure::place(extra);
@@ -82,17 +83,8 @@ pub(super) async fn send(
                 .delete_owned(hands, uid, "Foreground", None)
                 .await
         }
-        Write::CreateChild(child) => {
-            let kind = child.kind();
-            let wanted = wanted(Resource::of_child(kind), kind.as_str(), Some(child.name()), None);
-            wanted.create(hands, child).await
-        }
-        Write::ChangeChild { to, uid } => {
-            let kind = to.kind();
-            wanted(Resource::of_child(kind), kind.as_str(), Some(to.name()), None)
-                .change(hands, to, uid)
-                .await
-        }
+        Write::CreateChild(child) => child_of(child.kind(), child.name()).create(hands, child).await,
+        Write::ChangeChild { to, uid } => child_of(to.kind(), to.name()).change(hands, to, uid).await,
         Write::CreatePod {
             pod,
             attempt,
@@ -103,9 +95,7 @@ pub(super) async fn send(
         }
         Write::DeleteChild { kind, name, uid } => {
             let options = json!({"preconditions": {"uid": uid.as_str()}});
-            wanted(Resource::of_child(*kind), kind.as_str(), Some(name), None)
-                .delete(hands, &options)
-                .await
+            child_of(*kind, name).delete(hands, &options).await
         }
         Write::DeletePod { name, uid, force } => {
             let grace = force.then_some(0);
