@@ -275,44 +275,28 @@ fn host_lists_of_both_mpijobs_follow_the_workers() {
     }
 }
 
-/// Workers in whose log somebody trains after `mark` bytes of it.
-fn trains(space: &Space, mark: usize) -> bool {
-    let log = space.run(&["logs", "t-worker-0"]).stdout;
-    String::from_utf8_lossy(log.get(mark..).unwrap_or_default()).contains("epoch ")
-}
-
-fn length(space: &Space) -> usize {
-    space.run(&["logs", "t-worker-0"]).stdout.len()
-}
-
-/// What worker 0 says that the world is.
-fn world(space: &Space) -> Option<usize> {
+/// How many train together by the words of worker 0: those who have begun last, once they have come through an epoch. (Who
+/// loses a peer sooner than that waits for it as long as the script's own patience lasts.)
+fn together(space: &Space) -> Option<usize> {
     let log = space.run(&["logs", "t-worker-0"]).stdout;
     let log = String::from_utf8_lossy(&log).into_owned();
-    log.lines()
-        .rev()
-        .find_map(|line| line.split_once("world of ")?.1.split(' ').next()?.parse().ok())
+    let (_, last) = log.rsplit_once("world of ")?;
+    let (world, since) = last.split_once(' ')?;
+    since.contains("epoch ").then(|| world.parse().unwrap())
 }
 
 /// torchrun gathers those that there are, and training goes on from the last checkpoint.
 #[test]
 fn an_elastic_run_goes_from_two_workers_to_three_and_back() {
     let space = Space::new("elastic-scaled");
-    let train = "torchrun /tmp/run.py";
     // Says how many they are at each beginning; the training itself is the example's.
     let run = "import os, runpy, sys\n\
                print('world of', os.environ['WORLD_SIZE'], 'begins', flush=True)\n\
                sys.argv = ['train.py', '--epochs=40', '--epoch-seconds=1', '--timeout=20', \
                '--checkpoint-dir=/checkpoints']\n\
                runpy.run_path('/opt/trainyard/train.py', run_name='__main__')\n";
-    let command = format!("printf '%s' \"$RUN\" > /tmp/run.py; exec {train}");
-    let mut job = job(
-        "t",
-        &[("Worker", 2)],
-        "OnFailure",
-        DIGITS,
-        &["sh", "-c", &command],
-    );
+    let command = "printf '%s' \"$RUN\" > /tmp/run.py; exec torchrun /tmp/run.py";
+    let mut job = job("t", &[("Worker", 2)], "OnFailure", DIGITS, &["sh", "-c", command]);
     job["spec"]["nprocPerNode"] = json!("1");
     job["spec"]["elasticPolicy"] = json!({"minReplicas": 2, "maxReplicas": 3, "maxRestarts": 30});
     let pod = &mut job["spec"]["pytorchReplicaSpecs"]["Worker"]["template"]["spec"];
@@ -320,15 +304,12 @@ fn an_elastic_run_goes_from_two_workers_to_three_and_back() {
     pod["volumes"] = json!([{"name": "c", "emptyDir": {}}]);
     pod["containers"][0]["volumeMounts"] = json!([{"name": "c", "mountPath": "/checkpoints"}]);
     space.apply(&job);
-    wait_for("a run of two", || {
-        (world(&space) == Some(2) && trains(&space, 0)).then_some(())
-    });
+    wait_for("a run of two", || (together(&space) == Some(2)).then_some(()));
     let leader = uid(&space.get("pod", "t-worker-0").unwrap());
     for count in [3_usize, 2] {
-        let mark = length(&space);
         scale(&space, "t", count);
         wait_for(&format!("a run of {count}"), || {
-            (world(&space) == Some(count) && trains(&space, mark)).then_some(())
+            (together(&space) == Some(count)).then_some(())
         });
         println!("{count} train together");
     }
