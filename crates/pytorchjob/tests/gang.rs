@@ -367,3 +367,21 @@ fn a_gang_scheduler_that_is_not_installed_is_waited_for() {
     );
     assert_eq!(plan.notes.last().unwrap().reason, "FailedCreatePodGroup");
 }
+
+#[test]
+fn other_words_of_the_scheduler_are_told_without_haste() {
+    let mut story = native(&[("Worker", 3)], |_| {});
+    story.when("applied", |_| {});
+    story
+        .world
+        .say_of_pod_group(None, &no_place("2 scheduled, 0 remaining"));
+    let first = story.world.plan(&FRAMEWORK);
+    assert!(!first.notes.is_empty(), "told at once");
+    story.when("told", |_| {});
+    story
+        .world
+        .say_of_pod_group(None, &no_place("0 scheduled, 2 remaining"));
+    let second = story.world.plan(&FRAMEWORK);
+    assert_ne!(second.status, Some(story.world.status()), "other words");
+    assert!(!second.urgent && second.notes.is_empty());
+}

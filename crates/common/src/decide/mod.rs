@@ -27,7 +27,7 @@ mod whole;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::api::{ConditionStatus, ConditionType, JobStatus};
+use crate::api::{ConditionStatus, ConditionType, JobCondition, JobStatus};
 use crate::framework::{Framework, KindInfo};
 use crate::names::JobKey;
 use crate::nodes::Losses;
@@ -223,6 +223,11 @@ fn quiet(mut status: JobStatus) -> JobStatus {
     }
     if let Some(restarts) = &mut status.restart_counts {
         restarts.in_place = 0;
+    }
+    // What a job waits for is told with it, in words that change with whatever else the cluster does.
+    let created = |c: &&mut JobCondition| c.type_ == ConditionType::Created;
+    for condition in status.conditions.iter_mut().filter(created) {
+        (condition.message, condition.last_update_time) = (None, None);
     }
     status.waiting_for = None;
     status
