@@ -47,6 +47,13 @@ impl<'a> Losses<'a> {
         Some(node.since.checked_add(limit).unwrap_or(Timestamp::MAX))
     }
 
+    /// Since when the pod's node has not answered.
+    #[must_use]
+    pub fn silent_since(&self, pod: &PodView) -> Option<Timestamp> {
+        self.limit?;
+        Some(self.node(pod)?.1.since)
+    }
+
     /// The next time at which a pod of the job is given up.
     #[must_use]
     pub fn next(&self, observed: &Observed) -> Option<Timestamp> {

@@ -6,7 +6,7 @@ use crate::api::{ConditionType, FirstFailure, JobStatus};
 use crate::status;
 use crate::tally::{Failure, SlotState, SlotTally};
 
-use super::{Question, outcome, restart};
+use super::{Question, outcome, restart, whole};
 
 /// Names of so many followers are kept.
 const MOST_FOLLOWERS: usize = 32;
@@ -14,21 +14,15 @@ const MOST_FOLLOWERS: usize = 32;
 /// Notes the pod that failed first, and the others as its followers. What fails while the job is still restarting is of
 /// the same trouble; an earlier failure that shows only now takes the first one's place.
 pub(super) fn record(q: &Question<'_>, status: &mut JobStatus) {
-    let mut troubles: Vec<Trouble> = q.tally.slots.iter().filter_map(|slot| trouble(q, slot)).collect();
-    troubles.sort_by_key(|trouble| trouble.order);
+    let troubles = troubles(q);
     if troubles.is_empty() {
         return;
     }
     let same_trouble = status::is_true(&q.job.stored, ConditionType::Restarting);
-    // Nobody follows himself: what fails again is in trouble of its own.
-    let again = |known: &FirstFailure| {
-        let is = |t: &Trouble| t.entry.role == known.role && t.entry.index == known.index;
-        troubles.iter().any(is)
-    };
     let known = status
         .first_failure
         .take()
-        .filter(|known| same_trouble && !again(known));
+        .filter(|known| same_trouble && !troubles.iter().any(|t| is_another(q, &t.entry, known)));
     let mut others = troubles.into_iter().map(|trouble| trouble.entry);
     let first = match (known, others.next()) {
         (Some(known), Some(next)) if is_before(&next, &known) => follow(next, known),
@@ -40,6 +34,25 @@ pub(super) fn record(q: &Question<'_>, status: &mut JobStatus) {
         }
     };
     status.first_failure = Some(others.fold(first, follow));
+}
+
+/// Whether the trouble began with a pod that was taken away, and the others failed for want of it.
+pub(super) fn is_disruption(q: &Question<'_>) -> bool {
+    troubles(q).first().is_some_and(|first| first.disruption)
+}
+
+/// All pods that have failed or were taken away, the first one first.
+fn troubles(q: &Question<'_>) -> Vec<Trouble> {
+    let mut troubles: Vec<Trouble> = q.tally.slots.iter().filter_map(|slot| trouble(q, slot)).collect();
+    troubles.sort_by_key(|trouble| trouble.order);
+    troubles
+}
+
+/// Whether a failure is of another trouble than the known one: nobody follows himself, and after a restart of all nothing
+/// follows from the time before.
+fn is_another(q: &Question<'_>, next: &FirstFailure, known: &FirstFailure) -> bool {
+    let again = next.role == known.role && next.index == known.index;
+    again || known.followers.contains(&next.pod) || (whole::applies(q) && next.attempt > known.attempt)
 }
 
 fn is_before(a: &FirstFailure, b: &FirstFailure) -> bool {
@@ -64,11 +77,14 @@ struct Trouble {
     /// Who was taken away is the cause of those that failed in the same moment. API times have seconds: of those that
     /// ended in the same one, who was ended by the kernel is the likelier cause.
     order: (u8, Timestamp, bool, u32),
+    /// Whether it is no fault of the program.
+    disruption: bool,
     entry: FirstFailure,
 }
 
 fn trouble(q: &Question<'_>, slot: &SlotTally) -> Option<Trouble> {
     let now = q.now();
+    let silent = slot.pod.as_deref().and_then(|pod| q.losses.silent_since(pod));
     let (entry, class, by_itself) = match &slot.state {
         SlotState::Failed(failure) if outcome::tolerated(q, slot, failure) => return None,
         SlotState::Failed(failure) => {
@@ -84,6 +100,8 @@ fn trouble(q: &Question<'_>, slot: &SlotTally) -> Option<Trouble> {
             )
         }
         SlotState::Terminating | SlotState::Lost => (taken(q, slot), 0, false),
+        // It is not given up yet, but whoever misses it fails sooner.
+        SlotState::Running if silent.is_some() => (taken(q, slot), 0, false),
         SlotState::Missing
         | SlotState::Previous
         | SlotState::Pending
@@ -93,6 +111,7 @@ fn trouble(q: &Question<'_>, slot: &SlotTally) -> Option<Trouble> {
     let at = entry.finished_at.as_ref().map_or(now, |time| time.0);
     Some(Trouble {
         order: (class, at, by_itself, slot.slot.rank.0),
+        disruption: restart::is_disruption(slot),
         entry,
     })
 }
@@ -121,15 +140,15 @@ fn failed(slot: &SlotTally, failure: &Failure, now: Timestamp) -> FirstFailure {
 }
 
 fn taken(q: &Question<'_>, slot: &SlotTally) -> FirstFailure {
-    let lost = slot.pod.as_deref().is_some_and(|pod| q.losses.given_up(pod));
-    let reason = if lost {
+    let silent = slot.pod.as_deref().and_then(|pod| q.losses.silent_since(pod));
+    let reason = if silent.is_some() {
         Some("NodeLost".to_owned())
     } else {
         restart::disruption_of(slot)
     };
     FirstFailure {
         reason: Some(reason.unwrap_or_else(|| "Deleted".to_owned())),
-        finished_at: Some(status::whole_seconds(q.now())),
+        finished_at: Some(status::whole_seconds(silent.unwrap_or(q.now()))),
         ..entry(slot)
     }
 }

@@ -67,8 +67,9 @@ pub(super) fn plan(q: &Question<'_>, wanted: &[&SlotTally], waiting: &[SlotId]) 
         .map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(0))
         .max(1);
     let begins = all().filter(|slot| is_to_begin(slot) && !waiting.contains(&slot.slot.id));
-    let least = stated.min(begins.count());
-    if !alive && made().count() < least {
+    let least = stated.min(begins.count().saturating_add(live().count()));
+    // A gang without a place is not asked for less because one of it is late.
+    if !begun && live().count().saturating_add(made().count()) < least {
         return Answer::hold(format!(
             "the gang begins when {least} of its pods can be made together"
         ));

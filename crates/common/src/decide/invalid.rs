@@ -8,14 +8,14 @@ use crate::plan::{Counter, Plan};
 use crate::resolve::Problems;
 use crate::status;
 
-use super::{answer, state_created, title, warning};
+use super::{answer, has_begun, state_created, title, warning};
 
 pub(super) fn plan(info: &KindInfo, observed: &Observed, stored: &JobStatus, problems: &Problems) -> Plan {
     let (now, kind, key) = (observed.now, info.kind, &observed.job.key);
     let mut status = stored.clone();
     state_created(&mut status, now, info, key);
     let message = format!("{} is not valid: {problems}", title(info, key));
-    if stored.start_time.is_some() {
+    if has_begun(stored) {
         return goes_on(info, stored, status, message);
     }
     let reason = format!("{kind}Failed");

@@ -79,7 +79,7 @@ fn decide(
     };
     if !problems.0.is_empty() {
         // Whoever wants no pods is obeyed, whatever else is wrong: queues wait for it.
-        let stop = job.policy.suspend && stored.start_time.is_some();
+        let stop = job.policy.suspend && has_begun(stored);
         let stopped = stop.then(|| suspend::plan(&question)).flatten();
         return stopped.unwrap_or_else(|| invalid::plan(framework.kind(), observed, stored, &problems));
     }
@@ -136,6 +136,11 @@ impl Question<'_> {
         status.waiting_for = self.losses.wait(self.observed);
         status
     }
+}
+
+/// Whether the job has ever had pods, as far as status tells.
+fn has_begun(stored: &JobStatus) -> bool {
+    stored.start_time.is_some() || stored.attempt > 0
 }
 
 fn title(info: &KindInfo, key: &JobKey) -> String {

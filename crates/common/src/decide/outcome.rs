@@ -1,6 +1,6 @@
 //! Has the job just ended? Success first: a master that is done makes later failures of its workers meaningless.
 
-use crate::api::{CleanPodPolicy, ConditionStatus, ConditionType, JobStatus, RestartPolicy};
+use crate::api::{CleanPodPolicy, ConditionStatus, ConditionType, JobStatus, RestartPolicy, SuccessPolicy};
 use crate::framework::{OnFailure, Outcome};
 use crate::plan::{Counter, Plan};
 use crate::status;
@@ -151,7 +151,11 @@ pub(super) fn tolerated(q: &Question<'_>, slot: &SlotTally, failure: &Failure) -
         | SlotState::Succeeded => false,
     };
     let mut peers = q.tally.slots.iter().filter(|peer| peer.slot.id.role == role);
-    q.framework.on_failure(role, q.job) == OnFailure::Tolerate
+    // Nobody can stand in for the one whose success alone would end the job.
+    let waited_for = q.job.success == SuccessPolicy::Leader
+        && q.framework.leader(&q.job.cast, q.job) == Some(slot.slot.id);
+    !waited_for
+        && q.framework.on_failure(role, q.job) == OnFailure::Tolerate
         && is_permanent(q, slot, failure)
         && peers.any(|peer| !lost(peer))
 }
@@ -175,7 +179,11 @@ fn past_limit(q: &Question<'_>) -> Option<String> {
         .filter(|slot| disruptions && restart::is_taken(slot))
         .collect();
     let new = counted.len().saturating_add(taken.len());
-    let new = if whole::applies(q) { new.min(1) } else { new };
+    let new = match whole::applies(q) {
+        true if !disruptions && first_failure::is_disruption(q) => 0,
+        true => new.min(1),
+        false => new,
+    };
     let wanted = used.saturating_add(u32::try_from(new).unwrap_or(u32::MAX));
     if wanted <= limit {
         return None;
@@ -244,9 +252,7 @@ fn succeed(q: &Question<'_>) -> Plan {
 fn fail(q: &Question<'_>, reason: &str, message: &str, cleanup: CleanPodPolicy) -> Plan {
     let mut status = q.begin();
     let all = failures(q);
-    if !all.is_empty() {
-        first_failure::record(q, &mut status);
-    }
+    first_failure::record(q, &mut status);
     for (slot, _) in all.iter().filter(|(slot, failure)| !tolerated(q, slot, failure)) {
         if let Some(counts) = status.replica_statuses.get_mut(slot.slot.id.role.0) {
             let failed = slot.batch_job.as_ref().map_or(1, |job| job.failed.max(1));

@@ -63,7 +63,11 @@ pub(super) fn plan(q: &Question<'_>) -> Plan {
     } else {
         Vec::new()
     };
-    let mut notes = first_words(q);
+    let mut notes = if q.job.stored.conditions.is_empty() {
+        first_words(q)
+    } else {
+        Vec::new()
+    };
     notes.extend(creation_note(&pods));
     writes.extend(pods);
     let creating = writes.iter().any(|w| {
@@ -256,12 +260,15 @@ fn not_before(q: &Question<'_>, slot: &SlotTally) -> Option<Timestamp> {
 
 /// When the last of so many restarts, decided at `since`, is due.
 pub(super) fn due(q: &Question<'_>, since: &Time, restarts: u32) -> Option<Timestamp> {
+    // A clock that was ahead when the restart was decided must not hold it up.
+    if since.0 > q.now() {
+        return None;
+    }
     let repeated = restarts.checked_sub(2)?;
     let delay = RESTART_DELAY
         .saturating_mul(1_i64.checked_shl(repeated.min(16)).unwrap_or(1))
         .min(MAX_RESTART_DELAY);
-    // A clock that was ahead when the restart was decided must not hold it up.
-    Some(after(since.0, delay).min(after(q.now(), delay)))
+    Some(after(since.0, delay))
 }
 
 fn creation_note(pods: &[Write]) -> Option<Note> {
@@ -298,10 +305,7 @@ fn creation_note(pods: &[Write]) -> Option<Note> {
 }
 
 /// What the user should know once, at the beginning.
-fn first_words(q: &Question<'_>) -> Vec<Note> {
-    if !q.job.stored.conditions.is_empty() {
-        return Vec::new();
-    }
+pub(super) fn first_words(q: &Question<'_>) -> Vec<Note> {
     let overwritten = q.job.replicas.iter().any(|r| {
         r.template
             .spec

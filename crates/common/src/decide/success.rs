@@ -13,10 +13,11 @@ pub(super) fn outcome(q: &Question<'_>) -> Outcome {
         return by_kind;
     }
     let leader = q.framework.leader(&q.job.cast, q.job);
-    let mut done = q.tally.in_state(None, &SlotState::Succeeded);
-    match by_kind {
-        _ if done.any(|slot| Some(slot.slot.id) == leader) => Outcome::Succeeded,
-        Outcome::Succeeded => Outcome::Running,
-        Outcome::Running | Outcome::Waiting => by_kind,
+    let leader = q.tally.slots.iter().find(|slot| Some(slot.slot.id) == leader);
+    match (leader.map(|slot| &slot.state), by_kind) {
+        (Some(SlotState::Succeeded), _) => Outcome::Succeeded,
+        (Some(SlotState::Running), Outcome::Succeeded) => Outcome::Running,
+        (_, Outcome::Succeeded) => Outcome::Waiting,
+        (_, Outcome::Running | Outcome::Waiting) => by_kind,
     }
 }

@@ -4,13 +4,14 @@
 
 use crate::api::{ConditionStatus, ConditionType, JobStatus};
 use crate::framework::Workload;
+use crate::gang::Gang;
 use crate::names::{Role, Uid};
 use crate::observe::{Phase, PodView};
 use crate::plan::{Plan, Write};
 use crate::status;
 
 use super::finished::delete_child;
-use super::{Question, answer, normal, whole};
+use super::{Question, answer, created_message, has_begun, normal, start, whole};
 
 pub(super) fn plan(q: &Question<'_>) -> Option<Plan> {
     let suspended = status::is_true(&q.job.stored, ConditionType::Suspended);
@@ -77,13 +78,22 @@ fn resume(q: &Question<'_>) -> Plan {
         &reason,
         &message,
     );
-    status.start_time = Some(status::whole_seconds(now));
-    answer(&q.job.stored, status, Vec::new(), vec![normal(reason, message)])
+    // Where a queue admits gangs the time of the job begins when it is admitted.
+    let queued = q.settings.gang == Gang::Volcano;
+    status.start_time = (!queued).then(|| status::whole_seconds(now));
+    let mut notes = vec![normal(reason, message)];
+    if !has_begun(&q.job.stored) {
+        notes.extend(start::first_words(q));
+    }
+    answer(&q.job.stored, status, Vec::new(), notes)
 }
 
 /// Counts of a suspended job: what still lives counts as active, what was done belongs to the time before.
 fn without_pods(q: &Question<'_>) -> JobStatus {
     let mut status = q.begin();
+    // Whatever it waited for, it waits for that no more.
+    let created = created_message(q.job.info, &q.job.key);
+    status::refresh_message(&mut status, q.now(), ConditionType::Created, &created);
     // One that has ended on its way out is still there.
     let live = |pod: &PodView| pod.deleting || !matches!(pod.phase, Phase::Succeeded | Phase::Failed);
     let role_of = |name: &str| q.job.info.slot_of(&q.job.key.name, name).map(|id| id.role);

@@ -23,10 +23,7 @@ pub(super) fn applies(q: &Question<'_>) -> bool {
 pub(super) fn plan(q: &Question<'_>, replaced: &[&SlotTally]) -> Plan {
     let mut status = q.begin();
     first_failure::record(q, &mut status);
-    // Who failed because of another does not say what kind of trouble it is.
-    let mut causes = replaced.iter().filter(|slot| !restart::drives_in_vain(q, slot));
-    let disruption = causes.all(|slot| restart::is_disruption(slot));
-    restart::count(&mut status, disruption);
+    restart::count(&mut status, first_failure::is_disruption(q));
     if let Some(counts) = &mut status.restart_counts {
         let forgiven = status::to_i32(restart::forgiven(q));
         counts.in_place = counts.in_place.saturating_sub(forgiven).max(0);
@@ -36,7 +33,15 @@ pub(super) fn plan(q: &Question<'_>, replaced: &[&SlotTally]) -> Plan {
         counts.active = 0;
         forget_success(counts);
     }
-    let cause = restart::cause(q, replaced).unwrap_or_default();
+    let taken: Vec<&SlotTally> = replaced
+        .iter()
+        .copied()
+        .filter(|s| restart::is_taken(s))
+        .collect();
+    let of_taken = restart::describe_taken(q, &taken).filter(|_| first_failure::is_disruption(q));
+    let cause = of_taken
+        .or_else(|| restart::cause(q, replaced))
+        .unwrap_or_default();
     let note = restart::announce(q, &mut status, &format!("{cause}; all replicas begin anew"));
     let known = status.whole_restarts.take().unwrap_or_default();
     status.whole_restarts = Some(WholeRestarts {
