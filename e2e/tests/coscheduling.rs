@@ -23,7 +23,7 @@ struct Seats(String);
 
 impl Seats {
     fn new(count: &str) -> Self {
-        let node = must(&["get", "nodes", "-o", "jsonpath={.items[0].metadata.name}"]);
+        let node = e2e::node::common();
         let patch = json!({"status": {"capacity": {SEATS: count}}});
         patch_node(&node, &patch);
         wait_for("the node to offer its seats", || {

@@ -98,6 +98,7 @@ fn with_cluster(args: &Args, stages: &mut Stages) -> Result<()> {
 
 fn on_cluster(args: &Args, stages: &mut Stages, target: &Target) -> Result<()> {
     stages.run("images", |_| target.load_images(TEST_IMAGES))?;
+    stages.run("no nodes of an interrupted run", |_| target.remove_further_nodes())?;
     let operator = stages.run("the operator's program", |_| operator())?;
     stages.run("operator installed from deploy/install.yaml", |_| {
         target.install()
