@@ -15,6 +15,7 @@
     reason = "a test suite's own library: tests fail by panicking and talk to people"
 )]
 
+pub mod gang;
 pub mod incarnations;
 pub mod node;
 
