@@ -7,10 +7,24 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::{find, kubectl, text};
+use crate::{find, kubectl, must, text};
 
 /// Key of the taint that keeps all pods away from a spare node but those that are meant for it.
 pub const TAINT: &str = "trainyard.dev/spare";
+
+/// Whether a Node object is that of a spare node.
+pub fn is_spare(node: &Value) -> bool {
+    let taints = node["spec"]["taints"].as_array();
+    taints.is_some_and(|taints| taints.iter().any(|taint| taint["key"] == TAINT))
+}
+
+/// Name of a node that is there for all tests.
+pub fn common() -> String {
+    let list: Value = serde_json::from_str(&must(&["get", "nodes", "-o", "json"])).expect("JSON");
+    let nodes = list["items"].as_array().expect("a list");
+    let node = nodes.iter().find(|node| !is_spare(node)).expect("a node");
+    node["metadata"]["name"].as_str().expect("a name").to_owned()
+}
 
 /// A node beside the first. It goes when the test ends, whether it lives or was killed.
 #[derive(Debug)]

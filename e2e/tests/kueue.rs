@@ -317,7 +317,7 @@ struct NodeLabel(String, &'static str);
 
 impl NodeLabel {
     fn set(key: &'static str, value: &str) -> Self {
-        let node = must(&["get", "nodes", "-o", "jsonpath={.items[0].metadata.name}"]);
+        let node = e2e::node::common();
         must(&["label", "node", &node, &format!("{key}={value}"), "--overwrite"]);
         Self(node, key)
     }

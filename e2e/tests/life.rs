@@ -60,10 +60,12 @@ const MPI_V1: Case = Case {
     ..MPI_V2
 };
 
-/// A worker ends as a killed one when the test tells it to; the leader ends well in the second attempt.
+/// A worker ends as a killed one when the test tells it to; the leader ends well in the second attempt, when it is told to.
 const RUN: &str = r#"
 if [ "$LEADS" = yes ]; then
-  if [ "$ATTEMPT" = 0 ]; then sleep 600; else sleep 6; exit 0; fi
+  if [ "$ATTEMPT" = 0 ]; then sleep 600; fi
+  while [ ! -f /tmp/done ]; do sleep 1; done
+  exit 0
 fi
 while [ ! -f /tmp/die ]; do sleep 1; done
 echo "loss is not a number" > /dev/termination-log
@@ -124,6 +126,14 @@ fn pods(space: &Space, job: &str) -> Vec<(String, String)> {
     pods
 }
 
+/// Name of the leader's pod; a batch Job's has a random end.
+fn leader_pod(space: &Space, kind: &Case, job: &str) -> String {
+    let start = format!("{job}-{}", kind.leader);
+    let pods = space.pods(job);
+    let mut names = pods.iter().map(|pod| pod["metadata"]["name"].as_str().unwrap());
+    names.find(|name| name.starts_with(&start)).unwrap().to_owned()
+}
+
 fn expected(kind: &Case, job: &str, attempt: &str) -> Vec<(String, String)> {
     let mut names = vec![
         format!("{job}-{}", kind.leader),
@@ -175,6 +185,9 @@ fn whole_life(kind: &Case, name: &str) {
     wait_for("all pods to be of the second attempt", || {
         (pods(&space, "j") == expected(kind, "j", "1")).then_some(())
     });
+    let leader = leader_pod(&space, kind, "j");
+    space.pod_until(&leader, "Running");
+    space.must(&["exec", &leader, "--", "touch", "/tmp/done"]);
     // 4. The leader's success is the job's, and the record stays when the pods are gone.
     space.until("j", "Succeeded");
     let status = wait_for("the pods to be cleaned up", || {

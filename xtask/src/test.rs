@@ -1,6 +1,7 @@
 //! `cargo xtask test`: everything, in the order in which it is cheapest to fail.
 
 use std::path::PathBuf;
+use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
 
@@ -98,11 +99,14 @@ fn with_cluster(args: &Args, stages: &mut Stages) -> Result<()> {
 
 fn on_cluster(args: &Args, stages: &mut Stages, target: &Target) -> Result<()> {
     stages.run("images", |_| target.load_images(TEST_IMAGES))?;
+    stages.run("no nodes of an interrupted run", |_| {
+        target.remove_further_nodes()
+    })?;
     let operator = stages.run("the operator's program", |_| operator())?;
     stages.run("operator installed from deploy/install.yaml", |_| {
         target.install()
     })?;
-    if !args.no_queue {
+    if !args.no_queue && needs_guests(args.only.as_deref())? {
         stages.run("Kueue and scheduler-plugins beside it", |_| target.add_guests())?;
     }
     let mut env = vec![
@@ -130,6 +134,24 @@ fn on_cluster(args: &Args, stages: &mut Stages, target: &Target) -> Result<()> {
         ensure!(stages.any_test(), "no end-to-end test's name contains {name:?}");
         Ok(())
     })
+}
+
+/// Whether a test that needs a program beside the cluster is among those whose names contain this.
+fn needs_guests(only: Option<&str>) -> Result<bool> {
+    let Some(name) = only else {
+        return Ok(true);
+    };
+    let mut list = cargo("test", &["--quiet", "--package", "e2e", "--", "--list", name]);
+    let output = list
+        .stderr(Stdio::inherit())
+        .output()
+        .context("starting cargo test")?;
+    ensure!(
+        output.status.success(),
+        "the end-to-end tests cannot be listed: see above"
+    );
+    let names = String::from_utf8_lossy(&output.stdout);
+    Ok(NEED_GUESTS.iter().any(|need| names.contains(need)))
 }
 
 /// The program that is in the operator's image: the same command as for the image, so nothing is built again.

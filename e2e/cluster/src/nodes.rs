@@ -105,6 +105,16 @@ impl Cluster {
         Ok(())
     }
 
+    /// Names of the further nodes.
+    ///
+    /// # Errors
+    /// When nothing is written down about the cluster.
+    pub fn further_nodes(&self) -> Result<Vec<String>> {
+        let nodes = self.record()?.nodes.into_iter();
+        let further = nodes.filter(|node| !node.is_first());
+        Ok(further.map(|node| node.name().to_owned()).collect())
+    }
+
     fn remove(&self, state: &mut State, node: &Node) -> Result<()> {
         down::end_node(state, node)?;
         let name = node.name();
