@@ -31,6 +31,8 @@ pub(crate) struct NodeObject {
     pub(crate) name: Box<str>,
     /// resourceVersion.
     pub(crate) rv: u64,
+    /// When it was read, by our clock.
+    pub(crate) seen: Timestamp,
     /// What decisions read.
     pub(crate) value: NodeView,
 }
@@ -47,17 +49,25 @@ pub(crate) struct Nodes {
 
 impl Nodes {
     /// Takes in a node; answers whether that is news.
-    pub(crate) fn put(&mut self, node: NodeObject) -> bool {
-        let NodeObject { name, rv, mut value } = node;
+    pub(crate) fn put(&mut self, mut node: NodeObject) -> bool {
+        if let Some(since) = &mut node.value.silent_since {
+            // Who falls silent before our eyes does so by our clock: that of another machine may be slow.
+            let seen = node.seen.max(*since);
+            // From NotReady to Unknown it answers no more than before.
+            let held = self.by_name.get(&node.name);
+            let then = held.and_then(|(_, held)| held.silent_since);
+            *since = then.map_or(seen, |then| then.min(seen));
+        }
+        self.store(node)
+    }
+
+    fn store(&mut self, node: NodeObject) -> bool {
+        let NodeObject { name, rv, value, .. } = node;
         let held = self.by_name.get(&name).copied();
         if held.is_some_and(|(held, _)| held >= rv) {
             return false;
         }
         let before = held.map(|(_, value)| value);
-        // From NotReady to Unknown it answers no more than before.
-        if let (Some(now), Some(then)) = (value.silent_since, before.and_then(|b| b.silent_since)) {
-            value.silent_since = Some(now.min(then));
-        }
         self.by_name.insert(name, (rv, value));
         before != Some(value)
     }
@@ -79,9 +89,13 @@ impl Nodes {
             self.by_name.remove(&name);
             news.insert(name);
         }
-        for node in list {
+        for mut node in list {
             let name = node.name.clone();
-            if self.put(node) {
+            // It may have answered meanwhile, or be another one of that name: what was held is no reason to be early.
+            if let (Some(since), Some((_, held))) = (&mut node.value.silent_since, self.by_name.get(&name)) {
+                *since = held.silent_since.unwrap_or(node.seen).max(*since);
+            }
+            if self.store(node) {
                 news.insert(name);
             }
         }

@@ -11,6 +11,7 @@ use common::KindInfo;
 use common::plan::ChildKind;
 use futures::{AsyncBufReadExt, TryStreamExt};
 use http_body_util::BodyExt;
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
@@ -65,7 +66,7 @@ impl Shape {
             Self::Pod => decode::pod(json).map(Object::Pod),
             Self::Child(kind) => decode::child(kind, json).map(Object::Child),
             Self::BatchJob => decode::batch_job(json).map(Object::BatchJob),
-            Self::Node => decode::node(json).map(Object::Node),
+            Self::Node => decode::node(json, Timestamp::now()).map(Object::Node),
             Self::PriorityClass => decode::priority_class(json).map(Object::PriorityClass),
         }
     }

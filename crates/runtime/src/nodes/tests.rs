@@ -11,6 +11,7 @@ fn node(name: &str, rv: u64, silent_since: Option<i64>) -> NodeObject {
     NodeObject {
         name: name.into(),
         rv,
+        seen: at(0),
         value: NodeView {
             silent_since: silent_since.map(at),
             out_of_service: false,
@@ -68,6 +69,60 @@ fn a_heartbeat_is_no_news_and_a_change_is() {
         lost(&nodes, &[pod("a")], &mut missing, 300),
         [("a".into(), 200, false)],
         "not since the first time"
+    );
+}
+
+#[test]
+fn a_node_falls_silent_by_our_clock() {
+    let seen = |node: NodeObject, second: i64| NodeObject {
+        seen: at(second),
+        ..node
+    };
+    let first = [
+        node("a", 1, None),
+        node("b", 1, Some(40)),
+        node("c", 1, None),
+        node("up", 1, None),
+    ];
+    let mut nodes = heard(first.map(|node| seen(node, 90)).into());
+    assert!(nodes.put(seen(node("a", 2, Some(30)), 100)));
+    assert!(!nodes.put(seen(node("a", 3, Some(30)), 110)), "a taint");
+    assert!(!nodes.put(seen(node("a", 4, Some(45)), 115)), "Unknown");
+    nodes.replace(
+        vec![
+            seen(node("a", 4, Some(45)), 120),
+            seen(node("b", 1, Some(40)), 120),
+            seen(node("c", 5, Some(41)), 120),
+            seen(node("up", 1, None), 120),
+        ],
+        20,
+    );
+    assert!(nodes.put(seen(node("new", 21, Some(50)), 130)));
+    let pods = ["a", "b", "c", "new"].map(pod);
+    let told = [("a", 100), ("b", 40), ("c", 120), ("new", 130)];
+    assert_eq!(
+        lost(&nodes, &pods, &mut Missing::new(), 200),
+        told.map(|(name, since)| (name.into(), since, false)),
+        "that of b is all that is known of it"
+    );
+}
+
+#[test]
+fn after_a_list_no_node_is_held_to_an_earlier_outage() {
+    let mut nodes = heard(vec![
+        node("a", 1, Some(30)),
+        node("b", 1, Some(30)),
+        node("up", 1, None),
+    ]);
+    let list = vec![
+        node("a", 11, Some(200)),
+        node("b", 1, Some(30)),
+        node("up", 1, None),
+    ];
+    assert_eq!(nodes.replace(list, 20).len(), 1);
+    assert_eq!(
+        lost(&nodes, &[pod("a"), pod("b")], &mut Missing::new(), 300),
+        [("a".into(), 200, false), ("b".into(), 30, false)]
     );
 }
 

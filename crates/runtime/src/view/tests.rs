@@ -221,7 +221,7 @@ fn node(name: &str, rv: u64, ready: &str) -> Object {
         "metadata": {"name": name, "resourceVersion": rv.to_string()},
         "status": {"conditions": [{"type": "Ready", "status": ready, "lastTransitionTime": "2026-01-01T00:00:00Z"}]},
     });
-    Object::Node(decode::node(object.to_string().as_bytes()).unwrap())
+    Object::Node(decode::node(object.to_string().as_bytes(), Timestamp::MIN).unwrap())
 }
 
 fn on(pod: Object, name: &str) -> Object {
