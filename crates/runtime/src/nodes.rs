@@ -1,7 +1,8 @@
 //! Nodes, as far as anybody here asks: whether they answer, and since when they do not.
 //!
 //! Invariants: a heartbeat is no news. Nothing is said of nodes before their first list, nor while their watch is silent:
-//! who is cut off from them must not take them for lost. A node that is not in the view is gone only for whoever finds a
+//! who is cut off from them must not take them for lost. No more when none of them answers: it is they that are cut off
+//! then, all at once, and go on. A node that is not in the view is gone only for whoever finds a
 //! pod on it, and from then on: the watch of pods may be ahead of that of nodes.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -45,6 +46,8 @@ pub(crate) type Missing = HashMap<Box<str>, Timestamp>;
 pub(crate) struct Nodes {
     by_name: HashMap<Box<str>, (u64, NodeView)>,
     heard: Option<Instant>,
+    /// Whether none answered when the watch last told something.
+    dark: bool,
 }
 
 impl Nodes {
@@ -107,11 +110,24 @@ impl Nodes {
         self.by_name.values_mut().for_each(|(rv, _)| *rv = 0);
     }
 
-    /// The watch has told something; answers whether it had been silent for too long, so that nobody knows by now.
-    pub(crate) fn heard(&mut self) -> bool {
+    /// The watch has told something; answers whether it had been silent for too long, or no node had answered, so that
+    /// nobody knows by now.
+    pub(crate) fn heard(&mut self, now: Timestamp) -> bool {
         let before = self.is_known();
         self.heard = Some(Instant::now());
-        !before
+        let dark = self.is_dark();
+        let dawn = std::mem::replace(&mut self.dark, dark) && !dark;
+        if dawn {
+            // The first one is back; the others get as much time as if they had fallen silent now.
+            let silent = self.by_name.values_mut().map(|(_, node)| &mut node.silent_since);
+            silent.flatten().for_each(|since| *since = now.max(*since));
+        }
+        dawn || !before
+    }
+
+    /// Whether no node answers.
+    fn is_dark(&self) -> bool {
+        !self.by_name.keys().any(|name| self.answers(name))
     }
 
     fn is_known(&self) -> bool {
@@ -125,7 +141,8 @@ impl Nodes {
             .is_some_and(|(_, node)| node.silent_since.is_none())
     }
 
-    /// Those nodes that do not answer, of those that pods are on. `missing` remembers when they were found to be gone.
+    /// Those nodes that do not answer, of those that pods are on; if none at all does, those alone that are gone, or that an
+    /// administrator vouches for. `missing` remembers when they were found to be gone.
     pub(crate) fn lost<'a>(
         &self,
         pods: impl Iterator<Item = &'a PodView>,
@@ -153,7 +170,9 @@ impl Nodes {
             };
             (name.into(), lost)
         });
-        lost.collect()
+        let dark = self.is_dark();
+        lost.filter(|(_, node)| !dark || node.gone || node.out_of_service)
+            .collect()
     }
 }
 

@@ -38,7 +38,7 @@ fn pod(node: &str) -> PodView {
 fn heard(list: Vec<NodeObject>) -> Nodes {
     let mut nodes = Nodes::default();
     nodes.replace(list, 10);
-    nodes.heard();
+    nodes.heard(at(0));
     nodes
 }
 
@@ -52,7 +52,7 @@ fn lost(nodes: &Nodes, pods: &[PodView], missing: &mut Missing, now: i64) -> Vec
 
 #[test]
 fn a_heartbeat_is_no_news_and_a_change_is() {
-    let mut nodes = heard(vec![node("a", 1, None)]);
+    let mut nodes = heard(vec![node("a", 1, None), node("up", 1, None)]);
     assert!(!nodes.put(node("a", 2, None)), "a heartbeat");
     assert!(nodes.put(node("a", 3, Some(30))));
     assert!(!nodes.put(node("a", 4, Some(70))), "from NotReady to Unknown");
@@ -197,17 +197,41 @@ async fn who_hears_nothing_of_nodes_says_nothing_of_them() {
         lost(&nodes, &[pod("a")], &mut missing, 1).is_empty(),
         "before the first list"
     );
-    nodes.replace(vec![node("a", 1, Some(1))], 1);
-    assert!(nodes.heard(), "the first time");
+    nodes.replace(vec![node("a", 1, Some(1)), node("up", 1, None)], 1);
+    assert!(nodes.heard(at(0)), "the first time");
     assert_eq!(lost(&nodes, &[pod("a")], &mut missing, 2).len(), 1);
     tokio::time::advance(Duration::from_mins(1)).await;
-    assert!(!nodes.heard(), "a bookmark");
+    assert!(!nodes.heard(at(0)), "a bookmark");
     tokio::time::advance(SILENT).await;
     assert!(lost(&nodes, &[pod("a"), pod("gone")], &mut missing, 400).is_empty());
     assert!(missing.is_empty());
-    assert!(nodes.heard(), "again");
+    assert!(nodes.heard(at(0)), "again");
     assert_eq!(
         lost(&nodes, &[pod("a")], &mut missing, 401),
         [("a".into(), 1, false)]
     );
+}
+
+#[test]
+fn when_no_node_answers_it_is_not_they_that_are_lost() {
+    let mut nodes = heard(vec![node("a", 1, Some(5)), node("b", 1, None)]);
+    let mut missing = Missing::new();
+    let pods = ["a", "b", "gone"].map(pod);
+    let gone = || ("gone".into(), 100, true);
+    let both = [("a".into(), 5, false), gone()];
+    assert_eq!(lost(&nodes, &pods, &mut missing, 100), both);
+    assert!(nodes.put(node("b", 2, Some(110))));
+    assert!(!nodes.heard(at(110)));
+    assert_eq!(lost(&nodes, &pods, &mut missing, 500), [gone()]);
+    let mut vouched = node("b", 3, Some(110));
+    vouched.value.out_of_service = true;
+    assert!(nodes.put(vouched));
+    let out = [("b".into(), 110, false), gone()];
+    assert_eq!(lost(&nodes, &pods, &mut missing, 501), out);
+    assert!(nodes.put(node("b", 4, None)));
+    assert!(nodes.heard(at(600)), "there is news of a");
+    let anew = [("a".into(), 600, false), gone()];
+    assert_eq!(lost(&nodes, &pods, &mut missing, 601), anew, "b came first");
+    assert!(!nodes.heard(at(700)));
+    assert_eq!(lost(&nodes, &pods, &mut missing, 701), anew);
 }
