@@ -1,7 +1,8 @@
 //! Nodes, as far as anybody here asks: whether they answer, and since when they do not.
 //!
 //! Invariants: a heartbeat is no news. Nothing is said of nodes before their first list, nor while their watch is silent:
-//! who is cut off from them must not take them for lost. A node that is not in the view is gone only for whoever finds a
+//! who is cut off from them must not take them for lost. No more when none of them answers: it is they that are cut off
+//! then, all at once, and go on. A node that is not in the view is gone only for whoever finds a
 //! pod on it, and from then on: the watch of pods may be ahead of that of nodes.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -31,6 +32,8 @@ pub(crate) struct NodeObject {
     pub(crate) name: Box<str>,
     /// resourceVersion.
     pub(crate) rv: u64,
+    /// When it was read, by our clock.
+    pub(crate) seen: Timestamp,
     /// What decisions read.
     pub(crate) value: NodeView,
 }
@@ -43,21 +46,31 @@ pub(crate) type Missing = HashMap<Box<str>, Timestamp>;
 pub(crate) struct Nodes {
     by_name: HashMap<Box<str>, (u64, NodeView)>,
     heard: Option<Instant>,
+    /// Whether none answered when the watch last told something.
+    dark: bool,
 }
 
 impl Nodes {
     /// Takes in a node; answers whether that is news.
-    pub(crate) fn put(&mut self, node: NodeObject) -> bool {
-        let NodeObject { name, rv, mut value } = node;
+    pub(crate) fn put(&mut self, mut node: NodeObject) -> bool {
+        if let Some(since) = &mut node.value.silent_since {
+            // Who falls silent before our eyes does so by our clock: that of another machine may be slow.
+            let seen = node.seen.max(*since);
+            // From NotReady to Unknown it answers no more than before.
+            let held = self.by_name.get(&node.name);
+            let then = held.and_then(|(_, held)| held.silent_since);
+            *since = then.map_or(seen, |then| then.min(seen));
+        }
+        self.store(node)
+    }
+
+    fn store(&mut self, node: NodeObject) -> bool {
+        let NodeObject { name, rv, value, .. } = node;
         let held = self.by_name.get(&name).copied();
         if held.is_some_and(|(held, _)| held >= rv) {
             return false;
         }
         let before = held.map(|(_, value)| value);
-        // From NotReady to Unknown it answers no more than before.
-        if let (Some(now), Some(then)) = (value.silent_since, before.and_then(|b| b.silent_since)) {
-            value.silent_since = Some(now.min(then));
-        }
         self.by_name.insert(name, (rv, value));
         before != Some(value)
     }
@@ -79,9 +92,13 @@ impl Nodes {
             self.by_name.remove(&name);
             news.insert(name);
         }
-        for node in list {
+        for mut node in list {
             let name = node.name.clone();
-            if self.put(node) {
+            // It may have answered meanwhile, or be another one of that name: what was held is no reason to be early.
+            if let (Some(since), Some((_, held))) = (&mut node.value.silent_since, self.by_name.get(&name)) {
+                *since = held.silent_since.unwrap_or(node.seen).max(*since);
+            }
+            if self.store(node) {
                 news.insert(name);
             }
         }
@@ -93,11 +110,24 @@ impl Nodes {
         self.by_name.values_mut().for_each(|(rv, _)| *rv = 0);
     }
 
-    /// The watch has told something; answers whether it had been silent for too long, so that nobody knows by now.
-    pub(crate) fn heard(&mut self) -> bool {
+    /// The watch has told something; answers whether it had been silent for too long, or no node had answered, so that
+    /// nobody knows by now.
+    pub(crate) fn heard(&mut self, now: Timestamp) -> bool {
         let before = self.is_known();
         self.heard = Some(Instant::now());
-        !before
+        let dark = self.is_dark();
+        let dawn = std::mem::replace(&mut self.dark, dark) && !dark;
+        if dawn {
+            // The first one is back; the others get as much time as if they had fallen silent now.
+            let silent = self.by_name.values_mut().map(|(_, node)| &mut node.silent_since);
+            silent.flatten().for_each(|since| *since = now.max(*since));
+        }
+        dawn || !before
+    }
+
+    /// Whether no node answers.
+    fn is_dark(&self) -> bool {
+        !self.by_name.keys().any(|name| self.answers(name))
     }
 
     fn is_known(&self) -> bool {
@@ -111,7 +141,8 @@ impl Nodes {
             .is_some_and(|(_, node)| node.silent_since.is_none())
     }
 
-    /// Those nodes that do not answer, of those that pods are on. `missing` remembers when they were found to be gone.
+    /// Those nodes that do not answer, of those that pods are on; if none at all does, those alone that are gone, or that an
+    /// administrator vouches for. `missing` remembers when they were found to be gone.
     pub(crate) fn lost<'a>(
         &self,
         pods: impl Iterator<Item = &'a PodView>,
@@ -139,7 +170,9 @@ impl Nodes {
             };
             (name.into(), lost)
         });
-        lost.collect()
+        let dark = self.is_dark();
+        lost.filter(|(_, node)| !dark || node.gone || node.out_of_service)
+            .collect()
     }
 }
 

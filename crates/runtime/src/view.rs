@@ -148,9 +148,9 @@ impl View {
     }
 
     /// The watch of nodes has told something. If nobody knew of them before, there is news of all that do not answer.
-    pub(crate) fn heard_of_nodes(&mut self) -> Effects {
+    pub(crate) fn heard_of_nodes(&mut self, now: Timestamp) -> Effects {
         let mut effects = Effects::default();
-        if self.nodes.heard() {
+        if self.nodes.heard(now) {
             self.nodes_changed(|nodes, name| !nodes.answers(name), &mut effects);
         }
         effects

@@ -138,7 +138,7 @@ impl World {
     fn advance(&self, inner: &mut Inner, resource: Resource, rv: u64) {
         inner.view.advance(resource, rv);
         if resource == NODES {
-            let effects = inner.view.heard_of_nodes();
+            let effects = inner.view.heard_of_nodes(Timestamp::now());
             self.follow(inner, effects);
         }
         for key in inner.marks.advanced(resource, rv) {

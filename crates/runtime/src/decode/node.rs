@@ -10,7 +10,7 @@ use super::{DecodeError, Text, version};
 
 /// Reads a node. One without the condition, which has just been made, counts as one that answers: its pods have not
 /// begun.
-pub(crate) fn node(json: &[u8]) -> Result<NodeObject, DecodeError> {
+pub(crate) fn node(json: &[u8], seen: Timestamp) -> Result<NodeObject, DecodeError> {
     let NodeIn {
         metadata,
         spec,
@@ -25,6 +25,7 @@ pub(crate) fn node(json: &[u8]) -> Result<NodeObject, DecodeError> {
     Ok(NodeObject {
         name: metadata.name.0.as_ref().into(),
         rv: version(&metadata.resource_version.0)?,
+        seen,
         value: NodeView {
             // Without a time nobody can say for how long: it never becomes too long then.
             silent_since: silent.map(|c| since(c).unwrap_or(Timestamp::MAX)),
@@ -93,7 +94,7 @@ mod tests {
             "spec": {"podCIDR": "10.0.0.0/24", "taints": taints},
             "status": {"conditions": conditions, "images": [{"names": ["x"], "sizeBytes": 1}]},
         });
-        let NodeObject { name, rv, value } = node(object.to_string().as_bytes()).unwrap();
+        let NodeObject { name, rv, value, .. } = node(object.to_string().as_bytes(), Timestamp::MIN).unwrap();
         assert_eq!((&*name, rv), ("n", 7));
         (value.silent_since.map(Timestamp::as_second), value.out_of_service)
     }

@@ -221,7 +221,7 @@ fn node(name: &str, rv: u64, ready: &str) -> Object {
         "metadata": {"name": name, "resourceVersion": rv.to_string()},
         "status": {"conditions": [{"type": "Ready", "status": ready, "lastTransitionTime": "2026-01-01T00:00:00Z"}]},
     });
-    Object::Node(decode::node(object.to_string().as_bytes()).unwrap())
+    Object::Node(decode::node(object.to_string().as_bytes(), Timestamp::MIN).unwrap())
 }
 
 fn on(pod: Object, name: &str) -> Object {
@@ -239,22 +239,22 @@ fn news_of_a_node_touches_the_jobs_with_pods_on_it_and_a_heartbeat_none() {
     view.put(on(pod("p", "P", "J", 2, "Running"), "a"));
     view.put(on(pod("q", "Q", "K", 3, "Running"), "b"));
     view.put(batch_job_of("l-launcher", "B", "L", 4));
+    let now = "2026-01-01T01:00:00Z".parse().unwrap();
     view.put(on(pod("l-launcher-x", "R", "B", 5, "Running"), "a"));
     view.replace(NODES, vec![node("a", 1, "True"), node("b", 1, "Unknown")], 5)
         .unwrap();
     assert_eq!(
-        touched(&view.heard_of_nodes()),
+        touched(&view.heard_of_nodes(now)),
         ["k"],
         "whose node did not answer from the beginning"
     );
     assert!(touched(&view.put(node("a", 7, "True"))).is_empty());
     assert_eq!(touched(&view.put(node("a", 8, "Unknown"))), ["j", "l"]);
     assert!(touched(&view.put(node("a", 9, "Unknown"))).is_empty());
-    assert!(touched(&view.heard_of_nodes()).is_empty());
+    assert!(touched(&view.heard_of_nodes(now)).is_empty());
     assert_eq!(touched(&view.put(node("a", 10, "True"))), ["j", "l"]);
     assert_eq!(touched(&view.remove(&node("b", 11, "Unknown"))), ["k"]);
     let family = view.family(&Uid::new("K"));
-    let now = "2026-01-01T01:00:00Z".parse().unwrap();
     let lost = view.lost_nodes(&family, &mut Missing::new(), now);
     assert!(lost["b"].gone && lost["b"].since == now);
     assert_eq!(
