@@ -165,7 +165,7 @@ fn seconds(text: &str) -> Result<i64, String> {
 #[derive(Debug, Args)]
 struct GangArgs {
     /// Gang scheduler: `auto` (Kubernetes' own if the API server serves its PodGroups, else none), `native`, `volcano`,
-    /// `none`, or the name of a scheduler that reads the PodGroups of the scheduler-plugins.
+    /// `none` (in any case), or the name of a scheduler that reads the PodGroups of the scheduler-plugins.
     #[arg(
         long,
         alias = "gang-scheduler-name",
@@ -407,6 +407,8 @@ mod tests {
         assert!(!parse(&["--leader-elect=false"]).leader_elect);
         assert!(parse(&[]).leader_elect);
         assert_eq!(parse(&[]).gang.gang_scheduler, GangChoice::Auto);
+        let empty = parse(&["--gang-scheduler="]).gang.gang_scheduler;
+        assert_eq!(empty, GangChoice::Auto);
         let upstreams = parse(&["--gang-scheduler-name=Volcano"]).gang.gang_scheduler;
         assert_eq!(upstreams, GangChoice::Fixed(Gang::Volcano));
         assert!(kinds(&["NoJob".to_owned()]).is_err());

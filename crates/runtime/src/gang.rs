@@ -30,15 +30,16 @@ pub enum GangChoice {
 impl FromStr for GangChoice {
     type Err = Infallible;
 
-    /// `auto`, `native`, `none`, `volcano` in any case; any other word is the name of a scheduler that reads the PodGroups of
-    /// the scheduler-plugins.
+    /// `auto`, `native`, `none`, `volcano`, in any case; nothing means `auto`. Any other word is the name of a scheduler that
+    /// reads the PodGroups of the scheduler-plugins.
     fn from_str(text: &str) -> Result<Self, Infallible> {
-        Ok(match text.trim() {
-            "" | "none" => Self::Fixed(Gang::None),
-            "auto" => Self::Auto,
+        let word = text.trim();
+        Ok(match word.to_ascii_lowercase().as_str() {
+            "" | "auto" => Self::Auto,
+            "none" => Self::Fixed(Gang::None),
             "native" => Self::Fixed(Gang::Native),
-            word if word.eq_ignore_ascii_case("volcano") => Self::Fixed(Gang::Volcano),
-            word => Self::Fixed(Gang::Coscheduling {
+            "volcano" => Self::Fixed(Gang::Volcano),
+            _ => Self::Fixed(Gang::Coscheduling {
                 scheduler: word.to_owned(),
             }),
         })
@@ -149,13 +150,16 @@ mod tests {
     #[test]
     fn words_mean_what_upstream_means_by_them() {
         let read = |text: &str| text.parse::<GangChoice>().unwrap();
-        assert_eq!(read("auto"), GangChoice::Auto);
+        for auto in ["auto", "Auto", "", " "] {
+            assert_eq!(read(auto), GangChoice::Auto, "{auto:?}");
+        }
         assert_eq!(read("native"), GangChoice::Fixed(Gang::Native));
+        assert_eq!(read("Native"), GangChoice::Fixed(Gang::Native));
         assert_eq!(read("Volcano"), GangChoice::Fixed(Gang::Volcano));
-        assert_eq!(read(""), GangChoice::Fixed(Gang::None));
-        let scheduler = "my-sched".to_owned();
+        assert_eq!(read("None"), GangChoice::Fixed(Gang::None));
+        let scheduler = "My-sched".to_owned();
         assert_eq!(
-            read("my-sched"),
+            read("My-sched"),
             GangChoice::Fixed(Gang::Coscheduling { scheduler })
         );
     }
