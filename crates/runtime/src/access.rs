@@ -2,7 +2,8 @@
 //!
 //! Invariant: whoever adds a request elsewhere in this crate adds it here. Not there, on purpose: lists and watches of
 //! secrets, writes to the jobs themselves, anything of the cluster as a whole but to see which nodes are lost, and priority
-//! classes.
+//! classes. Nor the question whether an API group is served (`/apis/GROUP/VERSION`, for PodGroups): it is about no resource,
+//! and Kubernetes' own ClusterRole `system:discovery` allows it to every account.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
