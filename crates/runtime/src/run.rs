@@ -97,7 +97,7 @@ pub async fn run(
     let world = Arc::new(World::new(view, connections.metrics.clone()));
     let watches = connections.watch(&mut background, &world, sources(&options, &frameworks));
     let gang = connections.find_gang(&mut background, &world, &options, &frameworks);
-    let pages = connections.pages(&world, watches.clone());
+    let pages = connections.pages(&world, &watches, &gang);
     let pages = admin::serve(pages, &options.metrics_address, &options.probe_address);
 
     let Connections {
@@ -257,11 +257,19 @@ impl Connections {
         let of_api = |of| gang::sources(of, options.namespace.as_deref(), &ours);
         let sources: Vec<Source> = choice.api().map(of_api).unwrap_or_default();
         let watches: Vec<Watch> = sources.iter().map(|s| self.watch_of(world, s.clone())).collect();
-        let listed = watches.iter().map(|watch| watch.listed.clone()).collect();
+        let known = CancellationToken::new();
+        let of_watch = |watch: &Watch| (watch.source.resource.plural, watch.listed.clone());
+        let listed = std::iter::once(("gang scheduler", known.clone()));
+        let listed = listed.chain(watches.iter().map(of_watch)).collect();
         let (tell, told) = oneshot::channel();
         background.spawn(async move {
             let gang = gang::resolve(&api, choice).await;
+            known.cancel();
             let on = gang != Gang::None;
+            if !on {
+                // Nothing is watched, so nothing is waited for.
+                watches.iter().for_each(|watch| watch.listed.cancel());
+            }
             let watches = watches.into_iter().filter(|_| on).map(Watch::run);
             let _ = tell.send(gang);
             futures::future::join_all(watches).await;
@@ -272,13 +280,18 @@ impl Connections {
         FoundGang { told, listed }
     }
 
-    fn pages(&self, world: &Arc<World>, watches: Vec<(&'static str, CancellationToken)>) -> Arc<Admin> {
+    fn pages(
+        &self,
+        world: &Arc<World>,
+        watches: &[(&'static str, CancellationToken)],
+        gang: &FoundGang,
+    ) -> Arc<Admin> {
         Arc::new(Admin {
             registry: self.metrics.registry(),
             metrics: self.metrics.clone(),
             world: Arc::clone(world),
             leadership: self.leadership.clone(),
-            watches,
+            watches: [watches, &gang.listed].concat(),
         })
     }
 }
@@ -286,8 +299,8 @@ impl Connections {
 /// The gang scheduler, once it is known.
 struct FoundGang {
     told: oneshot::Receiver<Gang>,
-    /// Cancelled once what it needs is listed.
-    listed: Vec<CancellationToken>,
+    /// Cancelled once it is known and what it needs is listed.
+    listed: Vec<(&'static str, CancellationToken)>,
 }
 
 impl FoundGang {
@@ -295,9 +308,7 @@ impl FoundGang {
     async fn found(self) -> Gang {
         // The other end is never dropped while the operator runs.
         let gang = self.told.await.unwrap_or_default();
-        if gang != Gang::None {
-            futures::future::join_all(self.listed.iter().map(CancellationToken::cancelled)).await;
-        }
+        futures::future::join_all(self.listed.iter().map(|(_, listed)| listed.cancelled())).await;
         gang
     }
 }
@@ -401,4 +412,49 @@ async fn serve_queue(
         tracing::error!(kind = key.kind, namespace = %key.namespace, name = %key.name, "{text}");
     };
     queue::serve(world.queue(), limits, stop.cancelled(), work, mishap).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Connections to an API server that serves nothing.
+    fn connections() -> Connections {
+        let client = kube::Client::new(axum::Router::new(), "default");
+        let metrics = Metrics::default();
+        let api = || Api::new(client.clone(), metrics.clone(), Arc::new(Leadership::always()));
+        Connections {
+            writes: api(),
+            reads: api(),
+            lease: api(),
+            leadership: Leadership::always(),
+            metrics: metrics.clone(),
+        }
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_the_gang_scheduler_is_not_ready() {
+        let options = Options {
+            namespace: None,
+            concurrency: 1,
+            settings: Settings::default(),
+            gang: GangChoice::Auto,
+            metrics_address: "0".to_owned(),
+            probe_address: "0".to_owned(),
+            lease: None,
+            instance: String::new(),
+        };
+        let connections = connections();
+        let world = Arc::new(World::new(View::new([]), connections.metrics.clone()));
+        let mut background = JoinSet::new();
+        let gang = connections.find_gang(&mut background, &world, &options, &[]);
+        let pages = connections.pages(&world, &[("pods", CancellationToken::new())], &gang);
+        let waiting = || {
+            let waiting = pages.watches.iter().filter(|(_, listed)| !listed.is_cancelled());
+            waiting.map(|(name, _)| *name).collect::<Vec<_>>()
+        };
+        assert_eq!(waiting(), ["pods", "gang scheduler", "podgroups"]);
+        assert_eq!(gang.found().await, Gang::None);
+        assert_eq!(waiting(), ["pods"]);
+    }
 }
