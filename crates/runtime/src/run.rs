@@ -236,6 +236,7 @@ impl Connections {
             world: Arc::clone(world),
             metrics: self.metrics.clone(),
             listed: CancellationToken::new(),
+            told: false,
         }
     }
 
