@@ -227,9 +227,11 @@ impl Wanted<'_> {
         let mut options = json!({"preconditions": {"uid": uid.as_str()}, "propagationPolicy": propagation});
         if let (Some(seconds), Some(options)) = (grace, options.as_object_mut()) {
             options.insert("gracePeriodSeconds".to_owned(), seconds.into());
-            tracing::warn!(pod = %self.name.name, %uid, "given up with its node: deleted by force");
         }
         let deleted = self.delete(hands, &options).await;
+        if grace.is_some() && deleted.is_ok() {
+            tracing::warn!(pod = %self.name.name, %uid, "given up with its node: deleted by force");
+        }
         // Without an answer it may have been carried out.
         if deleted
             .as_ref()
