@@ -269,7 +269,9 @@ impl Connections {
             let on = gang != Gang::None;
             if !on {
                 // Nothing is watched, so nothing is waited for.
-                watches.iter().for_each(|watch| watch.listed.cancel());
+                for watch in &watches {
+                    watch.listed.cancel();
+                }
             }
             let watches = watches.into_iter().filter(|_| on).map(Watch::run);
             let _ = tell.send(gang);
