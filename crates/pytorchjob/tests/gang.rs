@@ -385,3 +385,40 @@ fn other_words_of_the_scheduler_are_told_without_haste() {
     assert_ne!(second.status, Some(story.world.status()), "other words");
     assert!(!second.urgent && second.notes.is_empty());
 }
+
+/// One that is late does not make the gang smaller, as long as none of it has a place.
+#[test]
+fn a_gang_without_a_place_is_not_split() {
+    let mut story = native(&[("Worker", 3)], |_| {});
+    story.when("applied", |_| {});
+    for _ in 0..2 {
+        story.when("somebody deletes worker 2", |w| w.delete("j-worker-2"));
+        story.when("it is gone", World::reap);
+    }
+    let spec = &story.world.pod_group().unwrap().spec;
+    assert_eq!(
+        spec.pointer("/schedulingPolicy/gang/minCount"),
+        Some(&json!(3)),
+        "{}",
+        story.tale
+    );
+    story.when("the restart is due", |w| w.pass_time(6));
+    assert_eq!(story.world.pods.len(), 3, "{}", story.tale);
+}
+
+/// The time that it waits in the queue is not the job's.
+#[test]
+fn what_waits_in_volcanos_queue_after_a_resume_has_not_begun() {
+    let mut story = story(Gang::Volcano, &[("Worker", 2)], |spec| {
+        spec["runPolicy"] = json!({"suspend": true, "activeDeadlineSeconds": 60});
+    });
+    story.when("applied", |_| {});
+    story.when("resumed", |w| w.edit("/runPolicy/suspend", json!(false)));
+    story.when("an hour passes", |w| w.pass_time(3600));
+    let status = story.world.status();
+    assert!(
+        status.start_time.is_none() && !common::status::is_finished(&status),
+        "{}",
+        story.tale
+    );
+}

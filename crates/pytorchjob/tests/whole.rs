@@ -265,3 +265,84 @@ fn the_leader_alone_decides_if_the_policy_says_so() {
         );
     }
 }
+
+/// Its peers fail for want of it, and all is seen in one pass.
+#[test]
+fn a_pod_that_is_taken_away_is_the_cause_whoever_fails_with_it() {
+    let mut story = together(|spec| spec["runPolicy"]["backoffLimit"] = json!(0));
+    story.when("worker 0 is drained, worker 1 exits 1", |w| {
+        w.end("j-worker-1", "pytorch", 1, "Error", Some("connection reset"));
+        w.pod("j-worker-0").detail = Some(Box::new(common::observe::PodDetail {
+            disruption: Some("EvictionByEvictionAPI".into()),
+            ..common::observe::PodDetail::default()
+        }));
+        w.delete("j-worker-0");
+    });
+    let status = story.world.status();
+    assert!(!status::is_finished(&status), "{}", story.tale);
+    let counts = status.restart_counts.unwrap();
+    assert_eq!((counts.failures, counts.disruptions), (0, 1));
+    let first = status.first_failure.unwrap();
+    assert_eq!(
+        (&*first.pod, &*first.reason.unwrap()),
+        ("j-worker-0", "EvictionByEvictionAPI")
+    );
+    let whole = status.whole_restarts.unwrap().reason.unwrap();
+    assert!(whole.contains("j-worker-0 was taken away"), "{whole}");
+}
+
+#[test]
+fn what_fails_after_a_restart_of_all_is_of_another_trouble() {
+    let mut story = together(|_| {});
+    story.when("worker 0 is drained", |w| {
+        w.evict("j-worker-0", Some("EvictionByEvictionAPI"));
+    });
+    story.when("all are gone", World::reap);
+    story.when("before all run worker 1 fails", |w| killed(w, "j-worker-1"));
+    let first = story.world.status().first_failure.unwrap();
+    assert_eq!(
+        (&*first.pod, first.attempt, first.follower_count),
+        ("j-worker-1", 1, 0)
+    );
+}
+
+#[test]
+fn a_job_does_not_run_while_its_leader_waits() {
+    let mut story = Story::new(&FRAMEWORK, &[("Worker", 3)], |spec| {
+        spec["successPolicy"] = json!("Leader");
+        spec["elasticPolicy"] = json!({"minReplicas": 1, "maxReplicas": 3});
+    });
+    story.when("applied", |_| {});
+    story.when("worker 2 runs and is done", |w| {
+        w.run(&["j-worker-2"]);
+        w.end("j-worker-2", "pytorch", 0, "Completed", None);
+    });
+    assert!(
+        !status::is_true(&story.world.status(), ConditionType::Running),
+        "{}",
+        story.tale
+    );
+}
+
+/// A process took over whose clock is behind.
+#[test]
+fn a_restart_from_the_future_is_due_at_once() {
+    let mut story = together(|_| {});
+    for _ in 0..2 {
+        story.when("worker 1 is killed", |w| killed(w, "j-worker-1"));
+        story.when("all are gone", World::reap);
+        story.when("a minute later all run", |w| {
+            w.pass_time(60);
+        });
+        story.when("they run", World::run_all);
+    }
+    story.when("worker 1 is killed, by a clock that is ahead", |w| {
+        w.pass_time(3600);
+        killed(w, "j-worker-1");
+    });
+    story.when("all are gone, by a clock that is not", |w| {
+        w.pass_time(-3600);
+        w.reap();
+    });
+    assert_eq!(story.world.pods.len(), 3, "{}", story.tale);
+}

@@ -369,3 +369,20 @@ fn a_parameter_server_on_a_lost_node_is_replaced_after_the_limit() {
     story.when("the replacement runs", World::run_all);
     insta::assert_snapshot!(story.tale);
 }
+
+/// Nobody stands in for the leader: its failure ends the job where its success alone would.
+#[test]
+fn a_leader_that_is_waited_for_is_not_done_without() {
+    let mut story = Story::started(&[("PS", 1), ("Worker", 2)], |spec| {
+        spec["successPolicy"] = json!("Leader");
+        spec["enableDynamicWorker"] = json!(true);
+    });
+    story.when("worker 0 fails for good", |w| {
+        w.end("j-worker-0", "tensorflow", 1, "Error", None)
+    });
+    assert!(
+        status::is_true(&story.world.status(), ConditionType::Failed),
+        "{}",
+        story.tale
+    );
+}
