@@ -2,7 +2,8 @@
 //!
 //! The suite drives a cluster as users do. It knows no difference between the local cluster, kind and anybody's: it
 //! reads `KUBECONFIG` (and `TRAINYARD_KUBECTL`, if `kubectl` is not on the path). Where there is no cluster, tests
-//! fail; none is skipped.
+//! fail; none skips itself. `cargo xtask test` leaves out what the cluster cannot have (a further node), and what it is told
+//! to (`--no-queue`).
 
 #![allow(
     clippy::missing_panics_doc,
@@ -14,7 +15,9 @@
     reason = "a test suite's own library: tests fail by panicking and talk to people"
 )]
 
+pub mod gang;
 pub mod incarnations;
+pub mod node;
 
 use std::io::Write;
 use std::process::{Child, Command, Output, Stdio};

@@ -13,6 +13,7 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::Instant;
 
 use e2e::incarnations::Watch;
+use e2e::node::is_spare;
 use e2e::{Space, TOOLBOX, find, holds, kubectl, must, script, uid, wait_for};
 use serde_json::{Value, json};
 
@@ -35,7 +36,8 @@ fn list(args: &[&str]) -> Vec<Value> {
     list["items"].as_array().unwrap().clone()
 }
 
-/// What is free on the largest node but for what tests beside this one take.
+/// What is free on the largest node but for what tests beside this one take. That is less than a third of what is free: a
+/// pod of a third or more does not fit into what they leave.
 fn free() -> u64 {
     const OTHERS: u64 = 200;
     let pods = list(&["get", "pods", "--all-namespaces", "-o", "json"]);
@@ -56,8 +58,9 @@ fn free() -> u64 {
         millicpus(&node["status"]["allocatable"]["cpu"]).saturating_sub(used)
     };
     let nodes = list(&["get", "nodes", "-o", "json"]);
-    let most = nodes.iter().map(of_node).max().unwrap();
-    assert!(most > 2 * OTHERS, "there is no room on the node: {most}m");
+    let common = nodes.iter().filter(|node| !is_spare(node));
+    let most = common.map(of_node).max().unwrap();
+    assert!(most > 5 * OTHERS, "there is no room on the node: {most}m");
     most - OTHERS
 }
 
@@ -89,7 +92,7 @@ fn two_gangs_that_do_not_fit_together_run_one_after_the_other_and_never_half() {
     let _alone = alone();
     let space = Space::new("gang-two");
     let watch = Watch::start(|args| kubectl(&[&["-n", &space.name], args].concat()));
-    let each = free() / 4; // three of four
+    let each = free() / 3; // all of it: there is no room beside the last pod of a gang either
     for job in ["a", "b"] {
         space.apply(&gang(job, 3, each, "sleep 4"));
     }
@@ -224,17 +227,21 @@ fn a_replica_of_a_running_gang_is_replaced() {
 #[test]
 fn suspended_it_asks_for_nothing_and_resumed_it_is_a_gang_again() {
     let space = Space::new("gang-suspend");
-    space.apply(&gang("s", 2, 10, "sleep 8"));
+    space.apply(&gang("s", 2, 10, "until [ -e /tmp/go ]; do sleep 1; done"));
     space.until("s", "Running");
     let before = uid(&group(&space, "s").unwrap());
     patch(&space, "s", &json!({"spec": {"runPolicy": {"suspend": true}}}));
     wait_for("the PodGroup to go", || {
         group(&space, "s").is_none().then_some(())
     });
-    assert!(space.pods("s").is_empty());
+    wait_for("the pods to go", || space.pods("s").is_empty().then_some(()));
     patch(&space, "s", &json!({"spec": {"runPolicy": {"suspend": false}}}));
     space.until("s", "Running");
     assert_ne!(uid(&group(&space, "s").unwrap()), before);
+    for pod in ["s-worker-1", "s-worker-0"] {
+        space.pod_until(pod, "Running");
+        space.must(&["exec", pod, "--", "touch", "/tmp/go"]);
+    }
     space.until("s", "Succeeded");
 }
 

@@ -117,7 +117,7 @@ const TF_MISTAKES: [SpecMistake; 6] = [
     ),
     (
         |spec| spec["successPolicy"] = json!("Some"),
-        "\n* spec.successPolicy: Unsupported value: \"Some\": supported values: \"\", \"AllWorkers\"",
+        "\n* spec.successPolicy: Unsupported value: \"Some\": supported values: \"\", \"AllWorkers\", \"Leader\"",
     ),
     (
         |spec| spec["enableDynamicWorker"] = json!("yes"),

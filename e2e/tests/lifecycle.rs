@@ -117,8 +117,12 @@ fn clean_pod_policy_decides_what_is_left() {
     let space = Space::new("clean");
     for (policy, _) in [("None", 2), ("Running", 1), ("All", 0)] {
         let name = policy.to_lowercase();
-        let run = "if [ $RANK = 0 ]; then sleep 3; else sleep 600; fi";
-        let mut cleaned = script(&name, &[("Master", 1), ("Worker", 1)], "Never", run);
+        // A master that is done before its worker has started would end the job.
+        let run = format!(
+            "if [ $RANK = 0 ]; then until nc -w 2 {name}-worker-0.{name} 7000 </dev/null; do sleep 1; done; sleep 3; \
+             else while true; do nc -l -p 7000 </dev/null; done; fi"
+        );
+        let mut cleaned = script(&name, &[("Master", 1), ("Worker", 1)], "Never", &run);
         cleaned["spec"]["runPolicy"] = json!({"cleanPodPolicy": policy});
         space.apply(&cleaned);
     }

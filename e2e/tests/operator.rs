@@ -107,12 +107,11 @@ fn killed_twice_in_a_burst_nothing_is_doubled_or_lost() {
     let watch = Watch::start(|args| e2e::kubectl(&[&["-n", &space.name], args].concat()));
     let jobs: Vec<Value> = (0..20)
         .map(|i| {
-            script(
-                &format!("j{i}"),
-                &[("Master", 1), ("Worker", 1)],
-                "ExitCode",
-                "sleep 2",
-            )
+            let roles = [("Master", 1), ("Worker", 1)];
+            let mut job = script(&format!("j{i}"), &roles, "ExitCode", "sleep 2");
+            // A master that is done before its worker has started would end the job.
+            job["spec"]["successPolicy"] = json!("AllWorkers");
+            job
         })
         .collect();
     let (first, second) = jobs.split_at(10);

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 use cluster::images::{self, Image};
-use cluster::{Cluster, Options, Progress, kind};
+use cluster::{Cluster, Guest, Options, Progress, kind};
 
 use crate::stage::{must, root};
 
@@ -146,8 +146,12 @@ impl Target {
     /// Installs the operator by the file that users apply, and waits until it is ready.
     pub(crate) fn install(&self) -> Result<()> {
         must(self.kubectl(&["apply", "-f", "deploy/install.yaml"]))?;
-        // The image's tag stays the same while its content changes: take the one that was just loaded.
         let deployment = "deployment/trainyard-operator";
+        // What an interrupted test has set: to apply the file again does not take it away.
+        let mut unset = self.kubectl(&["-n", "trainyard-system", "set", "env", deployment]);
+        unset.args(["TRAINYARD_NODE_LOST_AFTER-", "TRAINYARD_GANG_SCHEDULER-"]);
+        must(unset)?;
+        // The image's tag stays the same while its content changes: take the one that was just loaded.
         must(self.kubectl(&["-n", "trainyard-system", "rollout", "restart", deployment]))?;
         must(self.kubectl(&[
             "-n",
@@ -157,6 +161,31 @@ impl Target {
             deployment,
             "--timeout=180s",
         ]))
+    }
+
+    /// Removes the further nodes that an interrupted run has left.
+    pub(crate) fn remove_further_nodes(&self) -> Result<()> {
+        let Made::Local(cluster) = &self.made else {
+            return Ok(());
+        };
+        for name in cluster.further_nodes()? {
+            Cluster::remove_node(&name, Progress::default())?;
+        }
+        Ok(())
+    }
+
+    /// Starts what some tests need beside the operator.
+    pub(crate) fn add_guests(&self) -> Result<()> {
+        let Made::Local(cluster) = &self.made else {
+            eprintln!(
+                "taking for granted that Kueue and scheduler-plugins' scheduler run (--no-queue if not)"
+            );
+            return Ok(());
+        };
+        for guest in Guest::ALL {
+            cluster.add(guest, Progress::default())?;
+        }
+        Ok(())
     }
 
     /// Takes the cluster down, if we brought it up.

@@ -1,6 +1,7 @@
 //! `cargo xtask test`: everything, in the order in which it is cheapest to fail.
 
 use std::path::PathBuf;
+use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
 
@@ -8,6 +9,9 @@ use crate::guard::Guard;
 use crate::stage::{Stages, cargo, must, root};
 use crate::target::{Choice, TEST_IMAGES, Target};
 use crate::{codegen, tidy};
+
+/// In the name of every end-to-end test that adds a node to the cluster.
+const SPARE: &str = "spare_node";
 
 /// Arguments.
 #[derive(clap::Args)]
@@ -21,9 +25,15 @@ pub(crate) struct Args {
     /// Run only the end-to-end tests whose name contains this.
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
+    /// Leave out the tests that need Kueue or the scheduler of scheduler-plugins, and neither build nor start those.
+    #[arg(long)]
+    no_queue: bool,
     #[command(flatten)]
     choice: Choice,
 }
+
+/// How the names of tests begin that need a program of another project beside the cluster.
+const NEED_GUESTS: [&str; 2] = ["kueue_", "coscheduling_"];
 
 /// Runs the command.
 pub(crate) fn run(args: &Args) -> Result<()> {
@@ -89,27 +99,59 @@ fn with_cluster(args: &Args, stages: &mut Stages) -> Result<()> {
 
 fn on_cluster(args: &Args, stages: &mut Stages, target: &Target) -> Result<()> {
     stages.run("images", |_| target.load_images(TEST_IMAGES))?;
+    stages.run("no nodes of an interrupted run", |_| {
+        target.remove_further_nodes()
+    })?;
     let operator = stages.run("the operator's program", |_| operator())?;
     stages.run("operator installed from deploy/install.yaml", |_| {
         target.install()
     })?;
+    if !args.no_queue && needs_guests(args.only.as_deref())? {
+        stages.run("Kueue and scheduler-plugins beside it", |_| target.add_guests())?;
+    }
     let mut env = vec![
         ("KUBECONFIG", target.kubeconfig.display().to_string()),
         ("TRAINYARD_KUBECTL", target.kubectl.display().to_string()),
         ("TRAINYARD_OPERATOR_BIN", operator.display().to_string()),
     ];
-    if target.is_local() {
-        env.push(("TRAINYARD_NODE_IS_HERE", "1".to_owned()));
-    }
     let mut cargo_args = vec!["--package", "e2e", "--no-fail-fast", "--"];
     cargo_args.extend(args.only.as_deref());
     cargo_args.extend(["--test-threads=3", "--show-output"]);
+    if target.is_local() {
+        env.push(("TRAINYARD_NODE_IS_HERE", "1".to_owned()));
+        let own = std::env::current_exe().context("where this program is")?;
+        env.push(("TRAINYARD_XTASK", own.display().to_string()));
+    } else {
+        eprintln!("nodes cannot be added to this cluster: tests with {SPARE:?} in their names are left out");
+        cargo_args.extend(["--skip", SPARE]);
+    }
+    if args.no_queue {
+        cargo_args.extend(NEED_GUESTS.iter().flat_map(|name| ["--skip", name]));
+    }
     stages.run("tests on the cluster", |stages| {
         stages.cargo_test(&cargo_args, &env)?;
         let name = args.only.as_deref().unwrap_or_default();
         ensure!(stages.any_test(), "no end-to-end test's name contains {name:?}");
         Ok(())
     })
+}
+
+/// Whether a test that needs a program beside the cluster is among those whose names contain this.
+fn needs_guests(only: Option<&str>) -> Result<bool> {
+    let Some(name) = only else {
+        return Ok(true);
+    };
+    let mut list = cargo("test", &["--quiet", "--package", "e2e", "--", "--list", name]);
+    let output = list
+        .stderr(Stdio::inherit())
+        .output()
+        .context("starting cargo test")?;
+    ensure!(
+        output.status.success(),
+        "the end-to-end tests cannot be listed: see above"
+    );
+    let names = String::from_utf8_lossy(&output.stdout);
+    Ok(NEED_GUESTS.iter().any(|need| names.contains(need)))
 }
 
 /// The program that is in the operator's image: the same command as for the image, so nothing is built again.

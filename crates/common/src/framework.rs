@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::{Container, EnvVar, Service, Volume, VolumeMount};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 
-use crate::api::RestartPolicy;
+use crate::api::{RestartPolicy, SuccessPolicy};
 use crate::build;
 use crate::cast::{Cast, Slot, SlotId};
 use crate::names::{self, ReplicaIndex, Role};
@@ -24,7 +25,8 @@ pub trait Framework: Send + Sync {
     /// How the pod of `slot` finds the others.
     fn wiring(&self, slot: &Slot, cast: &Cast, job: &ResolvedJob, settings: &Settings) -> Wiring;
 
-    /// Succeeded, running, or neither yet. Failures and restarts are decided before it is asked.
+    /// Succeeded, running, or neither yet, by the kind's own rule or by `AllWorkers`; `Leader` is no concern of its. Failures
+    /// and restarts are decided before it is asked.
     fn outcome(&self, tally: &Tally, job: &ResolvedJob) -> Outcome;
 
     /// The slot whose log stands for the job and whose name others are told.
@@ -47,6 +49,11 @@ pub trait Framework: Send + Sync {
     /// Objects that must be there, and be as given, before pods are made: host lists, key pairs, rights.
     fn extras(&self, _job: &ResolvedJob, _tally: &Tally, _settings: &Settings) -> Vec<Extra> {
         Vec::new()
+    }
+
+    /// What scales the job, if the user asked for it.
+    fn autoscaler(&self, _job: &ResolvedJob) -> Option<HorizontalPodAutoscaler> {
+        None
     }
 
     /// What a failed pod of `role` means.
@@ -102,6 +109,10 @@ pub struct KindInfo {
     pub scaled_role: Option<Role>,
     /// backoffLimit of jobs that state none.
     pub default_backoff_limit: Option<u32>,
+    /// Values of `spec.successPolicy` that make sense, the kind's own rule first.
+    pub success_policies: &'static [SuccessPolicy],
+    /// The kind's own rule of success, in words for its schema.
+    pub success: &'static str,
     /// Whether messages always call the job by namespace and name.
     pub long_names: bool,
     /// Whether pods that still run when the job succeeds are counted as succeeded.
@@ -182,6 +193,8 @@ pub enum ExtraKind {
     ExecRole,
     /// `batch/v1` Job that carries a slot.
     BatchJob,
+    /// `autoscaling/v2` HorizontalPodAutoscaler.
+    Autoscaler,
 }
 
 impl KindInfo {

@@ -22,6 +22,7 @@ mod decide;
 pub mod framework;
 pub mod gang;
 pub mod names;
+pub mod nodes;
 pub mod observe;
 pub mod plan;
 pub mod quantity;

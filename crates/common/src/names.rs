@@ -24,8 +24,13 @@ pub const JOB_ROLE: &str = "training.kubeflow.org/job-role";
 pub const JOB_ROLE_MASTER: &str = "master";
 /// Which attempt at its slot a pod is, from 0. Ours, additive: it makes restarts exact across crashes.
 pub const ATTEMPT: &str = "trainyard.dev/attempt";
+/// Annotation of objects that are kept as the job says: a digest of what was last asked for. What is stored cannot be
+/// compared, since the API server fills in defaults and writes quantities in its own way.
+pub const SPEC_DIGEST: &str = "trainyard.dev/spec-digest";
 /// Label of objects that serve a whole MPIJob, with the job's name as its value (upstream's key).
 pub const APP: &str = "app";
+/// Taint by which an administrator says that nothing runs on a node any more (Kubernetes' own key).
+pub const OUT_OF_SERVICE: &str = "node.kubernetes.io/out-of-service";
 /// `runPolicy.managedBy` of jobs that are ours (absent means the same).
 pub const MANAGED_BY_US: &str = "kubeflow.org/training-operator";
 /// The same for MPIJobs of version `v2beta1`, whose controller upstream is another one.
@@ -161,6 +166,12 @@ pub fn ssh_secret(job: &str) -> String {
 /// Name of the headless Service of the whole job.
 #[must_use]
 pub fn job_service(job: &str) -> String {
+    job.to_owned()
+}
+
+/// Name of the HorizontalPodAutoscaler of a job.
+#[must_use]
+pub fn autoscaler(job: &str) -> String {
     job.to_owned()
 }
 

@@ -34,6 +34,19 @@ pub struct Observed {
     pub vanished: Vec<Vanished>,
     /// Writes of the last pass that the API server refused; empty once they went through.
     pub refusals: Vec<Refusal>,
+    /// Nodes that do not answer, of those that a pod of this job is on, by name.
+    pub lost_nodes: BTreeMap<Box<str>, LostNode>,
+}
+
+/// A node that does not answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LostNode {
+    /// Since when it is not Ready, or seen to be gone.
+    pub since: Timestamp,
+    /// Whether an administrator says that nothing runs there any more: taint `node.kubernetes.io/out-of-service`.
+    pub out_of_service: bool,
+    /// Whether there is no such node any more.
+    pub gone: bool,
 }
 
 impl Observed {
@@ -94,6 +107,8 @@ pub struct PodView {
     pub phase: Phase,
     /// Whether deletionTimestamp is set.
     pub deleting: bool,
+    /// Whether it was told to go without a grace period: what still holds it is somebody's finalizer.
+    pub forced: bool,
     /// Condition Ready.
     pub ready: bool,
     /// Node, once bound.
@@ -104,6 +119,14 @@ pub struct PodView {
     pub restarts: u32,
     /// What only troubled or ended pods have.
     pub detail: Option<Box<PodDetail>>,
+}
+
+impl PodView {
+    /// Whether all its containers have ended.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        matches!(self.phase, Phase::Succeeded | Phase::Failed)
+    }
 }
 
 /// What only troubled or ended pods have.
@@ -168,6 +191,8 @@ pub struct ChildView {
     pub uid: Uid,
     /// Whether deletionTimestamp is set.
     pub deleting: bool,
+    /// Annotation [`crate::names::SPEC_DIGEST`].
+    pub digest: Option<Box<str>>,
     /// What decisions read of a PodGroup.
     pub pod_group: Option<Box<PodGroupView>>,
 }

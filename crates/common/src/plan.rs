@@ -1,17 +1,18 @@
 //! The answer of [`crate::plan`]: what to write, in which order, as data.
 
 use jiff::Timestamp;
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, Service, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{Role as RbacRole, RoleBinding};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use serde::Serialize;
-use serde_json::Value;
 
 use crate::api::JobStatus;
 use crate::cast::SlotId;
 use crate::gang::{PodGroup, PodGroupApi};
-use crate::names::{Attempt, Uid};
+use crate::names::{self, Attempt, Uid};
 
 /// What to do for one job now. Carried out in this order, stopping at the first class that fails:
 /// `intent`, then `writes` class by class (see [`Write::class`]), then `status`, then `notes`.
@@ -45,16 +46,13 @@ pub enum Write {
     Ensure(Extra),
     /// Create an object beside the pods.
     CreateChild(Child),
-    /// Merge a patch into the spec of such an object, only if it still has this UID.
-    PatchChild {
-        /// What it is.
-        kind: ChildKind,
-        /// Name.
-        name: String,
+    /// Change such an object, only if it still has this UID: what `to` states becomes so, what it leaves out stays as it
+    /// is. Lists are replaced as a whole.
+    ChangeChild {
+        /// What it is to be.
+        to: Child,
         /// Precondition.
         uid: Uid,
-        /// The patch (RFC 7386).
-        spec: Value,
     },
     /// Delete such an object, only if it still has this UID.
     DeleteChild {
@@ -71,6 +69,8 @@ pub enum Write {
         name: String,
         /// Precondition.
         uid: Uid,
+        /// Without waiting for its node, which is lost, to say that it has ended.
+        force: bool,
     },
     /// Create the pod of a slot.
     CreatePod {
@@ -112,6 +112,8 @@ pub enum Write {
 pub enum Child {
     /// A headless Service.
     Service(Box<Service>),
+    /// Scales the job.
+    Autoscaler(Box<HorizontalPodAutoscaler>),
     /// What a gang scheduler is told.
     PodGroup(Box<PodGroup>),
 }
@@ -122,18 +124,30 @@ impl Child {
     pub fn kind(&self) -> ChildKind {
         match self {
             Self::Service(_) => ChildKind::Service,
+            Self::Autoscaler(_) => ChildKind::Autoscaler,
             Self::PodGroup(o) => ChildKind::PodGroup(o.api),
+        }
+    }
+
+    fn metadata(&self) -> &ObjectMeta {
+        match self {
+            Self::Service(o) => &o.metadata,
+            Self::Autoscaler(o) => &o.metadata,
+            Self::PodGroup(o) => &o.metadata,
         }
     }
 
     /// Its name.
     #[must_use]
     pub fn name(&self) -> &str {
-        let name = match self {
-            Self::Service(o) => &o.metadata.name,
-            Self::PodGroup(o) => &o.metadata.name,
-        };
-        name.as_deref().unwrap_or_default()
+        self.metadata().name.as_deref().unwrap_or_default()
+    }
+
+    /// Digest of what was asked for, if it says so.
+    #[must_use]
+    pub fn digest(&self) -> Option<&str> {
+        let annotations = self.metadata().annotations.as_ref()?;
+        annotations.get(names::SPEC_DIGEST).map(String::as_str)
     }
 }
 
@@ -142,6 +156,8 @@ impl Child {
 pub enum ChildKind {
     /// `v1` Service.
     Service,
+    /// `autoscaling/v2` HorizontalPodAutoscaler.
+    Autoscaler,
     /// A PodGroup, of this API.
     PodGroup(PodGroupApi),
 }
@@ -152,6 +168,7 @@ impl ChildKind {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Service => "Service",
+            Self::Autoscaler => "HorizontalPodAutoscaler",
             Self::PodGroup(_) => "PodGroup",
         }
     }
@@ -188,7 +205,7 @@ impl Extra {
     }
 }
 
-/// Order of requests within a plan (DESIGN: 2 identity, 3 inputs, 4 services, 5 deletes, 6 pods; the job itself last).
+/// Order of requests within a plan (DESIGN: 2 identity, 3 inputs, 4 services, 5 deletes, 6 pods; what scales them; the job itself last).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum WriteClass {
     /// Service accounts and roles.
@@ -201,6 +218,8 @@ pub enum WriteClass {
     Deletes,
     /// Pods, in rank order, by slow-start batches; batch Jobs.
     Pods,
+    /// What scales the job: the pods need not wait for it.
+    Scaling,
     /// The job.
     Job,
 }
@@ -214,8 +233,11 @@ impl Write {
             Self::Ensure(Extra::RoleBinding(_) | Extra::ConfigMap(_) | Extra::KeyPair(_)) => {
                 WriteClass::Inputs
             }
-            Self::CreateChild(Child::PodGroup(_)) | Self::PatchChild { .. } => WriteClass::Inputs,
-            Self::CreateChild(Child::Service(_)) => WriteClass::Services,
+            Self::CreateChild(child) | Self::ChangeChild { to: child, .. } => match child {
+                Child::PodGroup(_) => WriteClass::Inputs,
+                Child::Service(_) => WriteClass::Services,
+                Child::Autoscaler(_) => WriteClass::Scaling,
+            },
             Self::DeleteChild { .. } | Self::DeletePod { .. } | Self::DeleteBatchJob { .. } => {
                 WriteClass::Deletes
             }

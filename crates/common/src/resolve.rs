@@ -8,7 +8,8 @@ use k8s_openapi::api::core::v1::{Container, ContainerPort, PodTemplateSpec};
 use serde::Deserialize;
 
 use crate::api::{
-    CleanPodPolicy, JobCondition, JobStatus, ReplicaSpec, RestartPolicy, RunPolicy, SchedulingPolicy,
+    CleanPodPolicy, JobCondition, JobStatus, ReplicaSpec, RestartPolicy, RestartScope, RunPolicy,
+    SchedulingPolicy, SuccessPolicy,
 };
 use crate::cast::Cast;
 use crate::framework::{Framework, KindInfo, RoleInfo};
@@ -19,7 +20,7 @@ use crate::observe::RawJob;
 /// Most replicas of a role, as in the schema: jobs may be older than that.
 const MAX_REPLICAS: u32 = 100_000;
 
-/// The operator's own settings that change what pods and services look like.
+/// The operator's own settings that change what pods and services look like, or what becomes of them.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Settings {
     /// One Service per job, or one per replica as upstream.
@@ -30,6 +31,10 @@ pub struct Settings {
     pub cluster_domain: Option<String>,
     /// Image of the init container that brings the exec helper into launchers of `v1` MPIJobs.
     pub exec_helper: ExecHelper,
+    /// Seconds after which a node that does not answer counts as lost, with the pods on it; `None` for never.
+    pub node_lost_after: Option<i64>,
+    /// Whether restarts of pods that were taken away count against backoffLimit, as those of failed ones do.
+    pub count_disruptions: bool,
     /// Who places the pods of a job all together.
     pub gang: Gang,
 }
@@ -82,11 +87,13 @@ pub struct ResolvedJob {
     pub info: &'static KindInfo,
     /// Run policy.
     pub policy: ResolvedPolicy,
+    /// When the job has succeeded.
+    pub success: SuccessPolicy,
     /// Roles that the job has, in rank order.
     pub replicas: Vec<ResolvedReplica>,
     /// All slots.
     pub cast: Cast,
-    /// `spec` without the replica map and the run policy: what only the framework knows.
+    /// `spec` without what all kinds have: what only the framework knows.
     pub fields: serde_json::Value,
     /// Status as stored.
     pub stored: JobStatus,
@@ -136,6 +143,8 @@ pub struct ResolvedPolicy {
     pub suspend: bool,
     /// Gang scheduling.
     pub scheduling: SchedulingPolicy,
+    /// What begins anew when a pod must be replaced.
+    pub restart_scope: RestartScope,
 }
 
 /// One role with defaults.
@@ -257,9 +266,21 @@ pub fn readable_status(status: &serde_json::Value) -> JobStatus {
 /// # Errors
 /// All mistakes found, each with the path of its field.
 pub fn resolve(framework: &dyn Framework, raw: &RawJob) -> Result<ResolvedJob, Problems> {
+    let (job, problems) = outline(framework, raw);
+    if problems.0.is_empty() {
+        Ok(job)
+    } else {
+        Err(problems)
+    }
+}
+
+/// A job as far as it can be read, and all that is wrong with it.
+#[must_use]
+pub fn outline(framework: &dyn Framework, raw: &RawJob) -> (ResolvedJob, Problems) {
     let info = framework.kind();
     let mut problems = Problems::default();
     let policy = run_policy(info, raw, &mut problems);
+    let success = success_policy(info, raw, &mut problems);
     let replicas = replicas(info, raw, &mut problems);
     check_names(info, raw, &replicas, &mut problems);
     let of_role = |r: &ResolvedReplica| Some((info.of_role(r.role)?, r.count));
@@ -269,6 +290,7 @@ pub fn resolve(framework: &dyn Framework, raw: &RawJob) -> Result<ResolvedJob, P
         uid: raw.uid.clone(),
         info,
         policy,
+        success,
         replicas,
         cast,
         fields: framework_fields(info, raw),
@@ -277,11 +299,7 @@ pub fn resolve(framework: &dyn Framework, raw: &RawJob) -> Result<ResolvedJob, P
     if problems.0.is_empty() {
         framework.check(&job, &mut problems);
     }
-    if problems.0.is_empty() {
-        Ok(job)
-    } else {
-        Err(problems)
-    }
+    (job, problems)
 }
 
 /// Reads `value` as `T`; a mistake is reported under `path`.
@@ -305,10 +323,31 @@ pub fn read<T: serde::de::DeserializeOwned>(
     }
 }
 
+fn success_policy(info: &KindInfo, raw: &RawJob, problems: &mut Problems) -> SuccessPolicy {
+    let path = "spec.successPolicy";
+    let stated = raw.spec.get("successPolicy").filter(|value| !value.is_null());
+    let Some(policy) = stated.and_then(|value| read::<SuccessPolicy>(value, path, problems)) else {
+        return SuccessPolicy::default();
+    };
+    if !info.success_policies.contains(&policy) {
+        let known = info
+            .success_policies
+            .iter()
+            .map(|p| format!("\"{}\"", p.as_str()));
+        let known: Vec<String> = known.collect();
+        problems.add(
+            path,
+            format!("must be one of {} in a {}", known.join(", "), info.kind),
+        );
+    }
+    policy
+}
+
 fn framework_fields(info: &KindInfo, raw: &RawJob) -> serde_json::Value {
+    let common = ["runPolicy", "successPolicy", info.replicas_field];
     let fields = raw.spec.as_object().into_iter().flatten();
     fields
-        .filter(|(key, _)| key.as_str() != "runPolicy" && key.as_str() != info.replicas_field)
+        .filter(|(key, _)| !common.contains(&key.as_str()))
         .map(|(key, value)| (key.clone(), value.clone()))
         .collect::<serde_json::Map<_, _>>()
         .into()
@@ -332,6 +371,7 @@ pub(crate) fn run_policy(info: &KindInfo, raw: &RawJob, problems: &mut Problems)
         backoff_limit,
         scheduling_policy,
         suspend,
+        restart_scope,
         managed_by: _, // is_ours() has looked at it
     } = stated;
     ResolvedPolicy {
@@ -341,6 +381,7 @@ pub(crate) fn run_policy(info: &KindInfo, raw: &RawJob, problems: &mut Problems)
         backoff_limit: backoff_limit.map(|limit| u32::try_from(limit).unwrap_or(0)),
         suspend: suspend.unwrap_or(false),
         scheduling: scheduling_policy.unwrap_or_default(),
+        restart_scope: restart_scope.unwrap_or_default(),
     }
 }
 

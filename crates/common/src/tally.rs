@@ -10,15 +10,20 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::api::{JobStatus, RestartPolicy};
+use crate::api::{JobStatus, RestartPolicy, RestartScope};
+use crate::build::pod::kubelet_policy;
 use crate::cast::{Slot, SlotId};
 use crate::framework::Workload;
 use crate::names::{self, Attempt, ReplicaIndex, Role};
+use crate::nodes::Losses;
 use crate::observe::{BatchEnd, BatchJobView, ContainerState, Observed, Phase, PodView, Vanished};
 use crate::resolve::ResolvedJob;
 
 pub use failure::Failure;
 use failure::{culprit, disruption, ended_by_kubelet, failure, main_exit};
+
+/// Reason of a batch Job that may not try again.
+pub(crate) const RETRIES_USED_UP: &str = "BackoffLimitExceeded";
 
 /// All slots of a job with what is known about each.
 #[derive(Debug, Clone)]
@@ -61,7 +66,7 @@ pub enum SlotState {
     Lost,
     /// A pod of an earlier attempt is still there.
     Previous,
-    /// Its pod is being deleted, not by us. Neither failed nor done: to be replaced.
+    /// Its pod is being deleted, not by us, or is given up with its node. Neither failed nor done: to be replaced.
     Terminating,
     /// Its pod waits.
     Pending,
@@ -109,14 +114,17 @@ impl Tally {
 
 /// Sorts what was observed into the slots of the cast.
 #[must_use]
-pub fn tally(observed: &Observed, job: &ResolvedJob) -> Tally {
+pub fn tally(observed: &Observed, job: &ResolvedJob, losses: &Losses<'_>) -> Tally {
     let done = done_slots(&job.stored, job);
     let pods: BTreeMap<&str, &Arc<PodView>> = observed.pods.iter().map(|pod| (&*pod.name, pod)).collect();
     let of = |slot: &Slot| {
         let done = done.contains(&slot.id);
         match slot.workload {
-            Workload::Pod => pod_slot(observed, job, slot, pods.get(&*slot.name).copied(), done),
-            Workload::BatchJob => batch_slot(observed, job, slot, done),
+            Workload::Pod => {
+                let pod = pods.get(&*slot.name).copied();
+                pod_slot(observed, job, losses, slot, pod, done)
+            }
+            Workload::BatchJob => batch_slot(observed, job, losses, slot, done),
         }
     };
     let slots: Vec<SlotTally> = job.cast.slots().iter().map(of).collect();
@@ -185,6 +193,7 @@ impl<'a> Known<'a> {
 fn pod_slot(
     observed: &Observed,
     job: &ResolvedJob,
+    losses: &Losses<'_>,
     slot: &Slot,
     pod: Option<&Arc<PodView>>,
     done: bool,
@@ -193,7 +202,12 @@ fn pod_slot(
     let state = match pod {
         _ if done => SlotState::Succeeded,
         Some(pod) if pod.attempt < known.attempt => SlotState::Previous,
-        Some(pod) => pod_state(pod, known.container, known.policy),
+        Some(pod) => pod_state(
+            pod,
+            known.container,
+            kubelet_policy(job, known.policy),
+            losses.given_up(pod),
+        ),
         None => known.absent(),
     };
     SlotTally {
@@ -210,7 +224,13 @@ fn pod_slot(
 
 /// A batch Job makes its pods itself, under names of its own choice, and retries them: the slot has ended when the
 /// batch Job has.
-fn batch_slot(observed: &Observed, job: &ResolvedJob, slot: &Slot, done: bool) -> SlotTally {
+fn batch_slot(
+    observed: &Observed,
+    job: &ResolvedJob,
+    losses: &Losses<'_>,
+    slot: &Slot,
+    done: bool,
+) -> SlotTally {
     let carrier = observed.batch_jobs.iter().find(|j| *j.name == *slot.name);
     let known = Known::of(observed, job, slot, carrier.map(|j| j.attempt));
     let prefix = format!("{}-", slot.name);
@@ -232,7 +252,10 @@ fn batch_slot(observed: &Observed, job: &ResolvedJob, slot: &Slot, done: bool) -
     let state = match carrier {
         _ if done => SlotState::Succeeded,
         Some(j) if j.attempt < known.attempt => SlotState::Previous,
-        Some(j) => batch_state(j, pod.as_deref(), known.container),
+        Some(j) => {
+            let given_up = pod.as_ref().is_some_and(|pod| losses.given_up(pod));
+            batch_state(j, pod.as_deref(), known.container, given_up)
+        }
         // Its pods outlive a batch Job that somebody deleted: two launchers must never run at a time.
         None if pods.iter().any(|pod| pod.attempt >= known.attempt) => match known.absent() {
             SlotState::Succeeded => SlotState::Succeeded,
@@ -250,7 +273,11 @@ fn batch_slot(observed: &Observed, job: &ResolvedJob, slot: &Slot, done: bool) -
         policy: known.policy,
         lost_restarts: known.lost_restarts(&state),
         state,
-        retries: carrier.map_or(0, |j| j.failed.saturating_add(restarts)),
+        retries: match job.policy.restart_scope {
+            RestartScope::Pod => carrier.map_or(0, |j| own_failures(j, &pods).saturating_add(restarts)),
+            // It makes one pod; the restart of all counts.
+            RestartScope::Job => 0,
+        },
         pod,
         batch_job: carrier.cloned(),
     }
@@ -267,10 +294,34 @@ fn telling(pod: &PodView, container: &str) -> (bool, bool, Option<Timestamp>) {
     )
 }
 
-fn batch_state(carrier: &BatchJobView, pod: Option<&PodView>, container: &str) -> SlotState {
+/// Failed pods of a batch Job, but for those that were taken away, as far as they are still there.
+fn own_failures(carrier: &BatchJobView, pods: &[&Arc<PodView>]) -> u32 {
+    let taken = pods
+        .iter()
+        .filter(|pod| pod.phase == Phase::Failed && disruption(pod).is_some());
+    carrier
+        .failed
+        .saturating_sub(u32::try_from(taken.count()).unwrap_or(u32::MAX))
+}
+
+/// A batch Job counts whatever ends its pods, and retries on its own account: when its pod is taken away or lost it is
+/// begun anew, so that this is not held against the job.
+fn batch_state(
+    carrier: &BatchJobView,
+    pod: Option<&PodView>,
+    container: &str,
+    given_up_pod: bool,
+) -> SlotState {
+    let taken = |pod: &PodView| disruption(pod).is_some() && (pod.deleting || pod.phase == Phase::Failed);
+    let may_go_on = carrier
+        .end
+        .as_ref()
+        .is_none_or(|end| end.reason.starts_with(RETRIES_USED_UP));
     match &carrier.end {
         Some(end) if end.succeeded => SlotState::Succeeded,
         _ if carrier.deleting => SlotState::Terminating,
+        _ if may_go_on && pod.is_some_and(taken) => SlotState::Terminating,
+        None if given_up_pod => SlotState::Terminating,
         Some(end) => SlotState::Failed(given_up(carrier, end, pod, container)),
         None => match pod {
             Some(pod) if pod.phase == Phase::Running && !pod.deleting => SlotState::Running,
@@ -309,11 +360,18 @@ fn given_up(carrier: &BatchJobView, end: &BatchEnd, pod: Option<&PodView>, conta
         }
         text = format!("{text}: {}", last.text);
     }
+    let last = told.map(|(_, last)| last);
     Failure {
         disruption: None,
-        exit_code: told.as_ref().and_then(|(_, last)| last.exit_code),
-        finished_at: end.at,
+        exit_code: last.as_ref().and_then(|last| last.exit_code),
+        finished_at: last.as_ref().and_then(|last| last.finished_at).or(end.at),
         given_up: Some(reason),
+        reason: last
+            .as_ref()
+            .and_then(|last| last.reason.clone())
+            .or_else(|| Some(end.reason.to_string())),
+        container: last.as_ref().and_then(|last| last.container.clone()),
+        message: last.and_then(|last| last.message),
         text,
     }
 }
@@ -328,7 +386,7 @@ pub fn stored_attempt(stored: &JobStatus, id: SlotId) -> Attempt {
     Attempt(own.max(stored.attempt))
 }
 
-fn pod_state(pod: &PodView, container: &str, policy: RestartPolicy) -> SlotState {
+fn pod_state(pod: &PodView, container: &str, policy: &str, given_up: bool) -> SlotState {
     if pod.deleting {
         return SlotState::Terminating;
     }
@@ -336,9 +394,9 @@ fn pod_state(pod: &PodView, container: &str, policy: RestartPolicy) -> SlotState
     // The kubelet does not start the training container again under these policies, so its end is the slot's end even
     // while a side-car goes on.
     let final_exit = match (policy, ended) {
-        (RestartPolicy::Never | RestartPolicy::ExitCode, exit) => exit,
-        (RestartPolicy::OnFailure, Some(0)) => Some(0),
-        (RestartPolicy::OnFailure | RestartPolicy::Always, _) => None,
+        ("Never", exit) => exit,
+        ("OnFailure", Some(0)) => Some(0),
+        _ => None,
     };
     match (pod.phase, final_exit) {
         (Phase::Succeeded, _) | (Phase::Running | Phase::Unknown, Some(0)) => SlotState::Succeeded,
@@ -349,6 +407,7 @@ fn pod_state(pod: &PodView, container: &str, policy: RestartPolicy) -> SlotState
         (Phase::Failed, _) | (Phase::Running | Phase::Unknown, Some(_)) => {
             SlotState::Failed(failure(pod, container))
         }
+        (Phase::Running | Phase::Unknown, None) | (Phase::Pending, _) if given_up => SlotState::Terminating,
         (Phase::Running, None) => SlotState::Running,
         (Phase::Pending, _) | (Phase::Unknown, None) => SlotState::Pending,
     }

@@ -11,18 +11,19 @@ use serde_json::Value;
 
 mod describe;
 mod gang;
+mod nodes;
 mod story;
 
 pub use describe::{describe_plan, describe_status};
 pub use story::Story;
 
 use crate::api::JobStatus;
-use crate::framework::Framework;
+use crate::framework::{ExtraKind, Framework};
 use crate::gang::PodGroupApi;
 use crate::names::{self, Attempt, JobKey, Uid};
 use crate::observe::{
-    BatchEnd, BatchJobView, ChildView, ContainerState, ContainerView, Observed, Phase, PodDetail, PodView,
-    RawJob, Refusal, Vanished,
+    BatchEnd, BatchJobView, ChildView, ContainerState, ContainerView, LostNode, Observed, Phase, PodDetail,
+    PodView, RawJob, Refusal, Vanished,
 };
 use crate::plan::{ChildKind, Extra, Plan, Write};
 use crate::resolve::{self, Settings};
@@ -49,6 +50,10 @@ pub struct World {
     pub vanished: Vec<Vanished>,
     /// Refused writes that the next plan is told of.
     pub refusals: Vec<Refusal>,
+    /// Number of nodes; pods that start to run are spread over them.
+    pub nodes: usize,
+    /// Nodes that do not answer, by name: `node-1` to `node-<nodes>`.
+    pub lost_nodes: BTreeMap<Box<str>, LostNode>,
     /// Settings of the operator.
     pub settings: Settings,
     /// Every incarnation of a pod ever created: name and attempt.
@@ -58,6 +63,7 @@ pub struct World {
     /// Values of priority classes.
     pub priorities: BTreeMap<String, i32>,
     serial: u64,
+    placed: usize,
 }
 
 impl World {
@@ -96,11 +102,17 @@ impl World {
             extras: BTreeMap::new(),
             vanished: Vec::new(),
             refusals: Vec::new(),
-            settings: Settings::default(),
+            nodes: 1,
+            lost_nodes: BTreeMap::new(),
+            settings: Settings {
+                node_lost_after: Some(300),
+                ..Settings::default()
+            },
             created: Vec::new(),
             deleted: Vec::new(),
             priorities: BTreeMap::new(),
             serial: 0,
+            placed: 0,
         }
     }
 
@@ -121,6 +133,7 @@ impl World {
             priorities: Arc::new(self.priorities.clone()),
             vanished: self.vanished.clone(),
             refusals: self.refusals.clone(),
+            lost_nodes: self.lost_nodes.clone(),
         })
     }
 
@@ -319,10 +332,16 @@ impl World {
                     name: child.name().into(),
                     uid,
                     deleting: false,
+                    digest: child.digest().map(Into::into),
                     pod_group: gang::view(child),
                 });
             }
-            Write::PatchChild { uid, spec, .. } => gang::patch(&mut self.children, uid, spec),
+            Write::ChangeChild { to, uid } => {
+                for child in self.children.iter_mut().filter(|child| child.uid == *uid) {
+                    child.digest = to.digest().map(Into::into);
+                }
+                gang::change(&mut self.children, uid, to);
+            }
             Write::DeleteChild { kind, uid, .. } => {
                 // Kubernetes' own stays for as long as pods run that belong to it.
                 let held = *kind == ChildKind::PodGroup(PodGroupApi::Native) && self.has_gang();
@@ -331,9 +350,13 @@ impl World {
                 }
                 self.children.retain(|child| child.uid != *uid || held);
             }
-            Write::DeletePod { name, uid } => {
+            Write::DeletePod { name, uid, force } => {
                 self.deleted.push(uid.clone());
-                self.take_away(name, uid);
+                if *force {
+                    self.force_away(uid);
+                } else {
+                    self.take_away(name, uid);
+                }
             }
             Write::CreatePod { attempt, pod, .. } => {
                 let name = pod.metadata.name.clone().unwrap_or_default();
@@ -394,10 +417,11 @@ impl World {
     /// Pods start to run.
     pub fn run(&mut self, names: &[&str]) {
         for name in names {
+            let Some(node) = self.place() else { return };
             let pod = self.pod(name);
             pod.phase = Phase::Running;
             pod.ready = true;
-            pod.node = Some("node-1".into());
+            pod.node = Some(node);
         }
     }
 
@@ -410,6 +434,7 @@ impl World {
             .map(|p| p.name.to_string())
             .collect();
         self.run(&waiting.iter().map(String::as_str).collect::<Vec<_>>());
+        let Some(node) = self.place() else { return };
         for (_, pod) in self
             .batch_pods
             .iter_mut()
@@ -417,7 +442,7 @@ impl World {
         {
             pod.phase = Phase::Running;
             pod.ready = true;
-            pod.node = Some("node-1".into());
+            pod.node = Some(node.clone());
         }
     }
 
@@ -467,15 +492,16 @@ impl World {
         self.pod(name).deleting = true;
     }
 
-    /// Terminating pods go; those that we did not delete are missed.
+    /// Terminating pods go, unless their node does not answer; those that we did not delete are missed.
     pub fn reap(&mut self) {
-        let (gone, left) = std::mem::take(&mut self.pods)
-            .into_iter()
-            .partition(|p| p.deleting);
+        let lost = std::mem::take(&mut self.lost_nodes);
+        let goes = |p: &PodView| p.deleting && p.node.as_ref().is_none_or(|node| !lost.contains_key(node));
+        let (gone, left) = std::mem::take(&mut self.pods).into_iter().partition(goes);
         self.pods = left;
         self.miss(gone);
-        self.batch_pods.retain(|(_, pod)| !pod.deleting);
-        self.batch_jobs.retain(|job| !job.deleting);
+        self.batch_pods.retain(|(_, pod)| !goes(pod));
+        self.lost_nodes = lost;
+        self.reap_batch_jobs();
         if !self.has_gang() {
             self.children.retain(|child| !child.deleting);
         }
@@ -581,6 +607,7 @@ fn view(name: &str, uid: &str, attempt: Attempt) -> PodView {
         attempt,
         phase: Phase::Pending,
         deleting: false,
+        forced: false,
         ready: false,
         node: None,
         gang: None,
@@ -616,4 +643,43 @@ pub fn manifest(framework: &dyn Framework, name: &str, replicas: &[(&str, u32)])
 #[must_use]
 pub fn pod_name(job: &str, role: &'static str, index: u32) -> String {
     names::replica(job, names::Role(role), names::ReplicaIndex(index))
+}
+
+/// Every meaning of every kind: a kind itself, or its dialects.
+#[must_use]
+pub fn meanings(frameworks: &[&'static dyn Framework]) -> Vec<&'static dyn Framework> {
+    let of = |f: &&'static dyn Framework| match f.dialects() {
+        [] => vec![*f],
+        dialects => dialects.to_vec(),
+    };
+    frameworks.iter().flat_map(of).collect()
+}
+
+/// A manifest of a job that has every role that the kind may have at a time, each with as many replicas as allowed up to
+/// `most`, and all that is made beside its pods.
+#[must_use]
+pub fn whole(framework: &dyn Framework, most: u32) -> Value {
+    let info = framework.kind();
+    // Chief and Master are two names of one role.
+    let chief = info.role("Chief").is_some();
+    let roles = info
+        .roles
+        .iter()
+        .filter(|role| !(chief && role.role.0 == "Master"));
+    let replicas: Vec<(&str, u32)> = roles
+        .map(|role| (role.role.0, role.max_replicas.map_or(most, |max| max.min(most))))
+        .collect();
+    let mut manifest = manifest(framework, "j", &replicas);
+    if let Some(spec) = manifest.get_mut("spec").and_then(Value::as_object_mut) {
+        if let Some(stamp) = info.stamp {
+            spec.insert(stamp.field.to_owned(), stamp.value.into());
+        }
+        if info.makes.contains(&ExtraKind::Autoscaler) {
+            let cpu = serde_json::json!({"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}});
+            let metrics = serde_json::json!([{"type": "Resource", "resource": cpu}]);
+            let policy = serde_json::json!({"minReplicas": 1, "maxReplicas": 9, "metrics": metrics});
+            spec.insert("elasticPolicy".to_owned(), policy);
+        }
+    }
+    manifest
 }

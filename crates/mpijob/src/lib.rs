@@ -15,7 +15,7 @@ mod exec;
 mod hosts;
 mod ssh;
 
-use common::api::RestartPolicy;
+use common::api::{RestartPolicy, SuccessPolicy};
 use common::framework::{ExtraKind, GangInfo, HostNames, Stamp, Workload, variable as var};
 use common::names;
 use common::resolve::{self, Problems};
@@ -105,6 +105,9 @@ const V1: KindInfo = KindInfo {
     ],
     scaled_role: Some(WORKER),
     default_backoff_limit: None,
+    // Workers do not end by themselves: nobody can wait for all of them.
+    success_policies: &[SuccessPolicy::OfKind, SuccessPolicy::Leader],
+    success: "when the launcher has, which is what Leader says too",
     long_names: false,
     active_succeeds: true,
     legacy_clean_pod_policy: true,

@@ -553,3 +553,121 @@ fn a_host_name_of_the_users_own_would_lead_nowhere() {
         (Some("j-worker-0"), Some("j"))
     );
 }
+
+/// Launcher and workers each on a node of its own: worker 0 on node-1, worker 1 on node-2, the launcher on node-3.
+fn on_three_nodes(transport: &str, edit: impl FnOnce(&mut Value)) -> Story {
+    let mut story = Story::new(&FRAMEWORK, ROLES, |spec| {
+        spec["launcherTransport"] = json!(transport);
+        edit(spec);
+    });
+    story.when("applied", |_| {});
+    story.when("all pods run", World::run_all);
+    let nodes = [
+        ("j-worker-0", "node-1"),
+        ("j-worker-1", "node-2"),
+        ("j-launcher", "node-3"),
+    ];
+    for (pod, node) in nodes {
+        story.world.pod(pod).node = Some(node.into());
+    }
+    story.tale.clear();
+    story
+}
+
+#[test]
+fn a_launcher_on_a_lost_node_begins_anew_after_the_limit() {
+    let mut story = on_three_nodes("SSH", |spec| spec["runPolicy"]["backoffLimit"] = json!(0));
+    story.when("its node falls silent", |w| w.lose_node("node-3"));
+    story.when("the limit is reached", |w| w.pass_time(300));
+    story.when("the next one runs", World::run_all);
+    insta::assert_snapshot!(story.tale);
+}
+
+#[test]
+fn a_batch_job_that_goes_does_not_wait_for_a_pod_on_a_lost_node_for_ever() {
+    let mut story = on_three_nodes("SSH", |_| {});
+    story.when("the launcher's node falls silent", |w| w.lose_node("node-3"));
+    story.when("suspended", |w| w.edit("/runPolicy", json!({"suspend": true})));
+    story.when("what can go is gone", World::reap);
+    assert_eq!(story.world.batch_jobs.len(), 1);
+    assert_eq!(story.world.status().replica_statuses["Launcher"].active, 1);
+    story.when("the limit is reached", |w| w.pass_time(300));
+    assert!(story.world.batch_jobs.is_empty() && story.world.batch_pods.is_empty());
+    assert_eq!(story.world.status().replica_statuses["Launcher"].active, 0);
+}
+
+#[test]
+fn a_worker_on_a_lost_node_is_replaced_and_then_the_launcher_begins_anew() {
+    let mut story = on_three_nodes("SSH", |spec| spec["runPolicy"]["backoffLimit"] = json!(1));
+    story.when("worker 1's node falls silent", |w| w.lose_node("node-2"));
+    story.when("mpirun fails and the kubelet restarts it", |w| {
+        crash(w, "j-launcher")
+    });
+    story.when("the limit is reached", |w| {
+        w.reap();
+        w.pass_time(300);
+    });
+    story.when("the old launcher is gone", World::reap);
+    story.when("worker 1 runs elsewhere", |w| w.run(&["j-worker-1"]));
+    story.when("the launcher runs", World::run_all);
+    insta::assert_snapshot!(story.tale);
+}
+
+#[test]
+fn v1_a_launcher_on_a_lost_node_begins_anew_after_the_limit() {
+    let mut story = on_three_nodes("Exec", |_| {});
+    story.when("its node falls silent", |w| w.lose_node("node-3"));
+    story.when("the limit is reached", |w| w.pass_time(300));
+    insta::assert_snapshot!(story.tale);
+}
+
+#[test]
+fn a_launcher_that_is_taken_away_is_not_held_against_the_job() {
+    let mut story = on_three_nodes("SSH", |spec| spec["runPolicy"]["backoffLimit"] = json!(0));
+    story.when("the launcher is drained", |w| {
+        w.disrupt("j-launcher", "EvictionByEvictionAPI")
+    });
+    story.when("it is gone", World::reap);
+    story.when("the next one runs", World::run_all);
+    story.when("it is evicted, and its batch Job gives up", |w| {
+        w.evict("j-launcher", Some("TerminationByKubelet"))
+    });
+    story.when("it is gone", World::reap);
+    story.when("time passes", |w| w.pass_time(300));
+    story.when("the next one runs", World::run_all);
+    assert!(is(&story, ConditionType::Running));
+    let counts = story.world.status().restart_counts.unwrap();
+    assert_eq!((counts.failures, counts.in_place, counts.disruptions), (0, 0, 2));
+    story.when("its own failure", |w| {
+        w.end("j-launcher", "main", 1, "Error", None)
+    });
+    assert!(is(&story, ConditionType::Failed));
+}
+
+#[test]
+fn disruptions_of_a_launcher_count_if_the_flag_says_so() {
+    let mut story = on_three_nodes("SSH", |spec| spec["runPolicy"]["backoffLimit"] = json!(3));
+    story.world.settings.count_disruptions = true;
+    story.when("the launcher is drained", |w| {
+        w.disrupt("j-launcher", "EvictionByEvictionAPI")
+    });
+    story.when("it is gone", World::reap);
+    let plan = story.world.plan(&FRAMEWORK);
+    assert!(
+        plan.writes
+            .iter()
+            .all(|w| !matches!(w, Write::CreateBatchJob { .. }))
+    );
+    story.when("the next one is drained", |w| {
+        w.run_all();
+        w.disrupt("j-launcher", "EvictionByEvictionAPI");
+    });
+    story.world.reap();
+    story.world.pass_time(300);
+    let plan = story.world.plan(&FRAMEWORK);
+    let limit = plan.writes.iter().find_map(|w| match w {
+        Write::CreateBatchJob { job, .. } => job.spec.as_ref()?.backoff_limit,
+        _ => None,
+    });
+    assert_eq!(limit, Some(1), "what two of three left");
+}

@@ -11,7 +11,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use common::gang::Gang;
 use common::resolve::{ExecHelper, InitContainer, ServiceMode};
 use common::{Framework, Settings};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use runtime::telemetry::{self, LogFormat};
 use runtime::{Exit, GangChoice, LeaseOptions, Options};
 
@@ -94,6 +94,8 @@ struct RunArgs {
     #[command(flatten)]
     pods: PodArgs,
     #[command(flatten)]
+    restarts: RestartArgs,
+    #[command(flatten)]
     gang: GangArgs,
     /// Look of the log lines.
     #[arg(long, env = "TRAINYARD_LOG_FORMAT", value_enum, default_value_t = LogLook::Json)]
@@ -131,11 +133,39 @@ struct PodArgs {
     mpi_kubectl_delivery_command: Option<String>,
 }
 
+/// What becomes of pods that are taken away or lost.
+#[derive(Debug, Args)]
+struct RestartArgs {
+    /// Time, such as `30s` or `5m`, after which the pods of a node that is not Ready, or is gone, are deleted by force and
+    /// replaced; at once where the node has the taint node.kubernetes.io/out-of-service. 0 for never.
+    #[arg(long, env = "TRAINYARD_NODE_LOST_AFTER", default_value = "5m", value_parser = seconds)]
+    node_lost_after: i64,
+    /// Count pods that were preempted, evicted, drained, deleted or lost against backoffLimit, as failed ones.
+    #[arg(long, env = "TRAINYARD_COUNT_DISRUPTIONS", default_value_t = false, action = ArgAction::Set, num_args = 0..=1,
+          default_missing_value = "true", require_equals = true)]
+    count_disruptions: bool,
+}
+
+/// Reads a time: with units, or plain seconds.
+fn seconds(text: &str) -> Result<i64, String> {
+    let seconds = match text.parse::<i64>() {
+        Ok(seconds) => seconds,
+        Err(_) => text
+            .parse::<SignedDuration>()
+            .map_err(|error| error.to_string())?
+            .as_secs(),
+    };
+    if seconds < 0 {
+        return Err("must not be negative".to_owned());
+    }
+    Ok(seconds)
+}
+
 /// Who places the pods of a job all together.
 #[derive(Debug, Args)]
 struct GangArgs {
     /// Gang scheduler: `auto` (Kubernetes' own if the API server serves its PodGroups, else none), `native`, `volcano`,
-    /// `none`, or the name of a scheduler that reads the PodGroups of the scheduler-plugins.
+    /// `none` (in any case), or the name of a scheduler that reads the PodGroups of the scheduler-plugins.
     #[arg(
         long,
         alias = "gang-scheduler-name",
@@ -182,6 +212,8 @@ struct PlanArgs {
     #[command(flatten)]
     settings: PodArgs,
     #[command(flatten)]
+    restarts: RestartArgs,
+    #[command(flatten)]
     gang: GangArgs,
 }
 
@@ -212,7 +244,7 @@ pub fn main() -> Result<ExitCode> {
             };
             let settings = Settings {
                 gang,
-                ..settings(args.settings)
+                ..settings(args.settings, &args.restarts)
             };
             let now = args.now.unwrap_or_else(Timestamp::now);
             print(&offline::plan(
@@ -237,7 +269,7 @@ fn print(text: &str) -> Result<ExitCode> {
     }
 }
 
-fn settings(args: PodArgs) -> Settings {
+fn settings(args: PodArgs, restarts: &RestartArgs) -> Settings {
     let max_tries = args.pytorch_init_container_max_tries;
     let own = ExecHelper::default();
     let words = |text: String| text.split_whitespace().map(str::to_owned).collect();
@@ -254,6 +286,8 @@ fn settings(args: PodArgs) -> Settings {
             image: args.mpi_kubectl_delivery_image.unwrap_or(own.image),
             command: args.mpi_kubectl_delivery_command.map_or(own.command, words),
         },
+        node_lost_after: Some(restarts.node_lost_after).filter(|seconds| *seconds > 0),
+        count_disruptions: restarts.count_disruptions,
         gang: Gang::None,
     }
 }
@@ -274,7 +308,7 @@ fn run(args: RunArgs) -> Result<ExitCode> {
     let options = Options {
         namespace: args.namespace.filter(|namespace| !namespace.is_empty()),
         concurrency: args.controller_threads,
-        settings: settings(args.pods),
+        settings: settings(args.pods, &args.restarts),
         gang: args.gang.gang_scheduler,
         metrics_address: args.metrics_bind_address,
         probe_address: args.health_probe_bind_address,
@@ -373,8 +407,35 @@ mod tests {
         assert!(!parse(&["--leader-elect=false"]).leader_elect);
         assert!(parse(&[]).leader_elect);
         assert_eq!(parse(&[]).gang.gang_scheduler, GangChoice::Auto);
+        let empty = parse(&["--gang-scheduler="]).gang.gang_scheduler;
+        assert_eq!(empty, GangChoice::Auto);
         let upstreams = parse(&["--gang-scheduler-name=Volcano"]).gang.gang_scheduler;
         assert_eq!(upstreams, GangChoice::Fixed(Gang::Volcano));
         assert!(kinds(&["NoJob".to_owned()]).is_err());
+    }
+
+    #[test]
+    fn times_have_units_or_are_seconds() {
+        let after = |args: &[&str]| parse(args).restarts.node_lost_after;
+        assert_eq!(after(&[]), 300);
+        for (text, is) in [
+            ("30s", 30),
+            ("5m", 300),
+            ("1h30m", 5400),
+            ("45", 45),
+            ("0", 0),
+            ("0s", 0),
+        ] {
+            assert_eq!(after(&["--node-lost-after", text]), is, "{text}");
+        }
+        for bad in ["", "soon", "-1s", "-5"] {
+            assert!(seconds(bad).is_err(), "{bad}");
+        }
+        let never = parse(&["--node-lost-after=0", "--count-disruptions"]);
+        let settings = settings(never.pods, &never.restarts);
+        assert_eq!(
+            (settings.node_lost_after, settings.count_disruptions),
+            (None, true)
+        );
     }
 }

@@ -66,7 +66,7 @@ pub(crate) fn crds(frameworks: &[&'static dyn Framework]) -> anyhow::Result<Stri
 }
 
 /// What the operator may do with this gang scheduler, and the account to which it is allowed. For one namespace there are
-/// Roles only, but for what is the whole cluster's; the CRDs and the roles of users are then up to the cluster's
+/// Roles only: it does without what is the whole cluster's; the CRDs and the roles of users are then up to the cluster's
 /// administrators.
 ///
 /// # Errors
@@ -151,9 +151,6 @@ fn rbac_objects(frameworks: &[&'static dyn Framework], gang: &GangChoice, scope:
         Scope::Namespace(own) => {
             let mut objects = vec![account(own)];
             objects.extend(role(NAME, Some(own), own, at(Place::Jobs).chain(at(Place::Own))));
-            if at(Place::Cluster).next().is_some() {
-                objects.extend(role(&format!("{NAME}-{own}"), None, own, at(Place::Cluster)));
-            }
             objects
         }
     }

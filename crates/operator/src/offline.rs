@@ -66,6 +66,7 @@ pub(crate) fn plan(
         priorities: Arc::default(),
         vanished: Vec::new(),
         refusals: Vec::new(),
+        lost_nodes: std::collections::BTreeMap::new(),
     };
     let plan = common::plan(framework, &observed, settings);
     Ok(serde_saphyr::to_string(&readable(&observed, &plan)?)?)
@@ -165,18 +166,17 @@ fn write(write: &Write) -> Result<Value, serde_json::Error> {
             "object": serde_json::to_value(job)?,
         }),
         Write::DeleteBatchJob { name, uid } => json!({"delete": format!("Job {name}"), "uid": uid.as_str()}),
-        Write::PatchChild {
-            kind,
-            name,
-            uid,
-            spec,
-        } => {
-            json!({"patch": format!("{} {name}", kind.as_str()), "uid": uid.as_str(), "spec": spec})
-        }
+        Write::ChangeChild { to, uid } => json!({
+            "change": to.kind().as_str(),
+            "uid": uid.as_str(),
+            "object": serde_json::to_value(to)?,
+        }),
         Write::DeleteChild { kind, name, uid } => {
             json!({"delete": format!("{} {name}", kind.as_str()), "uid": uid.as_str()})
         }
-        Write::DeletePod { name, uid } => json!({"delete": format!("Pod {name}"), "uid": uid.as_str()}),
+        Write::DeletePod { name, uid, force } => {
+            json!({"delete": format!("Pod {name}"), "uid": uid.as_str(), "force": force})
+        }
         Write::DeleteJob {
             uid,
             resource_version: _,

@@ -15,27 +15,23 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use common::api::{ConditionStatus, ConditionType, JobStatus};
+use common::api::{ConditionStatus, ConditionType, JobStatus, RestartCounts};
+use common::framework::ExtraKind;
 use common::gang::{Gang, Placement, PodGroupApi};
 use common::observe::{ChildView, Phase};
-use common::plan::{Child, Plan, Write, WriteClass};
-use common::testing::{World, manifest};
-use common::{Framework, names, status};
+use common::plan::{Child, ChildKind, Plan, Write, WriteClass};
+use common::testing::{World, manifest, meanings};
+use common::{Cast, Framework, PodView, RoleInfo, SlotId, names, status};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 /// Every meaning of every kind.
 fn frameworks() -> Vec<&'static dyn Framework> {
-    let all = operator::FRAMEWORKS.iter().copied();
-    all.flat_map(|f| {
-        if f.dialects().is_empty() {
-            vec![f]
-        } else {
-            f.dialects().to_vec()
-        }
-    })
-    .collect()
+    meanings(operator::FRAMEWORKS)
 }
+
+/// Nodes of the cluster.
+const NODES: usize = 3;
 
 /// One thing that happens. Numbers choose a pod, modulo the pods there are.
 #[derive(Debug, Clone)]
@@ -47,9 +43,16 @@ enum Step {
     Delete(usize),
     Vanish(usize),
     Reap,
+    LoseNode(usize),
+    VouchFor(usize),
+    RecoverNode(usize),
     PassTime(i64),
     Suspend(bool),
     Scale(u32),
+    /// All roles that may be are scaled, the leader's too.
+    ScaleAll(u32),
+    /// The autoscaler is to go up to so many, or not to be.
+    Autoscale(Option<i32>),
     /// The gang's scheduler says something of it, and places pods where so many have room.
     Schedule(&'static str, usize),
     /// Reconcile, and die after so many requests.
@@ -66,9 +69,14 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0..9_usize).prop_map(Step::Delete),
         1 => (0..9_usize).prop_map(Step::Vanish),
         3 => Just(Step::Reap),
+        2 => (0..NODES).prop_map(Step::LoseNode),
+        1 => (0..NODES).prop_map(Step::VouchFor),
+        1 => (0..NODES).prop_map(Step::RecoverNode),
         2 => (1..700_i64).prop_map(Step::PassTime),
         1 => any::<bool>().prop_map(Step::Suspend),
         1 => (0..5_u32).prop_map(Step::Scale),
+        1 => (0..3_u32).prop_map(Step::ScaleAll),
+        1 => prop::option::of(3..6_i32).prop_map(Step::Autoscale),
         4 => (prop::sample::select(vec!["Pending", "Inqueue", "Running"]), 0..9_usize)
             .prop_map(|(phase, room)| Step::Schedule(phase, room)),
         4 => (0..6_usize).prop_map(Step::CrashAfter),
@@ -85,6 +93,11 @@ struct Job {
     deadline: Option<i64>,
     clean: &'static str,
     ttl: Option<i32>,
+    scope: &'static str,
+    success: usize,
+    elastic: bool,
+    node_lost_after: Option<i64>,
+    count_disruptions: bool,
     gang: Gang,
     min_available: Option<i32>,
 }
@@ -109,6 +122,13 @@ fn job() -> impl Strategy<Value = Job> {
         prop::option::of(1..900_i64),
         prop::sample::select(vec!["None", "Running", "All"]),
         prop::option::of(0..900_i32),
+        prop::option::weighted(0.8, 1..400_i64),
+        prop::bool::weighted(0.3),
+        (
+            prop::sample::select(vec!["Pod", "Pod", "Job"]),
+            0..6_usize,
+            any::<bool>(),
+        ),
         gangs(),
     )
         .prop_map(
@@ -120,6 +140,9 @@ fn job() -> impl Strategy<Value = Job> {
                 deadline,
                 clean,
                 ttl,
+                node_lost_after,
+                count_disruptions,
+                (scope, success, elastic),
                 (gang, min_available),
             )| Job {
                 framework,
@@ -129,6 +152,11 @@ fn job() -> impl Strategy<Value = Job> {
                 deadline,
                 clean,
                 ttl,
+                scope,
+                success,
+                elastic,
+                node_lost_after,
+                count_disruptions,
                 gang,
                 min_available,
             },
@@ -153,15 +181,28 @@ fn world(job: &Job) -> (World, &'static dyn Framework) {
     }
     manifest["spec"]["runPolicy"] = json!({
         "backoffLimit": job.backoff_limit, "activeDeadlineSeconds": job.deadline, "cleanPodPolicy": job.clean,
-        "ttlSecondsAfterFinished": job.ttl, "suspend": false,
+        "ttlSecondsAfterFinished": job.ttl, "suspend": false, "restartScope": job.scope,
         "schedulingPolicy": {"minAvailable": job.min_available},
     });
+    if let Some(policy) = info.success_policies.get(job.success) {
+        manifest["spec"]["successPolicy"] = json!(policy);
+    }
+    if info.makes.contains(&ExtraKind::Autoscaler) && job.elastic {
+        manifest["spec"]["elasticPolicy"] = json!({});
+    }
     if let Some(stamp) = info.stamp {
         manifest["spec"][stamp.field] = json!(stamp.value);
     }
     let mut world = World::new(framework, &manifest);
+    world.nodes = NODES;
+    world.settings.node_lost_after = job.node_lost_after;
+    world.settings.count_disruptions = job.count_disruptions;
     world.settings.gang = job.gang.clone();
     (world, framework)
+}
+
+fn node(n: usize) -> String {
+    format!("node-{}", n + 1)
 }
 
 fn happen(world: &mut World, framework: &dyn Framework, step: &Step) {
@@ -205,11 +246,33 @@ fn happen(world: &mut World, framework: &dyn Framework, step: &Step) {
             }
         }
         Step::Reap => world.reap(),
+        Step::LoseNode(n) => world.lose_node(&node(*n)),
+        Step::VouchFor(n) => world.vouch_for(&node(*n)),
+        Step::RecoverNode(n) => world.recover_node(&node(*n)),
         Step::PassTime(seconds) => world.pass_time(*seconds),
         Step::Suspend(suspend) => world.edit("/runPolicy/suspend", json!(suspend)),
         Step::Scale(count) => {
             let role = info.roles.last().unwrap().role;
             world.edit(&format!("/{}/{role}/replicas", info.replicas_field), json!(count));
+        }
+        Step::ScaleAll(count) => {
+            for role in info.roles {
+                let count = role
+                    .max_replicas
+                    .map_or(*count, |max| max.min(*count))
+                    .max(role.min_replicas);
+                let path = format!("/{}/{}/replicas", info.replicas_field, role.role);
+                world.edit(&path, json!(count));
+            }
+        }
+        Step::Autoscale(max) => {
+            if info.makes.contains(&ExtraKind::Autoscaler) {
+                let metrics = json!([{"type": "Resource", "resource": {
+                    "name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}}}]);
+                let metrics = max.map(|_| metrics);
+                let policy = json!({"minReplicas": 1, "maxReplicas": max.unwrap_or(5), "metrics": metrics});
+                world.edit("/elasticPolicy", policy);
+            }
         }
         Step::Schedule(phase, room) => {
             if world.pod_group().is_some() {
@@ -261,17 +324,17 @@ fn check_plan(world: &World, plan: &Plan) {
                     !status::is_true(&stored, ConditionType::Suspended),
                     "nor does a suspended one"
                 );
+                let of_before = world.pods.iter().filter(|p| p.attempt.0 < stored.attempt);
+                assert!(
+                    job.spec["runPolicy"]["restartScope"] == "Pod" || of_before.count() == 0,
+                    "{name} is made while pods of the attempt before are there"
+                );
             }
             Write::CreateChild(child) => {
                 let object = serde_json::to_value(child).unwrap();
                 assert_eq!(object["metadata"]["ownerReferences"][0]["uid"], job.uid.as_str());
             }
-            Write::PatchChild { uid, spec, .. } => {
-                let group = world.children.iter().find(|c| c.uid == *uid).unwrap();
-                let stored = &group.pod_group.as_ref().unwrap().spec;
-                assert!(!is_part_of(spec, stored), "{spec} says nothing new of {stored}");
-            }
-            Write::DeletePod { name, uid } => check_delete(world, plan, name, uid.as_str()),
+            Write::DeletePod { name, uid, force } => check_delete(world, plan, name, uid.as_str(), *force),
             Write::Ensure(_) => assert!(!status::is_finished(&stored), "a finished job needs nothing"),
             Write::CreateBatchJob { job: made, .. } => {
                 let name = made.metadata.name.as_deref().unwrap();
@@ -298,6 +361,24 @@ fn check_plan(world: &World, plan: &Plan) {
                 let known = plan.intent.clone().unwrap_or_else(|| world.status());
                 check_intent(world, &known, name, found.unwrap().attempt.0);
             }
+            Write::ChangeChild { to, uid } => {
+                let is = |c: &ChildView| c.kind == to.kind() && *c.name == *to.name() && c.uid == *uid;
+                let found = world.children.iter().find(|c| is(c)).expect("foreign");
+                match to {
+                    Child::PodGroup(to) => {
+                        let stored = &found.pod_group.as_ref().unwrap().spec;
+                        assert!(
+                            !is_part_of(&to.spec, stored),
+                            "{} says nothing new of {stored}",
+                            to.spec
+                        );
+                    }
+                    Child::Autoscaler(_) | Child::Service(_) => {
+                        assert_ne!(found.digest.as_deref(), to.digest(), "nothing to change");
+                    }
+                }
+                assert!(!status::is_finished(&stored) && !status::is_true(&stored, ConditionType::Suspended));
+            }
             Write::DeleteChild { kind, name, uid } => {
                 let is = |c: &ChildView| c.kind == *kind && *c.name == **name && c.uid == *uid;
                 assert!(world.children.iter().any(is), "foreign {name}");
@@ -319,6 +400,7 @@ fn check_plan(world: &World, plan: &Plan) {
             job.spec
                 .pointer("/runPolicy/backoffLimit")
                 .and_then(serde_json::Value::as_i64),
+            world.settings.count_disruptions,
         );
     }
 }
@@ -377,14 +459,35 @@ fn check_gang(world: &World, plan: &Plan) {
     }
 }
 
-/// Nothing destructive before its intent is stored.
-fn check_delete(world: &World, plan: &Plan, name: &str, uid: &str) {
+/// Nothing destructive before its intent is stored; and nothing by force but what is lost for long enough.
+fn check_delete(world: &World, plan: &Plan, name: &str, uid: &str, force: bool) {
+    let is = |p: &&PodView| *p.name == *name && p.uid.as_str() == uid;
+    let known = plan.intent.clone().unwrap_or_else(|| world.status());
+    if force {
+        let pods = world
+            .pods
+            .iter()
+            .chain(world.batch_pods.iter().map(|(_, pod)| pod));
+        let pod = pods
+            .clone()
+            .find(is)
+            .unwrap_or_else(|| panic!("{name} is not ours"));
+        assert!(!pod.has_ended(), "{name} has ended");
+        let node = &world.lost_nodes[pod.node.as_ref().unwrap()];
+        let limit = world.settings.node_lost_after.expect("never");
+        let lost_for = world.now.duration_since(node.since).as_secs();
+        assert!(node.out_of_service || lost_for >= limit, "{name} may be alive");
+    }
+    if force && !world.pods.iter().any(|p| is(&p)) {
+        let (_, pod) = world.batch_pods.iter().find(|(_, p)| is(&p)).unwrap();
+        assert!(pod.deleting, "{name} is its batch Job's");
+        return;
+    }
     let pod = world
         .pods
         .iter()
-        .find(|p| *p.name == *name && p.uid.as_str() == uid);
-    let pod = pod.unwrap_or_else(|| panic!("{name} is not ours"));
-    let known = plan.intent.clone().unwrap_or_else(|| world.status());
+        .find(is)
+        .unwrap_or_else(|| panic!("{name} is not ours"));
     check_intent(world, &known, name, pod.attempt.0);
 }
 
@@ -422,12 +525,17 @@ fn check_retries(kind: &str, stored: &JobStatus, next: &JobStatus) {
     );
 }
 
-fn check_status(stored: &JobStatus, next: &JobStatus, limit: Option<i64>) {
+fn check_status(stored: &JobStatus, next: &JobStatus, limit: Option<i64>, disruptions_count: bool) {
     for (slot, attempt) in attempts(stored) {
         let now = next.slots.get(&slot).map_or(0, |s| s.attempt).max(next.attempt);
         assert!(now >= attempt, "attempt of {slot} falls from {attempt} to {now}");
     }
-    let used = |s: &JobStatus| s.restart_counts.as_ref().map_or(0, |c| c.failures);
+    let used = |s: &JobStatus| {
+        let disruptions = |c: &RestartCounts| if disruptions_count { c.disruptions } else { 0 };
+        s.restart_counts
+            .as_ref()
+            .map_or(0, |c| c.failures + disruptions(c))
+    };
     assert!(used(next) >= used(stored), "restarts are forgotten");
     let grew = used(next) > used(stored);
     // What was retried elsewhere may pass the limit: that ends the job, if nothing does sooner.
@@ -444,6 +552,11 @@ fn check_status(stored: &JobStatus, next: &JobStatus, limit: Option<i64>) {
             used(next)
         );
     }
+    let whole = |s: &JobStatus| s.whole_restarts.as_ref().map_or(0, |w| w.count);
+    let (once, counts) = (whole(next) - whole(stored), next.restart_counts.clone());
+    assert!(once <= 1, "several restarts of all at once");
+    let counts = counts.map_or(0, |c| c.failures + c.disruptions);
+    assert!(counts >= i32::try_from(whole(next)).unwrap(), "each one counts");
     if status::is_finished(stored) {
         assert_eq!(next.conditions, stored.conditions, "an end is undone");
         assert_eq!(next.completion_time, stored.completion_time);
@@ -473,6 +586,63 @@ fn check_status(stored: &JobStatus, next: &JobStatus, limit: Option<i64>) {
     }
 }
 
+/// In the end there is one autoscaler, and it says what the job says; or none, where there is nothing to scale.
+fn check_autoscaler(world: &World, framework: &dyn Framework) {
+    let job = world.job.as_ref().unwrap();
+    let found = world.children.iter().filter(|c| c.kind == ChildKind::Autoscaler);
+    let found: Vec<_> = found.map(|c| c.digest.as_deref()).collect();
+    let ended = status::is_finished(&world.status());
+    match common::resolve::resolve(framework, job) {
+        _ if ended => assert_eq!(found, [], "an ended job is not scaled"),
+        Ok(job) if job.policy.suspend => assert_eq!(found, [], "nor a suspended one"),
+        // A job that goes on as it is keeps what it has.
+        Ok(_) if world.status().waiting_for.is_some() => {}
+        Ok(job) => {
+            let wanted = framework.autoscaler(&job).map(|a| Child::Autoscaler(Box::new(a)));
+            let wanted: Vec<_> = wanted.iter().map(Child::digest).collect();
+            assert_eq!(found, wanted);
+        }
+        Err(_) => {}
+    }
+}
+
+/// Nothing that leads a job that has begun is taken away because fewer were wanted.
+fn check_leader_stays(world: &World, framework: &dyn Framework, plan: &Plan) {
+    let job = world.job.as_ref().unwrap();
+    let Some(intent) = plan.intent.as_ref() else {
+        return;
+    };
+    let scaled_down = |slot: &String| {
+        let reason = |s: &JobStatus| s.slots.get(slot).and_then(|s| s.reason.clone());
+        reason(intent).as_deref() == Some("scaled down")
+            && intent.slots.get(slot) != world.status().slots.get(slot)
+    };
+    let info = framework.kind();
+    let id = |slot: &String| info.slot_of(&job.key.name, &format!("{}-{slot}", job.key.name));
+    let gone: Vec<SlotId> = intent
+        .slots
+        .keys()
+        .filter(|s| scaled_down(s))
+        .filter_map(id)
+        .collect();
+    if gone.is_empty() {
+        return;
+    }
+    let resolved = common::resolve::resolve(framework, job).unwrap();
+    let one = |role: &'static RoleInfo| gone.iter().any(|id| id.role == role.role && id.index.0 == 0);
+    let before = info
+        .roles
+        .iter()
+        .map(|role| (role, resolved.cast.count(role.role).max(u32::from(one(role)))));
+    let before = Cast::new(&job.key.name, before);
+    let first = before.slots().first().map(|slot| slot.id);
+    let leader = framework.leader(&before, &resolved).or(first);
+    assert!(
+        !gone.iter().any(|id| Some(*id) == leader),
+        "{leader:?} leads and is scaled down"
+    );
+}
+
 fn check_order_is_irrelevant(world: &World, framework: &dyn Framework, plan: &Plan) {
     let mut observed = world.observe().unwrap();
     observed.pods.reverse();
@@ -490,6 +660,44 @@ fn check_order_is_irrelevant(world: &World, framework: &dyn Framework, plan: &Pl
     assert_eq!(keys(&reversed), keys(plan));
 }
 
+/// Woken when the plans ask for it, the operator leaves no pod on a lost node that nobody wants any more, and none of a
+/// slot that could go on elsewhere.
+fn check_that_none_is_stuck(world: &mut World, framework: &dyn Framework) {
+    if world.settings.node_lost_after.is_none() {
+        return;
+    }
+    for _ in 0..50 {
+        if world.job.is_none() {
+            return;
+        }
+        let plan = world.plan(framework);
+        // A job whose spec cannot be carried out goes on as it is.
+        if plan.blind {
+            return;
+        }
+        let Some(wake) = plan.wake else { break };
+        world.now = world.now.max(wake);
+        world.settle(framework);
+    }
+    let finished = status::is_finished(&world.status());
+    let pods = world
+        .pods
+        .iter()
+        .chain(world.batch_pods.iter().map(|(_, pod)| pod));
+    for pod in pods.filter(|p| !p.has_ended()) {
+        let lost = pod
+            .node
+            .as_ref()
+            .is_some_and(|node| world.lost_nodes.contains_key(node));
+        assert!(
+            !lost || (finished && !pod.deleting),
+            "{} hangs: {}",
+            pod.name,
+            world.describe()
+        );
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 600, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -503,6 +711,7 @@ proptest! {
             }
             let plan = world.plan(framework);
             check_plan(&world, &plan);
+            check_leader_stays(&world, framework, &plan);
             check_order_is_irrelevant(&world, framework, &plan);
         }
         // No incarnation of a pod is ever made twice.
@@ -516,7 +725,9 @@ proptest! {
             let again = world.plan(framework);
             prop_assert!(world.open(&again).is_empty() && again.intent.is_none() && again.notes.is_empty());
             prop_assert_eq!(again.status, Some(world.status()));
+            check_autoscaler(&world, framework);
         }
+        check_that_none_is_stuck(&mut world, framework);
     }
 
     #[test]

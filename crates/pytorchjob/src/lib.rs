@@ -12,14 +12,15 @@ pub mod api;
 mod outcome;
 mod wiring;
 
-use common::api::RestartPolicy;
-use common::framework::{GangInfo, HostNames, PortInfo};
+use common::api::{RestartPolicy, SuccessPolicy};
+use common::framework::{ExtraKind, GangInfo, HostNames, PortInfo};
 use common::names;
 use common::resolve::Problems;
 use common::tally::Tally;
 use common::{
-    Cast, Framework, KindInfo, Outcome, ResolvedJob, Role, RoleInfo, Settings, Slot, SlotId, Wiring,
+    Cast, Framework, KindInfo, Outcome, ResolvedJob, Role, RoleInfo, Settings, Slot, SlotId, Wiring, build,
 };
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 
 /// The role of rank 0.
@@ -58,10 +59,17 @@ pub static KIND: KindInfo = KindInfo {
     ],
     scaled_role: Some(WORKER),
     default_backoff_limit: None,
+    success_policies: &[
+        SuccessPolicy::OfKind,
+        SuccessPolicy::AllWorkers,
+        SuccessPolicy::Leader,
+    ],
+    success: "when the Master has, else when all workers have (of an elastic job: one); AllWorkers: when the Master and all \
+              workers have; Leader: when the Master or Worker 0 has",
     long_names: false,
     active_succeeds: true,
     legacy_clean_pod_policy: false,
-    makes: &[],
+    makes: &[ExtraKind::Autoscaler],
     gang: GangInfo::COMMON,
 };
 
@@ -106,5 +114,14 @@ impl Framework for PyTorch {
 
     fn check(&self, job: &ResolvedJob, problems: &mut Problems) {
         wiring::check(job, problems);
+    }
+
+    /// Only where metrics are given: an elastic job may as well be scaled by hand, or by somebody else's autoscaler.
+    fn autoscaler(&self, job: &ResolvedJob) -> Option<HorizontalPodAutoscaler> {
+        let elastic = wiring::fields(job).elastic_policy?;
+        let (min, max) = wiring::limits(&elastic, job);
+        let metrics = elastic.metrics.filter(|metrics| !metrics.is_empty())?;
+        // Without limits those are the workers that there are; of none there is nothing to scale.
+        (min > 0).then(|| build::autoscaler::autoscaler(job, min, max, metrics))
     }
 }

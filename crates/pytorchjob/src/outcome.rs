@@ -1,5 +1,6 @@
 //! When a PyTorchJob runs, and when it has succeeded.
 
+use common::api::SuccessPolicy;
 use common::tally::{SlotState, Tally};
 use common::{Outcome, ResolvedJob};
 
@@ -13,6 +14,9 @@ pub(crate) fn outcome(tally: &Tally, job: &ResolvedJob) -> Outcome {
     let elastic = wiring::fields(job).elastic_policy;
     let done = |role| tally.count(role, &SlotState::Succeeded);
     let succeeded = match (masters, &elastic) {
+        _ if job.success == SuccessPolicy::AllWorkers => {
+            masters.saturating_add(workers) > 0 && done(MASTER) >= masters && done(WORKER) >= workers
+        }
         (1.., _) => done(MASTER) >= masters,
         (0, Some(_)) => done(WORKER) > 0,
         (0, None) => workers > 0 && done(WORKER) >= workers,

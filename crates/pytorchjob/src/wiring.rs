@@ -110,12 +110,18 @@ fn nproc_per_node(fields: &Fields) -> Option<&str> {
         .or((!deprecated).then_some("auto"))
 }
 
-fn elastic_env(elastic: &ElasticPolicy, job: &ResolvedJob) -> Vec<EnvVar> {
+/// Fewest and most workers.
+pub(crate) fn limits(elastic: &ElasticPolicy, job: &ResolvedJob) -> (i32, i32) {
     let workers = job
         .replica(WORKER)
         .map_or(0, |r| i32::try_from(r.count).unwrap_or(i32::MAX));
     let min = elastic.min_replicas.or(elastic.max_replicas).unwrap_or(workers);
     let max = elastic.max_replicas.or(elastic.min_replicas).unwrap_or(workers);
+    (min, max)
+}
+
+fn elastic_env(elastic: &ElasticPolicy, job: &ResolvedJob) -> Vec<EnvVar> {
+    let (min, max) = limits(elastic, job);
     let host = elastic.rdzv_host.clone();
     let host = host.unwrap_or_else(|| names::replica(&job.key.name, WORKER, ReplicaIndex(0)));
     let port = elastic.rdzv_port.unwrap_or_else(|| job.port(WORKER));

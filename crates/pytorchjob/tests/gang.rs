@@ -264,7 +264,7 @@ fn all_pods_of_a_gang_have_its_priority() {
     let plan = world.plan(&FRAMEWORK);
     world.apply(&plan);
     let plan = world.plan(&FRAMEWORK);
-    assert!(!plan.writes.iter().any(|w| matches!(w, Write::PatchChild { .. })));
+    assert!(!plan.writes.iter().any(|w| matches!(w, Write::ChangeChild { .. })));
     assert_eq!(pods(&mut world)[0]["spec"]["priorityClassName"], "high");
     // One that was made without has none.
     let mut without = World::new(&FRAMEWORK, &manifest(&FRAMEWORK, "j", &[("Worker", 2)]));
@@ -379,4 +379,22 @@ fn a_gang_scheduler_that_is_not_installed_is_waited_for() {
         Some("PodGroup j was refused: the cluster does not serve it")
     );
     assert_eq!(plan.notes.last().unwrap().reason, "FailedCreatePodGroup");
+}
+
+#[test]
+fn other_words_of_the_scheduler_are_told_without_haste() {
+    let mut story = native(&[("Worker", 3)], |_| {});
+    story.when("applied", |_| {});
+    story
+        .world
+        .say_of_pod_group(None, &no_place("2 scheduled, 0 remaining"));
+    let first = story.world.plan(&FRAMEWORK);
+    assert!(!first.notes.is_empty(), "told at once");
+    story.when("told", |_| {});
+    story
+        .world
+        .say_of_pod_group(None, &no_place("0 scheduled, 2 remaining"));
+    let second = story.world.plan(&FRAMEWORK);
+    assert_ne!(second.status, Some(story.world.status()), "other words");
+    assert!(!second.urgent && second.notes.is_empty());
 }

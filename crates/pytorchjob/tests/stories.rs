@@ -588,3 +588,242 @@ fn of_failures_in_the_same_second_the_killed_one_is_named() {
         story.tale
     );
 }
+
+/// Master and worker 1 on node-1, worker 0 on node-2, all of which run.
+fn on_two_nodes(edit: impl FnOnce(&mut Value)) -> Story {
+    let mut story = Story::new(&FRAMEWORK, &[("Master", 1), ("Worker", 2)], edit);
+    story.world.nodes = 2;
+    story.when("applied", |_| {});
+    story.when("all pods run", World::run_all);
+    story.tale.clear();
+    story
+}
+
+#[test]
+fn a_pod_on_a_lost_node_is_replaced_after_the_limit() {
+    let mut story = on_two_nodes(|spec| {
+        policy(spec, "Never");
+        spec["runPolicy"]["backoffLimit"] = json!(0);
+    });
+    story.when("node-2 falls silent", |w| w.lose_node("node-2"));
+    story.when("a second is left", |w| w.pass_time(299));
+    story.when("the limit is reached", |w| w.pass_time(1));
+    story.when("the replacement runs", World::run_all);
+    insta::assert_snapshot!(story.tale);
+    assert_eq!(story.world.pod("j-worker-0").node.as_deref(), Some("node-1"));
+}
+
+#[test]
+fn a_node_that_comes_back_in_time_costs_nothing() {
+    let mut story = on_two_nodes(|_| {});
+    let before = story.world.status();
+    story.when("node-2 falls silent", |w| w.lose_node("node-2"));
+    assert!(story.world.status().waiting_for.is_some());
+    story.when("it answers again", |w| {
+        w.pass_time(299);
+        w.recover_node("node-2");
+    });
+    story.when("an hour passes", |w| w.pass_time(3600));
+    assert_eq!(story.world.status(), before);
+    assert_eq!(story.world.created.len(), 3);
+}
+
+#[test]
+fn a_node_out_of_service_is_not_waited_for() {
+    let mut story = on_two_nodes(|_| {});
+    story.when("node-2 falls silent", |w| w.lose_node("node-2"));
+    story.when("an administrator vouches for it", |w| w.vouch_for("node-2"));
+    insta::assert_snapshot!(story.tale);
+}
+
+#[test]
+fn never_means_that_lost_nodes_are_left_to_kubernetes() {
+    let mut story = on_two_nodes(|_| {});
+    story.world.settings.node_lost_after = None;
+    story.when("node-2 is lost", |w| {
+        w.lose_node("node-2");
+        w.vouch_for("node-2");
+    });
+    story.when("a day passes", |w| w.pass_time(86400));
+    assert_eq!(story.world.status().waiting_for, None);
+    assert_eq!(story.world.created.len(), 3);
+}
+
+#[test]
+fn a_pod_that_terminates_on_a_lost_node_does_not_hold_up_its_slot_for_ever() {
+    let mut story = on_two_nodes(|_| {});
+    story.when("node-2 falls silent", |w| w.lose_node("node-2"));
+    story.when("the taint manager deletes worker 0", |w| {
+        w.pass_time(60);
+        w.disrupt("j-worker-0", "DeletionByTaintManager");
+    });
+    story.when("the limit is reached", |w| w.pass_time(240));
+    insta::assert_snapshot!(story.tale);
+}
+
+#[test]
+fn a_failed_pod_whose_node_is_lost_before_it_is_gone_is_replaced_after_the_limit() {
+    let mut story = on_two_nodes(|spec| policy(spec, "ExitCode"));
+    story.when(
+        "worker 0 is killed, its side-car goes on, and node-2 falls silent",
+        |w| {
+            w.end("j-worker-0", "pytorch", 137, "OOMKilled", None);
+            w.pod("j-worker-0").phase = common::observe::Phase::Running;
+            w.lose_node("node-2");
+        },
+    );
+    assert_eq!(story.world.created.len(), 3);
+    story.when("the limit is reached", |w| w.pass_time(300));
+    assert_eq!(story.world.created.len(), 4);
+    let counts = story.world.status().restart_counts.unwrap();
+    assert_eq!(
+        (counts.failures, counts.disruptions),
+        (1, 0),
+        "it had failed before"
+    );
+}
+
+#[test]
+fn a_worker_that_was_done_before_its_node_was_lost_is_done() {
+    let mut story = Story::new(&FRAMEWORK, &[("Worker", 2)], |_| {});
+    story.world.nodes = 2;
+    story.when("applied", |_| {});
+    story.when("all pods run", World::run_all);
+    story.when("worker 1 exits 0, and node-2 falls silent", |w| {
+        w.end("j-worker-1", "pytorch", 0, "Completed", None);
+        w.pod("j-worker-1").phase = common::observe::Phase::Running;
+        w.lose_node("node-2");
+    });
+    story.when("an hour passes", |w| w.pass_time(3600));
+    assert_eq!(story.world.created.len(), 2);
+    story.when("worker 0 exits 0", |w| {
+        w.end("j-worker-0", "pytorch", 0, "Completed", None)
+    });
+    assert!(status::is_true(&story.world.status(), ConditionType::Succeeded));
+}
+
+#[test]
+fn a_suspended_job_lets_go_of_a_lost_node_after_the_limit() {
+    let mut story = on_two_nodes(|_| {});
+    story.when("node-2 falls silent", |w| w.lose_node("node-2"));
+    story.when("suspended", |w| {
+        w.pass_time(10);
+        w.edit("/runPolicy", json!({"suspend": true}));
+    });
+    story.when("the pods on node-1 are gone", World::reap);
+    assert_eq!(story.world.status().replica_statuses["Worker"].active, 1);
+    story.when("the limit is reached", |w| w.pass_time(290));
+    insta::assert_snapshot!(story.tale);
+}
+
+#[test]
+fn a_finished_job_is_cleaned_up_on_a_lost_node_too() {
+    let mut story = on_two_nodes(|spec| spec["runPolicy"]["cleanPodPolicy"] = json!("Running"));
+    story.when("node-2 falls silent, and the master exits 0", |w| {
+        w.lose_node("node-2");
+        w.end("j-master-0", "pytorch", 0, "Completed", None);
+    });
+    story.when("the other pods are gone", World::reap);
+    story.when("the limit is reached", |w| w.pass_time(300));
+    insta::assert_snapshot!(story.tale);
+}
+
+#[test]
+fn scaled_down_on_a_lost_node() {
+    let mut story = on_two_nodes(|_| {});
+    story.when("node-1 falls silent", |w| w.lose_node("node-1"));
+    story.when("worker 1 is not wanted any more", |w| {
+        w.edit("/pytorchReplicaSpecs/Worker/replicas", json!(1))
+    });
+    assert!(story.world.pod("j-worker-1").deleting);
+    story.when("the limit is reached", |w| w.pass_time(300));
+    assert!(story.world.pods.iter().all(|pod| *pod.name != *"j-worker-1"));
+}
+
+#[test]
+fn a_finalizer_that_holds_a_lost_pod_is_not_argued_with() {
+    let mut story = on_two_nodes(|_| {});
+    story.when("node-2 falls silent", |w| w.lose_node("node-2"));
+    story.when(
+        "worker 0 was deleted by force, and somebody's finalizer holds it",
+        |w| {
+            w.pass_time(300);
+            let pod = w.pod("j-worker-0");
+            (pod.deleting, pod.forced) = (true, true);
+        },
+    );
+    assert!(story.world.pod("j-worker-0").forced);
+    assert!(
+        story
+            .world
+            .status()
+            .waiting_for
+            .unwrap()
+            .contains("has to terminate first")
+    );
+    assert_eq!(story.world.created.len(), 3);
+}
+
+#[test]
+fn disruptions_count_if_the_flag_says_so() {
+    let mut story = on_two_nodes(|spec| {
+        policy(spec, "ExitCode");
+        spec["runPolicy"]["backoffLimit"] = json!(2);
+    });
+    story.world.settings.count_disruptions = true;
+    story.when("worker 0 is preempted", |w| {
+        w.evict("j-worker-0", Some("PreemptionByScheduler"))
+    });
+    story.when("its replacement runs", World::run_all);
+    story.when("worker 1 is killed", |w| {
+        w.end("j-worker-1", "pytorch", 137, "Error", None)
+    });
+    story.when("its replacement runs", World::run_all);
+    assert!(status::is_true(&story.world.status(), ConditionType::Running));
+    story.when("the master's node is lost", |w| {
+        w.lose_node("node-1");
+        w.vouch_for("node-1");
+    });
+    let failed = status::condition(&story.world.status(), ConditionType::Failed)
+        .cloned()
+        .unwrap();
+    let message = failed.message.unwrap();
+    assert!(
+        message.contains(
+            "backoff limit of 2 (disruptions count): 1 Master replica(s) were lost: pod j-master-0 was lost"
+        ),
+        "{message}"
+    );
+    let counts = story.world.status().restart_counts.unwrap();
+    assert_eq!((counts.failures, counts.disruptions), (1, 1));
+}
+
+#[test]
+fn disruptions_count_for_nothing_without_the_flag_under_any_policy() {
+    for restart_policy in ["Always", "OnFailure", "ExitCode", "Never"] {
+        let mut story = on_two_nodes(|spec| {
+            policy(spec, restart_policy);
+            spec["runPolicy"]["backoffLimit"] = json!(0);
+        });
+        for round in 1..4 {
+            story.when("worker 0 is preempted", |w| {
+                w.evict("j-worker-0", Some("PreemptionByScheduler"))
+            });
+            story.when("and worker 1 drained", |w| {
+                w.disrupt("j-worker-1", "EvictionByEvictionAPI")
+            });
+            story.when("they are replaced", |w| {
+                w.pass_time(300);
+                w.reap();
+            });
+            story.when("and run", World::run_all);
+            let counts = story.world.status().restart_counts.unwrap();
+            assert_eq!(
+                (counts.failures, counts.disruptions),
+                (0, 2 * round),
+                "{restart_policy}"
+            );
+        }
+        assert!(status::is_true(&story.world.status(), ConditionType::Running));
+    }
+}

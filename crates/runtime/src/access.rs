@@ -1,7 +1,9 @@
 //! What the operator asks of the API server: the one table from which the RBAC manifests are made.
 //!
 //! Invariant: whoever adds a request elsewhere in this crate adds it here. Not there, on purpose: lists and watches of
-//! secrets, writes to the jobs themselves, anything of the cluster as a whole but for priority classes.
+//! secrets, writes to the jobs themselves, anything of the cluster as a whole but to see which nodes are lost, and priority
+//! classes. Nor the question whether an API group is served (`/apis/GROUP/VERSION`, for PodGroups): it is about no resource,
+//! and Kubernetes' own ClusterRole `system:discovery` allows it to every account.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -31,14 +33,14 @@ pub enum Place {
     Jobs,
     /// The one that the operator itself runs in.
     Own,
-    /// None: objects of the whole cluster.
+    /// The cluster as a whole; an operator of one namespace does without.
     Cluster,
 }
 
 /// Verbs on the children that the operator makes, watches and deletes, and never changes.
 const CHILD: &[&str] = &["create", "delete", "get", "list", "watch"];
-/// Verbs on children that are changed while a scheduler waits for them.
-const GROUP: &[&str] = &["create", "delete", "get", "list", "patch", "watch"];
+/// Verbs on those that it changes as well.
+const CHANGED_CHILD: &[&str] = &["create", "delete", "get", "list", "patch", "watch"];
 /// Verbs on what is only read.
 const READ: &[&str] = &["list", "watch"];
 /// Verbs on objects that the operator makes once.
@@ -78,6 +80,7 @@ pub fn table(frameworks: &[&'static dyn Framework], gang: &GangChoice) -> Vec<Ac
         line("", "pods", CHILD, Place::Jobs),
         line("", "services", CHILD, Place::Jobs),
         line("", "events", EVENT, Place::Jobs),
+        line("", "nodes", READ, Place::Cluster),
         line("coordination.k8s.io", "leases", LEASE, Place::Own),
     ];
     let makes: BTreeSet<ExtraKind> = all_dialects(frameworks)
@@ -99,11 +102,17 @@ pub fn table(frameworks: &[&'static dyn Framework], gang: &GangChoice) -> Vec<Ac
                 line("", "pods/exec", ONCE, Place::Jobs),
             ]),
             ExtraKind::BatchJob => table.push(line("batch", "jobs", CHILD, Place::Jobs)),
+            ExtraKind::Autoscaler => table.push(line(
+                "autoscaling",
+                "horizontalpodautoscalers",
+                CHANGED_CHILD,
+                Place::Jobs,
+            )),
         }
     }
     if let Some(api) = gang.api() {
         let (group, _) = api.group_version();
-        table.push(line(group, "podgroups", GROUP, Place::Jobs));
+        table.push(line(group, "podgroups", CHANGED_CHILD, Place::Jobs));
         if gang::reads_priorities(api) {
             table.push(line("scheduling.k8s.io", "priorityclasses", READ, Place::Cluster));
         }

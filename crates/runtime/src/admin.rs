@@ -27,7 +27,7 @@ pub(crate) struct Admin {
     pub(crate) world: Arc<World>,
     /// Whether this process leads.
     pub(crate) leadership: Leadership,
-    /// Watches by name; cancelled once they have listed.
+    /// Watches by name, and what else is waited for; cancelled once they have listed.
     pub(crate) watches: Vec<(&'static str, CancellationToken)>,
 }
 

@@ -110,6 +110,11 @@ impl RequestError {
         self.code() == 404
     }
 
+    /// Who asks is known, and may not.
+    pub(crate) fn is_forbidden(&self) -> bool {
+        self.code() == 403
+    }
+
     /// There is no such kind of object: the API server answers without a reason.
     pub(crate) fn is_not_served(&self) -> bool {
         self.answer()

@@ -89,6 +89,11 @@ impl<T: PartialEq> Children<T> {
         self.by_name.values_mut().for_each(|child| child.rv = 0);
     }
 
+    /// All objects.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Child<T>> {
+        self.by_name.values()
+    }
+
     /// Number of objects.
     pub(crate) fn len(&self) -> usize {
         self.by_name.len()

@@ -139,18 +139,6 @@ impl Api {
         self.write(call.body(body, "application/merge-patch+json")).await
     }
 
-    /// Replaces an object; answers with its metadata.
-    pub(crate) async fn replace(
-        &self,
-        resource: Resource,
-        name: &ObjectName,
-        object: &(impl serde::Serialize + Sync),
-    ) -> Result<Vec<u8>, RequestError> {
-        let body = serde_json::to_vec(object)?;
-        let call = Call::new("update", Method::PUT, resource, resource.object(name));
-        self.write(call.body(body, "application/json")).await
-    }
-
     /// Merges a patch into an object; answers with its metadata.
     pub(crate) async fn patch(
         &self,
@@ -161,6 +149,18 @@ impl Api {
         let body = serde_json::to_vec(patch)?;
         let call = Call::new("patch", Method::PATCH, resource, resource.object(name));
         self.write(call.body(body, "application/merge-patch+json")).await
+    }
+
+    /// Replaces an object; answers with its metadata.
+    pub(crate) async fn replace(
+        &self,
+        resource: Resource,
+        name: &ObjectName,
+        object: &(impl serde::Serialize + Sync),
+    ) -> Result<Vec<u8>, RequestError> {
+        let body = serde_json::to_vec(object)?;
+        let call = Call::new("update", Method::PUT, resource, resource.object(name));
+        self.write(call.body(body, "application/json")).await
     }
 
     /// Asks which resources there are in the group and version of this one.

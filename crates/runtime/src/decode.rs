@@ -4,6 +4,7 @@
 //! cannot be read costs itself only.
 
 mod batch_job;
+mod node;
 mod pod;
 mod pod_group;
 
@@ -22,6 +23,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 pub(crate) use self::batch_job::batch_job;
+pub(crate) use self::node::node;
 pub(crate) use self::pod::pod;
 
 use crate::children::Child;
@@ -123,6 +125,8 @@ pub(crate) struct Meta<'a> {
     resource_version: Text<'a>,
     #[serde(default)]
     deletion_timestamp: Option<IgnoredAny>,
+    #[serde(default)]
+    deletion_grace_period_seconds: Option<i64>,
     #[serde(borrow, default)]
     labels: Option<BTreeMap<Text<'a>, Text<'a>>>,
     #[serde(default)]
@@ -136,6 +140,8 @@ pub(crate) struct Meta<'a> {
 struct Annotations {
     /// Whether Volcano is told a gang.
     of_volcano: bool,
+    /// Digest of what was asked for.
+    digest: Option<Box<str>>,
 }
 
 impl<'de> Deserialize<'de> for Annotations {
@@ -151,8 +157,13 @@ impl<'de> Deserialize<'de> for Annotations {
             }
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Annotations, A::Error> {
                 let mut found = Annotations::default();
-                while let Some((key, _)) = map.next_entry::<Text<'de>, IgnoredAny>()? {
+                while let Some(key) = map.next_key::<Text<'de>>()? {
                     found.of_volcano |= key.0 == names::VOLCANO_GROUP;
+                    if key.0 == names::SPEC_DIGEST {
+                        found.digest = map.next_value::<Text<'de>>()?.boxed();
+                    } else {
+                        map.next_value::<IgnoredAny>()?;
+                    }
                 }
                 Ok(found)
             }
@@ -264,9 +275,10 @@ pub(crate) fn child(kind: ChildKind, json: &[u8]) -> Result<Child<ChildView>, De
         name: metadata.name.0.as_ref().into(),
         uid: Uid::new(&metadata.uid.0),
         deleting: metadata.deletion_timestamp.is_some(),
+        digest: metadata.annotations.digest.clone(),
         pod_group: match kind {
             ChildKind::PodGroup(api) => Some(Box::new(pod_group::pod_group(api, json)?)),
-            ChildKind::Service => None,
+            ChildKind::Service | ChildKind::Autoscaler => None,
         },
     };
     metadata.child(view)

@@ -8,7 +8,7 @@ use common::gang::{Gang, PodGroupApi};
 use common::plan::ChildKind;
 use serde::Deserialize;
 
-use crate::answer::RetryClass;
+use crate::answer::RequestError;
 use crate::backoff;
 use crate::client::Api;
 use crate::resource::{PRIORITY_CLASSES, Resource};
@@ -16,6 +16,8 @@ use crate::watch::{Shape, Source};
 
 /// First and longest delay between two questions that were not answered.
 const DELAYS: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
+/// After so many refusals in a row, which is about a minute, it is no API server that has just begun.
+const REFUSALS: u32 = 11;
 
 /// Which gang scheduler is wanted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -30,15 +32,16 @@ pub enum GangChoice {
 impl FromStr for GangChoice {
     type Err = Infallible;
 
-    /// `auto`, `native`, `none`, `volcano` in any case; any other word is the name of a scheduler that reads the PodGroups of
-    /// the scheduler-plugins.
+    /// `auto`, `native`, `none`, `volcano`, in any case; nothing means `auto`. Any other word is the name of a scheduler that
+    /// reads the PodGroups of the scheduler-plugins.
     fn from_str(text: &str) -> Result<Self, Infallible> {
-        Ok(match text.trim() {
-            "" | "none" => Self::Fixed(Gang::None),
-            "auto" => Self::Auto,
+        let word = text.trim();
+        Ok(match word.to_ascii_lowercase().as_str() {
+            "" | "auto" => Self::Auto,
+            "none" => Self::Fixed(Gang::None),
             "native" => Self::Fixed(Gang::Native),
-            word if word.eq_ignore_ascii_case("volcano") => Self::Fixed(Gang::Volcano),
-            word => Self::Fixed(Gang::Coscheduling {
+            "volcano" => Self::Fixed(Gang::Volcano),
+            _ => Self::Fixed(Gang::Coscheduling {
                 scheduler: word.to_owned(),
             }),
         })
@@ -68,12 +71,13 @@ pub(crate) fn reads_priorities(api: PodGroupApi) -> bool {
 
 /// Finds out which gang scheduler there is. Asks until there is an answer.
 pub(crate) async fn resolve(api: &Api, choice: GangChoice) -> Gang {
+    let served = |of| is_served(move || api.discover(Resource::pod_groups(of)));
     let (gang, found) = match choice {
-        GangChoice::Auto if is_served(api, PodGroupApi::Native).await => (Gang::Native, true),
+        GangChoice::Auto if served(PodGroupApi::Native).await => (Gang::Native, true),
         GangChoice::Auto => (Gang::None, true),
         GangChoice::Fixed(gang) => {
             let found = match gang.api() {
-                Some(of) => is_served(api, of).await,
+                Some(of) => served(of).await,
                 None => true,
             };
             (gang, found)
@@ -90,21 +94,25 @@ pub(crate) async fn resolve(api: &Api, choice: GangChoice) -> Gang {
     gang
 }
 
-async fn is_served(api: &Api, of: PodGroupApi) -> bool {
-    let resource = Resource::pod_groups(of);
-    let mut failures = 0_u32;
+async fn is_served<F: Future<Output = Result<Vec<u8>, RequestError>>>(ask: impl Fn() -> F) -> bool {
+    let (mut failures, mut refusals) = (0_u32, 0_u32);
     loop {
-        let error = match api.discover(resource).await {
+        let error = match ask().await {
             Ok(answer) => return names_pod_groups(&answer),
             Err(error) if error.is_not_found() => return false,
             Err(error) => error,
         };
+        failures = failures.saturating_add(1);
+        refusals = if error.is_forbidden() {
+            refusals.saturating_add(1)
+        } else {
+            0
+        };
         // Who may not even ask has no rights to PodGroups either.
-        if error.class() == RetryClass::Forbidden {
-            tracing::warn!(%error, "not allowed to ask for PodGroups");
+        if refusals >= REFUSALS {
+            tracing::error!(%error, refusals, "not allowed to ask for PodGroups: taken not to be served");
             return false;
         }
-        failures = failures.saturating_add(1);
         tracing::warn!(%error, failures, "cannot find out whether there are PodGroups");
         tokio::time::sleep(backoff::delay(DELAYS.0, DELAYS.1, failures)).await;
     }
@@ -144,18 +152,55 @@ pub(crate) fn sources(api: PodGroupApi, namespace: Option<&str>, ours: &str) -> 
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
+    use crate::answer::Answer;
+
+    const SERVED: &[u8] = br#"{"resources": [{"name": "podgroups"}]}"#;
+
+    /// Asks a server that answers with these codes, the last one over and over; says how often it was asked.
+    async fn asked(codes: &[u16]) -> (bool, usize) {
+        let asked = Cell::new(0_usize);
+        let served = is_served(|| {
+            let code = codes[asked.get().min(codes.len() - 1)];
+            asked.set(asked.get() + 1);
+            async move {
+                match code {
+                    200 => Ok(SERVED.to_vec()),
+                    _ => Err(RequestError::Answer(Box::new(Answer::of(code, b"", None)))),
+                }
+            }
+        });
+        (served.await, asked.get())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_has_just_begun_is_asked_again() {
+        assert_eq!(asked(&[200]).await, (true, 1));
+        assert_eq!(asked(&[404]).await, (false, 1));
+        assert_eq!(asked(&[403, 403, 500, 200]).await, (true, 4));
+        let mut unknown = [401; 50];
+        unknown[49] = 200;
+        assert_eq!(asked(&unknown).await, (true, 50), "no token is refused for good");
+        let begun = tokio::time::Instant::now();
+        assert_eq!(asked(&[500, 403]).await, (false, 12));
+        assert!((40..90).contains(&begun.elapsed().as_secs()));
+    }
 
     #[test]
     fn words_mean_what_upstream_means_by_them() {
         let read = |text: &str| text.parse::<GangChoice>().unwrap();
-        assert_eq!(read("auto"), GangChoice::Auto);
+        for auto in ["auto", "Auto", "", " "] {
+            assert_eq!(read(auto), GangChoice::Auto, "{auto:?}");
+        }
         assert_eq!(read("native"), GangChoice::Fixed(Gang::Native));
+        assert_eq!(read("Native"), GangChoice::Fixed(Gang::Native));
         assert_eq!(read("Volcano"), GangChoice::Fixed(Gang::Volcano));
-        assert_eq!(read(""), GangChoice::Fixed(Gang::None));
-        let scheduler = "my-sched".to_owned();
+        assert_eq!(read("None"), GangChoice::Fixed(Gang::None));
+        let scheduler = "My-sched".to_owned();
         assert_eq!(
-            read("my-sched"),
+            read("My-sched"),
             GangChoice::Fixed(Gang::Coscheduling { scheduler })
         );
     }

@@ -23,6 +23,7 @@ mod gang;
 mod lease;
 mod merge_patch;
 mod metrics;
+mod nodes;
 mod observe;
 mod queue;
 mod reconcile;

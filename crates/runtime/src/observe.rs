@@ -9,13 +9,15 @@ use crate::record::Record;
 use crate::view::{Family, View};
 
 /// What is known about a job now.
-pub(crate) fn observe(now: Timestamp, view: &View, record: &Record, job: &Arc<RawJob>) -> Observed {
+pub(crate) fn observe(now: Timestamp, view: &View, record: &mut Record, job: &Arc<RawJob>) -> Observed {
+    let family = view.family(&job.uid);
+    let lost_nodes = view.lost_nodes(&family, &mut record.missing_nodes, now);
     let Family {
         pods,
         children,
         batch_jobs,
         batch_pods,
-    } = view.family(&job.uid);
+    } = family;
     Observed {
         now,
         job: Arc::clone(job),
@@ -26,5 +28,6 @@ pub(crate) fn observe(now: Timestamp, view: &View, record: &Record, job: &Arc<Ra
         priorities: Arc::clone(view.priorities()),
         vanished: record.vanished().to_vec(),
         refusals: record.refusals().to_vec(),
+        lost_nodes,
     }
 }

@@ -11,6 +11,7 @@ use common::{RawJob, Uid};
 use tokio::time::Instant;
 
 use crate::backoff;
+use crate::nodes::Missing;
 
 /// Between two status writes that tell nothing urgent.
 const QUIET: Duration = Duration::from_secs(1);
@@ -48,6 +49,8 @@ pub(crate) struct Record {
     hold: Option<Hold>,
     last_status: Option<Instant>,
     ensured: HashMap<(&'static str, Box<str>), (u64, Instant)>,
+    /// When nodes with pods of it were found to be gone.
+    pub(crate) missing_nodes: Missing,
 }
 
 impl Record {
@@ -60,6 +63,7 @@ impl Record {
             hold: None,
             last_status: None,
             ensured: HashMap::new(),
+            missing_nodes: Missing::new(),
         }
     }
 

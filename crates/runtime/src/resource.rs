@@ -18,6 +18,8 @@ pub(crate) struct Resource {
 
 /// Pods.
 pub(crate) const PODS: Resource = Resource::v1("", "pods");
+/// Nodes; of the cluster, not of a namespace.
+pub(crate) const NODES: Resource = Resource::v1("", "nodes");
 /// Services.
 pub(crate) const SERVICES: Resource = Resource::v1("", "services");
 /// Config maps.
@@ -32,6 +34,12 @@ pub(crate) const ROLES: Resource = Resource::v1("rbac.authorization.k8s.io", "ro
 pub(crate) const ROLE_BINDINGS: Resource = Resource::v1("rbac.authorization.k8s.io", "rolebindings");
 /// Batch Jobs.
 pub(crate) const BATCH_JOBS: Resource = Resource::v1("batch", "jobs");
+/// Horizontal pod autoscalers.
+pub(crate) const AUTOSCALERS: Resource = Resource {
+    group: "autoscaling",
+    version: "v2",
+    plural: "horizontalpodautoscalers",
+};
 /// Events of the core group.
 pub(crate) const EVENTS: Resource = Resource::v1("", "events");
 /// Priority classes, which are the whole cluster's.
@@ -40,7 +48,7 @@ pub(crate) const PRIORITY_CLASSES: Resource = Resource::v1("scheduling.k8s.io", 
 pub(crate) const LEASES: Resource = Resource::v1("coordination.k8s.io", "leases");
 
 impl Resource {
-    /// One of Kubernetes' own, all of which are of version `v1` here; the core group is empty.
+    /// One of Kubernetes' own of version `v1`; the core group is empty.
     const fn v1(group: &'static str, plural: &'static str) -> Self {
         Self {
             group,
@@ -77,6 +85,7 @@ impl Resource {
     pub(crate) fn of_child(kind: ChildKind) -> Self {
         match kind {
             ChildKind::Service => SERVICES,
+            ChildKind::Autoscaler => AUTOSCALERS,
             ChildKind::PodGroup(api) => Self::pod_groups(api),
         }
     }

@@ -22,7 +22,7 @@ use crate::lease::{self, Leadership, LeaseOptions};
 use crate::metrics::{Metrics, PassResult};
 use crate::queue::{self, Limits, Mishap};
 use crate::reconcile::Reconciler;
-use crate::resource::{BATCH_JOBS, PODS, Resource, SERVICES};
+use crate::resource::{AUTOSCALERS, BATCH_JOBS, NODES, PODS, Resource, SERVICES};
 use crate::view::View;
 use crate::watch::{self, Shape, Source, Watch};
 use crate::world::World;
@@ -97,7 +97,7 @@ pub async fn run(
     let world = Arc::new(World::new(view, connections.metrics.clone()));
     let watches = connections.watch(&mut background, &world, sources(&options, &frameworks));
     let gang = connections.find_gang(&mut background, &world, &options, &frameworks);
-    let pages = connections.pages(&world, watches.clone());
+    let pages = connections.pages(&world, &watches, &gang);
     let pages = admin::serve(pages, &options.metrics_address, &options.probe_address);
 
     let Connections {
@@ -206,7 +206,8 @@ impl Connections {
         })
     }
 
-    /// Begins the watches; each token is cancelled once its watch has listed.
+    /// Begins the watches; each token is cancelled once its watch has listed. Nodes are not waited for: they may be none of
+    /// our business.
     fn watch(
         &self,
         background: &mut JoinSet<()>,
@@ -217,9 +218,13 @@ impl Connections {
             let watch = self.watch_of(world, source.clone());
             let listed = watch.listed.clone();
             background.spawn(watch.run());
-            (source.resource.plural, listed)
+            (source.resource, listed)
         };
-        let watches = sources.values().map(watch).collect();
+        let watches = sources.values().map(watch);
+        let watches = watches
+            .filter(|(resource, _)| *resource != NODES)
+            .map(|(resource, listed)| (resource.plural, listed))
+            .collect();
         self.look_up(background, world, sources);
         watches
     }
@@ -231,6 +236,7 @@ impl Connections {
             world: Arc::clone(world),
             metrics: self.metrics.clone(),
             listed: CancellationToken::new(),
+            told: false,
         }
     }
 
@@ -252,11 +258,21 @@ impl Connections {
         let of_api = |of| gang::sources(of, options.namespace.as_deref(), &ours);
         let sources: Vec<Source> = choice.api().map(of_api).unwrap_or_default();
         let watches: Vec<Watch> = sources.iter().map(|s| self.watch_of(world, s.clone())).collect();
-        let listed = watches.iter().map(|watch| watch.listed.clone()).collect();
+        let known = CancellationToken::new();
+        let of_watch = |watch: &Watch| (watch.source.resource.plural, watch.listed.clone());
+        let listed = std::iter::once(("gang scheduler", known.clone()));
+        let listed = listed.chain(watches.iter().map(of_watch)).collect();
         let (tell, told) = oneshot::channel();
         background.spawn(async move {
             let gang = gang::resolve(&api, choice).await;
+            known.cancel();
             let on = gang != Gang::None;
+            if !on {
+                // Nothing is watched, so nothing is waited for.
+                for watch in &watches {
+                    watch.listed.cancel();
+                }
+            }
             let watches = watches.into_iter().filter(|_| on).map(Watch::run);
             let _ = tell.send(gang);
             futures::future::join_all(watches).await;
@@ -267,13 +283,18 @@ impl Connections {
         FoundGang { told, listed }
     }
 
-    fn pages(&self, world: &Arc<World>, watches: Vec<(&'static str, CancellationToken)>) -> Arc<Admin> {
+    fn pages(
+        &self,
+        world: &Arc<World>,
+        watches: &[(&'static str, CancellationToken)],
+        gang: &FoundGang,
+    ) -> Arc<Admin> {
         Arc::new(Admin {
             registry: self.metrics.registry(),
             metrics: self.metrics.clone(),
             world: Arc::clone(world),
             leadership: self.leadership.clone(),
-            watches,
+            watches: [watches, &gang.listed].concat(),
         })
     }
 }
@@ -281,8 +302,8 @@ impl Connections {
 /// The gang scheduler, once it is known.
 struct FoundGang {
     told: oneshot::Receiver<Gang>,
-    /// Cancelled once what it needs is listed.
-    listed: Vec<CancellationToken>,
+    /// Cancelled once it is known and what it needs is listed.
+    listed: Vec<(&'static str, CancellationToken)>,
 }
 
 impl FoundGang {
@@ -290,9 +311,7 @@ impl FoundGang {
     async fn found(self) -> Gang {
         // The other end is never dropped while the operator runs.
         let gang = self.told.await.unwrap_or_default();
-        if gang != Gang::None {
-            futures::future::join_all(self.listed.iter().map(CancellationToken::cancelled)).await;
-        }
+        futures::future::join_all(self.listed.iter().map(|(_, listed)| listed.cancelled())).await;
         gang
     }
 }
@@ -305,7 +324,7 @@ fn selector(frameworks: &[&'static dyn Framework]) -> String {
     format!("{key}%20in%20%28{}%29", controllers.join("%2C"))
 }
 
-/// What is watched: the jobs of each kind, and the pods, services and batch Jobs of all of them together.
+/// What is watched: the jobs of each kind, the pods, services, batch Jobs and so on of all of them together, and nodes.
 fn sources(options: &Options, frameworks: &[&'static dyn Framework]) -> BTreeMap<Resource, Source> {
     let kinds = access::all_dialects(frameworks);
     let ours = selector(frameworks);
@@ -327,9 +346,28 @@ fn sources(options: &Options, frameworks: &[&'static dyn Framework]) -> BTreeMap
         source(PODS, Shape::Pod, Some(ours.clone())),
         source(SERVICES, Shape::Child(ChildKind::Service), Some(ours.clone())),
     ];
-    let carriers = kinds.iter().any(|kind| kind.makes.contains(&ExtraKind::BatchJob));
-    let carriers = carriers.then(|| source(BATCH_JOBS, Shape::BatchJob, Some(ours)));
-    jobs.chain(children).chain(carriers).collect()
+    let optional = [
+        (ExtraKind::BatchJob, BATCH_JOBS, Shape::BatchJob),
+        (
+            ExtraKind::Autoscaler,
+            AUTOSCALERS,
+            Shape::Child(ChildKind::Autoscaler),
+        ),
+    ];
+    let made = optional
+        .into_iter()
+        .filter(|(made, ..)| kinds.iter().any(|kind| kind.makes.contains(made)));
+    let made = made.map(|(_, resource, shape)| source(resource, shape, Some(ours.clone())));
+    let nodes = options.settings.node_lost_after.map(|_| {
+        let whole = Source {
+            resource: NODES,
+            shape: Shape::Node,
+            namespace: None,
+            selector: None,
+        };
+        (NODES, whole)
+    });
+    jobs.chain(children).chain(made).chain(nodes).collect()
 }
 
 async fn look_up_invisible(
@@ -377,4 +415,49 @@ async fn serve_queue(
         tracing::error!(kind = key.kind, namespace = %key.namespace, name = %key.name, "{text}");
     };
     queue::serve(world.queue(), limits, stop.cancelled(), work, mishap).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Connections to an API server that serves nothing.
+    fn connections() -> Connections {
+        let client = kube::Client::new(axum::Router::new(), "default");
+        let metrics = Metrics::default();
+        let api = || Api::new(client.clone(), metrics.clone(), Arc::new(Leadership::always()));
+        Connections {
+            writes: api(),
+            reads: api(),
+            lease: api(),
+            leadership: Leadership::always(),
+            metrics: metrics.clone(),
+        }
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_the_gang_scheduler_is_not_ready() {
+        let options = Options {
+            namespace: None,
+            concurrency: 1,
+            settings: Settings::default(),
+            gang: GangChoice::Auto,
+            metrics_address: "0".to_owned(),
+            probe_address: "0".to_owned(),
+            lease: None,
+            instance: String::new(),
+        };
+        let connections = connections();
+        let world = Arc::new(World::new(View::new([]), connections.metrics.clone()));
+        let mut background = JoinSet::new();
+        let gang = connections.find_gang(&mut background, &world, &options, &[]);
+        let pages = connections.pages(&world, &[("pods", CancellationToken::new())], &gang);
+        let waiting = || {
+            let waiting = pages.watches.iter().filter(|(_, listed)| !listed.is_cancelled());
+            waiting.map(|(name, _)| *name).collect::<Vec<_>>()
+        };
+        assert_eq!(waiting(), ["pods", "gang scheduler", "podgroups"]);
+        assert_eq!(gang.found().await, Gang::None);
+        assert_eq!(waiting(), ["pods"]);
+    }
 }

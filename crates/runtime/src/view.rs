@@ -5,12 +5,14 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use common::observe::{BatchJobView, ChildView, Phase, Vanished};
+use common::observe::{BatchJobView, ChildView, LostNode, Phase, Vanished};
 use common::{JobKey, PodView, Uid};
+use jiff::Timestamp;
 
 use crate::children::{Change, Child, Children};
 use crate::decode::{JobObject, PriorityClass};
-use crate::resource::{BATCH_JOBS, ObjectName, PODS, PRIORITY_CLASSES, Resource, SERVICES};
+use crate::nodes::{Missing, NodeObject, Nodes};
+use crate::resource::{BATCH_JOBS, NODES, ObjectName, PODS, PRIORITY_CLASSES, Resource, SERVICES};
 
 /// A decoded object of a watched resource.
 #[derive(Debug, Clone)]
@@ -23,6 +25,8 @@ pub(crate) enum Object {
     Child(Child<ChildView>),
     /// A batch Job.
     BatchJob(Child<BatchJobView>),
+    /// A node.
+    Node(NodeObject),
     /// A priority class.
     PriorityClass(PriorityClass),
 }
@@ -35,6 +39,7 @@ impl Object {
             Self::Pod(pod) => pod.rv,
             Self::Child(child) => child.rv,
             Self::BatchJob(job) => job.rv,
+            Self::Node(node) => node.rv,
             Self::PriorityClass(class) => class.rv,
         }
     }
@@ -94,6 +99,7 @@ pub(crate) struct View {
     /// By what they are.
     children: BTreeMap<Resource, Children<ChildView>>,
     batch_jobs: Children<BatchJobView>,
+    nodes: Nodes,
     /// Job of each batch Job, for as long as that or a pod of it is there.
     carriers: HashMap<Uid, Uid>,
     carriers_of: HashMap<Uid, BTreeSet<Uid>>,
@@ -127,6 +133,27 @@ impl View {
             batch_jobs: self.batch_jobs.of(owner),
             batch_pods: carried.collect(),
         }
+    }
+
+    /// Nodes that do not answer, of those that pods of the family are on.
+    pub(crate) fn lost_nodes(
+        &self,
+        family: &Family,
+        missing: &mut Missing,
+        now: Timestamp,
+    ) -> BTreeMap<Box<str>, LostNode> {
+        let carried = family.batch_pods.iter().map(|(_, pod)| &**pod);
+        let pods = family.pods.iter().map(|pod| &**pod).chain(carried);
+        self.nodes.lost(pods, missing, now)
+    }
+
+    /// The watch of nodes has told something. If nobody knew of them before, there is news of all that do not answer.
+    pub(crate) fn heard_of_nodes(&mut self, now: Timestamp) -> Effects {
+        let mut effects = Effects::default();
+        if self.nodes.heard(now) {
+            self.nodes_changed(|nodes, name| !nodes.answers(name), &mut effects);
+        }
+        effects
     }
 
     /// Values of the priority classes, by name.
@@ -172,6 +199,12 @@ impl View {
                 let change = self.batch_jobs.put(job);
                 self.batch_job_changed(change, &mut effects);
             }
+            Object::Node(node) => {
+                let name = node.name.clone();
+                if self.nodes.put(node) {
+                    self.nodes_changed(|_, on| *on == *name, &mut effects);
+                }
+            }
             // Jobs learn of it when something else wakes them: it orders what is asked for next.
             Object::PriorityClass(class) => {
                 Arc::make_mut(&mut self.priorities).insert(class.name, class.value);
@@ -198,6 +231,11 @@ impl View {
             Object::BatchJob(job) => {
                 let change = self.batch_jobs.remove(&job.name, &job.uid);
                 self.batch_job_changed(change, &mut effects);
+            }
+            Object::Node(node) => {
+                if self.nodes.remove(&node.name) {
+                    self.nodes_changed(|_, on| *on == *node.name, &mut effects);
+                }
             }
             Object::PriorityClass(class) => {
                 Arc::make_mut(&mut self.priorities).remove(&class.name);
@@ -244,8 +282,8 @@ impl View {
             return Err(StaleList { list: rv, view });
         }
         let mut effects = Effects::default();
-        let (mut jobs, mut pods, mut children, mut batch_jobs) =
-            (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (mut jobs, mut pods, mut children, mut batch_jobs, mut nodes) =
+            (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let mut priorities = BTreeMap::new();
         for object in list {
             match object {
@@ -253,6 +291,7 @@ impl View {
                 Object::Pod(pod) => pods.push(pod),
                 Object::Child(child) => children.push(child),
                 Object::BatchJob(job) => batch_jobs.push(job),
+                Object::Node(node) => nodes.push(node),
                 Object::PriorityClass(class) => {
                     priorities.insert(class.name, class.value);
                 }
@@ -266,6 +305,9 @@ impl View {
             for change in self.batch_jobs.replace(batch_jobs, rv) {
                 self.batch_job_changed(Some(change), &mut effects);
             }
+        } else if resource == NODES {
+            let news = self.nodes.replace(nodes, rv);
+            self.nodes_changed(|_, name| news.contains(name), &mut effects);
         } else if resource == PRIORITY_CLASSES {
             self.priorities = Arc::new(priorities);
         } else if self.kinds.contains_key(&resource) {
@@ -289,6 +331,8 @@ impl View {
             held.forget_versions();
         } else if resource == BATCH_JOBS {
             self.batch_jobs.forget_versions();
+        } else if resource == NODES {
+            self.nodes.forget_versions();
         } else if let Some(kind) = self.kinds.get(&resource) {
             self.jobs
                 .values_mut()
@@ -434,6 +478,20 @@ impl View {
         let Some(child) = gone else { return };
         self.touch(child.owner.as_ref(), effects);
         effects.freed.push((resource, child.name));
+    }
+
+    /// There is news of these nodes for the jobs with pods on them. Nodes seldom change, so that all pods are looked at.
+    fn nodes_changed(&self, is: impl Fn(&Nodes, &str) -> bool, effects: &mut Effects) {
+        for pod in self.pods.iter() {
+            if pod
+                .value
+                .node
+                .as_deref()
+                .is_some_and(|name| is(&self.nodes, name))
+            {
+                self.touch(pod.owner.as_ref(), effects);
+            }
+        }
     }
 
     /// There is news for the job of this UID, or of the batch Job of this UID.

@@ -11,6 +11,7 @@ use common::KindInfo;
 use common::plan::ChildKind;
 use futures::{AsyncBufReadExt, TryStreamExt};
 use http_body_util::BodyExt;
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
@@ -51,7 +52,9 @@ pub(crate) enum Shape {
     Child(ChildKind),
     /// As batch Jobs.
     BatchJob,
-    /// As priority classes.
+    /// As nodes. Nobody waits for them: where they may not be read, lost ones are left to Kubernetes.
+    Node,
+    /// As priority classes. Where they may not be read, all count the same.
     PriorityClass,
 }
 
@@ -63,7 +66,17 @@ impl Shape {
             Self::Pod => decode::pod(json).map(Object::Pod),
             Self::Child(kind) => decode::child(kind, json).map(Object::Child),
             Self::BatchJob => decode::batch_job(json).map(Object::BatchJob),
+            Self::Node => decode::node(json, Timestamp::now()).map(Object::Node),
             Self::PriorityClass => decode::priority_class(json).map(Object::PriorityClass),
+        }
+    }
+
+    /// What follows where such objects may not be read, if the operator may have been installed so.
+    fn done_without(self) -> Option<&'static str> {
+        match self {
+            Self::Node => Some("nodes may not be read: pods on lost nodes are not replaced"),
+            Self::PriorityClass => Some("priority classes may not be read: all roles count the same"),
+            Self::Job(_) | Self::Pod | Self::Child(_) | Self::BatchJob => None,
         }
     }
 }
@@ -102,6 +115,10 @@ impl WatchError {
     fn is_gone(&self) -> bool {
         matches!(self, Self::Request(error) if error.is_gone())
     }
+
+    fn is_forbidden(&self) -> bool {
+        matches!(self, Self::Request(error) if error.class() == RetryClass::Forbidden)
+    }
 }
 
 /// A watch.
@@ -116,11 +133,13 @@ pub(crate) struct Watch {
     pub(crate) metrics: Metrics,
     /// Cancelled once the first list is in.
     pub(crate) listed: CancellationToken,
+    /// Whether it was told that it may not be read; not once it may be again.
+    pub(crate) told: bool,
 }
 
 impl Watch {
     /// Lists and watches for ever.
-    pub(crate) async fn run(self) {
+    pub(crate) async fn run(mut self) {
         let resource = self.source.resource.plural;
         let (mut failures, mut stale) = (0_u32, 0_u32);
         let mut version: Option<String> = None;
@@ -131,7 +150,7 @@ impl Watch {
                 Some(from) => self.watch(from, &mut version, &mut failures).await,
             };
             match ended {
-                Ok(()) => (failures, stale) = (0, 0),
+                Ok(()) => (failures, stale, self.told) = (0, 0, false),
                 Err(error) if error.is_gone() => {
                     tracing::debug!(resource, "watch is too far behind, listing again");
                     (version, failures) = (None, failures.saturating_add(1));
@@ -149,8 +168,7 @@ impl Watch {
                     } else {
                         0
                     };
-                    self.metrics.watch_failed(resource);
-                    tracing::warn!(resource, %error, failures, "watch failed");
+                    self.tell(&error, failures);
                     self.give_in(&error, stale);
                 }
             }
@@ -163,6 +181,20 @@ impl Watch {
         }
     }
 
+    /// Tells of a failure; once only, where that is how the operator was installed.
+    fn tell(&mut self, error: &WatchError, failures: u32) {
+        let resource = self.source.resource.plural;
+        let without = self.source.shape.done_without();
+        if let Some(words) = without.filter(|_| error.is_forbidden()) {
+            if !std::mem::replace(&mut self.told, true) {
+                tracing::warn!(%error, "{words}");
+            }
+            return;
+        }
+        self.metrics.watch_failed(resource);
+        tracing::warn!(resource, %error, failures, "watch failed");
+    }
+
     /// What must not be waited for without end.
     fn give_in(&self, error: &WatchError, stale: u32) {
         if stale >= STALE_LISTS {
@@ -173,11 +205,12 @@ impl Watch {
             self.world.forget_version(self.source.resource);
         }
         // A kind that is not installed, or not ours to see, must not hold up the others; it is tried for as long as we run.
-        let absent =
-            matches!(error, WatchError::Request(e) if e.is_not_found() || e.class() == RetryClass::Forbidden);
+        let absent = error.is_forbidden() || matches!(error, WatchError::Request(e) if e.is_not_found());
         let optional = matches!(
             self.source.shape,
-            Shape::Job(_) | Shape::Child(ChildKind::PodGroup(_)) | Shape::PriorityClass
+            Shape::Job(_)
+                | Shape::Child(ChildKind::Autoscaler | ChildKind::PodGroup(_))
+                | Shape::PriorityClass
         );
         if absent && optional {
             self.listed.cancel();
@@ -294,7 +327,10 @@ impl Watch {
 
 impl Source {
     fn metadata_only(&self) -> bool {
-        matches!(self.shape, Shape::Child(ChildKind::Service)) // of the others more than their metadata counts
+        matches!(
+            self.shape,
+            Shape::Child(ChildKind::Service | ChildKind::Autoscaler)
+        )
     }
 
     fn base(&self) -> String {
@@ -378,8 +414,60 @@ struct VersionOnly {
 
 #[cfg(test)]
 mod tests {
+    use axum::Router;
+    use axum::http::StatusCode;
+
     use super::*;
-    use crate::resource::PODS;
+    use crate::lease::Leadership;
+    use crate::resource::PRIORITY_CLASSES;
+    use crate::resource::{NODES, PODS};
+    use crate::view::View;
+
+    /// A watch that the API server answers with this code.
+    fn answered(resource: Resource, shape: Shape, code: StatusCode) -> Watch {
+        let client = kube::Client::new(Router::new().fallback(async move || code), "default");
+        let metrics = Metrics::default();
+        Watch {
+            source: Source {
+                resource,
+                shape,
+                namespace: None,
+                selector: None,
+            },
+            api: Api::new(client, metrics.clone(), Arc::new(Leadership::always())),
+            world: Arc::new(World::new(View::new([]), metrics.clone())),
+            metrics,
+            listed: CancellationToken::new(),
+            told: false,
+        }
+    }
+
+    #[tokio::test]
+    async fn what_may_be_done_without_is_told_of_once() {
+        let cases = [
+            (
+                PRIORITY_CLASSES,
+                Shape::PriorityClass,
+                StatusCode::FORBIDDEN,
+                true,
+            ),
+            (NODES, Shape::Node, StatusCode::FORBIDDEN, true),
+            (NODES, Shape::Node, StatusCode::BAD_GATEWAY, false),
+            (PODS, Shape::Pod, StatusCode::FORBIDDEN, false),
+        ];
+        for (resource, shape, code, once) in cases {
+            let mut watch = answered(resource, shape, code);
+            let error = watch.list().await.unwrap_err();
+            // It had been allowed before.
+            watch.listed.cancel();
+            watch.tell(&error, 1);
+            watch.tell(&error, 2);
+            let mut text = String::new();
+            prometheus_client::encoding::text::encode(&mut text, &watch.metrics.registry()).unwrap();
+            let counted = text.contains("watch_errors_total{");
+            assert_eq!((watch.told, counted), (once, !once), "{shape:?} {code}");
+        }
+    }
 
     #[test]
     fn lists_are_paged_and_never_old_and_watches_go_on() {

@@ -17,7 +17,7 @@ use crate::metrics::Metrics;
 use crate::observe::observe;
 use crate::queue::Queue;
 use crate::record::{Pace, Record};
-use crate::resource::{ObjectName, Resource};
+use crate::resource::{NODES, ObjectName, Resource};
 use crate::view::{Effects, Lost, Object, StaleList, View};
 use crate::watermark::{Lag, Mark, Watermark};
 
@@ -137,6 +137,10 @@ impl World {
 
     fn advance(&self, inner: &mut Inner, resource: Resource, rv: u64) {
         inner.view.advance(resource, rv);
+        if resource == NODES {
+            let effects = inner.view.heard_of_nodes(Timestamp::now());
+            self.follow(inner, effects);
+        }
         for key in inner.marks.advanced(resource, rv) {
             self.wake(inner, &key);
         }
@@ -205,11 +209,12 @@ impl World {
             return Start::Deferred;
         }
         inner.record(key, &job.uid);
-        let Some(record) = inner.records.get(key) else {
+        let Inner { view, records, .. } = &mut *inner;
+        let Some(record) = records.get_mut(key) else {
             return Start::Gone;
         };
         let pass = Pass {
-            observed: observe(now, &inner.view, record, &job),
+            observed: observe(now, view, record, &job),
             finished,
             hold: record.hold(&job),
             quiet_for: record.quiet_for(),

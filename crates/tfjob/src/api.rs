@@ -11,24 +11,10 @@ use crate::KIND;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Fields {
-    /// When a job without Chief and Master has succeeded: "" (default) when Worker 0 has, AllWorkers when all have.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub success_policy: Option<SuccessPolicy>,
     /// Workers may come and go: each is told of itself and of the parameter servers only, and one that fails under
     /// restartPolicy Never does not fail the job as long as another is left.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enable_dynamic_worker: Option<bool>,
-}
-
-/// When a job without Chief and Master has succeeded.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum SuccessPolicy {
-    /// When worker 0 has.
-    #[default]
-    #[serde(rename = "")]
-    Worker0,
-    /// When all workers have.
-    AllWorkers,
 }
 
 /// Answer to a job with Chief and Master: upstream's webhook's (`pkg/webhooks/tensorflow/tfjob_webhook.go`).

@@ -8,7 +8,7 @@ pub mod api;
 mod outcome;
 mod wiring;
 
-use common::api::RestartPolicy;
+use common::api::{RestartPolicy, SuccessPolicy};
 use common::framework::{GangInfo, HostNames, OnFailure, PortInfo};
 use common::names;
 use common::resolve::Problems;
@@ -64,6 +64,13 @@ pub static KIND: KindInfo = KindInfo {
     ],
     scaled_role: Some(WORKER),
     default_backoff_limit: None,
+    success_policies: &[
+        SuccessPolicy::OfKind,
+        SuccessPolicy::AllWorkers,
+        SuccessPolicy::Leader,
+    ],
+    success: "when the Chief (or Master) has, else when Worker 0 has; AllWorkers: without a Chief, when all workers have; \
+              Leader: when the Chief, Master or Worker 0 has",
     long_names: false,
     active_succeeds: true,
     legacy_clean_pod_policy: false,

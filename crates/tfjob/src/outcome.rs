@@ -1,9 +1,9 @@
 //! When a TFJob runs, and when it has succeeded.
 
+use common::api::SuccessPolicy;
 use common::tally::{SlotState, SlotTally, Tally};
 use common::{Outcome, ResolvedJob, Role};
 
-use crate::api::SuccessPolicy;
 use crate::{CHIEF, EVALUATOR, MASTER, WORKER, wiring};
 
 pub(crate) fn outcome(tally: &Tally, job: &ResolvedJob) -> Outcome {
@@ -36,13 +36,9 @@ fn succeeded(tally: &Tally, job: &ResolvedJob) -> bool {
     let Some(first) = of(WORKER).next() else {
         return !tally.slots.is_empty() && tally.slots.iter().all(done);
     };
-    match wiring::fields(job).success_policy.unwrap_or_default() {
-        SuccessPolicy::Worker0 if done(first) => true,
-        // Also where worker 0 was lost for good: somebody has finished, and nobody is left to wait for.
-        SuccessPolicy::Worker0 | SuccessPolicy::AllWorkers => {
-            of(WORKER).any(done) && of(WORKER).all(|worker| is_over(worker, job))
-        }
-    }
+    // Also where worker 0 was lost for good: somebody has finished, and nobody is left to wait for.
+    let all = of(WORKER).any(done) && of(WORKER).all(|worker| is_over(worker, job));
+    all || (job.success != SuccessPolicy::AllWorkers && done(first))
 }
 
 /// Whether nothing more is to be expected of a slot: it is done, or the job goes on without it.

@@ -166,7 +166,10 @@ fn own_fields_are_typed() {
     let crd = serde_json::to_value(tfjob::api::crd()).unwrap();
     let spec = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties";
     let field = |name: &str| crd.pointer(&format!("{spec}/{name}")).unwrap();
-    assert_eq!(field("successPolicy")["enum"], json!(["", "AllWorkers"]));
+    assert_eq!(
+        field("successPolicy")["enum"],
+        json!(["", "AllWorkers", "Leader"])
+    );
     assert_eq!(field("enableDynamicWorker")["type"], "boolean");
 }
 

@@ -356,3 +356,16 @@ fn messages_call_the_job_as_upstream_does() {
         assert_eq!(message(&story, ConditionType::Succeeded), expected);
     }
 }
+
+#[test]
+fn a_parameter_server_on_a_lost_node_is_replaced_after_the_limit() {
+    let mut story = Story::new(&[("PS", 1), ("Worker", 2)], |spec| policy(spec, "Never"));
+    story.when("applied", |_| {});
+    story.when("all pods run", World::run_all);
+    story.world.pod("j-ps-0").node = Some("node-2".into());
+    story.tale.clear();
+    story.when("its node falls silent", |w| w.lose_node("node-2"));
+    story.when("the limit is reached", |w| w.pass_time(300));
+    story.when("the replacement runs", World::run_all);
+    insta::assert_snapshot!(story.tale);
+}

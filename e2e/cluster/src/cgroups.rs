@@ -1,4 +1,4 @@
-//! The cluster's folder in each cgroup hierarchy; every pod's cgroup is below it.
+//! A node's folder in each cgroup hierarchy; the cgroup of each of its pods is below it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::layout::NAME;
+use crate::node::Node;
 use crate::process::Process;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,11 +17,11 @@ struct Hierarchy {
 }
 
 /// Makes the folders. On cgroup v1 one per hierarchy, with cpuset filled in; on v2 one with all controllers on.
-pub(crate) fn create() -> Result<()> {
+pub(crate) fn create(node: &Node) -> Result<()> {
     let hierarchies = mounted()?;
     let version_1 = hierarchies.iter().any(|hierarchy| !hierarchy.unified);
     for hierarchy in &hierarchies {
-        let folder = hierarchy.mount.join(NAME);
+        let folder = hierarchy.mount.join(node.id());
         fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
         if hierarchy.cpuset {
             for file in ["cpuset.cpus", "cpuset.mems"] {
@@ -37,11 +37,11 @@ pub(crate) fn create() -> Result<()> {
     Ok(())
 }
 
-/// The processes of all pods.
-pub(crate) fn processes() -> Vec<Process> {
+/// The processes of all pods of a node.
+pub(crate) fn processes(node: &Node) -> Vec<Process> {
     let mut pids = Vec::new();
     for hierarchy in mounted().unwrap_or_default() {
-        walk(&hierarchy.mount.join(NAME), &mut |folder| {
+        walk(&hierarchy.mount.join(node.id()), &mut |folder| {
             let text = fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
             pids.extend(text.lines().filter_map(|line| line.parse::<u32>().ok()));
         });
@@ -54,12 +54,12 @@ pub(crate) fn processes() -> Vec<Process> {
 }
 
 /// Removes the folders, the deepest first; the kernel may need a moment after the last process ended.
-pub(crate) fn remove(within: Duration) -> Result<()> {
+pub(crate) fn remove(node: &Node, within: Duration) -> Result<()> {
     let begun = Instant::now();
     loop {
         let mut left = None;
         for hierarchy in mounted()? {
-            walk(&hierarchy.mount.join(NAME), &mut |folder| {
+            walk(&hierarchy.mount.join(node.id()), &mut |folder| {
                 if fs::remove_dir(folder).is_err() {
                     left = Some(folder.to_owned());
                 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::layout::{POD_CIDR, POD_MASK, SERVICE_CIDR};
+use crate::layout::SERVICE_CIDR;
 use crate::pki::Pki;
 
 /// Kubernetes' own gang scheduling: needed on API server, controller-manager and scheduler.
@@ -102,10 +102,6 @@ pub(crate) fn controller_manager(kubeconfig: &Path, pki: &Pki) -> Vec<String> {
         format!("--root-ca-file={}", pki.ca().display()),
         format!("--cluster-signing-cert-file={}", pki.ca().display()),
         format!("--cluster-signing-key-file={}", pki.key("ca").display()),
-        "--allocate-node-cidrs=true".into(),
-        format!("--cluster-cidr={POD_CIDR}"),
-        format!("--node-cidr-mask-size={POD_MASK}"),
-        format!("--service-cluster-ip-range={SERVICE_CIDR}"),
     ]);
     flags
 }

@@ -1,47 +1,75 @@
-//! Taking a cluster down without a trace.
+//! Taking nodes and the cluster away without a trace.
 
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::cgroups;
 use crate::command::run;
 use crate::layout::Layout;
 use crate::network;
-use crate::process::{Process, wait_ended, with_argument};
+use crate::node::Node;
+use crate::process::{Process, wait_ended};
 use crate::state::State;
 
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// Whether anything of a cluster is there.
+/// Whether anything of a cluster is there. What is left of a further node is below the cluster's folder.
 pub(crate) fn residue(layout: &Layout) -> bool {
-    layout.root().exists() || network::present() || !cgroups::processes().is_empty()
+    let first = Node::first();
+    layout.root().exists() || network::present(&first) || !cgroups::processes(&first).is_empty()
 }
 
 /// Ends what runs and removes what is left. Works on a cluster in any condition.
 pub(crate) fn take_down(layout: &Layout) -> Result<()> {
     let state = State::read(&layout.state()).unwrap_or_default();
     end(&state.processes)?;
-    // Shims are the runtime's children: now that it is gone, no new one can appear.
-    end(&with_argument(&layout.containerd_socket().to_string_lossy()))?;
-    end(&cgroups::processes())?;
-    cgroups::remove(PATIENCE)?;
-    network::remove()?;
-    unmount_below(layout.root())?;
-    if layout.root().exists() {
-        fs::remove_dir_all(layout.root()).with_context(|| {
-            format!(
-                "cannot remove {}; is something mounted there?",
-                layout.root().display()
-            )
-        })?;
+    for node in state.nodes.iter().filter(|node| !node.is_first()) {
+        remove_node(layout, &state, node)?;
     }
+    // The last, as its folder holds the record.
+    remove_node(layout, &state, &Node::first())?;
     for folder in state.made_folders.iter().rev() {
         remove_made(folder);
     }
     Ok(())
+}
+
+/// Ends a node and removes its namespaces, cgroups, mounts and folder.
+pub(crate) fn remove_node(layout: &Layout, state: &State, node: &Node) -> Result<()> {
+    end_node(state, node)?;
+    cgroups::remove(node, PATIENCE)?;
+    network::remove(node)?;
+    let folder = layout.node(node);
+    let root = folder.root();
+    unmount_below(root)?;
+    if root.exists() {
+        fs::remove_dir_all(root)
+            .with_context(|| format!("cannot remove {}; is something mounted there?", root.display()))?;
+    }
+    Ok(())
+}
+
+/// Ends all that runs on a node.
+pub(crate) fn end_node(state: &State, node: &Node) -> Result<()> {
+    // The kubelet and the runtime first: nobody starts anything after them.
+    let programs: Vec<Process> = state.of(node).cloned().collect();
+    end(&programs)?;
+    let begun = Instant::now();
+    loop {
+        let mut left = network::processes(node);
+        left.extend(cgroups::processes(node));
+        left.retain(Process::alive);
+        if left.is_empty() {
+            return Ok(());
+        }
+        if begun.elapsed() > PATIENCE {
+            bail!("new processes appear on node {} without end", node.name());
+        }
+        end(&left)?;
+    }
 }
 
 /// Removes a folder that was made outside the cluster's own, if it is empty: what somebody else put there since

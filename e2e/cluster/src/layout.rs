@@ -2,15 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::node::Node;
+
 /// The cluster's folder. One cluster per machine, at a short path (socket paths are limited to 107 bytes).
 pub(crate) const ROOT: &str = "/var/lib/trainyard-cluster";
-/// The network namespace, the cgroup folder and the node are all named after the project.
+/// The first node and all that belongs to it are named after the project; names of all else begin so.
 pub(crate) const NAME: &str = "trainyard";
-/// The host's end of the veth pair.
-pub(crate) const HOST_LINK: &str = "trainyard0";
 /// The host's address in the cluster's network.
 pub(crate) const HOST_IP: &str = "10.200.0.1";
-/// The node's address; the API server and CoreDNS listen here.
+/// The first node's address; the API server and CoreDNS listen here.
 pub(crate) const NODE_IP: &str = "10.200.0.2";
 /// Addresses of Services.
 pub(crate) const SERVICE_CIDR: &str = "10.96.0.0/16";
@@ -18,11 +18,9 @@ pub(crate) const SERVICE_CIDR: &str = "10.96.0.0/16";
 pub(crate) const API_SERVICE_IP: &str = "10.96.0.1";
 /// The Service of CoreDNS.
 pub(crate) const DNS_IP: &str = "10.96.0.10";
-/// Addresses of pods; /22 leaves room for 200 pods and those on their way out.
-pub(crate) const POD_CIDR: &str = "10.244.0.0/22";
-/// Prefix length of a node's part of [`POD_CIDR`].
-pub(crate) const POD_MASK: &str = "22";
-/// Folders with fixed paths inside Kubernetes and CNI: the node sees its own in their place.
+/// Addresses of pods; each node has a part of it.
+pub(crate) const POD_CIDR: &str = "10.244.0.0/16";
+/// Folders with fixed paths inside Kubernetes and CNI: a node sees its own in their place.
 pub(crate) const COVERED: [&str; 4] = ["/run", "/var/lib/kubelet", "/var/lib/cni", "/var/log/containers"];
 
 /// Paths below [`ROOT`].
@@ -52,6 +50,32 @@ impl Layout {
         self.root.join("state.json")
     }
 
+    pub(crate) fn etcd(&self) -> PathBuf {
+        self.root.join("etcd")
+    }
+
+    /// The folder of a node. The first node's is the cluster's own: the control plane runs there.
+    pub(crate) fn node(&self, node: &Node) -> Folder {
+        let root = if node.is_first() {
+            self.root.clone()
+        } else {
+            self.root.join("nodes").join(node.name())
+        };
+        Folder { root }
+    }
+}
+
+/// Paths below the folder of a node.
+#[derive(Clone, Debug)]
+pub(crate) struct Folder {
+    root: PathBuf,
+}
+
+impl Folder {
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
     pub(crate) fn pki(&self) -> PathBuf {
         self.root.join("pki")
     }
@@ -60,12 +84,17 @@ impl Layout {
         self.root.join("etc")
     }
 
+    /// The kubeconfig of a client that runs on the node.
+    pub(crate) fn kubeconfig_of(&self, client: &str) -> PathBuf {
+        self.etc().join(format!("{client}.kubeconfig"))
+    }
+
     pub(crate) fn logs(&self) -> PathBuf {
         self.root.join("logs")
     }
 
-    pub(crate) fn etcd(&self) -> PathBuf {
-        self.root.join("etcd")
+    pub(crate) fn pod_logs(&self) -> PathBuf {
+        self.root.join("pod-logs")
     }
 
     pub(crate) fn containerd(&self) -> PathBuf {

@@ -11,9 +11,14 @@ use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 
+use crate::node::Node;
+
 /// A process that was started.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Process {
+    /// The node that it belongs to. Records of earlier versions lack it; their processes must end all the same.
+    #[serde(default)]
+    node: String,
     /// The component's name, also that of its log file.
     pub(crate) name: String,
     pid: u32,
@@ -22,8 +27,8 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts a command in its own session, its output in `<logs>/<name>.log`.
-    pub(crate) fn spawn(name: &str, command: &mut Command, logs: &Path) -> Result<Self> {
+    /// Starts a command of a node in its own session, its output in `<logs>/<name>.log`.
+    pub(crate) fn spawn(node: &Node, name: &str, command: &mut Command, logs: &Path) -> Result<Self> {
         fs::create_dir_all(logs)?;
         let log = File::options()
             .create(true)
@@ -31,17 +36,26 @@ impl Process {
             .open(logs.join(format!("{name}.log")))?;
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let child = command.spawn().with_context(|| format!("cannot start {name}"))?;
-        Self::of(name, child.id())
-            .with_context(|| format!("{name} ended at once; see its log in {}", logs.display()))
+        let process = Self::of(name, child.id())
+            .with_context(|| format!("{name} ended at once; see its log in {}", logs.display()))?;
+        Ok(Self {
+            node: node.name().to_owned(),
+            ..process
+        })
     }
 
     /// The process that has this id now.
     pub(crate) fn of(name: &str, pid: u32) -> Option<Self> {
         stat(pid).map(|stat| Self {
+            node: String::new(),
             name: name.to_owned(),
             pid,
             started: stat.started,
         })
+    }
+
+    pub(crate) fn is_of(&self, node: &Node) -> bool {
+        self.node == node.name()
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -81,23 +95,14 @@ pub(crate) fn wait_ended(processes: &[Process], within: Duration) -> Result<()> 
     }
 }
 
-/// The processes with this text among the arguments.
-pub(crate) fn with_argument(argument: &str) -> Vec<Process> {
+/// The ids of all processes of the machine.
+pub(crate) fn ids() -> Vec<u32> {
     let Ok(entries) = fs::read_dir("/proc") else {
         return Vec::new();
     };
     entries
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok())
-        .filter(|pid| has_argument(*pid, argument))
-        .filter_map(|pid| Process::of(argument, pid))
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
         .collect()
-}
-
-fn has_argument(pid: u32, argument: &str) -> bool {
-    fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| {
-        line.split(|byte| *byte == 0)
-            .any(|word| word == argument.as_bytes())
-    })
 }
 
 /// Identifies this run of the machine: process ids of another mean nothing.

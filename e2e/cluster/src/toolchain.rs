@@ -11,7 +11,7 @@ use std::process::Stdio;
 use anyhow::{Context, Result, bail};
 
 use crate::cache;
-use crate::command::find;
+use crate::command::{command, find, output};
 use crate::packages;
 use crate::progress::{Progress, Step};
 
@@ -96,7 +96,29 @@ pub(crate) static COREDNS: Module = Module {
     cgo: false,
 };
 
-/// All modules, the smallest build first so that a broken set-up shows early.
+/// Kueue; not part of the cluster, built when it is asked for.
+pub(crate) static KUEUE: Module = Module {
+    name: "kueue",
+    files: files!("kueue"),
+    packages: &["sigs.k8s.io/kueue/cmd/kueue"],
+    rename: None,
+    tags: "",
+    ldflags: "-s -w -X sigs.k8s.io/kueue/pkg/version.GitVersion=v0.15.0",
+    cgo: false,
+};
+
+/// The scheduler of scheduler-plugins; as [`KUEUE`].
+pub(crate) static SCHEDULER_PLUGINS: Module = Module {
+    name: "scheduler-plugins",
+    files: files!("scheduler-plugins"),
+    packages: &["sigs.k8s.io/scheduler-plugins/cmd/scheduler"],
+    rename: None,
+    tags: "",
+    ldflags: "-s -w",
+    cgo: false,
+};
+
+/// All modules of the cluster, the smallest build first so that a broken set-up shows early.
 pub(crate) static ALL: [&Module; 4] = [&RUNC, &COREDNS, &CONTAINERD, &KUBERNETES];
 
 impl Module {
@@ -120,6 +142,31 @@ impl Module {
             .iter()
             .map(|(name, content)| (*name, content.as_bytes()));
         cache::key(files.chain([("flags", flags.as_bytes()), ("packages", packages.as_bytes())]))
+    }
+
+    /// The folder that Go keeps for one of the pinned modules: manifests lie beside the code there.
+    pub(crate) fn sources(&self, path: &str, progress: Progress) -> Result<PathBuf> {
+        let go = go()?;
+        let folder = cache::folder()?.join("go");
+        let _lock = cache::lock(&folder, self.name, progress)?;
+        let pins = folder.join(self.name);
+        self.lay_out(&pins)?;
+        let mut download = command(go, &["mod", "download", "-json", path]);
+        let answer = output(download.current_dir(&pins).env("GOWORK", "off"))?;
+        let answer: serde_json::Value = serde_json::from_str(&answer)?;
+        let sources = answer.get("Dir").and_then(serde_json::Value::as_str);
+        sources
+            .map(PathBuf::from)
+            .with_context(|| format!("Go does not say where {path} is"))
+    }
+
+    /// Writes the files that pin it.
+    fn lay_out(&self, folder: &Path) -> Result<()> {
+        fs::create_dir_all(folder)?;
+        for (name, content) in &self.files {
+            fs::write(folder.join(name), content)?;
+        }
+        Ok(())
     }
 
     /// Where the built programs are, or will be.
@@ -198,7 +245,7 @@ fn ensure(module: &Module, progress: Progress) -> Result<PathBuf> {
 }
 
 fn build(module: &Module, folder: &Path, progress: Progress) -> Result<()> {
-    let go = find("go").context("Go is needed to build the cluster's programs, and `go` is not on PATH")?;
+    let go = go()?;
     if module.cgo {
         packages::ensure(packages::CGO, progress)?;
     }
@@ -207,11 +254,8 @@ fn build(module: &Module, folder: &Path, progress: Progress) -> Result<()> {
         fs::remove_dir_all(&temporary)?;
     }
     let (source, bin) = (temporary.join("source"), temporary.join("bin"));
-    fs::create_dir_all(&source)?;
+    module.lay_out(&source)?;
     fs::create_dir_all(&bin)?;
-    for (name, content) in &module.files {
-        fs::write(source.join(name), content)?;
-    }
     let step = progress.step(&format!("building {} with Go", module.name));
     compile(module, &go, &source, &bin, &step)?;
     if let Some((from, to)) = module.rename {
@@ -221,6 +265,10 @@ fn build(module: &Module, folder: &Path, progress: Progress) -> Result<()> {
     fs::remove_dir_all(&temporary)?;
     step.done();
     Ok(())
+}
+
+fn go() -> Result<PathBuf> {
+    find("go").context("Go is needed to build the cluster's programs, and `go` is not on PATH")
 }
 
 fn compile(module: &Module, go: &Path, source: &Path, bin: &Path, step: &Step) -> Result<()> {
@@ -290,7 +338,8 @@ mod tests {
 
     #[test]
     fn modules_have_their_own_keys() {
-        let mut keys = ALL.map(Module::key);
+        let beside = [&KUEUE, &SCHEDULER_PLUGINS].map(Module::key);
+        let mut keys = [&ALL.map(Module::key)[..], &beside].concat();
         keys.sort();
         assert!(keys.windows(2).all(|pair| pair[0] != pair[1]));
     }

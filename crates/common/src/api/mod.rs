@@ -7,7 +7,8 @@ pub mod schema;
 pub mod status;
 
 pub use replica_spec::{ReplicaSpec, RestartPolicy};
-pub use run_policy::{CleanPodPolicy, RunPolicy, SchedulingPolicy};
+pub use run_policy::{CleanPodPolicy, RestartScope, RunPolicy, SchedulingPolicy, SuccessPolicy};
 pub use status::{
-    ConditionStatus, ConditionType, JobCondition, JobStatus, ReplicaStatus, RestartCounts, SlotStatus,
+    ConditionStatus, ConditionType, FirstFailure, JobCondition, JobStatus, ReplicaStatus, RestartCounts,
+    SlotStatus, WholeRestarts,
 };

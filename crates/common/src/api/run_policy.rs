@@ -31,9 +31,47 @@ pub struct RunPolicy {
     /// True: no pods, until it is set to false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspend: Option<bool>,
+    /// What begins anew when a pod must be replaced: that Pod (default), or all pods of the Job together. Trainyard's addition.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restart_scope: Option<RestartScope>,
     /// Which controller acts on the job: kubeflow.org/training-operator (default) or kueue.x-k8s.io/multikueue.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub managed_by: Option<String>,
+}
+
+/// What begins anew when a pod must be replaced.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum RestartScope {
+    /// That pod.
+    #[default]
+    Pod,
+    /// All pods of the job, together.
+    Job,
+}
+
+/// When a job has succeeded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum SuccessPolicy {
+    /// As the kind has it.
+    #[default]
+    #[serde(rename = "")]
+    OfKind,
+    /// When all pods that do the work have.
+    AllWorkers,
+    /// When the leader has: the replica of rank 0, or the launcher.
+    Leader,
+}
+
+impl SuccessPolicy {
+    /// The value on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::OfKind => "",
+            Self::AllWorkers => "AllWorkers",
+            Self::Leader => "Leader",
+        }
+    }
 }
 
 /// Which pods are deleted when a job ends.

@@ -122,6 +122,7 @@ fn spec<Fields: JsonSchema>(info: &KindInfo, rules: &[Rule]) -> Value {
     let mut schema = structural::of::<Fields>();
     if let Some(properties) = schema.pointer_mut("/properties").and_then(Value::as_object_mut) {
         properties.insert("runPolicy".to_owned(), run_policy(info));
+        properties.insert("successPolicy".to_owned(), success_policy(info));
         properties.insert(info.replicas_field.to_owned(), replica_map(info));
     }
     set(
@@ -163,6 +164,16 @@ fn replica(info: &KindInfo) -> Value {
         *item = rules::add(item.take(), &rules::of_container());
     }
     rules::add(schema, &rules::of_replica(info))
+}
+
+fn success_policy(info: &KindInfo) -> Value {
+    let values: Vec<&str> = info
+        .success_policies
+        .iter()
+        .map(|policy| policy.as_str())
+        .collect();
+    let description = format!("When the job has succeeded. \"\": {}.", info.success);
+    json!({ "type": "string", "enum": values, "description": description })
 }
 
 fn run_policy(info: &KindInfo) -> Value {

@@ -43,6 +43,12 @@ pub struct JobStatus {
     /// Slots that were restarted, by `<role lower>-<index>`. Trainyard's addition.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub slots: BTreeMap<String, SlotStatus>,
+    /// Restarts of all pods together, under `runPolicy.restartScope: Job`. Trainyard's addition.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub whole_restarts: Option<WholeRestarts>,
+    /// The pod that failed first when the job last was in trouble; kept after its pods are gone. Trainyard's addition.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_failure: Option<FirstFailure>,
     /// What the job waits for, in words; absent when it waits for nothing unusual. Trainyard's addition.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub waiting_for: Option<String>,
@@ -115,6 +121,63 @@ pub struct SlotStatus {
     /// Why the last incarnation was replaced.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+}
+
+/// Restarts of all pods of a job together.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct WholeRestarts {
+    /// How many there were.
+    pub count: u32,
+    /// When the last one was decided.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<Time>,
+    /// Why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// The pod that failed first, or was taken away, when the job was in trouble. Others that failed before the job ran
+/// again, or ended, are its followers.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct FirstFailure {
+    /// Name of the pod.
+    pub pod: String,
+    /// Its role.
+    pub role: String,
+    /// Its index within the role.
+    pub index: u32,
+    /// Which attempt at its slot it was.
+    pub attempt: u32,
+    /// Node that it ran on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+    /// Container that failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
+    /// Its exit code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// Number of the signal that ended it, where the exit code says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signal: Option<i32>,
+    /// One word: the container's (`OOMKilled`, `Error`), the pod's (`Evicted`), the disruption's (`PreemptionByScheduler`),
+    /// or `Deleted`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// When it ended; when that was seen, if nothing tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<Time>,
+    /// The end of its termination message, 1 KiB at most.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// Pods that failed after it; the first ones.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub followers: Vec<String>,
+    /// How many pods failed after it.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub follower_count: i32,
 }
 
 /// One statement about the job.

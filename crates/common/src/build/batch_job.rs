@@ -9,6 +9,7 @@ use k8s_openapi::api::batch::v1::{Job, JobSpec};
 use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
+use crate::api::RestartScope;
 use crate::names;
 use crate::resolve::ResolvedJob;
 
@@ -33,6 +34,8 @@ pub fn batch_job(job: &ResolvedJob, pod: Pod, used: u32) -> Job {
     );
     // The API server's own default is 6; a Job that takes over from another has only what that one left.
     let limit = match (job.policy.backoff_limit, used) {
+        // All pods of the job begin anew together, or none does.
+        _ if job.policy.restart_scope == RestartScope::Job => Some(0),
         (None, 0) => None,
         (_, used) => job.backoff_limit().map(|limit| limit.saturating_sub(used)),
     };

@@ -1,5 +1,6 @@
 //! Slot to object, and nothing else.
 
+pub mod autoscaler;
 pub mod batch_job;
 pub mod pod;
 pub mod pod_group;
@@ -23,6 +24,17 @@ pub fn metadata(job: &ResolvedJob, name: String, labels: BTreeMap<String, String
     }
 }
 
+/// A digest of a text: equal in every process and every version, unlike those of the standard library (FNV-1a, 64 bits).
+#[must_use]
+pub fn digest(text: &str) -> String {
+    const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+    const PRIME: u64 = 0x0100_0000_01b3;
+    let hash = text
+        .bytes()
+        .fold(OFFSET, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(PRIME));
+    format!("{hash:016x}")
+}
+
 /// The reference by which children belong to the job; complete from their first moment (admission webhooks walk it).
 #[must_use]
 pub fn owner_reference(job: &ResolvedJob) -> OwnerReference {
@@ -33,5 +45,18 @@ pub fn owner_reference(job: &ResolvedJob) -> OwnerReference {
         uid: job.uid.to_string(),
         controller: Some(true),
         block_owner_deletion: Some(true),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digests_are_those_of_fnv_1a() {
+        // Test vectors of draft-eastlake-fnv.
+        assert_eq!(digest(""), "cbf29ce484222325");
+        assert_eq!(digest("a"), "af63dc4c8601ec8c");
+        assert_eq!(digest("foobar"), "85944171f73967e8");
     }
 }

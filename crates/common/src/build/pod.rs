@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::{Pod, PodSpec, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use crate::api::RestartPolicy;
+use crate::api::{RestartPolicy, RestartScope};
 use crate::cast::{Slot, SlotId};
 use crate::framework::{Containers, HostNames, Wiring};
 use crate::names::{self, Attempt};
@@ -31,7 +31,7 @@ pub fn pod(
     let mut spec = spec.unwrap_or_default();
     wire(&mut spec, replica.map_or("", |r| &r.container), wiring);
     let policy = replica.map_or(RestartPolicy::Never, |r| r.restart_policy);
-    spec.restart_policy = Some(pod_restart_policy(policy).to_owned());
+    spec.restart_policy = Some(kubelet_policy(job, policy).to_owned());
     let (host, domain) = (slot.name.clone(), names::job_service(&job.key.name));
     match job.info.host_names {
         HostNames::ByServiceMode if settings.service_mode == ServiceMode::Job => {
@@ -124,10 +124,12 @@ fn append<T>(list: &mut Option<Vec<T>>, more: Vec<T>) {
     }
 }
 
-/// The kubelet knows no `ExitCode`: there the pod must end so that its exit code can be judged.
+/// The pod's own restart policy. The kubelet knows no `ExitCode`: there the pod must end so that its exit code can be
+/// judged. And where all pods begin anew together, none may begin anew by itself.
 #[must_use]
-pub fn pod_restart_policy(policy: RestartPolicy) -> &'static str {
+pub fn kubelet_policy(job: &ResolvedJob, policy: RestartPolicy) -> &'static str {
     match policy {
+        _ if job.policy.restart_scope == RestartScope::Job => "Never",
         RestartPolicy::Always => "Always",
         RestartPolicy::OnFailure => "OnFailure",
         RestartPolicy::Never | RestartPolicy::ExitCode => "Never",

@@ -2,19 +2,19 @@
 
 use crate::api::{CleanPodPolicy, JobStatus};
 use crate::framework::KindInfo;
-use crate::names::Uid;
+use crate::nodes::Losses;
 use crate::observe::{BatchJobView, ChildView, ContainerState, ContainerView, Observed, Phase, PodView};
 use crate::plan::{ChildKind, Counter, Plan, Write};
 use crate::resolve::{self, Problems};
 use crate::status;
 
-use super::{after, answer, done};
+use super::{after, answer, done, nodes};
 
 /// Seconds after the end in which pods whose container has ended are not cleaned up as running ones: the kubelet tells
 /// of the container first and of the pod's end a moment later, and a pod that is finished keeps its log.
 const TO_FINISH: i64 = 10;
 
-pub(super) fn plan(info: &KindInfo, observed: &Observed, stored: &JobStatus) -> Plan {
+pub(super) fn plan(info: &KindInfo, observed: &Observed, stored: &JobStatus, losses: &Losses<'_>) -> Plan {
     let policy = resolve::run_policy(info, &observed.job, &mut Problems::default());
     let mut status = stored.clone();
     // Upstream left jobs without it; every rule about the time after the end needs it.
@@ -29,7 +29,7 @@ pub(super) fn plan(info: &KindInfo, observed: &Observed, stored: &JobStatus) -> 
     let finished_by = after(ended, TO_FINISH);
     let finishing = |pod: &PodView| observed.now < finished_by && is_finishing(pod);
     let policy = stored.cleanup.unwrap_or(policy.clean_pod_policy);
-    let writes = clean_up(observed, policy, &finishing);
+    let writes = clean_up(observed, losses, policy, &finishing);
     let waits = policy == CleanPodPolicy::Running && observed.pods.iter().any(|pod| finishing(pod));
     Plan {
         wake: due.into_iter().chain(waits.then_some(finished_by)).min(),
@@ -62,14 +62,20 @@ fn is_finishing(pod: &PodView) -> bool {
             .is_some_and(|d| d.containers.iter().any(ended))
 }
 
-fn clean_up(observed: &Observed, policy: CleanPodPolicy, finishing: &dyn Fn(&PodView) -> bool) -> Vec<Write> {
+fn clean_up(
+    observed: &Observed,
+    losses: &Losses<'_>,
+    policy: CleanPodPolicy,
+    finishing: &dyn Fn(&PodView) -> bool,
+) -> Vec<Write> {
     let doomed = |pod: &PodView| match policy {
         CleanPodPolicy::All => true,
         CleanPodPolicy::Running => !matches!(pod.phase, Phase::Succeeded | Phase::Failed) && !finishing(pod),
         CleanPodPolicy::None => false,
     };
-    let pods = observed.pods.iter().filter(|pod| doomed(pod) && !pod.deleting);
-    let mut writes: Vec<Write> = pods.map(|pod| delete_pod(&pod.name, &pod.uid)).collect();
+    let pods = observed.pods.iter().filter(|pod| doomed(pod) || pod.deleting);
+    let mut writes: Vec<Write> = pods.filter_map(|pod| nodes::delete(losses, pod)).collect();
+    writes.extend(nodes::carried(losses, observed));
     let doomed_job = |job: &BatchJobView| match policy {
         CleanPodPolicy::All => true,
         CleanPodPolicy::Running => job.end.is_none(),
@@ -80,26 +86,17 @@ fn clean_up(observed: &Observed, policy: CleanPodPolicy, finishing: &dyn Fn(&Pod
         .iter()
         .filter(|job| doomed_job(job) && !job.deleting);
     writes.extend(jobs.map(|job| delete_batch_job(job)));
+    // What else there is beside the pods is of no use any more. (A PodGroup of Kubernetes' own API stays for as long as pods
+    // run that belong to it.)
+    let others = observed.children.iter().filter(|c| c.kind != ChildKind::Service);
+    writes.extend(others.filter(|c| !c.deleting).map(|c| delete_child(c)));
     // A Service that was one pod's alone goes with its pod; one that serves the whole job goes with the last pods.
     let services = observed.standing(ChildKind::Service);
     let doomed_service = |name: &str| {
         policy == CleanPodPolicy::All || observed.pods.iter().any(|pod| *pod.name == *name && doomed(pod))
     };
     writes.extend(services.filter(|s| doomed_service(&s.name)).map(delete_child));
-    // Nothing is to be placed any more. In Kubernetes' own API it stays for as long as pods run that belong to it.
-    let groups = observed
-        .children
-        .iter()
-        .filter(|child| matches!(child.kind, ChildKind::PodGroup(_)) && !child.deleting);
-    writes.extend(groups.map(|group| delete_child(group)));
     writes
-}
-
-pub(super) fn delete_pod(name: &str, uid: &Uid) -> Write {
-    Write::DeletePod {
-        name: name.to_owned(),
-        uid: uid.clone(),
-    }
 }
 
 pub(super) fn delete_batch_job(job: &BatchJobView) -> Write {

@@ -4,12 +4,13 @@
 //! for it: a launcher that waits for workers, who has done his work, whose restart is not due yet are not counted.
 
 use k8s_openapi::api::core::v1::{Pod, PodSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Map, Value};
 
 use crate::api::ConditionType;
 use crate::build::pod_group::{self, Terms, unstated};
 use crate::cast::SlotId;
-use crate::gang::{Gang, Placement, PodGroupApi, PodGroupView};
+use crate::gang::{Gang, Placement, PodGroup, PodGroupApi, PodGroupView};
 use crate::names::{self, Role};
 use crate::observe::{ChildView, Phase};
 use crate::plan::{Child, ChildKind, Note, Write};
@@ -66,8 +67,9 @@ pub(super) fn plan(q: &Question<'_>, wanted: &[&SlotTally], waiting: &[SlotId]) 
         .map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(0))
         .max(1);
     let begins = all().filter(|slot| is_to_begin(slot) && !waiting.contains(&slot.slot.id));
-    let least = stated.min(begins.count());
-    if !alive && made().count() < least {
+    let least = stated.min(begins.count().saturating_add(live().count()));
+    // A gang without a place is not asked for less because one of it is late.
+    if !begun && live().count().saturating_add(made().count()) < least {
         return Answer::hold(format!(
             "the gang begins when {least} of its pods can be made together"
         ));
@@ -143,11 +145,18 @@ fn patch(q: &Question<'_>, group: &ChildView, terms: &Terms) -> Option<Write> {
     let stored = &group.pod_group.as_deref()?.spec;
     let mut wanted = pod_group::spec(q.job, &q.observed.job.annotations, terms);
     leave_alone(&mut wanted, stored, terms.api);
-    Some(Write::PatchChild {
-        kind: group.kind,
-        name: group.name.to_string(),
-        uid: group.uid.clone(),
+    let metadata = ObjectMeta {
+        name: Some(group.name.to_string()),
+        ..ObjectMeta::default()
+    };
+    let to = PodGroup {
+        api: terms.api,
+        metadata,
         spec: changes(stored, &wanted)?,
+    };
+    Some(Write::ChangeChild {
+        to: Child::PodGroup(Box::new(to)),
+        uid: group.uid.clone(),
     })
 }
 

@@ -8,25 +8,15 @@ use crate::plan::{Counter, Plan};
 use crate::resolve::Problems;
 use crate::status;
 
-use super::{answer, state_created, title, warning};
+use super::{answer, has_begun, state_created, title, warning};
 
 pub(super) fn plan(info: &KindInfo, observed: &Observed, stored: &JobStatus, problems: &Problems) -> Plan {
     let (now, kind, key) = (observed.now, info.kind, &observed.job.key);
     let mut status = stored.clone();
     state_created(&mut status, now, info, key);
     let message = format!("{} is not valid: {problems}", title(info, key));
-    if stored.start_time.is_some() {
-        let news = stored.waiting_for.as_deref() != Some(&message);
-        let notes = if news {
-            vec![warning(format!("{kind}Invalid"), &message)]
-        } else {
-            Vec::new()
-        };
-        status.waiting_for = Some(message);
-        return Plan {
-            blind: true,
-            ..answer(stored, status, Vec::new(), notes)
-        };
+    if has_begun(stored) {
+        return goes_on(info, stored, status, message);
     }
     let reason = format!("{kind}Failed");
     status::set_condition(
@@ -42,4 +32,18 @@ pub(super) fn plan(info: &KindInfo, observed: &Observed, stored: &JobStatus, pro
     let mut plan = answer(stored, status, Vec::new(), vec![warning(reason, message)]);
     plan.counters.push(Counter::Failed);
     plan
+}
+
+/// A job whose spec cannot be carried out goes on as it is, and says why. What has vanished meanwhile is for later.
+pub(super) fn goes_on(info: &KindInfo, stored: &JobStatus, status: JobStatus, message: String) -> Plan {
+    let news = stored.waiting_for.as_deref() != Some(&message);
+    let notes = news.then(|| warning(format!("{}Invalid", info.kind), &message));
+    let status = JobStatus {
+        waiting_for: Some(message),
+        ..status
+    };
+    Plan {
+        blind: true,
+        ..answer(stored, status, Vec::new(), notes.into_iter().collect())
+    }
 }

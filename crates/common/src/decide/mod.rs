@@ -2,25 +2,35 @@
 //!
 //! 1. Is the job ours, and alive?              here
 //! 2. Has it ended?                            finished
-//! 3. Is it valid?                             invalid
+//! 3. Is it valid?                             invalid (suspend, if that is asked for)
 //! 4. Is it to have no pods?                   suspend
-//! 5. Has it just ended, well or badly?        outcome (success, deadline, failures, limit)
-//! 6. Must pods be replaced?                   restart
-//! 7. What is missing?                         start; whether it may be made yet: gang
+//! 5. Would its leader be scaled away?         leader
+//! 6. Has it just ended, well or badly?        outcome (success, deadline, failures, limit)
+//! 7. Must pods be replaced?                   restart (each by itself), whole (all together)
+//! 8. What is missing?                         start; whether it may be made yet: gang
+//!
+//! A pod on a node that does not answer is nobody's question: whoever deletes it asks `nodes` how.
 
 mod finished;
+mod first_failure;
 mod gang;
 mod invalid;
+mod kept;
+mod leader;
+mod nodes;
 mod outcome;
 mod restart;
 mod start;
+mod success;
 mod suspend;
+mod whole;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::api::{ConditionStatus, ConditionType, JobStatus};
+use crate::api::{ConditionStatus, ConditionType, JobCondition, JobStatus};
 use crate::framework::{Framework, KindInfo};
 use crate::names::JobKey;
+use crate::nodes::Losses;
 use crate::observe::Observed;
 use crate::plan::{Counter, Note, NoteKind, Plan, Write};
 use crate::resolve::{self, ResolvedJob, Settings};
@@ -36,22 +46,45 @@ pub fn plan(framework: &dyn Framework, observed: &Observed, settings: &Settings)
     if raw.deleting || !resolve::is_ours(framework.kind(), raw) {
         return Plan::default();
     }
-    if status::is_finished(&stored) {
-        return finished::plan(framework.kind(), observed, &stored);
+    let losses = Losses::of(observed, settings);
+    let plan = decide(framework, observed, settings, &stored, losses);
+    // Made again when the next pod is given up with its node.
+    Plan {
+        wake: plan.wake.into_iter().chain(losses.next(observed)).min(),
+        ..plan
     }
-    let job = match resolve::resolve(framework, raw) {
-        Ok(job) => job,
-        Err(problems) => return invalid::plan(framework.kind(), observed, &stored, &problems),
-    };
-    let tally = tally::tally(observed, &job);
+}
+
+/// The questions, in their order.
+fn decide(
+    framework: &dyn Framework,
+    observed: &Observed,
+    settings: &Settings,
+    stored: &JobStatus,
+    losses: Losses<'_>,
+) -> Plan {
+    let raw = &observed.job;
+    if status::is_finished(stored) {
+        return finished::plan(framework.kind(), observed, stored, &losses);
+    }
+    let (job, problems) = resolve::outline(framework, raw);
+    let tally = tally::tally(observed, &job, &losses);
     let question = Question {
         framework,
         observed,
         settings,
         job: &job,
         tally: &tally,
+        losses,
     };
+    if !problems.0.is_empty() {
+        // Whoever wants no pods is obeyed, whatever else is wrong: queues wait for it.
+        let stop = job.policy.suspend && has_begun(stored);
+        let stopped = stop.then(|| suspend::plan(&question)).flatten();
+        return stopped.unwrap_or_else(|| invalid::plan(framework.kind(), observed, stored, &problems));
+    }
     suspend::plan(&question)
+        .or_else(|| leader::plan(&question))
         .or_else(|| outcome::plan(&question))
         .or_else(|| restart::plan(&question))
         .unwrap_or_else(|| start::plan(&question))
@@ -65,6 +98,7 @@ struct Question<'a> {
     settings: &'a Settings,
     job: &'a ResolvedJob,
     tally: &'a Tally,
+    losses: Losses<'a>,
 }
 
 impl Question<'_> {
@@ -99,9 +133,14 @@ impl Question<'_> {
                 counts.failed = counts.failed.saturating_add(1);
             }
         }
-        status.waiting_for = None;
+        status.waiting_for = self.losses.wait(self.observed);
         status
     }
+}
+
+/// Whether the job has ever had pods, as far as status tells.
+fn has_begun(stored: &JobStatus) -> bool {
+    stored.start_time.is_some() || stored.attempt > 0
 }
 
 fn title(info: &KindInfo, key: &JobKey) -> String {
@@ -189,6 +228,11 @@ fn quiet(mut status: JobStatus) -> JobStatus {
     }
     if let Some(restarts) = &mut status.restart_counts {
         restarts.in_place = 0;
+    }
+    // What a job waits for is told with it, in words that change with whatever else the cluster does.
+    let created = |c: &&mut JobCondition| c.type_ == ConditionType::Created;
+    for condition in status.conditions.iter_mut().filter(created) {
+        (condition.message, condition.last_update_time) = (None, None);
     }
     status.waiting_for = None;
     status

@@ -1,12 +1,12 @@
 //! Has the job just ended? Success first: a master that is done makes later failures of its workers meaningless.
 
-use crate::api::{CleanPodPolicy, ConditionStatus, ConditionType, JobStatus, RestartPolicy};
+use crate::api::{CleanPodPolicy, ConditionStatus, ConditionType, JobStatus, RestartPolicy, SuccessPolicy};
 use crate::framework::{OnFailure, Outcome};
 use crate::plan::{Counter, Plan};
 use crate::status;
-use crate::tally::{Failure, SlotState, SlotTally};
+use crate::tally::{Failure, RETRIES_USED_UP, SlotState, SlotTally};
 
-use super::{Question, after, answer, normal, restart, warning};
+use super::{Question, after, answer, first_failure, normal, restart, success, warning, whole};
 
 /// Exit codes from here on say that a signal or the platform ended the process: worth another try under `ExitCode`
 /// (upstream pkg/util/train/train_util.go).
@@ -14,11 +14,9 @@ const FIRST_RETRYABLE_EXIT_CODE: i32 = 128;
 
 /// Exit codes of processes that died of SIGILL, SIGABRT, SIGBUS, SIGFPE, SIGKILL (out of memory, too) or SIGSEGV.
 const ENDED_BY_KERNEL: [i32; 6] = [132, 134, 135, 136, 137, 139];
-/// Reason of a batch Job that may not try again.
-const RETRIES_USED_UP: &str = "BackoffLimitExceeded";
 
 pub(super) fn plan(q: &Question<'_>) -> Option<Plan> {
-    if q.framework.outcome(q.tally, q.job) == Outcome::Succeeded {
+    if success::outcome(q) == Outcome::Succeeded {
         return Some(succeed(q));
     }
     let stopped = q.job.policy.clean_pod_policy.max_with_running();
@@ -61,17 +59,21 @@ pub(super) fn failures<'a>(q: &'a Question<'_>) -> Vec<(&'a SlotTally, &'a Failu
     let mut failed: Vec<_> = failed.collect();
     failed.sort_by_key(|(slot, failure)| {
         // API times have seconds: of those that ended in the same one, who was ended by the kernel is the likelier cause.
-        let by_itself = !failure
-            .exit_code
-            .is_some_and(|code| ENDED_BY_KERNEL.contains(&code));
         (
             failure.finished_at.is_none(),
             failure.finished_at,
-            by_itself,
+            !ended_by_kernel(failure),
             slot.slot.rank,
         )
     });
     failed
+}
+
+/// Whether a signal that the kernel sends ended it.
+pub(super) fn ended_by_kernel(failure: &Failure) -> bool {
+    failure
+        .exit_code
+        .is_some_and(|code| ENDED_BY_KERNEL.contains(&code))
 }
 
 /// `N T replica(s) failed: <the first one in words>`, of the role that failed first.
@@ -93,7 +95,7 @@ fn permanent_failure(q: &Question<'_>) -> Option<(Option<String>, String)> {
         .filter(
             |(slot, failure)| match q.framework.on_failure(slot.slot.id.role, q.job) {
                 OnFailure::ByPolicy | OnFailure::Tolerate => {
-                    is_permanent(slot.policy, failure)
+                    is_permanent(q, slot, failure)
                         && !tolerated(q, slot, failure)
                         && !gave_up_in_vain(q, slot, failure)
                 }
@@ -108,19 +110,25 @@ fn permanent_failure(q: &Question<'_>) -> Option<(Option<String>, String)> {
 
 /// Whether a batch Job has used up its retries because of another slot.
 fn gave_up_in_vain(q: &Question<'_>, slot: &SlotTally, failure: &Failure) -> bool {
-    let retries = failure
+    used_up_retries(failure) && restart::drives_in_vain(q, slot)
+}
+
+fn used_up_retries(failure: &Failure) -> bool {
+    failure
         .given_up
         .as_deref()
-        .is_some_and(|reason| reason.starts_with(RETRIES_USED_UP));
-    retries && restart::drives_in_vain(q, slot)
+        .is_some_and(|reason| reason.starts_with(RETRIES_USED_UP))
 }
 
 /// Whether another try is out of the question.
-pub(super) fn is_permanent(policy: RestartPolicy, failure: &Failure) -> bool {
+pub(super) fn is_permanent(q: &Question<'_>, slot: &SlotTally, failure: &Failure) -> bool {
     let retryable_code = failure
         .exit_code
         .is_none_or(|code| code >= FIRST_RETRYABLE_EXIT_CODE);
-    match policy {
+    match slot.policy {
+        // Where all begin anew together a batch Job has no retries of its own: its failure is judged as a pod's that may
+        // be replaced.
+        _ if whole::applies(q) && used_up_retries(failure) => false,
         _ if failure.given_up.is_some() => true,
         _ if failure.disruption.is_some() => false,
         RestartPolicy::Never => true,
@@ -133,7 +141,7 @@ pub(super) fn is_permanent(policy: RestartPolicy, failure: &Failure) -> bool {
 pub(super) fn tolerated(q: &Question<'_>, slot: &SlotTally, failure: &Failure) -> bool {
     let role = slot.slot.id.role;
     let lost = |slot: &SlotTally| match &slot.state {
-        SlotState::Failed(failure) => is_permanent(slot.policy, failure),
+        SlotState::Failed(failure) => is_permanent(q, slot, failure),
         SlotState::Missing
         | SlotState::Lost
         | SlotState::Previous
@@ -143,37 +151,71 @@ pub(super) fn tolerated(q: &Question<'_>, slot: &SlotTally, failure: &Failure) -
         | SlotState::Succeeded => false,
     };
     let mut peers = q.tally.slots.iter().filter(|peer| peer.slot.id.role == role);
-    q.framework.on_failure(role, q.job) == OnFailure::Tolerate
-        && is_permanent(slot.policy, failure)
+    // Nobody can stand in for the one whose success alone would end the job.
+    let waited_for = q.job.success == SuccessPolicy::Leader
+        && q.framework.leader(&q.job.cast, q.job) == Some(slot.slot.id);
+    !waited_for
+        && q.framework.on_failure(role, q.job) == OnFailure::Tolerate
+        && is_permanent(q, slot, failure)
         && peers.any(|peer| !lost(peer))
 }
 
 fn past_limit(q: &Question<'_>) -> Option<String> {
     let limit = q.job.backoff_limit()?;
-    // What failed because of another is not held against the job: the other is.
-    let in_vain = q
-        .tally
-        .slots
-        .iter()
-        .filter(|slot| restart::drives_in_vain(q, slot));
-    let forgiven = in_vain.fold(0_u32, |sum, slot| sum.saturating_add(slot.retries.min(1)));
-    let used = status::counted_restarts(&q.job.stored, q.tally).saturating_sub(forgiven);
+    let used = used(q).saturating_sub(restart::forgiven(q));
+    let disruptions = q.settings.count_disruptions;
     let counted: Vec<_> = failures(q)
         .into_iter()
         .filter(|(slot, failure)| {
-            failure.disruption.is_none() && !tolerated(q, slot, failure) && !restart::drives_in_vain(q, slot)
+            (disruptions || failure.disruption.is_none())
+                && !tolerated(q, slot, failure)
+                && !restart::drives_in_vain(q, slot)
         })
         .collect();
-    let wanted = used.saturating_add(u32::try_from(counted.len()).unwrap_or(u32::MAX));
+    let taken: Vec<_> = q
+        .tally
+        .slots
+        .iter()
+        .filter(|slot| disruptions && restart::is_taken(slot))
+        .collect();
+    let new = counted.len().saturating_add(taken.len());
+    let new = match whole::applies(q) {
+        true if !disruptions && first_failure::is_disruption(q) => 0,
+        true => new.min(1),
+        false => new,
+    };
+    let wanted = used.saturating_add(u32::try_from(new).unwrap_or(u32::MAX));
     if wanted <= limit {
         return None;
     }
     let subject = q.title();
-    let why =
-        describe(&counted, "failed").unwrap_or_else(|| format!("its containers were restarted {used} times"));
+    let why = describe(&counted, "failed")
+        .or_else(|| restart::describe_taken(q, &taken))
+        .unwrap_or_else(|| format!("its containers were restarted {used} times"));
+    let disrupted = !taken.is_empty() || disruptions_so_far(q) > 0;
+    let rule = if disrupted && disruptions {
+        " (disruptions count)"
+    } else {
+        ""
+    };
     Some(format!(
-        "{subject} has failed because it has reached the specified backoff limit of {limit}: {why}"
+        "{subject} has failed because it has reached the specified backoff limit of {limit}{rule}: {why}"
     ))
+}
+
+/// Restarts so far that count against backoffLimit.
+pub(super) fn used(q: &Question<'_>) -> u32 {
+    let counted = status::counted_restarts(&q.job.stored, q.tally);
+    if q.settings.count_disruptions {
+        counted.saturating_add(disruptions_so_far(q))
+    } else {
+        counted
+    }
+}
+
+fn disruptions_so_far(q: &Question<'_>) -> u32 {
+    let counts = q.job.stored.restart_counts.as_ref();
+    counts.map_or(0, |counts| u32::try_from(counts.disruptions).unwrap_or(0))
 }
 
 fn succeed(q: &Question<'_>) -> Plan {
@@ -210,6 +252,7 @@ fn succeed(q: &Question<'_>) -> Plan {
 fn fail(q: &Question<'_>, reason: &str, message: &str, cleanup: CleanPodPolicy) -> Plan {
     let mut status = q.begin();
     let all = failures(q);
+    first_failure::record(q, &mut status);
     for (slot, _) in all.iter().filter(|(slot, failure)| !tolerated(q, slot, failure)) {
         if let Some(counts) = status.replica_statuses.get_mut(slot.slot.id.role.0) {
             let failed = slot.batch_job.as_ref().map_or(1, |job| job.failed.max(1));
@@ -246,5 +289,6 @@ fn end(
         now
     });
     status.cleanup = Some(cleanup);
+    status.waiting_for = None;
     status::set_condition(status, q.now(), type_, ConditionStatus::True, reason, message);
 }

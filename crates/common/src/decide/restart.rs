@@ -12,8 +12,8 @@ use crate::plan::{ChildKind, Counter, Note, Plan, Write};
 use crate::status;
 use crate::tally::{self, SlotState, SlotTally};
 
-use super::finished::{delete_batch_job, delete_child, delete_pod};
-use super::{Question, answer, outcome, start, warning};
+use super::finished::{delete_batch_job, delete_child};
+use super::{Question, answer, first_failure, nodes, outcome, start, warning, whole};
 
 /// A job of a thousand pods that all restart must still fit into one object: 160 characters each.
 const LONGEST_REASON: usize = 160;
@@ -44,16 +44,20 @@ pub(super) fn plan(q: &Question<'_>) -> Option<Plan> {
     if replaced.is_empty() && strays().next().is_none() && lost_strays().next().is_none() {
         return None;
     }
+    let in_vain = |slot: &&SlotTally| followers.iter().any(|f| f.slot.id == slot.slot.id);
+    if whole::applies(q) && !replaced.iter().all(in_vain) {
+        return Some(whole::plan(q, &replaced));
+    }
     let mut status = q.begin();
+    first_failure::record(q, &mut status);
     let mut writes = Vec::new();
     for slot in &replaced {
-        let in_vain = followers.iter().any(|f| f.slot.id == slot.slot.id);
-        retire(q, &mut status, slot, in_vain);
-        writes.extend(delete_slot(slot));
+        retire(q, &mut status, slot, in_vain(slot));
+        writes.extend(delete_slot(q, slot));
     }
     for (id, pod) in strays() {
         next_attempt(q, &mut status, *id, pod.attempt, SCALED_DOWN);
-        writes.extend(delete(pod));
+        writes.extend(nodes::delete(&q.losses, pod));
         let services = q
             .observed
             .standing(ChildKind::Service)
@@ -63,7 +67,8 @@ pub(super) fn plan(q: &Question<'_>) -> Option<Plan> {
     for (id, attempt) in lost_strays() {
         next_attempt(q, &mut status, *id, *attempt, SCALED_DOWN);
     }
-    let notes = announce(q, &mut status, &replaced);
+    let notes = cause(q, &replaced).map(|cause| announce(q, &mut status, &cause));
+    let notes: Vec<Note> = notes.into_iter().collect();
     let restarted = !notes.is_empty();
     let mut plan = answer(&q.job.stored, status.clone(), writes, notes);
     if restarted {
@@ -88,6 +93,24 @@ fn must_be_replaced(q: &Question<'_>, slot: &SlotTally) -> bool {
     }
 }
 
+/// Whether its pod was taken away, or is lost.
+pub(super) fn is_taken(slot: &SlotTally) -> bool {
+    matches!(slot.state, SlotState::Lost | SlotState::Terminating)
+}
+
+/// `N T replica(s) were lost: the first one in words`, of the role of the first.
+pub(super) fn describe_taken(q: &Question<'_>, taken: &[&SlotTally]) -> Option<String> {
+    let first = taken.first()?;
+    let role = first.slot.id.role;
+    let count = taken.iter().filter(|s| s.slot.id.role == role).count();
+    let what = if is_taken(first) {
+        "were lost"
+    } else {
+        "begin anew"
+    };
+    Some(format!("{count} {role} replica(s) {what}: {}", reason(q, first)))
+}
+
 /// A launcher that fails while a worker is not there does so for that reason: rather than let it try again and again
 /// in vain, it is begun anew when all workers are ready. One that goes on (an elastic run) is left alone.
 pub(super) fn drives_in_vain(q: &Question<'_>, slot: &SlotTally) -> bool {
@@ -95,6 +118,12 @@ pub(super) fn drives_in_vain(q: &Question<'_>, slot: &SlotTally) -> bool {
     let missing = |needed| start::not_ready(q, needed).next().is_some();
     needs(q, slot)
         .is_some_and(|needed| begun_anew < MOST_IN_VAIN && is_in_trouble(q, slot) && missing(needed))
+}
+
+/// Retries that are not held against the job: what failed because of another did so once, and the other counts.
+pub(super) fn forgiven(q: &Question<'_>) -> u32 {
+    let in_vain = q.tally.slots.iter().filter(|slot| drives_in_vain(q, slot));
+    in_vain.fold(0, |sum, slot| sum.saturating_add(slot.retries.min(1)))
 }
 
 /// The role whose pods this slot drives.
@@ -135,39 +164,22 @@ fn is_down(container: &ContainerView, slot: &SlotTally) -> bool {
 }
 
 /// The request that takes away what carries a slot, unless it is on its way out.
-pub(super) fn delete_slot(slot: &SlotTally) -> Option<Write> {
+pub(super) fn delete_slot(q: &Question<'_>, slot: &SlotTally) -> Option<Write> {
     match (slot.slot.workload, &slot.batch_job) {
         (Workload::BatchJob, Some(job)) => (!job.deleting).then(|| delete_batch_job(job)),
         (Workload::BatchJob, None) => None,
-        (Workload::Pod, _) => slot.pod.as_deref().and_then(delete),
+        (Workload::Pod, _) => slot.pod.as_deref().and_then(|pod| nodes::delete(&q.losses, pod)),
     }
-}
-
-fn delete(pod: &PodView) -> Option<Write> {
-    (!pod.deleting).then(|| delete_pod(&pod.name, &pod.uid))
 }
 
 /// Counts the restart and moves the slot to its next attempt. Where it failed because of another, that one counts, and
 /// the last of its own retries does not.
 fn retire(q: &Question<'_>, status: &mut JobStatus, slot: &SlotTally, in_vain: bool) {
-    let counts = status.restart_counts.get_or_insert_default();
-    let disruption = match &slot.state {
-        SlotState::Failed(failure) => failure.disruption.is_some(),
-        SlotState::Missing
-        | SlotState::Lost
-        | SlotState::Previous
-        | SlotState::Terminating
-        | SlotState::Pending
-        | SlotState::Running
-        | SlotState::Succeeded => true,
-    };
-    if in_vain {
-        // Neither: the restart is not its own.
-    } else if disruption {
-        counts.disruptions = counts.disruptions.saturating_add(1);
-    } else {
-        counts.failures = counts.failures.saturating_add(1);
+    // If it failed because of another, the restart is not its own.
+    if !in_vain {
+        count(status, is_disruption(slot));
     }
+    let counts = status.restart_counts.get_or_insert_default();
     // Retries of what goes stay counted.
     let in_place = status::to_i32(slot.retries);
     let own = if in_vain {
@@ -177,15 +189,38 @@ fn retire(q: &Question<'_>, status: &mut JobStatus, slot: &SlotTally, in_vain: b
     };
     counts.failures = counts.failures.saturating_add(own);
     counts.in_place = counts.in_place.saturating_sub(in_place).max(0);
-    next_attempt(q, status, slot.slot.id, slot.attempt, &reason(q, slot));
+    next_attempt(q, status, slot.slot.id, slot.attempt, &short_reason(q, slot));
+}
+
+/// Counts one restart.
+pub(super) fn count(status: &mut JobStatus, disruption: bool) {
+    let counts = status.restart_counts.get_or_insert_default();
+    if disruption {
+        counts.disruptions = counts.disruptions.saturating_add(1);
+    } else {
+        counts.failures = counts.failures.saturating_add(1);
+    }
+}
+
+/// Whether a slot is to be replaced through no fault of its program.
+pub(super) fn is_disruption(slot: &SlotTally) -> bool {
+    match &slot.state {
+        SlotState::Failed(failure) => failure.disruption.is_some(),
+        SlotState::Missing
+        | SlotState::Lost
+        | SlotState::Previous
+        | SlotState::Terminating
+        | SlotState::Pending
+        | SlotState::Running
+        | SlotState::Succeeded => true,
+    }
 }
 
 fn next_attempt(q: &Question<'_>, status: &mut JobStatus, id: SlotId, old: Attempt, reason: &str) {
     let entry = SlotStatus {
         attempt: old.next().0,
         since: Some(status::whole_seconds(q.now())),
-        reason: (status.slots.len() < MOST_REASONS || reason == SCALED_DOWN)
-            .then(|| reason.chars().take(LONGEST_REASON).collect()),
+        reason: (status.slots.len() < MOST_REASONS || reason == SCALED_DOWN).then(|| reason.to_owned()),
     };
     status.slots.insert(names::slot_key(id.role, id.index), entry);
 }
@@ -194,20 +229,24 @@ fn reason(q: &Question<'_>, slot: &SlotTally) -> String {
     match &slot.state {
         SlotState::Failed(failure) => failure.text.clone(),
         SlotState::Lost => format!("pod {} vanished", slot.slot.name),
-        SlotState::Terminating => match slot
-            .pod
-            .as_deref()
-            .and_then(|pod| pod.detail.as_deref()?.disruption.as_ref())
-        {
-            Some(disruption) => format!("pod {} was taken away (disruption: {disruption})", slot.slot.name),
-            None => format!("pod {} was deleted", slot.slot.name),
-        },
+        SlotState::Terminating => nodes::taken_away(&q.losses, slot),
         SlotState::Missing
         | SlotState::Previous
         | SlotState::Pending
         | SlotState::Running
         | SlotState::Succeeded => why_in_vain(q, slot),
     }
+}
+
+/// The same, cut to what a status has room for.
+fn short_reason(q: &Question<'_>, slot: &SlotTally) -> String {
+    reason(q, slot).chars().take(LONGEST_REASON).collect()
+}
+
+/// Why the pod of a slot was taken away, in one word, if it says so.
+pub(super) fn disruption_of(slot: &SlotTally) -> Option<String> {
+    let detail = slot.pod.as_deref()?.detail.as_deref()?;
+    detail.disruption.as_ref().map(ToString::to_string)
 }
 
 /// Who was missing, and why.
@@ -223,8 +262,8 @@ fn why_in_vain(q: &Question<'_>, slot: &SlotTally) -> String {
     format!("{name} failed while {} was not ready{cause}", missing.slot.name)
 }
 
-/// States Restarting and tells why; nothing for a mere scale-down.
-fn announce(q: &Question<'_>, status: &mut JobStatus, replaced: &[&SlotTally]) -> Vec<Note> {
+/// Why pods are replaced; nothing for a mere scale-down.
+pub(super) fn cause(q: &Question<'_>, replaced: &[&SlotTally]) -> Option<String> {
     let mut failures = outcome::failures(q);
     failures.retain(|(slot, failure)| !outcome::tolerated(q, slot, failure));
     // Who failed because of another does not stand for the cause.
@@ -234,22 +273,19 @@ fn announce(q: &Question<'_>, status: &mut JobStatus, replaced: &[&SlotTally]) -
     let taken = replaced
         .iter()
         .filter(|s| !matches!(s.state, SlotState::Failed(_)));
-    let what = outcome::describe(&failures, "failed").or_else(|| {
-        let first = taken.clone().next()?;
-        let role = first.slot.id.role;
-        let count = taken.clone().filter(|s| s.slot.id.role == role).count();
-        let lost = matches!(first.state, SlotState::Lost | SlotState::Terminating);
-        let what = if lost { "were lost" } else { "begin anew" };
-        Some(format!("{count} {role} replica(s) {what}: {}", reason(q, first)))
-    });
-    let Some(what) = what else { return Vec::new() };
+    let taken: Vec<&SlotTally> = taken.copied().collect();
+    outcome::describe(&failures, "failed").or_else(|| describe_taken(q, &taken))
+}
+
+/// States Restarting and tells why.
+pub(super) fn announce(q: &Question<'_>, status: &mut JobStatus, cause: &str) -> Note {
     let now = q.now();
     let (reason, message) = (
         format!("{}Restarting", q.job.info.kind),
-        format!("{} is restarting because {what}", q.title()),
+        format!("{} is restarting because {cause}", q.title()),
     );
     let restarting = ConditionType::Restarting;
     status::set_condition(status, now, restarting, ConditionStatus::True, &reason, &message);
     status::refresh_message(status, now, restarting, &message);
-    vec![warning(reason, message)]
+    warning(reason, message)
 }

@@ -1,6 +1,7 @@
 //! Make what is missing, and say what the job waits for.
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::api::{ConditionStatus, ConditionType, JobStatus};
 use crate::build;
@@ -12,9 +13,11 @@ use crate::plan::{Child, ChildKind, Note, Plan, Write};
 use crate::status;
 use crate::tally::{SlotState, SlotTally};
 
-use super::finished::{delete_child, delete_pod};
+use super::finished::delete_child;
 use super::restart::{SCALED_DOWN, delete_slot, needs};
-use super::{Question, after, answer, created_message, done, gang, outcome, warning};
+use super::{
+    Question, after, answer, created_message, done, gang, kept, nodes, outcome, success, warning, whole,
+};
 
 /// Pause before the second restart of a slot, in seconds; doubled for each further one. The first restart is at once.
 const RESTART_DELAY: i64 = 5;
@@ -34,7 +37,7 @@ pub(super) fn plan(q: &Question<'_>) -> Plan {
         let now = || status::whole_seconds(q.now());
         status.start_time.get_or_insert_with(now);
     }
-    if q.framework.outcome(q.tally, q.job) == Outcome::Running {
+    if success::outcome(q) == Outcome::Running {
         let (reason, message) = (
             format!("{}Running", q.job.info.kind),
             format!("{} is running.", q.subject()),
@@ -52,6 +55,7 @@ pub(super) fn plan(q: &Question<'_>) -> Plan {
     let extras = q.framework.extras(q.job, q.tally, q.settings);
     let mut writes: Vec<Write> = extras.into_iter().map(Write::Ensure).collect();
     writes.extend(services(q));
+    writes.extend(kept::writes(q, ChildKind::Autoscaler, autoscaler(q)));
     writes.extend(leftovers(q));
     writes.extend(gang.writes.iter().cloned());
     let pods = if gang.hold.is_none() {
@@ -59,13 +63,20 @@ pub(super) fn plan(q: &Question<'_>) -> Plan {
     } else {
         Vec::new()
     };
-    let mut notes = first_words(q);
+    let mut notes = if q.job.stored.conditions.is_empty() {
+        first_words(q)
+    } else {
+        Vec::new()
+    };
     notes.extend(creation_note(&pods));
     writes.extend(pods);
     let creating = writes.iter().any(|w| {
         matches!(
             w,
-            Write::CreatePod { .. } | Write::CreateBatchJob { .. } | Write::CreateChild(_)
+            Write::CreatePod { .. }
+                | Write::CreateBatchJob { .. }
+                | Write::CreateChild(_)
+                | Write::ChangeChild { .. }
         )
     });
     let waits = Waits {
@@ -81,6 +92,11 @@ pub(super) fn plan(q: &Question<'_>) -> Plan {
     let deadline = outcome::deadline(q).or_else(|| Some(after(q.now(), q.job.policy.active_deadline?)));
     plan.wake = [deadline, held_until].into_iter().flatten().min();
     plan
+}
+
+fn autoscaler(q: &Question<'_>) -> Option<Child> {
+    let autoscaler = q.framework.autoscaler(q.job)?;
+    Some(Child::Autoscaler(Box::new(autoscaler)))
 }
 
 fn services(q: &Question<'_>) -> Vec<Write> {
@@ -113,11 +129,16 @@ fn services(q: &Question<'_>) -> Vec<Write> {
 /// Pods of earlier attempts whose replacement is stored already, but that still stand.
 fn leftovers(q: &Question<'_>) -> impl Iterator<Item = Write> {
     let previous = q.tally.slots.iter().filter(|s| s.state == SlotState::Previous);
-    let strays = q.tally.strays.iter().map(|(_, pod)| pod);
-    let strays = strays
-        .filter(|pod| !pod.deleting)
-        .map(|pod| delete_pod(&pod.name, &pod.uid));
-    previous.filter_map(delete_slot).chain(strays)
+    let strays = q
+        .tally
+        .strays
+        .iter()
+        .filter_map(|(_, pod)| nodes::delete(&q.losses, pod));
+    let carried = nodes::carried(&q.losses, q.observed);
+    previous
+        .filter_map(|slot| delete_slot(q, slot))
+        .chain(strays)
+        .chain(carried)
 }
 
 /// What is to be made of what is missing.
@@ -142,6 +163,10 @@ fn missing_slots<'a>(q: &'a Question<'_>) -> Missing<'a> {
         .filter(|s| s.state == SlotState::Missing)
         .collect();
     slots.sort_by_key(|slot| needs(q, slot).is_some());
+    if let Some(name) = whole::leftover(q) {
+        missing.waits_for = Some(format!("{name} of the previous attempt has to terminate first"));
+        return missing;
+    }
     for slot in slots {
         if let Some(due) = not_before(q, slot).filter(|due| *due > q.now()) {
             missing.held_until = Some(missing.held_until.map_or(due, |t: Timestamp| t.min(due)));
@@ -207,7 +232,7 @@ fn create(
             pod: Box::new(pod),
         },
         Workload::BatchJob => {
-            let used = status::counted_restarts(&q.job.stored, q.tally);
+            let used = outcome::used(q);
             Write::CreateBatchJob {
                 slot: id,
                 attempt,
@@ -225,16 +250,25 @@ fn not_before(q: &Question<'_>, slot: &SlotTally) -> Option<Timestamp> {
         .slots
         .get(&names::slot_key(slot.slot.id.role, slot.slot.id.index))
         // Who went because fewer were wanted has not failed.
-        .filter(|stored| stored.reason.as_deref() != Some(SCALED_DOWN))?;
-    let repeated = stored
-        .attempt
-        .saturating_sub(q.job.stored.attempt)
-        .checked_sub(2)?;
+        .filter(|stored| stored.reason.as_deref() != Some(SCALED_DOWN));
+    let own = stored.and_then(|stored| {
+        let restarts = stored.attempt.saturating_sub(q.job.stored.attempt);
+        due(q, stored.since.as_ref()?, restarts)
+    });
+    own.max(whole::not_before(q))
+}
+
+/// When the last of so many restarts, decided at `since`, is due.
+pub(super) fn due(q: &Question<'_>, since: &Time, restarts: u32) -> Option<Timestamp> {
+    // A clock that was ahead when the restart was decided must not hold it up.
+    if since.0 > q.now() {
+        return None;
+    }
+    let repeated = restarts.checked_sub(2)?;
     let delay = RESTART_DELAY
         .saturating_mul(1_i64.checked_shl(repeated.min(16)).unwrap_or(1))
         .min(MAX_RESTART_DELAY);
-    // A clock that was ahead when the restart was decided must not hold it up.
-    Some(after(stored.since.as_ref()?.0, delay).min(after(q.now(), delay)))
+    Some(after(since.0, delay))
 }
 
 fn creation_note(pods: &[Write]) -> Option<Note> {
@@ -246,7 +280,7 @@ fn creation_note(pods: &[Write]) -> Option<Note> {
             Write::CreateBatchJob { job, .. } => jobs.extend(job.metadata.name.as_deref()),
             Write::Ensure(_)
             | Write::CreateChild(_)
-            | Write::PatchChild { .. }
+            | Write::ChangeChild { .. }
             | Write::DeleteChild { .. }
             | Write::DeletePod { .. }
             | Write::DeleteBatchJob { .. }
@@ -271,10 +305,7 @@ fn creation_note(pods: &[Write]) -> Option<Note> {
 }
 
 /// What the user should know once, at the beginning.
-fn first_words(q: &Question<'_>) -> Vec<Note> {
-    if !q.job.stored.conditions.is_empty() {
-        return Vec::new();
-    }
+pub(super) fn first_words(q: &Question<'_>) -> Vec<Note> {
     let overwritten = q.job.replicas.iter().any(|r| {
         r.template
             .spec
@@ -324,6 +355,11 @@ fn trouble(
         // that was just started does not tell them twice.
         status.waiting_for.clone_from(&q.job.stored.waiting_for);
         return None;
+    }
+    if let Some(text) = status.waiting_for.clone() {
+        status::refresh_message(status, q.now(), ConditionType::Created, &created);
+        let news = q.job.stored.waiting_for.is_none();
+        return news.then(|| warning("NodeNotReady", text));
     }
     let pods = q.tally.slots.iter().filter_map(|s| s.pod.as_deref());
     let mut troubles = pods.filter_map(pod_trouble);

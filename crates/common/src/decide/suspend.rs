@@ -4,13 +4,14 @@
 
 use crate::api::{ConditionStatus, ConditionType, JobStatus};
 use crate::framework::Workload;
+use crate::gang::Gang;
 use crate::names::{Role, Uid};
 use crate::observe::{Phase, PodView};
 use crate::plan::{Plan, Write};
 use crate::status;
 
-use super::finished::{delete_batch_job, delete_child, delete_pod};
-use super::{Question, answer, normal};
+use super::finished::delete_child;
+use super::{Question, answer, created_message, has_begun, normal, start, whole};
 
 pub(super) fn plan(q: &Question<'_>) -> Option<Plan> {
     let suspended = status::is_true(&q.job.stored, ConditionType::Suspended);
@@ -26,7 +27,7 @@ fn suspend(q: &Question<'_>) -> Plan {
     let kind = q.job.info.kind;
     let (reason, message) = (format!("{kind}Suspended"), format!("{} is suspended.", q.title()));
     let mut status = without_pods(q);
-    retire_attempts(q, &mut status);
+    whole::retire_all(q, &mut status);
     let now = q.now();
     if status::is_true(&status, ConditionType::Running) {
         let running = ConditionType::Running;
@@ -77,13 +78,22 @@ fn resume(q: &Question<'_>) -> Plan {
         &reason,
         &message,
     );
-    status.start_time = Some(status::whole_seconds(now));
-    answer(&q.job.stored, status, Vec::new(), vec![normal(reason, message)])
+    // Where a queue admits gangs the time of the job begins when it is admitted.
+    let queued = q.settings.gang == Gang::Volcano;
+    status.start_time = (!queued).then(|| status::whole_seconds(now));
+    let mut notes = vec![normal(reason, message)];
+    if !has_begun(&q.job.stored) {
+        notes.extend(start::first_words(q));
+    }
+    answer(&q.job.stored, status, Vec::new(), notes)
 }
 
 /// Counts of a suspended job: what still lives counts as active, what was done belongs to the time before.
 fn without_pods(q: &Question<'_>) -> JobStatus {
     let mut status = q.begin();
+    // Whatever it waited for, it waits for that no more.
+    let created = created_message(q.job.info, &q.job.key);
+    status::refresh_message(&mut status, q.now(), ConditionType::Created, &created);
     // One that has ended on its way out is still there.
     let live = |pod: &PodView| pod.deleting || !matches!(pod.phase, Phase::Succeeded | Phase::Failed);
     let role_of = |name: &str| q.job.info.slot_of(&q.job.key.name, name).map(|id| id.role);
@@ -109,57 +119,15 @@ fn without_pods(q: &Question<'_>) -> JobStatus {
         let live = living.iter().filter(|role| **role == replica.role);
         if let Some(counts) = status.replica_statuses.get_mut(replica.role.0) {
             counts.active = i32::try_from(live.count()).unwrap_or(i32::MAX);
-            counts.succeeded = 0;
-            counts.succeeded_indices = None;
+            whole::forget_success(counts);
         }
     }
     status
 }
 
-/// All pods there are become pods of the past; their container restarts stay counted.
-fn retire_attempts(q: &Question<'_>, status: &mut JobStatus) {
-    // Pods may be there although no status was ever stored: the operator may have died in between.
-    let nothing =
-        q.observed.pods.is_empty() && q.observed.batch_jobs.is_empty() && q.observed.vanished.is_empty();
-    if status.start_time.is_none() && nothing {
-        return;
-    }
-    let stored = status.slots.values().map(|slot| slot.attempt);
-    let pods = q.observed.pods.iter().map(|pod| pod.attempt.0);
-    let seen = pods.chain(q.observed.batch_jobs.iter().map(|job| job.attempt.0));
-    let missed = q.observed.vanished.iter().map(|pod| pod.attempt.0);
-    let highest = stored
-        .chain(seen)
-        .chain(missed)
-        .max()
-        .unwrap_or(0)
-        .max(status.attempt);
-    status.attempt = highest.saturating_add(1);
-    status.slots.clear();
-    if let Some(counts) = &mut status.restart_counts {
-        counts.failures = counts.failures.saturating_add(counts.in_place);
-        counts.in_place = 0;
-    }
-}
-
 fn deletes(q: &Question<'_>) -> Vec<Write> {
-    let pods = q
-        .observed
-        .pods
-        .iter()
-        .filter(|pod| !pod.deleting)
-        .map(|pod| delete_pod(&pod.name, &pod.uid));
-    let children = q
-        .observed
-        .children
-        .iter()
-        .filter(|child| !child.deleting)
-        .map(|child| delete_child(child));
-    let jobs = q
-        .observed
-        .batch_jobs
-        .iter()
-        .filter(|job| !job.deleting)
-        .map(|job| delete_batch_job(job));
-    pods.chain(children).chain(jobs).collect()
+    let children = q.observed.children.iter().filter(|child| !child.deleting);
+    whole::carriers(q)
+        .chain(children.map(|child| delete_child(child)))
+        .collect()
 }

@@ -15,6 +15,12 @@ pub struct Failure {
     pub finished_at: Option<Timestamp>,
     /// The reason for which a batch Job was given up; nothing more can be tried then.
     pub given_up: Option<String>,
+    /// One word: the container's reason, else the pod's, else the disruption's.
+    pub reason: Option<String>,
+    /// The container that failed.
+    pub container: Option<String>,
+    /// The end of its termination message, 1 KiB at most.
+    pub message: Option<String>,
     /// Sentence for people: pod, container, exit code or reason, node, last line of the termination message.
     pub text: String,
 }
@@ -65,6 +71,7 @@ pub(super) fn failure(pod: &PodView, container: &str) -> Failure {
     let detail = pod.detail.as_deref().unwrap_or(&none);
     let mut words = vec![format!("pod {}", pod.name)];
     let (mut code, mut at) = (None, None);
+    let (mut word, mut told) = (None, None);
     let mut last = detail.message.as_deref().and_then(last_line);
     let culprit = culprit(detail, container);
     if let Some(ContainerView { name, init, state }) = culprit
@@ -76,6 +83,7 @@ pub(super) fn failure(pod: &PodView, container: &str) -> Failure {
         } = state
     {
         (code, at) = (Some(*exit_code), *finished_at);
+        (word, told) = (reason.as_ref(), message.as_deref());
         let init = if *init { "init container" } else { "container" };
         words.push(format!("{init} {name} exited with code {exit_code}"));
         words.extend(reason.as_ref().map(|reason| format!("({reason})")));
@@ -99,13 +107,33 @@ pub(super) fn failure(pod: &PodView, container: &str) -> Failure {
         text.push_str(": ");
         text.push_str(&last);
     }
+    let word = word.or(detail.reason.as_ref()).or(detail.disruption.as_ref());
     Failure {
         disruption: disruption(pod),
         exit_code: code,
         finished_at: at,
         given_up: None,
+        reason: word.map(ToString::to_string),
+        container: culprit.map(|container| container.name.to_string()),
+        message: told.or(detail.message.as_deref()).and_then(end_of),
         text,
     }
+}
+
+/// Longest end of a termination message that is kept, in bytes.
+const LONGEST_MESSAGE: usize = 1024;
+
+/// The end of a message.
+fn end_of(message: &str) -> Option<String> {
+    let message = message.trim();
+    let mut from = message.len().saturating_sub(LONGEST_MESSAGE);
+    while !message.is_char_boundary(from) {
+        from = from.saturating_add(1);
+    }
+    message
+        .get(from..)
+        .filter(|end| !end.is_empty())
+        .map(str::to_owned)
 }
 
 /// Last line with anything on it, cut to 256 characters so that a status stays small.
@@ -121,6 +149,14 @@ pub(super) fn last_line(message: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_end_of_a_long_message_is_kept_whole_characters_only() {
+        let long = format!("{}ä{}", "x".repeat(10), "y".repeat(1023));
+        assert_eq!(end_of(&long), Some("y".repeat(1023)));
+        assert_eq!(end_of(" short\n").as_deref(), Some("short"));
+        assert_eq!(end_of(" \n"), None);
+    }
 
     #[test]
     fn last_line_skips_blank_ends() {

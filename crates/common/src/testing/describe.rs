@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::api::JobStatus;
+use crate::api::{FirstFailure, JobStatus};
 use crate::plan::{Child, ChildKind, Plan, Write};
 
 /// A plan in words, one line per request, for snapshots that people read.
@@ -23,11 +23,21 @@ pub fn describe_plan(plan: &Plan) -> String {
                 )
             }
             Write::CreateChild(child) => writeln!(text, "create {} {}", word(child.kind()), child.name()),
-            Write::PatchChild { kind, name, spec, .. } => {
-                writeln!(text, "patch {} {name}: {spec}", word(*kind))
+            Write::ChangeChild {
+                to: Child::PodGroup(group),
+                ..
+            } => {
+                let name = group.metadata.name.as_deref().unwrap_or("?");
+                writeln!(text, "patch podgroup {name}: {}", group.spec)
             }
+            Write::ChangeChild { to, .. } => writeln!(text, "change {} {}", word(to.kind()), to.name()),
             Write::DeleteChild { kind, name, .. } => writeln!(text, "delete {} {name}", word(*kind)),
-            Write::DeletePod { name, .. } => writeln!(text, "delete pod {name}"),
+            Write::DeletePod {
+                name, force: false, ..
+            } => writeln!(text, "delete pod {name}"),
+            Write::DeletePod {
+                name, force: true, ..
+            } => writeln!(text, "delete pod {name} by force"),
             Write::CreatePod { attempt, pod, .. } => {
                 writeln!(
                     text,
@@ -57,6 +67,36 @@ pub fn describe_plan(plan: &Plan) -> String {
         let _ = writeln!(text, "wake at {wake}");
     }
     text
+}
+
+/// A first failure in words, on one line.
+fn describe_failure(first: &FirstFailure) -> String {
+    let mut text = format!("failed first: {} attempt {}", first.pod, first.attempt);
+    let number = |n: Option<i32>| n.map(|n| n.to_string());
+    for (what, value) in [
+        ("container", first.container.clone()),
+        ("code", number(first.exit_code)),
+        ("signal", number(first.signal)),
+        ("reason", first.reason.clone()),
+        ("on", first.node.clone()),
+        (
+            "message",
+            first.message.as_ref().map(|message| format!("{message:?}")),
+        ),
+    ] {
+        if let Some(value) = value {
+            let _ = write!(text, " {what} {value}");
+        }
+    }
+    if first.follower_count > 0 {
+        let _ = write!(
+            text,
+            "; then {}: {}",
+            first.follower_count,
+            first.followers.join(", ")
+        );
+    }
+    text + "\n"
 }
 
 fn word(kind: ChildKind) -> String {
@@ -101,6 +141,15 @@ pub fn describe_status(status: &JobStatus) -> String {
             "restarts: failures={failures} inPlace={in_place} disruptions={disruptions}"
         );
     }
+    if let Some(whole) = &status.whole_restarts {
+        let reason = whole.reason.as_deref().unwrap_or("");
+        let _ = writeln!(text, "all restarted: {} because {reason}", whole.count);
+    }
+    text += &status
+        .first_failure
+        .as_ref()
+        .map(describe_failure)
+        .unwrap_or_default();
     if let Some(waiting) = &status.waiting_for {
         let _ = writeln!(text, "waits for: {waiting}");
     }

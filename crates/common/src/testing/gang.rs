@@ -31,15 +31,16 @@ pub(super) fn view(child: &Child) -> Option<Box<PodGroupView>> {
             spec: group.spec.clone(),
             ..PodGroupView::default()
         })),
-        Child::Service(_) => None,
+        Child::Service(_) | Child::Autoscaler(_) => None,
     }
 }
 
-/// Merges a patch into the spec of a PodGroup.
-pub(super) fn patch(children: &mut [ChildView], uid: &Uid, patch: &Value) {
+/// Merges what a PodGroup is to be into its spec.
+pub(super) fn change(children: &mut [ChildView], uid: &Uid, to: &Child) {
+    let Child::PodGroup(to) = to else { return };
     for group in children.iter_mut().filter(|child| child.uid == *uid) {
         if let Some(group) = &mut group.pod_group {
-            merge(&mut group.spec, patch);
+            merge(&mut group.spec, &to.spec);
         }
     }
 }

@@ -55,16 +55,28 @@ pub(crate) struct Ending {
 enum Sent {
     /// All went through, or there were none.
     All,
-    /// Some must not be tried before this time.
-    Held(Instant),
+    /// Those of this class and later ones must not be tried before this time.
+    Held(WriteClass, Instant),
     /// A class was refused; tried again at this time.
     Refused {
+        class: WriteClass,
         until: Instant,
         news: bool,
         result: PassResult,
     },
     /// This process must not write any more.
     NotLeader,
+}
+
+impl Sent {
+    /// Whether all writes up to the pods went through: what comes after them is told of by itself.
+    fn has_pods(&self) -> bool {
+        match self {
+            Self::All => true,
+            Self::Held(class, _) | Self::Refused { class, .. } => *class > WriteClass::Pods,
+            Self::NotLeader => false,
+        }
+    }
 }
 
 /// Carries out a plan.
@@ -112,7 +124,7 @@ pub(crate) async fn carry_out(hands: &Hands, kind: &'static KindInfo, pass: &Pas
         Err(error) => return Ending::of_status(&error),
     };
     let job = pass.job();
-    for note in notes.iter().filter(|note| may_tell(note, &told, complete)) {
+    for note in notes.iter().filter(|note| may_tell(note, &told, sent.has_pods())) {
         hands.events.send(kind, job, note);
     }
     if told == Told::Now {
@@ -124,10 +136,10 @@ pub(crate) async fn carry_out(hands: &Hands, kind: &'static KindInfo, pass: &Pas
     Ending::of_writes(&sent, [wake, told.again()].into_iter().flatten().min())
 }
 
-/// Notes that tell of writes need the writes, all others the status that they go with.
-fn may_tell(note: &Note, told: &Told, complete: bool) -> bool {
+/// Notes that tell of writes need those, all others the status that they go with.
+fn may_tell(note: &Note, told: &Told, written: bool) -> bool {
     if note.of_writes {
-        complete
+        written
     } else {
         *told == Told::Now
     }
@@ -159,7 +171,7 @@ impl Ending {
         let left = |until: Instant| until.saturating_duration_since(Instant::now());
         let (result, at) = match sent {
             Sent::All | Sent::NotLeader => (PassResult::ok, None),
-            Sent::Held(until) => (PassResult::ok, Some(left(*until))),
+            Sent::Held(_, until) => (PassResult::ok, Some(left(*until))),
             // What is new is told at once, by a pass that sends nothing.
             Sent::Refused {
                 news: true, result, ..
@@ -187,8 +199,8 @@ async fn send(hands: &Hands, kind: &'static KindInfo, pass: &Pass, writes: Vec<W
     let makes_pods = writes.iter().any(|write| write.class() == WriteClass::Pods);
     let mut writes = writes.into_iter().peekable();
     while let Some(class) = writes.peek().map(Write::class) {
-        if let Some((_, until)) = pass.hold.filter(|(held, _)| *held <= class) {
-            return Sent::Held(until);
+        if let Some((held, until)) = pass.hold.filter(|(held, _)| *held <= class) {
+            return Sent::Held(held, until);
         }
         let mut of_class = Vec::new();
         while let Some(write) = writes.next_if(|w| w.class() == class) {
@@ -235,6 +247,7 @@ fn refused(hands: &Hands, pass: &Pass, class: WriteClass, failed: Vec<Refused>) 
     let Some(pace) = pace else { return Sent::All };
     let until = hands.world.refused(pass.job(), class, refusals, pace);
     Sent::Refused {
+        class,
         until,
         news,
         result: result(class_of.unwrap_or(RetryClass::Transient)),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use common::observe::{Refusal, RefusalCause};
-use common::plan::ChildKind;
+use common::plan::{Child, ChildKind};
 use common::{Attempt, KindInfo, RawJob, Uid, Write};
 use serde_json::{Value, json};
 
@@ -80,19 +80,11 @@ pub(super) async fn send(
         }
         Write::DeleteBatchJob { name, uid } => {
             wanted(BATCH_JOBS, "Job", Some(name), None)
-                .delete_owned(hands, uid, "Foreground")
+                .delete_owned(hands, uid, "Foreground", None)
                 .await
         }
         Write::CreateChild(child) => child_of(child.kind(), child.name()).create(hands, child).await,
-        Write::PatchChild {
-            kind,
-            name,
-            uid,
-            spec,
-        } => {
-            let patch = json!({"metadata": {"uid": uid.as_str()}, "spec": spec});
-            child_of(*kind, name).patch(hands, &patch).await
-        }
+        Write::ChangeChild { to, uid } => child_of(to.kind(), to.name()).change(hands, to, uid).await,
         Write::CreatePod {
             pod,
             attempt,
@@ -105,9 +97,10 @@ pub(super) async fn send(
             let options = json!({"preconditions": {"uid": uid.as_str()}});
             child_of(*kind, name).delete(hands, &options).await
         }
-        Write::DeletePod { name, uid } => {
+        Write::DeletePod { name, uid, force } => {
+            let grace = force.then_some(0);
             wanted(PODS, "Pod", Some(name), None)
-                .delete_owned(hands, uid, "Background")
+                .delete_owned(hands, uid, "Background", grace)
                 .await
         }
         Write::DeleteJob {
@@ -196,8 +189,9 @@ impl Wanted<'_> {
         Some((RefusalCause::Foreign, whose))
     }
 
-    async fn patch(&self, hands: &Hands, patch: &Value) -> Result<(), Refused> {
-        match hands.api.patch(self.resource, &self.name, patch).await {
+    async fn change(&self, hands: &Hands, to: &Child, uid: &Uid) -> Result<(), Refused> {
+        let patch = change(to, uid).map_err(|error| self.refused(&error.into()))?;
+        match hands.api.patch(self.resource, &self.name, &patch).await {
             Ok(answer) => {
                 self.acknowledged(hands, &answer);
                 Ok(())
@@ -221,11 +215,23 @@ impl Wanted<'_> {
     }
 
     /// The end of a pod or a batch Job that we delete is no news to its job. A batch Job stays until its pods are gone:
-    /// the propagation policy is Foreground.
-    async fn delete_owned(&self, hands: &Hands, uid: &Uid, propagation: &str) -> Result<(), Refused> {
+    /// the propagation policy is Foreground. Without a grace period, not even the node is waited for.
+    async fn delete_owned(
+        &self,
+        hands: &Hands,
+        uid: &Uid,
+        propagation: &str,
+        grace: Option<u32>,
+    ) -> Result<(), Refused> {
         hands.world.remember(self.job, |record| record.deleting(uid));
-        let options = json!({"preconditions": {"uid": uid.as_str()}, "propagationPolicy": propagation});
+        let mut options = json!({"preconditions": {"uid": uid.as_str()}, "propagationPolicy": propagation});
+        if let (Some(seconds), Some(options)) = (grace, options.as_object_mut()) {
+            options.insert("gracePeriodSeconds".to_owned(), seconds.into());
+        }
         let deleted = self.delete(hands, &options).await;
+        if grace.is_some() && deleted.is_ok() {
+            tracing::warn!(pod = %self.name.name, %uid, "given up with its node: deleted by force");
+        }
         // Without an answer it may have been carried out.
         if deleted
             .as_ref()
@@ -303,6 +309,16 @@ impl Wanted<'_> {
     }
 }
 
+/// The merge patch that makes the object of this UID say what `to` says. Whose it is does not change.
+fn change(to: &Child, uid: &Uid) -> Result<Value, serde_json::Error> {
+    let mut patch = serde_json::to_value(to)?;
+    if let Some(metadata) = patch.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.remove("ownerReferences");
+        metadata.insert("uid".to_owned(), uid.as_str().into());
+    }
+    Ok(patch)
+}
+
 /// A name that is about to become free wakes the job by itself; should that be missed, this is the longest wait.
 const PREDECESSOR: Duration = Duration::from_secs(5);
 
@@ -312,3 +328,19 @@ const PACE: Pace = Pace {
     max: Duration::from_mins(1),
     not_before: Duration::ZERO,
 };
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::Service;
+
+    use super::*;
+
+    #[test]
+    fn a_change_names_the_uid_and_leaves_the_owners_alone() {
+        let mut service = Service::default();
+        service.metadata.name = Some("s".to_owned());
+        service.metadata.owner_references = Some(Vec::new());
+        let patch = change(&Child::Service(Box::new(service)), &Uid::new("u")).unwrap();
+        assert_eq!(patch["metadata"], json!({"name": "s", "uid": "u"}));
+    }
+}

@@ -25,6 +25,7 @@ pub(crate) fn pod(json: &[u8]) -> Result<Child<PodView>, DecodeError> {
         attempt: metadata.attempt(),
         phase: phase(status.phase.as_ref().map_or("", |p| &p.0)),
         deleting: metadata.deletion_timestamp.is_some(),
+        forced: metadata.deletion_timestamp.is_some() && metadata.deletion_grace_period_seconds == Some(0),
         ready: status.condition("Ready").is_some_and(|c| c.is("True")),
         node: spec.node_name.as_ref().and_then(Text::boxed),
         gang: gang(&metadata, &spec),

@@ -36,6 +36,7 @@ fn a_pod_that_was_just_created_is_pending_and_has_no_detail() {
         attempt,
         phase,
         deleting,
+        forced,
         ready,
         node,
         gang,
@@ -44,8 +45,8 @@ fn a_pod_that_was_just_created_is_pending_and_has_no_detail() {
     } = &*got.value;
     assert_eq!((&**name, uid.as_str()), ("mw-worker-3", "u-3"));
     assert_eq!(
-        (*attempt, *phase, *deleting, *ready),
-        (Attempt(2), Phase::Pending, false, false)
+        (*attempt, *phase, *deleting, *forced, *ready),
+        (Attempt(2), Phase::Pending, false, false, false)
     );
     assert_eq!((node, *restarts, detail), (&None, 0, &None));
     assert_eq!(*gang, None);
@@ -201,4 +202,16 @@ fn restarts_of_sidecars_do_not_count() {
         }
     }));
     assert_eq!(got.value.restarts, 3);
+}
+
+#[test]
+fn a_pod_that_was_told_to_go_at_once_is_held_by_a_finalizer_only() {
+    let forced = |grace: &Value| {
+        let mut metadata = labelled();
+        metadata["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+        metadata["deletionGracePeriodSeconds"] = grace.clone();
+        read(&json!({"metadata": metadata})).value.forced
+    };
+    assert!(forced(&json!(0)));
+    assert!(!forced(&json!(30)) && !forced(&Value::Null));
 }

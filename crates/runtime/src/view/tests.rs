@@ -20,6 +20,8 @@ static KIND: common::KindInfo = common::KindInfo {
     roles: &[],
     scaled_role: None,
     default_backoff_limit: None,
+    success_policies: &[],
+    success: "",
     long_names: false,
     active_succeeds: true,
     legacy_clean_pod_policy: false,
@@ -130,7 +132,11 @@ fn a_new_version_of_a_job_that_says_the_same_wakes_nobody() {
 }
 
 fn batch_job(name: &str, uid: &str, rv: u64) -> Object {
-    let owners = json!([{"kind": "TestJob", "name": "j", "uid": "J", "controller": true}]);
+    batch_job_of(name, uid, "J", rv)
+}
+
+fn batch_job_of(name: &str, uid: &str, owner: &str, rv: u64) -> Object {
+    let owners = json!([{"kind": "TestJob", "name": "j", "uid": owner, "controller": true}]);
     let object = json!({
         "metadata": {"namespace": "ns", "name": name, "uid": uid, "resourceVersion": rv.to_string(), "ownerReferences": owners},
         "status": {"failed": 1}
@@ -208,6 +214,53 @@ fn when_the_store_has_gone_back_the_next_list_is_the_truth() {
     let lost = view.replace(PODS, vec![], 50).unwrap().lost;
     assert_eq!(lost.len(), 1);
     assert_eq!(view.sizes(), (1, 0, 0));
+}
+
+fn node(name: &str, rv: u64, ready: &str) -> Object {
+    let object = json!({
+        "metadata": {"name": name, "resourceVersion": rv.to_string()},
+        "status": {"conditions": [{"type": "Ready", "status": ready, "lastTransitionTime": "2026-01-01T00:00:00Z"}]},
+    });
+    Object::Node(decode::node(object.to_string().as_bytes(), Timestamp::MIN).unwrap())
+}
+
+fn on(pod: Object, name: &str) -> Object {
+    let Object::Pod(mut pod) = pod else { return pod };
+    Arc::make_mut(&mut pod.value).node = Some(name.into());
+    Object::Pod(pod)
+}
+
+#[test]
+fn news_of_a_node_touches_the_jobs_with_pods_on_it_and_a_heartbeat_none() {
+    let mut view = view();
+    for (name, uid) in [("j", "J"), ("k", "K"), ("l", "L")] {
+        view.put(job(name, uid, 1));
+    }
+    view.put(on(pod("p", "P", "J", 2, "Running"), "a"));
+    view.put(on(pod("q", "Q", "K", 3, "Running"), "b"));
+    view.put(batch_job_of("l-launcher", "B", "L", 4));
+    let now = "2026-01-01T01:00:00Z".parse().unwrap();
+    view.put(on(pod("l-launcher-x", "R", "B", 5, "Running"), "a"));
+    view.replace(NODES, vec![node("a", 1, "True"), node("b", 1, "Unknown")], 5)
+        .unwrap();
+    assert_eq!(
+        touched(&view.heard_of_nodes(now)),
+        ["k"],
+        "whose node did not answer from the beginning"
+    );
+    assert!(touched(&view.put(node("a", 7, "True"))).is_empty());
+    assert_eq!(touched(&view.put(node("a", 8, "Unknown"))), ["j", "l"]);
+    assert!(touched(&view.put(node("a", 9, "Unknown"))).is_empty());
+    assert!(touched(&view.heard_of_nodes(now)).is_empty());
+    assert_eq!(touched(&view.put(node("a", 10, "True"))), ["j", "l"]);
+    assert_eq!(touched(&view.remove(&node("b", 11, "Unknown"))), ["k"]);
+    let family = view.family(&Uid::new("K"));
+    let lost = view.lost_nodes(&family, &mut Missing::new(), now);
+    assert!(lost["b"].gone && lost["b"].since == now);
+    assert_eq!(
+        touched(&view.replace(NODES, vec![node("b", 12, "True")], 20).unwrap()),
+        ["j", "k", "l"]
+    );
 }
 
 #[test]

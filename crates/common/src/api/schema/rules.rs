@@ -245,12 +245,14 @@ pub(super) fn of_container() -> Vec<Rule> {
 
 /// `self` is the run policy.
 pub(super) fn of_run_policy() -> Vec<Rule> {
-    vec![Rule::new(
-        Reason::Invalid,
-        ".managedBy",
-        "has(self.managedBy) == has(oldSelf.managedBy) && (!has(self.managedBy) || self.managedBy == oldSelf.managedBy)",
-        "field is immutable",
-    )]
+    // Pods of either scope have another restart policy of their own, which cannot be changed.
+    let fixed = |field: &str| {
+        let holds = format!(
+            "has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || self.{field} == oldSelf.{field})"
+        );
+        Rule::new(Reason::Invalid, &format!(".{field}"), holds, "field is immutable")
+    };
+    vec![fixed("managedBy"), fixed("restartScope")]
 }
 
 /// `self` is the queue's name. It may be set later and removed, as upstream allows.

@@ -1,0 +1,267 @@
+//! A PyTorchJob whose pods begin anew together, and which of them failed first. The snapshots beside this file are meant
+//! to be read.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::semicolon_if_nothing_returned,
+    reason = "tests fail by panicking, and read better without ceremony"
+)]
+
+use common::api::ConditionType;
+use common::plan::Write;
+use common::testing::{Story, World};
+use common::{names, status};
+use pytorchjob::FRAMEWORK;
+use serde_json::{Value, json};
+
+fn together(edit: impl FnOnce(&mut Value)) -> Story {
+    Story::started(&FRAMEWORK, &[("Master", 1), ("Worker", 2)], |spec| {
+        spec["runPolicy"] = json!({"restartScope": "Job", "suspend": false});
+        edit(spec);
+    })
+}
+
+fn killed(world: &mut World, pod: &str) {
+    world.end(pod, "pytorch", 137, "OOMKilled", None);
+}
+
+#[test]
+fn one_failed_pod_restarts_all_of_them_once() {
+    let mut story = together(|_| {});
+    story.when(
+        "worker 1 is killed, and the others see their connections break",
+        |w| {
+            killed(w, "j-worker-1");
+            w.pass_time(2);
+            w.end(
+                "j-worker-0",
+                "pytorch",
+                1,
+                "Error",
+                Some("NCCL error: remote process exited"),
+            );
+        },
+    );
+    story.when("one of the old pods is gone", |w| w.vanish("j-worker-0"));
+    story.when("all are gone", World::reap);
+    story.when("all run", World::run_all);
+    story.when("the master fails", |w| {
+        w.end("j-master-0", "pytorch", 1, "Error", None)
+    });
+    story.when("all are gone", World::reap);
+    story.when("five seconds pass", |w| w.pass_time(5));
+    insta::assert_snapshot!(story.tale);
+}
+
+#[test]
+fn a_pod_that_is_taken_away_takes_the_others_with_it_and_costs_no_retry() {
+    let mut story = together(|spec| spec["runPolicy"]["backoffLimit"] = json!(0));
+    story.when("worker 0 is drained", |w| {
+        w.evict("j-worker-0", Some("EvictionByEvictionAPI"));
+    });
+    story.when("all are gone", World::reap);
+    story.when("all run", World::run_all);
+    story.when("somebody deletes worker 1", |w| w.delete("j-worker-1"));
+    story.when("all are gone", World::reap);
+    insta::assert_snapshot!(story.tale);
+}
+
+#[test]
+fn the_limit_counts_restarts_of_all_not_pods() {
+    let mut story = together(|spec| spec["runPolicy"]["backoffLimit"] = json!(1));
+    story.when("both workers fail", |w| {
+        killed(w, "j-worker-0");
+        killed(w, "j-worker-1");
+    });
+    assert!(!status::is_finished(&story.world.status()), "{}", story.tale);
+    story.when("all are gone", World::reap);
+    story.when("all run", World::run_all);
+    story.when("both workers fail again", |w| {
+        killed(w, "j-worker-0");
+        killed(w, "j-worker-1");
+    });
+    insta::assert_snapshot!(story.tale);
+}
+
+#[test]
+fn who_has_succeeded_begins_anew_too() {
+    let mut story = Story::started(&FRAMEWORK, &[("Worker", 3)], |spec| {
+        spec["runPolicy"] = json!({"restartScope": "Job"});
+    });
+    story.when("worker 0 is done", |w| {
+        w.end("j-worker-0", "pytorch", 0, "Completed", None)
+    });
+    story.when("worker 1 fails", |w| killed(w, "j-worker-1"));
+    story.when("all are gone", World::reap);
+    let pods: Vec<_> = story
+        .world
+        .pods
+        .iter()
+        .map(|pod| (&*pod.name, pod.attempt.0))
+        .collect();
+    assert_eq!(pods, [("j-worker-0", 1), ("j-worker-1", 1), ("j-worker-2", 1)]);
+    let counts = &story.world.status().replica_statuses["Worker"];
+    assert_eq!((counts.succeeded, counts.succeeded_indices.as_deref()), (0, None));
+}
+
+#[test]
+fn a_failure_for_good_ends_the_job_whatever_the_scope() {
+    let mut story =
+        together(|spec| spec["pytorchReplicaSpecs"]["Worker"]["restartPolicy"] = json!("ExitCode"));
+    story.when("worker 0 exits 1", |w| {
+        w.end("j-worker-0", "pytorch", 1, "Error", None)
+    });
+    assert!(
+        status::is_true(&story.world.status(), ConditionType::Failed),
+        "{}",
+        story.tale
+    );
+}
+
+/// The kubelet must not restart a container by itself: the others would wait for it.
+#[test]
+fn no_container_is_restarted_in_place() {
+    let story = Story::new(&FRAMEWORK, &[("Master", 1), ("Worker", 1)], |spec| {
+        spec["runPolicy"] = json!({"restartScope": "Job"});
+        spec["pytorchReplicaSpecs"]["Worker"]["restartPolicy"] = json!("Always");
+    });
+    let policies = story
+        .world
+        .plan(&FRAMEWORK)
+        .writes
+        .into_iter()
+        .filter_map(|write| match write {
+            Write::CreatePod { pod, .. } => pod.spec.unwrap().restart_policy,
+            _ => None,
+        });
+    assert_eq!(policies.collect::<Vec<_>>(), ["Never", "Never"]);
+}
+
+#[test]
+fn suspended_in_the_middle_of_a_restart_nothing_is_forgotten() {
+    let mut story = together(|_| {});
+    story.when("worker 1 is killed", |w| killed(w, "j-worker-1"));
+    story.when("suspended", |w| w.edit("/runPolicy/suspend", json!(true)));
+    story.when("all are gone", World::reap);
+    story.when("resumed", |w| w.edit("/runPolicy/suspend", json!(false)));
+    story.when("all run", World::run_all);
+    insta::assert_snapshot!(story.tale);
+}
+
+#[test]
+fn the_first_failure_is_kept_after_the_pods_are_cleaned_up() {
+    let mut story = Story::started(&FRAMEWORK, &[("Master", 1), ("Worker", 3)], |spec| {
+        for role in ["Master", "Worker"] {
+            spec["pytorchReplicaSpecs"][role]["restartPolicy"] = json!("Never");
+        }
+        spec["runPolicy"] = json!({"cleanPodPolicy": "All"});
+    });
+    story.when("worker 2 fails, then the others", |w| {
+        w.end(
+            "j-worker-2",
+            "pytorch",
+            139,
+            "Error",
+            Some("epoch 3\nSegmentation fault\n"),
+        );
+        w.pass_time(3);
+        for pod in ["j-master-0", "j-worker-0", "j-worker-1"] {
+            w.end(pod, "pytorch", 1, "Error", Some("connection reset by peer"));
+        }
+    });
+    story.when("all are gone", World::reap);
+    insta::assert_snapshot!(story.tale);
+}
+
+#[test]
+fn a_failure_that_shows_late_but_was_first_is_the_first() {
+    let mut story = Story::started(&FRAMEWORK, &[("Master", 1), ("Worker", 2)], |_| {});
+    let before = story.world.now;
+    story.when("worker 0 fails at 10 s", |w| {
+        w.pass_time(10);
+        killed(w, "j-worker-0");
+    });
+    story.when("the kubelet of worker 1 tells late that it failed at 4 s", |w| {
+        let now = w.now;
+        w.now = before;
+        w.pass_time(4);
+        killed(w, "j-worker-1");
+        w.now = now;
+        w.pass_time(2);
+    });
+    let first = story.world.status().first_failure.unwrap();
+    assert_eq!(
+        (&*first.pod, first.followers),
+        ("j-worker-1", vec!["j-worker-0".to_owned()])
+    );
+    story.when("all run again", World::run_all);
+    story.when("the master fails, much later", |w| {
+        w.pass_time(600);
+        killed(w, "j-master-0");
+    });
+    let first = story.world.status().first_failure.unwrap();
+    assert_eq!(
+        (&*first.pod, first.follower_count),
+        ("j-master-0", 0),
+        "another trouble"
+    );
+}
+
+#[test]
+fn followers_of_a_large_job_are_counted_and_a_few_named() {
+    let mut story = Story::started(&FRAMEWORK, &[("Worker", 100)], |_| {});
+    story.when("all fail", |w| {
+        for index in 0..100 {
+            let pod = names::replica("j", common::Role("Worker"), common::ReplicaIndex(index));
+            w.end(&pod, "pytorch", 1, "Error", None);
+        }
+    });
+    let first = story.world.status().first_failure.unwrap();
+    assert_eq!((first.follower_count, first.followers.len()), (99, 32));
+}
+
+#[test]
+fn all_workers_must_succeed_if_the_policy_says_so() {
+    let mut story = Story::started(&FRAMEWORK, &[("Master", 1), ("Worker", 1)], |spec| {
+        spec["successPolicy"] = json!("AllWorkers");
+    });
+    story.when("the master is done", |w| {
+        w.end("j-master-0", "pytorch", 0, "Completed", None)
+    });
+    assert!(
+        status::is_true(&story.world.status(), ConditionType::Running),
+        "{}",
+        story.tale
+    );
+    story.when("the worker has saved its part", |w| {
+        w.end("j-worker-0", "pytorch", 0, "Completed", None)
+    });
+    assert!(
+        status::is_true(&story.world.status(), ConditionType::Succeeded),
+        "{}",
+        story.tale
+    );
+}
+
+#[test]
+fn the_leader_alone_decides_if_the_policy_says_so() {
+    let elastic = json!({"minReplicas": 1, "maxReplicas": 2});
+    for elastic in [None, Some(elastic)] {
+        let mut story = Story::started(&FRAMEWORK, &[("Worker", 2)], |spec| {
+            spec["successPolicy"] = json!("Leader");
+            spec["elasticPolicy"] = json!(elastic);
+        });
+        story.when("worker 1 is done", |w| {
+            w.end("j-worker-1", "pytorch", 0, "Completed", None)
+        });
+        assert!(!status::is_finished(&story.world.status()), "{}", story.tale);
+        story.when("worker 0 is done", |w| {
+            w.end("j-worker-0", "pytorch", 0, "Completed", None)
+        });
+        assert!(
+            status::is_true(&story.world.status(), ConditionType::Succeeded),
+            "{}",
+            story.tale
+        );
+    }
+}
