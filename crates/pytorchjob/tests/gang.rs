@@ -266,6 +266,19 @@ fn all_pods_of_a_gang_have_its_priority() {
     let plan = world.plan(&FRAMEWORK);
     assert!(!plan.writes.iter().any(|w| matches!(w, Write::ChangeChild { .. })));
     assert_eq!(pods(&mut world)[0]["spec"]["priorityClassName"], "high");
+    // One that was made without has none.
+    let mut without = World::new(&FRAMEWORK, &manifest(&FRAMEWORK, "j", &[("Worker", 2)]));
+    without.settings.gang = Gang::Native;
+    without.settle(&FRAMEWORK);
+    policy(
+        &mut without.job.as_mut().unwrap().spec,
+        &json!({"priorityClass": "higher"}),
+    );
+    without.vanish("j-worker-0");
+    let plan = without.plan(&FRAMEWORK);
+    without.apply(&plan);
+    let pod = &pods(&mut without)[0];
+    assert!(pod["spec"].get("priorityClassName").is_none() && pod["spec"].get("schedulingGroup").is_some());
     // Who asks for another in his template is placed by himself then.
     let specs = &mut world.job.as_mut().unwrap().spec["pytorchReplicaSpecs"];
     specs["Worker"]["template"]["spec"]["priorityClassName"] = json!("low");

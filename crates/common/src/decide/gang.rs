@@ -268,17 +268,10 @@ fn priority(q: &Question<'_>, role: Role) -> i32 {
 
 /// The priority class that the PodGroup names.
 fn class(q: &Question<'_>, api: PodGroupApi, members: &Members) -> Option<String> {
-    let policy = || {
-        q.job
-            .policy
-            .scheduling
-            .priority_class
-            .clone()
-            .filter(|class| !class.is_empty())
-    };
+    let policy = q.job.policy.scheduling.priority_class.as_deref();
     match api {
         PodGroupApi::Native => members.class.clone(),
-        PodGroupApi::Volcano => policy().or_else(|| {
+        PodGroupApi::Volcano => stated(policy).or_else(|| {
             let first = q.job.replicas.iter().find_map(own_class);
             first
                 .filter(|_| q.job.info.gang.class_of_template)
@@ -299,11 +292,10 @@ pub(super) fn members(q: &Question<'_>) -> Option<Members> {
         roles.retain(|r| spec_of(r).is_none_or(|spec| spec.scheduling_group.is_none()));
         let stated = |text: Option<&str>| text.filter(|class| !class.is_empty()).map(str::to_owned);
         // A PodGroup keeps the priority that it was made with.
-        let group = stored(q, api).filter(|group| !group.deleting);
-        let kept = group.and_then(|g| g.pod_group.as_ref()?.spec.get("priorityClassName")?.as_str());
-        if let Some(kept) = stated(kept) {
-            roles.retain(|r| own_class(r).is_none_or(|own| own == kept));
-            class = Some(kept);
+        if let Some(group) = stored(q, api).filter(|group| !group.deleting) {
+            let spec = group.pod_group.as_deref().map(|view| &view.spec);
+            class = stated(spec.and_then(|spec| spec.get("priorityClassName")?.as_str()));
+            roles.retain(|r| own_class(r).is_none_or(|own| Some(own) == class.as_deref()));
         } else {
             let policy = stated(q.job.policy.scheduling.priority_class.as_deref());
             (class, roles) = agreed(roles, policy.as_deref(), own_class);
@@ -311,6 +303,10 @@ pub(super) fn members(q: &Question<'_>) -> Option<Members> {
     }
     let roles: Vec<Role> = roles.into_iter().map(|r| r.role).collect();
     (!roles.is_empty()).then_some(Members { roles, class })
+}
+
+fn stated(text: Option<&str>) -> Option<String> {
+    text.filter(|text| !text.is_empty()).map(str::to_owned)
 }
 
 /// The value that pods of a gang share, and the roles that go along with it: what is proposed if anybody does, else what
