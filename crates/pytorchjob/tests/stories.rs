@@ -729,6 +729,19 @@ fn a_finished_job_is_cleaned_up_on_a_lost_node_too() {
 }
 
 #[test]
+fn a_pod_of_a_finished_job_that_somebody_deletes_does_not_hang_on_a_lost_node() {
+    let mut story = on_two_nodes(|_| {});
+    story.when("node-2 falls silent, and the master exits 0", |w| {
+        w.lose_node("node-2");
+        w.end("j-master-0", "pytorch", 0, "Completed", None);
+    });
+    story.when("the limit is reached", |w| w.pass_time(300));
+    assert_eq!(story.world.pods.len(), 3, "the policy is None");
+    story.when("worker 0 is deleted", |w| w.delete("j-worker-0"));
+    assert_eq!(story.world.pods.len(), 2);
+}
+
+#[test]
 fn scaled_down_on_a_lost_node() {
     let mut story = on_two_nodes(|_| {});
     story.when("node-1 falls silent", |w| w.lose_node("node-1"));
