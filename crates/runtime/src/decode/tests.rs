@@ -160,3 +160,21 @@ fn restarts_of_sidecars_do_not_count() {
     }));
     assert_eq!(got.value.restarts, 3);
 }
+
+#[test]
+fn a_child_says_by_its_digest_what_was_asked_for() {
+    let digest = |annotations: Value| {
+        let metadata = json!({"name": "j", "namespace": "n", "uid": "u", "resourceVersion": "3", "annotations": annotations});
+        let read = child(
+            ChildKind::Autoscaler,
+            json!({"metadata": metadata}).to_string().as_bytes(),
+        );
+        read.unwrap().value.digest.as_deref().map(str::to_owned)
+    };
+    assert_eq!(
+        digest(json!({(names::SPEC_DIGEST): "abc", "other": "a\"b"})).as_deref(),
+        Some("abc")
+    );
+    assert_eq!(digest(json!({"other": "x"})), None);
+    assert_eq!(digest(Value::Null), None);
+}
