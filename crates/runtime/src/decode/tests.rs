@@ -173,6 +173,24 @@ fn every_optional_field_of_a_pod_may_be_absent_or_null() {
 }
 
 #[test]
+fn a_child_says_by_its_digest_what_was_asked_for() {
+    let digest = |annotations: Value| {
+        let metadata = json!({"name": "j", "namespace": "n", "uid": "u", "resourceVersion": "3", "annotations": annotations});
+        let read = child(
+            ChildKind::Autoscaler,
+            json!({"metadata": metadata}).to_string().as_bytes(),
+        );
+        read.unwrap().value.digest.as_deref().map(str::to_owned)
+    };
+    assert_eq!(
+        digest(json!({(names::SPEC_DIGEST): "abc", "other": "a\"b"})).as_deref(),
+        Some("abc")
+    );
+    assert_eq!(digest(json!({"other": "x"})), None);
+    assert_eq!(digest(Value::Null), None);
+}
+
+#[test]
 fn a_poison_object_is_an_error_not_a_panic() {
     for bad in [
         "",
