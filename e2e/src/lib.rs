@@ -2,8 +2,8 @@
 //!
 //! The suite drives a cluster as users do. It knows no difference between the local cluster, kind and anybody's: it
 //! reads `KUBECONFIG` (and `TRAINYARD_KUBECTL`, if `kubectl` is not on the path). Where there is no cluster, tests
-//! fail; none skips itself. `cargo xtask test` leaves out what the cluster cannot have (a further node), and what it is told
-//! to (`--no-queue`).
+//! fail; none skips itself. `cargo xtask test` leaves out what the cluster cannot have (a further node), and, without
+//! `--queue`, what needs Kueue or the scheduler of scheduler-plugins.
 
 #![allow(
     clippy::missing_panics_doc,

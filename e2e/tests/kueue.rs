@@ -15,6 +15,8 @@ use serde_json::{Value, json};
 
 const MPI: &str = "docker.io/trainyard/openmpi4:0.1.0";
 /// The jobs' local queue.
+/// Kubernetes has another kind of this name.
+const WORKLOADS: &str = "workloads.kueue.x-k8s.io";
 const QUEUE: &str = "jobs";
 const QUEUE_LABEL: &str = "kueue.x-k8s.io/queue-name";
 const PRIORITY_LABEL: &str = "kueue.x-k8s.io/priority-class";
@@ -148,7 +150,7 @@ impl Queue {
 impl Drop for Queue {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let told = kubectl(&["get", "workloads", "-A", "-o", "wide"]).output();
+            let told = kubectl(&["get", WORKLOADS, "-A", "-o", "wide"]).output();
             println!("{}", String::from_utf8_lossy(&told.unwrap().stdout));
         }
         self.delete(false);
@@ -156,7 +158,7 @@ impl Drop for Queue {
 }
 
 fn workloads(space: &Space) -> Vec<Value> {
-    let list: Value = serde_json::from_str(&space.must(&["get", "workloads", "-o", "json"])).unwrap();
+    let list: Value = serde_json::from_str(&space.must(&["get", WORKLOADS, "-o", "json"])).unwrap();
     list["items"].as_array().unwrap().clone()
 }
 
@@ -173,7 +175,7 @@ fn activate(space: &Space, job: &str, active: bool) {
     let workload = workload_until(space, job, "QuotaReserved", if active { "False" } else { "True" });
     let patch = json!({"spec": {"active": active}}).to_string();
     let name = workload["metadata"]["name"].as_str().unwrap();
-    space.must(&["patch", "workload", name, "--type=merge", "-p", &patch]);
+    space.must(&["patch", WORKLOADS, name, "--type=merge", "-p", &patch]);
 }
 
 /// Lets a job that runs end well.

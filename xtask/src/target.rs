@@ -177,9 +177,7 @@ impl Target {
     /// Starts what some tests need beside the operator.
     pub(crate) fn add_guests(&self) -> Result<()> {
         let Made::Local(cluster) = &self.made else {
-            eprintln!(
-                "taking for granted that Kueue and scheduler-plugins' scheduler run (--no-queue if not)"
-            );
+            eprintln!("taking for granted that Kueue and scheduler-plugins' scheduler run");
             return Ok(());
         };
         for guest in Guest::ALL {

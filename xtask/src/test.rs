@@ -1,7 +1,6 @@
 //! `cargo xtask test`: everything, in the order in which it is cheapest to fail.
 
 use std::path::PathBuf;
-use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
 
@@ -25,9 +24,10 @@ pub(crate) struct Args {
     /// Run only the end-to-end tests whose name contains this.
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
-    /// Leave out the tests that need Kueue or the scheduler of scheduler-plugins, and neither build nor start those.
+    /// Also the tests that need Kueue or the scheduler of scheduler-plugins, which are built at the first use and run
+    /// beside the cluster.
     #[arg(long)]
-    no_queue: bool,
+    queue: bool,
     #[command(flatten)]
     choice: Choice,
 }
@@ -106,7 +106,7 @@ fn on_cluster(args: &Args, stages: &mut Stages, target: &Target) -> Result<()> {
     stages.run("operator installed from deploy/install.yaml", |_| {
         target.install()
     })?;
-    if !args.no_queue && needs_guests(args.only.as_deref())? {
+    if args.queue {
         stages.run("Kueue and scheduler-plugins beside it", |_| target.add_guests())?;
     }
     let mut env = vec![
@@ -125,7 +125,7 @@ fn on_cluster(args: &Args, stages: &mut Stages, target: &Target) -> Result<()> {
         eprintln!("nodes cannot be added to this cluster: tests with {SPARE:?} in their names are left out");
         cargo_args.extend(["--skip", SPARE]);
     }
-    if args.no_queue {
+    if !args.queue {
         cargo_args.extend(NEED_GUESTS.iter().flat_map(|name| ["--skip", name]));
     }
     stages.run("tests on the cluster", |stages| {
@@ -134,24 +134,6 @@ fn on_cluster(args: &Args, stages: &mut Stages, target: &Target) -> Result<()> {
         ensure!(stages.any_test(), "no end-to-end test's name contains {name:?}");
         Ok(())
     })
-}
-
-/// Whether a test that needs a program beside the cluster is among those whose names contain this.
-fn needs_guests(only: Option<&str>) -> Result<bool> {
-    let Some(name) = only else {
-        return Ok(true);
-    };
-    let mut list = cargo("test", &["--quiet", "--package", "e2e", "--", "--list", name]);
-    let output = list
-        .stderr(Stdio::inherit())
-        .output()
-        .context("starting cargo test")?;
-    ensure!(
-        output.status.success(),
-        "the end-to-end tests cannot be listed: see above"
-    );
-    let names = String::from_utf8_lossy(&output.stdout);
-    Ok(NEED_GUESTS.iter().any(|need| names.contains(need)))
 }
 
 /// The program that is in the operator's image: the same command as for the image, so nothing is built again.
