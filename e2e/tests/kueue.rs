@@ -178,13 +178,17 @@ fn activate(space: &Space, job: &str, active: bool) {
     space.must(&["patch", WORKLOADS, name, "--type=merge", "-p", &patch]);
 }
 
+/// The role of a pod; an MPIJob of v2beta1 has it under a label of its own.
+fn role_of(pod: &Value) -> &str {
+    let label = |key: &str| pod["metadata"]["labels"][format!("training.kubeflow.org/{key}")].as_str();
+    label("replica-type").or(label("job-role")).unwrap()
+}
+
 /// Lets a job that runs end well.
 fn finish(space: &Space, kind: &Kind, job: &str) {
     let role = kind.roles[0].to_lowercase();
     let pods = space.pods(job);
-    let main = pods
-        .iter()
-        .find(|pod| pod["metadata"]["labels"]["training.kubeflow.org/replica-type"] == role.as_str());
+    let main = pods.iter().find(|pod| role_of(pod) == role);
     let name = main.expect("the job runs")["metadata"]["name"].as_str().unwrap();
     space.must(&["exec", name, "--", "touch", "/tmp/go"]);
     space.until(job, "Succeeded");
@@ -346,9 +350,7 @@ fn gets_what_its_flavor_says(kind: &Kind, key: &'static str) {
     let running = space.get(kind.short, "t").unwrap();
     for pod in &pods {
         let (meta, spec) = (&pod["metadata"], &pod["spec"]);
-        let role = meta["labels"]["training.kubeflow.org/replica-type"]
-            .as_str()
-            .unwrap();
+        let role = role_of(pod);
         println!(
             "{}: {} {}",
             meta["name"], spec["nodeSelector"], meta["annotations"]

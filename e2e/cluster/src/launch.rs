@@ -68,19 +68,24 @@ impl<'a> Launch<'a> {
         self.start("containerd", &flags)
     }
 
-    /// Starts the kubelet and the service proxy.
+    /// Starts the kubelet, which ends if it finds no runtime, and the service proxy.
     pub(crate) fn start_kubelet(&mut self, taints: &[Taint]) -> Result<()> {
+        self.await_runtime()?;
         let flags = programs::kubelet(&self.node, &self.folder, &self.pki, taints)?;
         self.start("kubelet", &flags)?;
         self.start("kube-proxy", &programs::proxy(&self.node, &self.folder))
     }
 
-    /// Loads images as soon as the runtime takes them.
-    pub(crate) fn load(&self, images: &[images::Image]) -> Result<()> {
+    fn await_runtime(&self) -> Result<()> {
         let socket = self.folder.containerd_socket();
         self.await_that("containerd is not ready", Duration::from_secs(30), || {
             socket.exists()
-        })?;
+        })
+    }
+
+    /// Loads images as soon as the runtime takes them.
+    pub(crate) fn load(&self, images: &[images::Image]) -> Result<()> {
+        self.await_runtime()?;
         for &image in images {
             let archive = images::build(image, Progress::Silent)?;
             self.cluster.load_image_into(&self.node, &archive)?;
