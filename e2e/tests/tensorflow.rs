@@ -211,7 +211,7 @@ const MISTAKES: [Mistake; 6] = [
     (
         "an unknown success policy",
         |spec| spec["successPolicy"] = json!("Some"),
-        "\n* spec.successPolicy: Unsupported value: \"Some\": supported values: \"\", \"AllWorkers\"",
+        "\n* spec.successPolicy: Unsupported value: \"Some\": supported values: \"\", \"AllWorkers\", \"Leader\"",
     ),
     (
         "dynamic workers in words",
