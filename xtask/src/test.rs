@@ -32,8 +32,8 @@ pub(crate) struct Args {
     choice: Choice,
 }
 
-/// How the names of tests begin that need a program of another project beside the cluster.
-const NEED_GUESTS: [&str; 2] = ["kueue_", "coscheduling_"];
+/// How the names of tests begin that need a program of another project beside the cluster, or its CRDs.
+const NEED_GUESTS: [&str; 3] = ["kueue_", "coscheduling_", "volcano_"];
 
 /// Runs the command.
 pub(crate) fn run(args: &Args) -> Result<()> {
