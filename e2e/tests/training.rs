@@ -227,6 +227,8 @@ fn workers_that_start_20_s_before_the_master_still_join() {
     );
     job["spec"]["pytorchReplicaSpecs"]["Master"]["template"]["spec"]["schedulingGates"] =
         json!([{"name": "e2e.test/later"}]);
+    // Else a gang scheduler would place the workers with their master only.
+    job["spec"]["runPolicy"] = json!({"schedulingPolicy": {"minAvailable": 2}});
     space.apply(&job);
     for worker in ["early-worker-0", "early-worker-1"] {
         let pod = space.pod_until(worker, "Running");
