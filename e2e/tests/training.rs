@@ -225,10 +225,10 @@ fn workers_that_start_20_s_before_the_master_still_join() {
         DIGITS,
         &["python3", "-c", code],
     );
-    job["spec"]["pytorchReplicaSpecs"]["Master"]["template"]["spec"]["schedulingGates"] =
-        json!([{"name": "e2e.test/later"}]);
-    // Else a gang scheduler would place the workers with their master only.
-    job["spec"]["runPolicy"] = json!({"schedulingPolicy": {"minAvailable": 2}});
+    // A gang scheduler places all pods together: the master is there, but says nothing for a while.
+    let late = format!("sleep 30; exec python3 -c \"{code}\"");
+    job["spec"]["pytorchReplicaSpecs"]["Master"]["template"]["spec"]["containers"][0]["command"] =
+        json!(["sh", "-c", late]);
     space.apply(&job);
     for worker in ["early-worker-0", "early-worker-1"] {
         let pod = space.pod_until(worker, "Running");
@@ -242,14 +242,6 @@ fn workers_that_start_20_s_before_the_master_still_join() {
             "it waits for its master"
         );
     }
-    space.must(&[
-        "patch",
-        "pod",
-        "early-master-0",
-        "--type=json",
-        "-p",
-        r#"[{"op":"remove","path":"/spec/schedulingGates"}]"#,
-    ]);
     space.until("early", "Succeeded");
     assert!(space.must(&["logs", "early-master-0"]).contains("sum 3"));
 }
