@@ -13,6 +13,12 @@ use crate::names::{self, ReplicaIndex, Role};
 use crate::plan::Extra;
 use crate::resolve::{Problems, ResolvedJob, Settings};
 use crate::tally::Tally;
+use crate::{elastic, success};
+
+/// The role of rank 0, where a kind has one beside workers.
+pub const MASTER: Role = Role("Master");
+/// Those who compute.
+pub const WORKER: Role = Role("Worker");
 
 /// One framework. Implementations are stateless statics, listed once in the operator's registry.
 pub trait Framework: Send + Sync {
@@ -27,19 +33,29 @@ pub trait Framework: Send + Sync {
 
     /// Succeeded, running, or neither yet, by the kind's own rule or by `AllWorkers`; `Leader` is no concern of its. Failures
     /// and restarts are decided before it is asked.
-    fn outcome(&self, tally: &Tally, job: &ResolvedJob) -> Outcome;
+    fn outcome(&self, tally: &Tally, job: &ResolvedJob) -> Outcome {
+        success::outcome(tally, job)
+    }
 
-    /// The slot whose log stands for the job and whose name others are told.
-    fn leader(&self, cast: &Cast, job: &ResolvedJob) -> Option<SlotId>;
+    /// The slot whose log stands for the job: the first one of the role that decides.
+    fn leader(&self, cast: &Cast, _job: &ResolvedJob) -> Option<SlotId> {
+        let first = |role: &Role| cast.of(*role).next().map(|slot| slot.id);
+        self.kind().decides.iter().find_map(first)
+    }
 
-    /// Whether the leader's end is the job's end (a Master, a Chief); messages then call the job by its short name.
-    fn leader_decides(&self, job: &ResolvedJob) -> bool;
+    /// Whether messages of its running and its success call the job by its name alone, as upstream's do where something
+    /// else than workers decides.
+    fn called_briefly(&self, job: &ResolvedJob) -> bool {
+        success::deciding(job).is_some_and(|role| role != WORKER)
+    }
 
     /// Slots that are reached by their short name and so need a Service of their own in every service mode.
-    fn addressed(&self, cast: &Cast, job: &ResolvedJob) -> Vec<SlotId>;
+    fn addressed(&self, cast: &Cast, job: &ResolvedJob) -> Vec<SlotId> {
+        self.leader(cast, job).into_iter().collect()
+    }
 
     /// Checks that the schema's rules cannot say. Called after the common checks passed.
-    fn check(&self, job: &ResolvedJob, problems: &mut Problems);
+    fn check(&self, _job: &ResolvedJob, _problems: &mut Problems) {}
 
     /// The headless Services of the job.
     fn services(&self, job: &ResolvedJob, settings: &Settings) -> Vec<Service> {
@@ -52,8 +68,9 @@ pub trait Framework: Send + Sync {
     }
 
     /// What scales the job, if the user asked for it.
-    fn autoscaler(&self, _job: &ResolvedJob) -> Option<HorizontalPodAutoscaler> {
-        None
+    fn autoscaler(&self, job: &ResolvedJob) -> Option<HorizontalPodAutoscaler> {
+        let makes = self.kind().makes.contains(&ExtraKind::Autoscaler);
+        makes.then(|| elastic::autoscaler(job)).flatten()
     }
 
     /// What a failed pod of `role` means.
@@ -105,6 +122,9 @@ pub struct KindInfo {
     pub host_names: HostNames,
     /// Roles in rank order.
     pub roles: &'static [RoleInfo],
+    /// Roles whose success is the job's: of the first of them that the job has pods of, all must have succeeded, unless
+    /// the framework says otherwise.
+    pub decides: &'static [Role],
     /// Role whose scale subresource and `selector` are kept, if any.
     pub scaled_role: Option<Role>,
     /// backoffLimit of jobs that state none.
@@ -198,6 +218,39 @@ pub enum ExtraKind {
 }
 
 impl KindInfo {
+    /// What the kinds of training-operator have in common; each writes what differs, and at least its names, the field
+    /// of its replicas, its roles and what decides.
+    pub const COMMON: Self = Self {
+        kind: "",
+        group: "kubeflow.org",
+        version: "v1",
+        stamp: None,
+        plural: "",
+        controller: "",
+        managers: &[names::MANAGED_BY_US],
+        framework: "",
+        replicas_field: "",
+        container: None,
+        port: None,
+        role_label: names::REPLICA_TYPE,
+        host_names: HostNames::ByServiceMode,
+        roles: &[],
+        decides: &[],
+        scaled_role: Some(WORKER),
+        default_backoff_limit: None,
+        success_policies: &[
+            SuccessPolicy::OfKind,
+            SuccessPolicy::AllWorkers,
+            SuccessPolicy::Leader,
+        ],
+        success: "",
+        long_names: false,
+        active_succeeds: true,
+        legacy_clean_pod_policy: false,
+        makes: &[],
+        gang: GangInfo::COMMON,
+    };
+
     /// `apiVersion` of the kind.
     #[must_use]
     pub fn api_version(&self) -> String {
@@ -276,6 +329,15 @@ impl RoleInfo {
     pub const fn at_most(self, max: u32) -> Self {
         Self {
             max_replicas: Some(max),
+            ..self
+        }
+    }
+
+    /// The same, but no fewer than `min`.
+    #[must_use]
+    pub const fn at_least(self, min: u32) -> Self {
+        Self {
+            min_replicas: min,
             ..self
         }
     }

@@ -19,6 +19,7 @@ pub mod api;
 pub mod build;
 pub mod cast;
 mod decide;
+pub mod elastic;
 pub mod framework;
 pub mod gang;
 pub mod names;
@@ -28,6 +29,7 @@ pub mod plan;
 pub mod quantity;
 pub mod resolve;
 pub mod status;
+pub mod success;
 pub mod tally;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

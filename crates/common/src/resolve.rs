@@ -11,7 +11,7 @@ use crate::api::{
     CleanPodPolicy, JobCondition, JobStatus, ReplicaSpec, RestartPolicy, RestartScope, RunPolicy,
     SchedulingPolicy, SuccessPolicy,
 };
-use crate::cast::Cast;
+use crate::cast::{Cast, Slot, SlotId};
 use crate::framework::{Framework, KindInfo, RoleInfo};
 use crate::gang::Gang;
 use crate::names::{self, JobKey, ReplicaIndex, Role, Uid};
@@ -119,6 +119,38 @@ impl ResolvedJob {
                 .map(|p| p.container_port)
         };
         self.replica(role).and_then(of).unwrap_or(known.number)
+    }
+
+    /// The fields of `spec` that only the kind has. Those that [`ResolvedJob::check_own`] refuses read as absent.
+    #[must_use]
+    pub fn own<T: serde::de::DeserializeOwned + Default>(&self) -> T {
+        self.check_own(&mut Problems::default()).unwrap_or_default()
+    }
+
+    /// The same; what cannot be read is noted.
+    pub fn check_own<T: serde::de::DeserializeOwned>(&self, problems: &mut Problems) -> Option<T> {
+        read(&self.fields, "spec", problems)
+    }
+
+    /// Slots of `cast` whose template names the pod's host, so that the job's Service cannot reach them by their pod's name.
+    pub fn with_own_host_names<'a>(&'a self, cast: &'a Cast) -> impl Iterator<Item = SlotId> + 'a {
+        let own = |slot: &&Slot| self.has_own_host_name(slot.id.role);
+        cast.slots().iter().filter(own).map(|slot| slot.id)
+    }
+
+    fn has_own_host_name(&self, role: Role) -> bool {
+        let spec = self.replica(role).and_then(|r| r.template.spec.as_ref());
+        spec.is_some_and(|spec| spec.hostname.is_some() || spec.subdomain.is_some())
+    }
+
+    /// How pods of the namespace reach a slot that need not have a Service of its own: `<pod>` by such a one, or
+    /// `<pod>.<job>` by the job's.
+    #[must_use]
+    pub fn host(&self, slot: &Slot, settings: &Settings) -> String {
+        if settings.service_mode == ServiceMode::PerReplica || self.has_own_host_name(slot.id.role) {
+            return slot.name.clone();
+        }
+        format!("{}.{}", slot.name, names::job_service(&self.key.name))
     }
 
     /// Restarts that are allowed, by the user or by the kind's default.

@@ -13,6 +13,7 @@ mod describe;
 mod gang;
 mod nodes;
 mod story;
+pub mod vectors;
 
 pub use describe::{describe_plan, describe_status};
 pub use story::Story;

@@ -3,12 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use common::framework::{Containers, variable as var};
+use common::framework::{Containers, WORKER, variable as var};
 use common::names;
 use common::plan::Extra;
 use common::resolve::Problems;
 use common::tally::Tally;
-use common::{Cast, Framework, KindInfo, Outcome, ResolvedJob, Settings, Slot, SlotId, Wiring, build};
+use common::{Cast, Framework, KindInfo, ResolvedJob, Settings, Slot, SlotId, Wiring, build};
 use k8s_openapi::api::core::v1::{
     Capabilities, ConfigMap, Container, EmptyDirVolumeSource, EnvVar, ResourceRequirements, SeccompProfile,
     SecurityContext, Service, ServiceAccount, Volume,
@@ -19,7 +19,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 use crate::api::{Fields, MpiImplementation};
 use crate::hosts::{self, DISCOVER, FOLDER, HOSTFILE, app, lists, mount};
-use crate::{KIND_V1, LAUNCHER, WORKER, api, fields, no_gpus};
+use crate::{KIND_V1, LAUNCHER, api, fields, no_gpus};
 
 /// What starts a command on a worker: `mpirun` calls it in the place of rsh.
 const KUBEXEC: &str = "kubexec.sh";
@@ -47,18 +47,6 @@ impl Framework for Exec {
         } else {
             worker(job)
         }
-    }
-
-    fn outcome(&self, tally: &Tally, job: &ResolvedJob) -> Outcome {
-        crate::outcome(tally, job)
-    }
-
-    fn leader(&self, cast: &Cast, _job: &ResolvedJob) -> Option<SlotId> {
-        crate::leader(cast)
-    }
-
-    fn leader_decides(&self, _job: &ResolvedJob) -> bool {
-        true
     }
 
     fn addressed(&self, _cast: &Cast, _job: &ResolvedJob) -> Vec<SlotId> {

@@ -10,7 +10,9 @@ use common::{Cast, ResolvedJob, Settings};
 use k8s_openapi::api::core::v1::{ConfigMapVolumeSource, KeyToPath, Volume, VolumeMount};
 
 use crate::api::{Fields, MpiImplementation};
-use crate::{LAUNCHER, WORKER};
+use common::framework::WORKER;
+
+use crate::LAUNCHER;
 
 /// Folder of the lists and scripts in launchers (and, in `v1`, workers).
 pub(crate) const FOLDER: &str = "/etc/mpi";

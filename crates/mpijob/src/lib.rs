@@ -16,19 +16,16 @@ mod hosts;
 mod ssh;
 
 use common::api::{RestartPolicy, SuccessPolicy};
-use common::framework::{ExtraKind, GangInfo, HostNames, Stamp, Workload, variable as var};
+use common::framework::{ExtraKind, GangInfo, HostNames, Stamp, WORKER, Workload, variable as var};
 use common::names;
-use common::resolve::{self, Problems};
-use common::tally::{SlotState, Tally};
-use common::{Cast, Framework, KindInfo, Outcome, ResolvedJob, Role, RoleInfo, SlotId};
+use common::resolve::Problems;
+use common::{Framework, KindInfo, ResolvedJob, Role, RoleInfo};
 use k8s_openapi::api::core::v1::EnvVar;
 
 use crate::api::Fields;
 
 /// Runs `mpirun`.
 pub const LAUNCHER: Role = Role("Launcher");
-/// Where the ranks run.
-pub const WORKER: Role = Role("Worker");
 
 /// The framework, for the operator's registry.
 pub static FRAMEWORK: ssh::Ssh = ssh::Ssh;
@@ -84,8 +81,6 @@ pub static KIND_V1: KindInfo = V1;
 
 const V1: KindInfo = KindInfo {
     kind: "MPIJob",
-    group: "kubeflow.org",
-    version: "v1",
     stamp: Some(Stamp {
         field: api::TRANSPORT,
         value: "Exec",
@@ -95,62 +90,36 @@ const V1: KindInfo = KindInfo {
     managers: &[names::MANAGED_BY_US, names::MANAGED_BY_MPI_OPERATOR],
     framework: "mpi",
     replicas_field: "mpiReplicaSpecs",
-    container: None,
-    port: None,
-    role_label: names::REPLICA_TYPE,
     host_names: HostNames::No,
     roles: &[
         launcher(Workload::Pod, RestartPolicy::Never),
         RoleInfo::pods(WORKER, RestartPolicy::Never),
     ],
-    scaled_role: Some(WORKER),
-    default_backoff_limit: None,
+    decides: &[LAUNCHER],
     // Workers do not end by themselves: nobody can wait for all of them.
     success_policies: &[SuccessPolicy::OfKind, SuccessPolicy::Leader],
     success: "when the launcher has, which is what Leader says too",
-    long_names: false,
-    active_succeeds: true,
     legacy_clean_pod_policy: true,
     makes: &[
         ExtraKind::ConfigMap,
         ExtraKind::ServiceAccount,
         ExtraKind::ExecRole,
     ],
-    gang: GangInfo::COMMON,
+    ..KindInfo::COMMON
 };
 
 /// What only this kind's spec has. A spec that [`check`] refuses reads as empty.
 fn fields(job: &ResolvedJob) -> Fields {
-    resolve::read(&job.fields, "spec", &mut Problems::default()).unwrap_or_default()
+    job.own()
 }
 
 /// Reads the kind's own fields, or says what is wrong with them.
 fn check(job: &ResolvedJob, problems: &mut Problems) -> Option<Fields> {
-    let fields = resolve::read::<Fields>(&job.fields, "spec", problems)?;
+    let fields = job.check_own::<Fields>(problems)?;
     if fields.slots_per_worker.is_some_and(|slots| slots < 0) {
         problems.add("spec.slotsPerWorker", "must not be negative");
     }
     Some(fields)
-}
-
-/// The launcher's success is the job's. The job runs when the launcher does and all workers do.
-fn outcome(tally: &Tally, job: &ResolvedJob) -> Outcome {
-    let count = |role| job.replica(role).map_or(0, |r| r.count);
-    let (runs, done) = (
-        |role| tally.count(role, &SlotState::Running),
-        |role| tally.count(role, &SlotState::Succeeded),
-    );
-    if done(LAUNCHER) > 0 {
-        Outcome::Succeeded
-    } else if runs(LAUNCHER) > 0 && runs(WORKER).saturating_add(done(WORKER)) >= count(WORKER) {
-        Outcome::Running
-    } else {
-        Outcome::Waiting
-    }
-}
-
-fn leader(cast: &Cast) -> Option<SlotId> {
-    cast.of(LAUNCHER).next().map(|slot| slot.id)
 }
 
 /// Keeps GPUs of the node out of a launcher that asked for none (both upstreams do so).

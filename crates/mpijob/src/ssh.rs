@@ -4,12 +4,12 @@
 use std::collections::BTreeMap;
 
 use common::api::RestartPolicy;
-use common::framework::{Containers, OnFailure, variable as var};
+use common::framework::{Containers, OnFailure, WORKER, variable as var};
 use common::names::{self, ReplicaIndex};
 use common::plan::Extra;
 use common::resolve::Problems;
 use common::tally::Tally;
-use common::{Cast, Framework, KindInfo, Outcome, ResolvedJob, Role, Settings, Slot, SlotId, Wiring, build};
+use common::{Cast, Framework, KindInfo, ResolvedJob, Role, Settings, Slot, SlotId, Wiring, build};
 use k8s_openapi::api::core::v1::{
     ConfigMap, EnvVar, KeyToPath, Secret, SecretVolumeSource, Service, ServiceSpec, Volume,
 };
@@ -17,7 +17,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 
 use crate::api::{Fields, LauncherCreationPolicy, MpiImplementation};
 use crate::hosts::{self, DISCOVER, FOLDER, HOSTFILE, app, lists, mount};
-use crate::{DIALECTS, KIND, LAUNCHER, WORKER, api, fields, no_gpus};
+use crate::{DIALECTS, KIND, LAUNCHER, api, fields, no_gpus};
 
 /// Where the key pair is mounted unless the job says otherwise.
 const ROOT_SSH: &str = "/root/.ssh";
@@ -71,15 +71,7 @@ impl Framework for Ssh {
         wiring
     }
 
-    fn outcome(&self, tally: &Tally, job: &ResolvedJob) -> Outcome {
-        crate::outcome(tally, job)
-    }
-
-    fn leader(&self, cast: &Cast, _job: &ResolvedJob) -> Option<SlotId> {
-        crate::leader(cast)
-    }
-
-    fn leader_decides(&self, _job: &ResolvedJob) -> bool {
+    fn called_briefly(&self, _job: &ResolvedJob) -> bool {
         false
     }
 

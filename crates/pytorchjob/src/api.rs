@@ -1,6 +1,7 @@
 //! PyTorchJob's own fields (training-operator 1.9, `pkg/apis/kubeflow.org/v1/pytorch_types.go`) and its CRD.
 
 use common::api::schema::{self, Reason, Rule};
+use common::elastic;
 use k8s_openapi::api::autoscaling::v2::MetricSpec;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use schemars::JsonSchema;
@@ -84,27 +85,12 @@ pub fn crd() -> CustomResourceDefinition {
 /// `self` is `spec`.
 fn rules() -> [Rule; 3] {
     let elastic = "self.elasticPolicy";
-    [
-        Rule::new(
-            Reason::Required,
-            ".pytorchReplicaSpecs.Worker",
-            format!("!has({elastic}) || 'Worker' in self.pytorchReplicaSpecs"),
-            "must be configured if elastic policy is used",
-        ),
-        Rule::new(
-            Reason::Forbidden,
-            ".elasticPolicy.nProcPerNode",
-            format!("!has({elastic}) || !has({elastic}.nProcPerNode) || !has(self.nprocPerNode)"),
-            "must not be used with spec.nprocPerNode",
-        ),
-        Rule::new(
-            Reason::Forbidden,
-            ".elasticPolicy.minReplicas",
-            format!(
-                "!has({elastic}) || !has({elastic}.minReplicas) || !has({elastic}.maxReplicas) || \
-                 {elastic}.minReplicas <= {elastic}.maxReplicas"
-            ),
-            "must be no more than spec.elasticPolicy.maxReplicas",
-        ),
-    ]
+    let [worker, limits] = elastic::rules(&KIND);
+    let processes = Rule::new(
+        Reason::Forbidden,
+        ".elasticPolicy.nProcPerNode",
+        format!("!has({elastic}) || !has({elastic}.nProcPerNode) || !has(self.nprocPerNode)"),
+        "must not be used with spec.nprocPerNode",
+    );
+    [worker, processes, limits]
 }

@@ -3,40 +3,23 @@
 
 use std::collections::BTreeMap;
 
-use common::framework::variable as var;
+use common::framework::{MASTER, WORKER, variable as var};
 use common::names::{self, ReplicaIndex};
-use common::resolve::{self, InitContainer, Problems};
-use common::{Cast, ResolvedJob, Settings, Slot, Wiring};
+use common::resolve::{InitContainer, Problems};
+use common::{Cast, ResolvedJob, Settings, Slot, Wiring, elastic};
 use k8s_openapi::api::core::v1::{Container, EnvVar, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 use crate::api::{ElasticPolicy, Fields};
-use crate::{MASTER, WORKER};
-
-/// What only this kind's spec has. A spec that [`check`] refuses reads as empty.
-pub(crate) fn fields(job: &ResolvedJob) -> Fields {
-    resolve::read(&job.fields, "spec", &mut Problems::default()).unwrap_or_default()
-}
 
 /// Checks what the schema's rules check too, for objects that came round them.
 pub(crate) fn check(job: &ResolvedJob, problems: &mut Problems) {
-    let Some(fields) = resolve::read::<Fields>(&job.fields, "spec", problems) else {
+    let Some(fields) = job.check_own::<Fields>(problems) else {
         return;
     };
-    let Some(elastic) = fields.elastic_policy else {
-        return;
-    };
-    if job.replica(WORKER).is_none() {
-        let field = format!("spec.{}[{WORKER}]", job.info.replicas_field);
-        problems.add(field, "must be configured if elastic policy is used");
-    }
-    if let (Some(min), Some(max)) = (elastic.min_replicas, elastic.max_replicas)
-        && min > max
-    {
-        let message = format!("must not be greater than spec.elasticPolicy.maxReplicas ({min} > {max})");
-        problems.add("spec.elasticPolicy.minReplicas", message);
-    }
-    if elastic.n_proc_per_node.is_some() && fields.nproc_per_node.is_some() {
+    elastic::check(job, problems);
+    let deprecated = fields.elastic_policy.and_then(|elastic| elastic.n_proc_per_node);
+    if deprecated.is_some() && fields.nproc_per_node.is_some() {
         problems.add(
             "spec.elasticPolicy.nProcPerNode",
             "must not be used with spec.nprocPerNode",
@@ -46,7 +29,7 @@ pub(crate) fn check(job: &ResolvedJob, problems: &mut Problems) {
 
 /// The wiring of one slot.
 pub(crate) fn wiring(slot: &Slot, cast: &Cast, job: &ResolvedJob, settings: &Settings) -> Wiring {
-    let fields = fields(job);
+    let fields: Fields = job.own();
     let mut env = vec![var("PYTHONUNBUFFERED", "1")];
     if let Some(leader) = static_leader(cast, job, &fields) {
         env.extend(static_env(slot, leader, cast, job, &fields));
@@ -110,18 +93,8 @@ fn nproc_per_node(fields: &Fields) -> Option<&str> {
         .or((!deprecated).then_some("auto"))
 }
 
-/// Fewest and most workers.
-pub(crate) fn limits(elastic: &ElasticPolicy, job: &ResolvedJob) -> (i32, i32) {
-    let workers = job
-        .replica(WORKER)
-        .map_or(0, |r| i32::try_from(r.count).unwrap_or(i32::MAX));
-    let min = elastic.min_replicas.or(elastic.max_replicas).unwrap_or(workers);
-    let max = elastic.max_replicas.or(elastic.min_replicas).unwrap_or(workers);
-    (min, max)
-}
-
 fn elastic_env(elastic: &ElasticPolicy, job: &ResolvedJob) -> Vec<EnvVar> {
-    let (min, max) = limits(elastic, job);
+    let (min, max) = elastic::policy(job).unwrap_or_default().limits(job);
     let host = elastic.rdzv_host.clone();
     let host = host.unwrap_or_else(|| names::replica(&job.key.name, WORKER, ReplicaIndex(0)));
     let port = elastic.rdzv_port.unwrap_or_else(|| job.port(WORKER));

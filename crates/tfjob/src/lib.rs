@@ -8,9 +8,8 @@ pub mod api;
 mod outcome;
 mod wiring;
 
-use common::api::{RestartPolicy, SuccessPolicy};
-use common::framework::{GangInfo, HostNames, OnFailure, PortInfo};
-use common::names;
+use common::api::RestartPolicy;
+use common::framework::{MASTER, OnFailure, PortInfo, WORKER};
 use common::resolve::Problems;
 use common::tally::Tally;
 use common::{
@@ -18,14 +17,10 @@ use common::{
 };
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 
-/// The task that leads.
+/// The task that leads; a Master is the same, as TensorFlow 1 called it.
 pub const CHIEF: Role = Role("Chief");
-/// The same, as TensorFlow 1 called it.
-pub const MASTER: Role = Role("Master");
 /// Parameter servers: they hold variables, and never end by themselves.
 pub const PS: Role = Role("PS");
-/// Those who compute.
-pub const WORKER: Role = Role("Worker");
 /// Evaluates checkpoints beside the training.
 pub const EVALUATOR: Role = Role("Evaluator");
 
@@ -40,12 +35,8 @@ pub struct TensorFlow;
 /// Roles in the order in which Kueue lists them (`pkg/controller/jobs/kubeflow/jobs/tfjob/tfjob_controller.go`).
 pub static KIND: KindInfo = KindInfo {
     kind: "TFJob",
-    group: "kubeflow.org",
-    version: "v1",
-    stamp: None,
     plural: "tfjobs",
     controller: "tfjob-controller",
-    managers: &[names::MANAGED_BY_US],
     framework: "tensorflow",
     replicas_field: "tfReplicaSpecs",
     container: Some("tensorflow"),
@@ -53,8 +44,6 @@ pub static KIND: KindInfo = KindInfo {
         name: "tfjob-port",
         number: 2222,
     }),
-    role_label: names::REPLICA_TYPE,
-    host_names: HostNames::ByServiceMode,
     roles: &[
         RoleInfo::pods(CHIEF, RestartPolicy::Never).at_most(1),
         RoleInfo::pods(MASTER, RestartPolicy::Never).at_most(1),
@@ -62,20 +51,10 @@ pub static KIND: KindInfo = KindInfo {
         RoleInfo::pods(WORKER, RestartPolicy::Never),
         RoleInfo::pods(EVALUATOR, RestartPolicy::Never),
     ],
-    scaled_role: Some(WORKER),
-    default_backoff_limit: None,
-    success_policies: &[
-        SuccessPolicy::OfKind,
-        SuccessPolicy::AllWorkers,
-        SuccessPolicy::Leader,
-    ],
+    decides: &[CHIEF, MASTER, WORKER],
     success: "when the Chief (or Master) has, else when Worker 0 has; AllWorkers: without a Chief, when all workers have; \
               Leader: when the Chief, Master or Worker 0 has",
-    long_names: false,
-    active_succeeds: true,
-    legacy_clean_pod_policy: false,
-    makes: &[],
-    gang: GangInfo::COMMON,
+    ..KindInfo::COMMON
 };
 
 impl Framework for TensorFlow {
@@ -95,22 +74,13 @@ impl Framework for TensorFlow {
         outcome::outcome(tally, job)
     }
 
-    fn leader(&self, cast: &Cast, _job: &ResolvedJob) -> Option<SlotId> {
-        let first = |role| cast.of(role).next().map(|slot| slot.id);
-        [CHIEF, MASTER, WORKER].into_iter().find_map(first)
-    }
-
     /// Upstream's messages call a TFJob by namespace and name whether or not it has a Chief.
-    fn leader_decides(&self, _job: &ResolvedJob) -> bool {
+    fn called_briefly(&self, _job: &ResolvedJob) -> bool {
         false
     }
 
     fn addressed(&self, cast: &Cast, job: &ResolvedJob) -> Vec<SlotId> {
-        let own = cast
-            .slots()
-            .iter()
-            .filter(|slot| wiring::has_own_host_name(slot, job));
-        own.map(|slot| slot.id).collect()
+        job.with_own_host_names(cast).collect()
     }
 
     fn check(&self, job: &ResolvedJob, problems: &mut Problems) {

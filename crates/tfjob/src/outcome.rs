@@ -1,10 +1,11 @@
 //! When a TFJob runs, and when it has succeeded.
 
 use common::api::SuccessPolicy;
+use common::framework::{MASTER, WORKER};
 use common::tally::{SlotState, SlotTally, Tally};
 use common::{Outcome, ResolvedJob, Role};
 
-use crate::{CHIEF, EVALUATOR, MASTER, WORKER, wiring};
+use crate::{CHIEF, EVALUATOR, wiring};
 
 pub(crate) fn outcome(tally: &Tally, job: &ResolvedJob) -> Outcome {
     if succeeded(tally, job) {

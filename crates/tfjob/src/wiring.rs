@@ -4,15 +4,14 @@
 use std::collections::BTreeMap;
 
 use common::api::RestartPolicy;
-use common::framework::Containers;
-use common::names;
-use common::resolve::{self, Problems, ServiceMode};
+use common::framework::{Containers, MASTER, WORKER};
+use common::resolve::Problems;
 use common::{Cast, ResolvedJob, Role, Settings, Slot, Wiring};
 use k8s_openapi::api::core::v1::EnvVar;
 use serde::Serialize;
 
 use crate::api::{CHIEF_AND_MASTER, Fields};
-use crate::{CHIEF, MASTER, PS, WORKER};
+use crate::{CHIEF, PS};
 
 /// What every process is told: all servers by task type.
 #[derive(Serialize)]
@@ -42,14 +41,9 @@ struct Task {
     index: u32,
 }
 
-/// What only this kind's spec has. A spec that [`check`] refuses reads as empty.
-pub(crate) fn fields(job: &ResolvedJob) -> Fields {
-    resolve::read(&job.fields, "spec", &mut Problems::default()).unwrap_or_default()
-}
-
 /// Whether workers come and go.
 fn is_dynamic(job: &ResolvedJob) -> bool {
-    fields(job).enable_dynamic_worker == Some(true)
+    job.own::<Fields>().enable_dynamic_worker == Some(true)
 }
 
 /// Whether the job goes on without workers that failed. Under `ExitCode` a low code says that another try is no use to
@@ -61,7 +55,7 @@ pub(crate) fn tolerates_lost_workers(job: &ResolvedJob) -> bool {
 
 /// Checks what the schema's rules check too, for objects that came round them.
 pub(crate) fn check(job: &ResolvedJob, problems: &mut Problems) {
-    resolve::read::<Fields>(&job.fields, "spec", problems);
+    job.check_own::<Fields>(problems);
     if job.cast.count(CHIEF) > 0 && job.cast.count(MASTER) > 0 {
         problems.add(format!("spec.{}", job.info.replicas_field), CHIEF_AND_MASTER);
     }
@@ -123,21 +117,11 @@ fn sparse_cluster(slot: &Slot, cast: &Cast, job: &ResolvedJob, settings: &Settin
 
 /// `<pod>.<namespace>.svc:<port>` by a Service of the pod's own, `<pod>.<job>.<namespace>.svc:<port>` by the job's.
 fn address(slot: &Slot, job: &ResolvedJob, settings: &Settings) -> String {
-    let (pod, namespace, port) = (&slot.name, &job.key.namespace, job.port(slot.id.role));
-    let below = if settings.service_mode == ServiceMode::PerReplica || has_own_host_name(slot, job) {
-        String::new()
-    } else {
-        format!(".{}", names::job_service(&job.key.name))
-    };
+    let (host, namespace, port) = (
+        job.host(slot, settings),
+        &job.key.namespace,
+        job.port(slot.id.role),
+    );
     let domain = settings.cluster_domain.iter().map(|domain| format!(".{domain}"));
-    format!(
-        "{pod}{below}.{namespace}.svc{}:{port}",
-        domain.collect::<String>()
-    )
-}
-
-/// Whether the user's template names the pod's host, so that the job's Service cannot reach it by the pod's name.
-pub(crate) fn has_own_host_name(slot: &Slot, job: &ResolvedJob) -> bool {
-    let spec = job.replica(slot.id.role).and_then(|r| r.template.spec.as_ref());
-    spec.is_some_and(|spec| spec.hostname.is_some() || spec.subdomain.is_some())
+    format!("{host}.{namespace}.svc{}:{port}", domain.collect::<String>())
 }

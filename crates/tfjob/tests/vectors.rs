@@ -14,150 +14,38 @@
 
 use std::collections::BTreeMap;
 
-use common::plan::{Child, Write};
 use common::resolve::ServiceMode;
-use common::testing::{World, manifest};
+use common::testing::manifest;
+use common::testing::vectors::{
+    Objects, are_upstreams, first_plan, resolve_by_default, upstream_settings, variables,
+};
 use common::{Settings, names};
-use k8s_openapi::api::core::v1::{Pod, Service};
-use serde::Deserialize;
-use serde_json::json;
+use k8s_openapi::api::core::v1::Pod;
+use serde_json::{Value, json};
 use tfjob::FRAMEWORK;
 
-#[derive(Deserialize)]
-struct Vector {
-    input: serde_json::Value,
-    pods: Vec<Pod>,
-    services: Vec<Service>,
-}
-
-fn vectors() -> Vec<(String, Vector)> {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors");
-    let mut found: Vec<_> = std::fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| {
-            let path = entry.unwrap().path();
-            let text = std::fs::read_to_string(&path).unwrap();
-            (
-                path.file_name().unwrap().to_string_lossy().into_owned(),
-                serde_saphyr::from_str(&text).unwrap(),
-            )
-        })
-        .collect();
-    found.sort_by(|a, b| a.0.cmp(&b.0));
-    found
-}
-
-/// First plan for the vector's input: pods and services by name.
-fn first_plan(vector: &Vector, settings: Settings) -> (BTreeMap<String, Pod>, BTreeMap<String, Service>) {
-    let mut world = World::new(&FRAMEWORK, &vector.input);
-    world.settings = settings;
-    let (mut pods, mut services) = (BTreeMap::new(), BTreeMap::new());
-    for write in world.plan(&FRAMEWORK).writes {
-        match write {
-            Write::CreatePod { pod, .. } => {
-                pods.insert(pod.metadata.name.clone().unwrap(), *pod);
-            }
-            Write::CreateChild(Child::Service(service)) => {
-                services.insert(service.metadata.name.clone().unwrap(), *service);
-            }
-            other => panic!("a first plan only creates: {other:?}"),
-        }
-    }
-    (pods, services)
-}
-
-fn upstream_settings() -> Settings {
-    Settings {
-        service_mode: ServiceMode::PerReplica,
-        ..Settings::default()
-    }
-}
-
-/// Difference "attempt": every pod of ours says which attempt it is.
-fn take_out_attempt(pod: &mut Pod) {
-    let attempt = pod.metadata.labels.as_mut().unwrap().remove(names::ATTEMPT);
-    assert_eq!(attempt.as_deref(), Some("0"));
-}
-
-fn by_name<T: k8s_openapi::Metadata<Ty = k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta>>(
-    objects: Vec<T>,
-) -> BTreeMap<String, T> {
-    let name = |object: &T| object.metadata().name.clone().unwrap();
-    objects
-        .into_iter()
-        .map(|object| (name(&object), object))
-        .collect()
-}
-
-fn sort_ports(service: &mut Service) {
-    let ports = service.spec.as_mut().unwrap().ports.as_mut().unwrap();
-    ports.sort_by_key(|p| p.port);
-}
+const VECTORS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors");
 
 #[test]
 fn with_upstreams_settings_pods_and_services_are_upstreams() {
-    let vectors = vectors();
-    assert_eq!(vectors.len(), 7);
-    for (name, mut vector) in vectors {
-        let (mut pods, mut services) = first_plan(&vector, upstream_settings());
-        pods.values_mut().for_each(take_out_attempt);
-        assert_eq!(pods, by_name(vector.pods), "{name}");
-        for service in services.values_mut() {
-            // Difference "addresses before readiness".
-            let spec = service.spec.as_mut().unwrap();
-            assert_eq!(spec.publish_not_ready_addresses.take(), Some(true));
-            sort_ports(service);
-        }
-        vector.services.iter_mut().for_each(sort_ports);
-        assert_eq!(services, by_name(vector.services), "{name}");
-    }
+    are_upstreams(&FRAMEWORK, VECTORS, 7, &upstream_settings(), |_, _, _| {});
 }
 
 /// Difference "one Service per job": hosts are looked up below the job's Service.
-fn below_the_job(config: &str, job: &str) -> String {
-    config.replace(".ns1.svc", &format!(".{job}.ns1.svc"))
-}
-
 #[test]
 fn by_default_only_host_names_differ_and_the_jobs_service_resolves_them() {
-    for (name, vector) in vectors() {
-        let (mut pods, services) = first_plan(&vector, Settings::default());
-        let job = vector.input["metadata"]["name"].as_str().unwrap();
-        for pod in pods.values_mut() {
-            take_out_attempt(pod);
-            let spec = pod.spec.as_mut().unwrap();
-            assert_eq!(spec.hostname.take(), pod.metadata.name);
-            assert_eq!(spec.subdomain.take().as_deref(), Some(job));
+    resolve_by_default(&FRAMEWORK, VECTORS, |_, ours, upstreams| {
+        let job = ours.metadata.labels.as_ref().unwrap()[names::JOB_NAME].clone();
+        for variable in variables(upstreams).filter(|variable| variable.name == "TF_CONFIG") {
+            let config = variable.value.take().unwrap();
+            variable.value = Some(config.replace(".ns1.svc", &format!(".{job}.ns1.svc")));
         }
-        let mut expected = by_name(vector.pods);
-        let containers = expected
-            .values_mut()
-            .flat_map(|pod| &mut pod.spec.as_mut().unwrap().containers);
-        for variable in containers.flat_map(|c| c.env.iter_mut().flatten()) {
-            if variable.name == "TF_CONFIG" {
-                variable.value = variable.value.as_deref().map(|config| below_the_job(config, job));
-            }
-        }
-        assert_eq!(pods, expected, "{name}");
-        assert_eq!(services.keys().collect::<Vec<_>>(), [job], "{name}");
-        let spec = services[job].spec.as_ref().unwrap();
-        assert_eq!(spec.publish_not_ready_addresses, Some(true));
-        for pod in pods.values() {
-            let labels = pod.metadata.labels.as_ref().unwrap();
-            let selector = spec.selector.as_ref().unwrap();
-            assert!(selector.iter().all(|(k, v)| labels.get(k) == Some(v)), "{name}");
-        }
-    }
+    });
 }
 
 /// `TF_CONFIG` of each pod of a job, as JSON.
-fn configs(manifest: serde_json::Value, settings: Settings) -> BTreeMap<String, serde_json::Value> {
-    let vector = Vector {
-        input: manifest,
-        pods: vec![],
-        services: vec![],
-    };
-    let (pods, _) = first_plan(&vector, settings);
+fn configs(manifest: Value, settings: Settings) -> BTreeMap<String, serde_json::Value> {
+    let Objects { pods, .. } = first_plan(&FRAMEWORK, &manifest, settings);
     let config = |pod: &Pod| {
         let containers = &pod.spec.as_ref().unwrap().containers;
         let env = containers.iter().flat_map(|c| c.env.iter().flatten());
@@ -228,12 +116,7 @@ fn dynamic_workers_without_parameter_servers_get_an_empty_list() {
 fn a_template_with_a_host_name_of_its_own_is_reached_by_a_service_of_its_own() {
     let mut manifest = manifest(&FRAMEWORK, "j", &[("PS", 1), ("Worker", 1)]);
     manifest["spec"]["tfReplicaSpecs"]["PS"]["template"]["spec"]["subdomain"] = json!("mine");
-    let vector = Vector {
-        input: manifest.clone(),
-        pods: vec![],
-        services: vec![],
-    };
-    let (pods, services) = first_plan(&vector, Settings::default());
+    let Objects { pods, services } = first_plan(&FRAMEWORK, &manifest, Settings::default());
     assert_eq!(services.keys().collect::<Vec<_>>(), ["j", "j-ps-0"]);
     assert_eq!(
         pods["j-ps-0"].spec.as_ref().unwrap().subdomain.as_deref(),
@@ -267,12 +150,8 @@ fn the_log_that_stands_for_the_job_is_the_chiefs_or_worker_0s() {
         (&[("Evaluator", 1)], None),
     ];
     for (replicas, expected) in cases {
-        let vector = Vector {
-            input: manifest(&FRAMEWORK, "j", replicas),
-            pods: vec![],
-            services: vec![],
-        };
-        let (pods, _) = first_plan(&vector, Settings::default());
+        let manifest = manifest(&FRAMEWORK, "j", replicas);
+        let Objects { pods, .. } = first_plan(&FRAMEWORK, &manifest, Settings::default());
         let leads = |pod: &&Pod| {
             pod.metadata
                 .labels
@@ -292,16 +171,9 @@ fn the_log_that_stands_for_the_job_is_the_chiefs_or_worker_0s() {
 
 #[test]
 fn one_service_per_job_whatever_its_size() {
-    let vector = Vector {
-        input: manifest(
-            &FRAMEWORK,
-            "big",
-            &[("Chief", 1), ("PS", 50), ("Worker", 500), ("Evaluator", 1)],
-        ),
-        pods: vec![],
-        services: vec![],
-    };
-    let (pods, services) = first_plan(&vector, Settings::default());
+    let roles = [("Chief", 1), ("PS", 50), ("Worker", 500), ("Evaluator", 1)];
+    let manifest = manifest(&FRAMEWORK, "big", &roles);
+    let Objects { pods, services } = first_plan(&FRAMEWORK, &manifest, Settings::default());
     assert_eq!(pods.len(), 552);
     assert_eq!(services.keys().collect::<Vec<_>>(), ["big"]);
 }

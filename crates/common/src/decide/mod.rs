@@ -109,7 +109,7 @@ impl Question<'_> {
     /// How messages of its running and its success call the job.
     fn subject(&self) -> String {
         let key = &self.job.key;
-        if self.framework.leader_decides(self.job) {
+        if self.framework.called_briefly(self.job) {
             title(self.job.info, key)
         } else {
             format!("{} {}/{}", key.kind, key.namespace, key.name)

@@ -230,7 +230,7 @@ fn succeed(q: &Question<'_>) -> Plan {
             counts.active = 0;
         }
     }
-    let message = if q.framework.leader_decides(q.job) {
+    let message = if q.framework.called_briefly(q.job) {
         format!("{} is successfully completed.", q.subject())
     } else {
         format!("{} successfully completed.", q.subject())

@@ -5,28 +5,11 @@ use crate::decode;
 
 static KIND: common::KindInfo = common::KindInfo {
     kind: "TestJob",
-    group: "kubeflow.org",
-    version: "v1",
-    stamp: None,
     plural: "testjobs",
     controller: "testjob-controller",
-    managers: &[],
     framework: "test",
     replicas_field: "replicaSpecs",
-    container: None,
-    port: None,
-    role_label: common::names::REPLICA_TYPE,
-    host_names: common::framework::HostNames::ByServiceMode,
-    roles: &[],
-    scaled_role: None,
-    default_backoff_limit: None,
-    success_policies: &[],
-    success: "",
-    long_names: false,
-    active_succeeds: true,
-    legacy_clean_pod_policy: false,
-    makes: &[],
-    gang: common::framework::GangInfo::COMMON,
+    ..common::KindInfo::COMMON
 };
 
 fn view() -> View {

@@ -1,0 +1,97 @@
+//! Elastic jobs: what the `elasticPolicy` of every kind that has one says. A kind may say more beside it.
+
+use k8s_openapi::api::autoscaling::v2::{HorizontalPodAutoscaler, MetricSpec};
+use serde::Deserialize;
+
+use crate::api::schema::{Reason, Rule};
+use crate::build;
+use crate::framework::{ExtraKind, KindInfo, WORKER};
+use crate::resolve::{self, Problems, ResolvedJob};
+
+const POLICY: &str = "elasticPolicy";
+const NO_WORKER: &str = "must be configured if elastic policy is used";
+
+/// What all kinds' policies have in common.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Elastic {
+    /// Fewest workers that training goes on with.
+    pub min_replicas: Option<i32>,
+    /// Most workers that may join.
+    pub max_replicas: Option<i32>,
+    /// Restarts of the processes in a pod that the framework's launcher may do.
+    pub max_restarts: Option<i32>,
+    /// Metrics to scale the workers by.
+    pub metrics: Option<Vec<MetricSpec>>,
+}
+
+/// The job's policy, if its kind has such and the job states one.
+#[must_use]
+pub fn policy(job: &ResolvedJob) -> Option<Elastic> {
+    if !job.info.makes.contains(&ExtraKind::Autoscaler) {
+        return None;
+    }
+    let policy = job.fields.get(POLICY).filter(|policy| !policy.is_null())?;
+    resolve::read(policy, POLICY, &mut Problems::default())
+}
+
+impl Elastic {
+    /// Fewest and most workers; each is the other's default, and that of both is the number of workers.
+    #[must_use]
+    pub fn limits(&self, job: &ResolvedJob) -> (i32, i32) {
+        let workers = job.replica(WORKER).map_or(0, |r| r.count);
+        let workers = i32::try_from(workers).unwrap_or(i32::MAX);
+        let min = self.min_replicas.or(self.max_replicas).unwrap_or(workers);
+        let max = self.max_replicas.or(self.min_replicas).unwrap_or(workers);
+        (min, max)
+    }
+}
+
+/// What scales the job. Only where metrics are given: an elastic job may as well be scaled by hand, or by somebody else's
+/// autoscaler.
+#[must_use]
+pub fn autoscaler(job: &ResolvedJob) -> Option<HorizontalPodAutoscaler> {
+    let policy = policy(job)?;
+    let (min, max) = policy.limits(job);
+    let metrics = policy.metrics.filter(|metrics| !metrics.is_empty())?;
+    // Without limits those are the workers that there are; of none there is nothing to scale.
+    (min > 0).then(|| build::autoscaler::autoscaler(job, min, max, metrics))
+}
+
+/// Rules of the schema; `self` is `spec`.
+#[must_use]
+pub fn rules(info: &KindInfo) -> [Rule; 2] {
+    let policy = format!("self.{POLICY}");
+    [
+        Rule::new(
+            Reason::Required,
+            &format!(".{}.{WORKER}", info.replicas_field),
+            format!("!has({policy}) || '{WORKER}' in self.{}", info.replicas_field),
+            NO_WORKER,
+        ),
+        Rule::new(
+            Reason::Forbidden,
+            &format!(".{POLICY}.minReplicas"),
+            format!(
+                "!has({policy}) || !has({policy}.minReplicas) || !has({policy}.maxReplicas) || \
+                 {policy}.minReplicas <= {policy}.maxReplicas"
+            ),
+            "must be no more than spec.elasticPolicy.maxReplicas",
+        ),
+    ]
+}
+
+/// Checks what these rules check too, for objects that came round them.
+pub fn check(job: &ResolvedJob, problems: &mut Problems) {
+    let Some(policy) = policy(job) else { return };
+    if job.replica(WORKER).is_none() {
+        let field = format!("spec.{}[{WORKER}]", job.info.replicas_field);
+        problems.add(field, NO_WORKER);
+    }
+    if let (Some(min), Some(max)) = (policy.min_replicas, policy.max_replicas)
+        && min > max
+    {
+        let message = format!("must not be greater than spec.{POLICY}.maxReplicas ({min} > {max})");
+        problems.add(format!("spec.{POLICY}.minReplicas"), message);
+    }
+}
