@@ -5,6 +5,7 @@ mod codegen;
 mod demo;
 mod guard;
 mod image;
+mod new_kind;
 mod stage;
 mod target;
 mod test;
@@ -30,6 +31,8 @@ enum Command {
     Codegen(codegen::Args),
     /// Check the house rules that a machine can check: sizes, purity of crates, label keys only in names.rs.
     Tidy(tidy::Args),
+    /// Lay out the crate of a new kind of job, and enter it in the registry.
+    NewKind(new_kind::Args),
     /// Run a real training job to Succeeded on a local cluster.
     Demo(demo::Args),
     /// Run all tests.
@@ -42,6 +45,7 @@ fn main() -> anyhow::Result<()> {
         Command::Image(args) => image::run(args),
         Command::Codegen(args) => codegen::run(args),
         Command::Tidy(args) => tidy::run(args),
+        Command::NewKind(args) => new_kind::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Test(args) => test::run(&args),
     }

@@ -143,6 +143,23 @@ pub struct KindInfo {
     pub makes: &'static [ExtraKind],
     /// What gang schedulers are told of its jobs.
     pub gang: GangInfo,
+    /// What its generated example and reference page are made of; `None` where both are written by hand.
+    pub example: Option<Example>,
+}
+
+/// A small job that runs as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Example {
+    /// Name of the job.
+    pub name: &'static str,
+    /// What it does, a sentence.
+    pub about: &'static str,
+    /// Image of all its pods.
+    pub image: &'static str,
+    /// What they run.
+    pub command: &'static [&'static str],
+    /// Replicas by role.
+    pub roles: &'static [(Role, u32)],
 }
 
 /// What differs between kinds in what gang schedulers are told.
@@ -249,6 +266,7 @@ impl KindInfo {
         legacy_clean_pod_policy: false,
         makes: &[],
         gang: GangInfo::COMMON,
+        example: None,
     };
 
     /// `apiVersion` of the kind.

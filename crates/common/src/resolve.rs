@@ -25,7 +25,7 @@ const MAX_REPLICAS: u32 = 100_000;
 pub struct Settings {
     /// One Service per job, or one per replica as upstream.
     pub service_mode: ServiceMode,
-    /// Init container of PyTorch workers that waits for the master's name; off by default.
+    /// Init container of PyTorch and XGBoost workers that waits for the master's name; off by default.
     pub init_container: Option<InitContainer>,
     /// Domain of the cluster, such as `cluster.local`, to be appended to host names that end in `.svc`; off by default.
     pub cluster_domain: Option<String>,

@@ -9,5 +9,13 @@ mod offline;
 use common::Framework;
 
 /// Every framework that the operator knows: one line each.
-pub static FRAMEWORKS: &[&'static dyn Framework] =
-    &[&pytorchjob::FRAMEWORK, &tfjob::FRAMEWORK, &mpijob::FRAMEWORK];
+#[rustfmt::skip] // `cargo xtask new-kind` adds a line
+pub static FRAMEWORKS: &[&'static dyn Framework] = &[
+    &pytorchjob::FRAMEWORK,
+    &tfjob::FRAMEWORK,
+    &mpijob::FRAMEWORK,
+    &xgboostjob::FRAMEWORK,
+    &jaxjob::FRAMEWORK,
+    &paddlejob::FRAMEWORK,
+    &mxjob::FRAMEWORK,
+];

@@ -1,4 +1,4 @@
-//! `deploy/` holds what the program says. With `TRAINYARD_WRITE=1` the files are written instead of compared;
+//! `deploy/` and the pages of some kinds hold what the program says. With `TRAINYARD_WRITE=1` the files are written instead of compared;
 //! `cargo xtask codegen` does that.
 
 use std::path::Path;
@@ -7,12 +7,19 @@ use std::path::Path;
 #[expect(dead_code, reason = "the operator's subcommands call the rest")]
 mod manifests;
 
+#[path = "generated/pages.rs"]
+mod pages;
+
 #[test]
-fn deploy_is_up_to_date() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy");
+fn deploy_and_the_pages_of_kinds_are_up_to_date() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let write = std::env::var_os("TRAINYARD_WRITE").is_some();
     let mut stale = Vec::new();
-    for (path, text) in manifests::files(operator::FRAMEWORKS).unwrap() {
+    let deploy = manifests::files(operator::FRAMEWORKS).unwrap();
+    let deploy = deploy
+        .into_iter()
+        .map(|(path, text)| (format!("deploy/{path}"), text));
+    for (path, text) in deploy.chain(pages::files(operator::FRAMEWORKS, &root)) {
         let file = root.join(&path);
         if std::fs::read_to_string(&file).is_ok_and(|found| found == text) {
             continue;
@@ -25,6 +32,6 @@ fn deploy_is_up_to_date() {
     }
     assert!(
         write || stale.is_empty(),
-        "stale in deploy/: {stale:?}; run `cargo xtask codegen`"
+        "stale: {stale:?}; run `cargo xtask codegen`"
     );
 }

@@ -1,14 +1,11 @@
 //! The environment of one pod. Names, values and order are upstream's
 //! (training-operator 1.9, `pkg/controller.v1/pytorch/envvar.go`, `elastic.go`, `initcontainer.go`).
 
-use std::collections::BTreeMap;
-
 use common::framework::{MASTER, WORKER, variable as var};
 use common::names::{self, ReplicaIndex};
-use common::resolve::{InitContainer, Problems};
-use common::{Cast, ResolvedJob, Settings, Slot, Wiring, elastic};
-use k8s_openapi::api::core::v1::{Container, EnvVar, ResourceRequirements};
-use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use common::resolve::Problems;
+use common::{Cast, ResolvedJob, Settings, Slot, Wiring, build, elastic};
+use k8s_openapi::api::core::v1::EnvVar;
 
 use crate::api::{ElasticPolicy, Fields};
 
@@ -39,15 +36,9 @@ pub(crate) fn wiring(slot: &Slot, cast: &Cast, job: &ResolvedJob, settings: &Set
         None => env.push(var("PET_NNODES", cast.len().to_string())),
         Some(elastic) => env.extend(elastic_env(elastic, job)),
     }
-    let waits = slot.id.role == WORKER && job.replica(MASTER).is_some_and(|master| master.count > 0);
-    let init = settings.init_container.as_ref().filter(|_| waits);
-    let init_containers = init
-        .map(|init| init_container(init, &job.key.name))
-        .into_iter()
-        .collect();
     Wiring {
         env,
-        init_containers,
+        init_containers: build::init_container::wait_for_master("init-pytorch", slot, job, settings),
         ..Wiring::default()
     }
 }
@@ -130,30 +121,4 @@ fn elastic_env(elastic: &ElasticPolicy, job: &ResolvedJob) -> Vec<EnvVar> {
         env.push(var("PET_STANDALONE", ""));
     }
     env
-}
-
-/// Waits until the master's name resolves. Off by default: PyTorch's own store client retries.
-fn init_container(init: &InitContainer, job: &str) -> Container {
-    let master = names::replica(job, MASTER, ReplicaIndex(0));
-    let script = format!(
-        "err=1;for i in $(seq {}); do if nslookup {master}; then err=0 && break; fi;echo waiting for master; sleep 2; \
-         done; exit $err",
-        init.max_tries
-    );
-    let amounts = |cpu: &str, memory: &str| {
-        let of = |name: &str, amount: &str| (name.to_owned(), Quantity(amount.to_owned()));
-        Some(BTreeMap::from([of("cpu", cpu), of("memory", memory)]))
-    };
-    Container {
-        name: "init-pytorch".to_owned(),
-        image: Some(init.image.clone()),
-        image_pull_policy: Some("IfNotPresent".to_owned()),
-        command: Some(vec!["sh".to_owned(), "-c".to_owned(), script]),
-        resources: Some(ResourceRequirements {
-            limits: amounts("100m", "20Mi"),
-            requests: amounts("50m", "10Mi"),
-            claims: None,
-        }),
-        ..Container::default()
-    }
 }

@@ -2,6 +2,7 @@
 
 pub mod autoscaler;
 pub mod batch_job;
+pub mod init_container;
 pub mod pod;
 pub mod pod_group;
 pub mod service;

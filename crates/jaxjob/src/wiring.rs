@@ -1,0 +1,27 @@
+//! The environment of one pod. Names, values and order are upstream's (training-operator 1.9,
+//! `pkg/controller.v1/jax/envvar.go`), and after them what Kubeflow's Trainer calls the same.
+
+use common::framework::variable as var;
+use common::{Cast, ResolvedJob, Slot, Wiring};
+
+/// The wiring of one slot.
+pub(crate) fn wiring(slot: &Slot, cast: &Cast, job: &ResolvedJob) -> Wiring {
+    // Process 0 leads, and so has a Service of its own.
+    let coordinator = cast.slots().first().unwrap_or(slot);
+    let port = job.port(coordinator.id.role);
+    let (processes, process) = (cast.len().to_string(), slot.rank.0.to_string());
+    Wiring {
+        env: vec![
+            var("PYTHONUNBUFFERED", "1"),
+            var("COORDINATOR_PORT", port.to_string()),
+            var("COORDINATOR_ADDRESS", &coordinator.name),
+            var("NUM_PROCESSES", &processes),
+            var("PROCESS_ID", &process),
+            // JAX reads this one by itself, and fails on one without a port.
+            var("JAX_COORDINATOR_ADDRESS", format!("{}:{port}", coordinator.name)),
+            var("JAX_NUM_PROCESSES", processes),
+            var("JAX_PROCESS_ID", process),
+        ],
+        ..Wiring::default()
+    }
+}

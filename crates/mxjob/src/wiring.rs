@@ -1,0 +1,94 @@
+//! The environment of one pod. Names, values and order are upstream's (training-operator 1.8,
+//! `pkg/controller.v1/mxnet/mxnet.go`).
+
+use std::collections::BTreeMap;
+
+use common::framework::{WORKER, variable as var};
+use common::{Cast, ResolvedJob, Role, Settings, Slot, Wiring};
+use serde::Serialize;
+
+use crate::{SCHEDULER, SERVER};
+
+/// Annotation of a template: which of the kinds of devices a tuner asks for are in these pods.
+const TUNER_SERVER_KEY: &str = "tuner-server-key";
+
+/// `MX_CONFIG`.
+#[derive(Serialize)]
+struct Config {
+    cluster: BTreeMap<String, Vec<Address>>,
+    labels: BTreeMap<String, String>,
+    task: Task,
+}
+
+#[derive(Serialize)]
+struct Address {
+    url: String,
+    port: i32,
+}
+
+#[derive(Serialize)]
+struct Task {
+    #[serde(rename = "type")]
+    type_: String,
+    index: u32,
+}
+
+/// The wiring of one slot.
+pub(crate) fn wiring(slot: &Slot, cast: &Cast, job: &ResolvedJob, settings: &Settings) -> Wiring {
+    let role = slot.id.role;
+    let scheduler = cast.of(SCHEDULER).next();
+    let (host, port) = scheduler.map_or((String::new(), 0), |s| (s.name.clone(), job.port(SCHEDULER)));
+    let config = config(slot, cast, job, settings);
+    let mut env = vec![
+        // There always is a text: texts and numbers below keys that are texts.
+        var("MX_CONFIG", serde_json::to_string(&config).unwrap_or_default()),
+        var("DMLC_PS_ROOT_PORT", port.to_string()),
+        var("DMLC_PS_ROOT_URI", host),
+        var("DMLC_NUM_SERVER", cast.count(SERVER).to_string()),
+        var("DMLC_NUM_WORKER", cast.count(WORKER).to_string()),
+        var("DMLC_ROLE", role.lower()),
+        // The scheduler listens on all addresses: its own name is a Service's.
+        var("DMLC_USE_KUBERNETES", "1"),
+    ];
+    if role == WORKER {
+        // BytePS's.
+        env.push(var("DMLC_WORKER_ID", slot.id.index.0.to_string()));
+    }
+    Wiring {
+        env,
+        ..Wiring::default()
+    }
+}
+
+fn config(slot: &Slot, cast: &Cast, job: &ResolvedJob, settings: &Settings) -> Config {
+    let mut cluster: BTreeMap<String, Vec<Address>> = BTreeMap::new();
+    for peer in cast.slots() {
+        let role = peer.id.role;
+        cluster.entry(role.lower()).or_default().push(Address {
+            url: job.host(peer, settings),
+            port: job.port(role),
+        });
+    }
+    let roles = job.replicas.iter().filter(|replica| replica.count > 0);
+    Config {
+        cluster,
+        labels: roles
+            .map(|replica| (replica.role.lower(), key(replica.role, job)))
+            .collect(),
+        task: Task {
+            type_: slot.id.role.lower(),
+            index: slot.id.index.0,
+        },
+    }
+}
+
+fn key(role: Role, job: &ResolvedJob) -> String {
+    let metadata = job
+        .replica(role)
+        .and_then(|replica| replica.template.metadata.as_ref());
+    let annotations = metadata.and_then(|metadata| metadata.annotations.as_ref());
+    annotations
+        .and_then(|all| all.get(TUNER_SERVER_KEY))
+        .cloned()
+        .unwrap_or_default()
+}

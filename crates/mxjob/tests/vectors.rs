@@ -1,0 +1,82 @@
+//! Upstream's own output as golden data: `vectors/*.yaml` hold a manifest and the pods and services that
+//! training-operator 1.8.1 makes of it. Where we differ on purpose, the difference is taken out here by name and
+//! explained in docs/differences.md.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "tests fail by panicking, and read better without ceremony"
+)]
+
+use common::api::ConditionType;
+use common::testing::vectors::{are_upstreams, resolve_by_default, upstream_settings, variables};
+use common::testing::{World, manifest};
+use common::{names, status};
+use k8s_openapi::api::core::v1::Pod;
+use mxjob::FRAMEWORK;
+
+const VECTORS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors");
+
+/// Difference "one pod stands for the job": upstream marks the Servers, whose logs are empty.
+fn marks(vector: &str, ours: &mut Pod, upstreams: &mut Pod) {
+    let mark = |pod: &mut Pod| pod.metadata.labels.as_mut().unwrap().remove(names::JOB_ROLE);
+    let marked = (mark(ours).is_some(), mark(upstreams).is_some());
+    let name = ours.metadata.name.as_deref().unwrap();
+    let leads = name.ends_with("-worker-0") || name.ends_with("-tuner-0");
+    assert_eq!(marked, (leads, name.contains("-server-")), "{vector}: {name}");
+}
+
+#[test]
+fn with_upstreams_settings_pods_and_services_are_upstreams() {
+    are_upstreams(&FRAMEWORK, VECTORS, 2, &upstream_settings(), marks);
+}
+
+/// Difference "one Service per job": hosts are looked up below the job's Service.
+#[test]
+fn by_default_pods_are_upstreams_and_all_names_resolve() {
+    resolve_by_default(&FRAMEWORK, VECTORS, |vector, ours, upstreams| {
+        marks(vector, ours, upstreams);
+        let job = ours.metadata.labels.as_ref().unwrap()[names::JOB_NAME].clone();
+        for variable in variables(upstreams).filter(|variable| variable.name == "MX_CONFIG") {
+            let config = variable.value.take().unwrap();
+            variable.value = Some(config.replace("\",\"port\"", &format!(".{job}\",\"port\"")));
+        }
+    });
+}
+
+#[test]
+fn a_tuning_job_has_succeeded_when_its_tuner_has() {
+    let job = manifest(
+        &FRAMEWORK,
+        "j",
+        &[("TunerTracker", 1), ("TunerServer", 2), ("Tuner", 1)],
+    );
+    let mut world = World::new(&FRAMEWORK, &job);
+    world.settle(&FRAMEWORK);
+    world.run_all();
+    world.settle(&FRAMEWORK);
+    assert!(status::is_true(&world.status(), ConditionType::Running));
+    world.end("j-tuner-0", "mxnet", 0, "Completed", None);
+    world.settle(&FRAMEWORK);
+    assert!(status::is_true(&world.status(), ConditionType::Succeeded));
+}
+
+#[test]
+fn the_schedulers_end_is_the_jobs() {
+    let job = manifest(&FRAMEWORK, "j", &[("Scheduler", 1), ("Server", 1), ("Worker", 2)]);
+    let mut world = World::new(&FRAMEWORK, &job);
+    world.settle(&FRAMEWORK);
+    world.run_all();
+    for pod in ["j-worker-0", "j-worker-1"] {
+        world.end(pod, "mxnet", 0, "Completed", None);
+        world.settle(&FRAMEWORK);
+        assert!(
+            !status::is_finished(&world.status()),
+            "the servers may not have saved yet"
+        );
+    }
+    world.end("j-scheduler-0", "mxnet", 0, "Completed", None);
+    world.settle(&FRAMEWORK);
+    assert!(status::is_true(&world.status(), ConditionType::Succeeded));
+    let message = world.status().conditions.last().unwrap().message.clone().unwrap();
+    assert_eq!(message, "MXJob j is successfully completed.");
+}

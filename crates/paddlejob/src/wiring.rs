@@ -1,0 +1,93 @@
+//! The environment of one pod. Names, values and order are upstream's (training-operator 1.9,
+//! `pkg/controller.v1/paddlepaddle/envvar.go`), and after them what Paddle's launcher reads beside them
+//! (paddlepaddle 3.3, `paddle/distributed/launch/context/args_envs.py`).
+
+use common::elastic::{self, Elastic};
+use common::framework::{MASTER, WORKER, variable as var};
+use common::{Cast, ResolvedJob, Slot, Wiring};
+use k8s_openapi::api::core::v1::{EnvVar, EnvVarSource, ObjectFieldSelector};
+
+/// Address of the pod itself, under upstream's name for it.
+const OWN_ADDRESS: &str = "POD_IP_DUMMY";
+
+/// The wiring of one slot.
+pub(crate) fn wiring(slot: &Slot, cast: &Cast, job: &ResolvedJob) -> Wiring {
+    let elastic = elastic::policy(job);
+    let etcd = has_etcd(slot, job);
+    let mut env = vec![
+        var("PYTHONUNBUFFERED", "1"),
+        var("PADDLE_JOB_ID", &*job.key.name),
+        var(
+            "PADDLE_NNODES",
+            nodes(cast, job, elastic.as_ref().filter(|_| etcd)),
+        ),
+    ];
+    if !etcd {
+        env.extend(rendezvous(slot, cast, job));
+    }
+    if cast.count(MASTER) > 0 {
+        let (servers, trainers) = ("PADDLE_SERVER_NUM", "PADDLE_TRAINER_NUM");
+        let own = if slot.id.role == MASTER { servers } else { trainers };
+        env.push(var(own, "1"));
+    }
+    if !etcd {
+        // Else the launcher ranks its peers at random. By etcd, ranks must stay dense as peers come and go.
+        env.push(var("PADDLE_RANK", slot.rank.0.to_string()));
+    }
+    let restarts = elastic.and_then(|elastic| elastic.max_restarts);
+    env.extend(restarts.map(|restarts| var("PADDLE_MAX_RESTART", restarts.to_string())));
+    Wiring {
+        env,
+        ..Wiring::default()
+    }
+}
+
+/// How many pods the launcher waits for. It takes a range as such by an etcd master only; else it would wait for the most.
+fn nodes(cast: &Cast, job: &ResolvedJob, elastic: Option<&Elastic>) -> String {
+    let Some(elastic) = elastic else {
+        return cast.len().to_string();
+    };
+    let others = cast.len().saturating_sub(cast.count(WORKER));
+    let (min, max) = elastic.limits(job);
+    let all = |workers: i32| i64::from(workers) + i64::from(others);
+    format!("{}:{}", all(min), all(max))
+}
+
+/// Where rank 0 gathers the others, and by which it knows that it is the one.
+fn rendezvous(slot: &Slot, cast: &Cast, job: &ResolvedJob) -> Vec<EnvVar> {
+    let host = cast.slots().first().unwrap_or(slot);
+    let port = job.port(host.id.role);
+    if host.id != slot.id {
+        return vec![var("PADDLE_MASTER", format!("{}:{port}", host.name))];
+    }
+    let address = ObjectFieldSelector {
+        field_path: "status.podIP".to_owned(),
+        ..ObjectFieldSelector::default()
+    };
+    let own = EnvVar {
+        name: OWN_ADDRESS.to_owned(),
+        value_from: Some(EnvVarSource {
+            field_ref: Some(address),
+            ..EnvVarSource::default()
+        }),
+        ..EnvVar::default()
+    };
+    vec![own, var("PADDLE_MASTER", format!("$({OWN_ADDRESS}):{port}"))]
+}
+
+/// Whether the user's template has the launchers meet by an etcd of the user's.
+fn has_etcd(slot: &Slot, job: &ResolvedJob) -> bool {
+    let container = job
+        .replica(slot.id.role)
+        .and_then(|replica| replica.training_container());
+    let mut env = container
+        .into_iter()
+        .flat_map(|container| container.env.iter().flatten());
+    env.any(|variable| {
+        let by_etcd = variable
+            .value
+            .as_deref()
+            .is_some_and(|value| value.starts_with("etcd://"));
+        variable.name == "PADDLE_MASTER" && by_etcd
+    })
+}

@@ -1,0 +1,69 @@
+//! XGBoostJob: one Master and any number of Workers. LightGBM's distributed training runs in it as well.
+//!
+//! How the processes find each other: the Master runs a tracker at `MASTER_ADDR:MASTER_PORT`, to which all connect, the
+//! Master too (rabit, and `xgboost.collective` after it). LightGBM's connect to each other by the list of all hosts.
+
+mod api;
+mod wiring;
+
+use common::api::RestartPolicy;
+use common::framework::{Example, MASTER, PortInfo, WORKER};
+use common::{Cast, Framework, KindInfo, ResolvedJob, RoleInfo, Settings, Slot, SlotId, Wiring};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+
+/// The framework, for the operator's registry.
+pub static FRAMEWORK: XGBoost = XGBoost;
+
+/// XGBoostJob's contribution.
+#[derive(Debug)]
+pub struct XGBoost;
+
+/// Facts of the kind (training-operator 1.9, `pkg/apis/kubeflow.org/v1/xgboost_types.go`, `xgboost_defaults.go`).
+pub static KIND: KindInfo = KindInfo {
+    kind: "XGBoostJob",
+    plural: "xgboostjobs",
+    controller: "xgboostjob-controller",
+    framework: "xgboost",
+    replicas_field: "xgbReplicaSpecs",
+    container: Some("xgboost"),
+    port: Some(PortInfo {
+        name: "xgboostjob-port",
+        number: 9999,
+    }),
+    roles: &[
+        RoleInfo::pods(MASTER, RestartPolicy::Never)
+            .at_least(1)
+            .at_most(1),
+        RoleInfo::pods(WORKER, RestartPolicy::Never),
+    ],
+    decides: &[MASTER],
+    success: "when the Master has, which is what Leader says too; AllWorkers: when the Master and all workers have",
+    example: Some(Example {
+        name: "xgboost",
+        about: "A Master and two Workers train on a third each of a data set on breast cancer, and end with one model.",
+        image: "docker.io/trainyard/xgboost:0.1.0",
+        command: &["python3", "/opt/trainyard/train.py"],
+        roles: &[(MASTER, 1), (WORKER, 2)],
+    }),
+    ..KindInfo::COMMON
+};
+
+impl Framework for XGBoost {
+    fn kind(&self) -> &'static KindInfo {
+        &KIND
+    }
+
+    fn crd(&self) -> CustomResourceDefinition {
+        api::crd()
+    }
+
+    fn wiring(&self, slot: &Slot, cast: &Cast, job: &ResolvedJob, settings: &Settings) -> Wiring {
+        wiring::wiring(slot, cast, job, settings)
+    }
+
+    fn addressed(&self, cast: &Cast, job: &ResolvedJob) -> Vec<SlotId> {
+        let leader = self.leader(cast, job);
+        let others = job.with_own_host_names(cast).filter(|id| Some(*id) != leader);
+        leader.into_iter().chain(others).collect()
+    }
+}

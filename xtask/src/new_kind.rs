@@ -1,0 +1,246 @@
+//! `cargo xtask new-kind NAME`: a framework crate from the template, and its line in the registry.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::stage::root;
+
+/// Files of the template (below `xtask/template`), and where they go below the crate.
+const FILES: [(&str, &str); 6] = [
+    (include_str!("../template/Cargo.toml.in"), "Cargo.toml"),
+    (include_str!("../template/src/lib.rs.in"), "src/lib.rs"),
+    (include_str!("../template/src/api.rs.in"), "src/api.rs"),
+    (include_str!("../template/src/wiring.rs.in"), "src/wiring.rs"),
+    (include_str!("../template/tests/wiring.rs.in"), "tests/wiring.rs"),
+    (include_str!("../template/notes.md.in"), "notes.md"),
+];
+
+/// Arguments.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The kind, such as `XGBoostJob`.
+    name: String,
+    /// Short name for kubectl; default `<first letter>j`.
+    #[arg(long, value_name = "NAME")]
+    short: Option<String>,
+    /// Field of `spec` that maps replica types to replicas; default `<framework>ReplicaSpecs`.
+    #[arg(long, value_name = "FIELD")]
+    replicas: Option<String>,
+    /// Checkout to write into; default this one.
+    #[arg(long, value_name = "FOLDER")]
+    into: Option<PathBuf>,
+}
+
+/// Runs the command.
+#[expect(clippy::print_stdout, reason = "what to do next is what the user asked for")]
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let kind = Kind::new(args)?;
+    let root = args.into.clone().unwrap_or_else(|| root().to_path_buf());
+    let folder = root.join("crates").join(&kind.lower);
+    ensure!(!folder.exists(), "{} is there already", folder.display());
+    for (text, path) in FILES {
+        let path = folder.join(path);
+        fs::create_dir_all(path.parent().context("a file without a folder")?)?;
+        fs::write(&path, kind.fill_in(text)).with_context(|| path.display().to_string())?;
+        println!("wrote {}", path.display());
+    }
+    let name = &kind.lower;
+    line_before(
+        &root.join("Cargo.toml"),
+        "cluster = {",
+        &format!("{name} = {{ path = \"crates/{name}\" }}"),
+    )?;
+    line_before(
+        &root.join("crates/operator/Cargo.toml"),
+        "runtime.workspace",
+        &format!("{name}.workspace = true"),
+    )?;
+    line_before(
+        &root.join("crates/operator/src/lib.rs"),
+        "];",
+        &format!("    &{name}::FRAMEWORK,"),
+    )?;
+    println!(
+        "\nnext: the kind's facts in src/lib.rs, its fields in src/api.rs, its variables in src/wiring.rs; then\n  \
+         cargo test -p {name} && cargo xtask codegen && cargo test -p operator\n\
+         CONTRIBUTING.md, \"Add a framework\", has the whole way"
+    );
+    Ok(())
+}
+
+struct Kind {
+    name: String,
+    framework: String,
+    lower: String,
+    short: String,
+    replicas: String,
+}
+
+impl Kind {
+    fn new(args: &Args) -> Result<Self> {
+        let name = args.name.clone();
+        let Some(framework) = name.strip_suffix("Job").filter(|framework| !framework.is_empty()) else {
+            bail!("NAME must end in Job, such as XGBoostJob, and not be {name:?}");
+        };
+        let plain = |c: char| c.is_ascii_alphanumeric();
+        ensure!(
+            name.starts_with(|c: char| c.is_ascii_uppercase()) && name.chars().all(plain),
+            "NAME must be letters and digits and begin with a capital, and not be {name:?}"
+        );
+        let lower = framework.to_ascii_lowercase();
+        let short = || format!("{}j", lower.chars().take(1).collect::<String>());
+        Ok(Self {
+            framework: framework.to_owned(),
+            lower: name.to_ascii_lowercase(),
+            short: args.short.clone().unwrap_or_else(short),
+            replicas: args
+                .replicas
+                .clone()
+                .unwrap_or_else(|| format!("{lower}ReplicaSpecs")),
+            name,
+        })
+    }
+
+    fn fill_in(&self, template: &str) -> String {
+        let values = [
+            ("@Kind@", &self.name),
+            ("@kind@", &self.lower),
+            ("@Framework@", &self.framework),
+            ("@framework@", &self.framework.to_ascii_lowercase()),
+            ("@short@", &self.short),
+            ("@replicas@", &self.replicas),
+        ];
+        values.iter().fold(template.to_owned(), |text, (mark, value)| {
+            text.replace(mark, value)
+        })
+    }
+}
+
+/// Puts a line before the one that begins with `mark`, unless it is there.
+fn line_before(path: &Path, mark: &str, line: &str) -> Result<()> {
+    let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    if text.lines().any(|found| found == line) {
+        return Ok(());
+    }
+    let at = text.lines().position(|found| found.starts_with(mark));
+    let at = at.with_context(|| format!("{}: no line begins with {mark:?}", path.display()))?;
+    let mut lines: Vec<&str> = text.lines().collect();
+    lines.insert(at, line);
+    fs::write(path, format!("{}\n", lines.join("\n"))).with_context(|| path.display().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    fn args(name: &str, into: &Path) -> Args {
+        Args {
+            name: name.to_owned(),
+            short: None,
+            replicas: None,
+            into: Some(into.to_owned()),
+        }
+    }
+
+    #[test]
+    fn names_that_are_none_are_refused() {
+        let nowhere = Path::new("/nonexistent");
+        for name in ["Job", "xgboost", "xgboostJob", "XG BoostJob", "../XJob", ""] {
+            let error = run(&args(name, nowhere)).unwrap_err().to_string();
+            assert!(error.starts_with("NAME must"), "{name:?}: {error}");
+        }
+    }
+
+    /// In a copy of this workspace: the new crate's tests and those over the registry pass with it, without a line more.
+    #[test]
+    fn a_new_kind_is_one_of_the_registry_at_once() {
+        let target = std::env::current_exe().unwrap();
+        let target = target
+            .ancestors()
+            .find(|folder| folder.ends_with("target"))
+            .unwrap()
+            .join("new-kind");
+        let copy = target.join("checkout");
+        let _ = fs::remove_dir_all(&copy);
+        fs::create_dir_all(&copy).unwrap();
+        let files = Command::new("git")
+            .args([
+                "ls-files",
+                "--cached",
+                "--others",
+                "--exclude-standard",
+                "Cargo.toml",
+                "Cargo.lock",
+                "rust-toolchain.toml",
+                ".cargo",
+                "crates",
+                "deploy",
+                "docs",
+            ])
+            .current_dir(root())
+            .output()
+            .unwrap();
+        for file in String::from_utf8(files.stdout).unwrap().lines() {
+            if root().join(file).is_file() {
+                fs::create_dir_all(copy.join(file).parent().unwrap()).unwrap();
+                fs::copy(root().join(file), copy.join(file)).unwrap();
+            }
+        }
+        let manifest = copy.join("Cargo.toml");
+        let text = fs::read_to_string(&manifest).unwrap();
+        let text = text.replace(
+            "\"crates/*\", \"e2e\", \"e2e/cluster\", \"xtask\"",
+            "\"crates/*\"",
+        );
+        fs::write(&manifest, text).unwrap();
+        run(&args("NovelJob", &copy)).unwrap();
+        let cargo = |words: &[&str], write: bool| {
+            let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+            command
+                .args(words)
+                .current_dir(&copy)
+                .env("CARGO_TARGET_DIR", &target);
+            if write {
+                command.env("TRAINYARD_WRITE", "1");
+            }
+            assert!(command.status().unwrap().success(), "cargo {words:?}");
+        };
+        cargo(&["test", "--quiet", "--offline", "--package", "noveljob"], false);
+        cargo(
+            &[
+                "test",
+                "--quiet",
+                "--offline",
+                "--package",
+                "operator",
+                "--test",
+                "generated",
+            ],
+            true,
+        );
+        let tests = ["generated", "laws", "suspend", "elastic", "lifecycle", "gang"];
+        let tests: Vec<&str> = tests.iter().flat_map(|name| ["--test", name]).collect();
+        cargo(
+            &[
+                &["test", "--quiet", "--offline", "--package", "operator"],
+                &tests[..],
+            ]
+            .concat(),
+            false,
+        );
+        for file in [
+            "deploy/crds/noveljobs.yaml",
+            "deploy/examples/novel.yaml",
+            "docs/noveljob.md",
+        ] {
+            assert!(copy.join(file).is_file(), "{file}");
+        }
+        let rbac = fs::read_to_string(copy.join("deploy/rbac.yaml")).unwrap();
+        assert!(rbac.contains("- noveljobs/status"));
+        fs::remove_dir_all(&copy).unwrap();
+    }
+}
