@@ -475,6 +475,22 @@ impl World {
         self.control_batch_jobs();
     }
 
+    /// Names of what carries the slots whose success is the job's.
+    ///
+    /// # Panics
+    /// If the job is not valid.
+    #[must_use]
+    #[expect(clippy::expect_used, reason = "a test's own input")]
+    pub fn deciding(&self, framework: &dyn Framework) -> Vec<String> {
+        let job = self
+            .job
+            .as_ref()
+            .and_then(|job| resolve::resolve(framework, job).ok())
+            .expect("a valid job");
+        let role = crate::success::deciding(&job).expect("something that decides");
+        job.cast.of(role).map(|slot| slot.name.clone()).collect()
+    }
+
     /// A pod is evicted: Failed, without container statuses.
     pub fn evict(&mut self, name: &str, disruption: Option<&str>) {
         let pod = self.pod(name);

@@ -321,17 +321,15 @@ fn the_start_time_stands_until_the_job_is_resumed_and_the_deadline_counts_from_i
 fn an_ended_job_is_left_alone_whatever_suspend_says() {
     for_every_kind(|framework| {
         let mut world = running(framework);
-        let resolved = common::resolve::resolve(framework, world.job.as_ref().unwrap()).unwrap();
-        let leader = framework.leader(&resolved.cast, &resolved).unwrap();
-        let info = framework.kind().of_role(leader.role).unwrap();
-        let name = info.slot_name("j", leader.index);
-        world.end(
-            &name,
-            framework.kind().container.unwrap_or("main"),
-            0,
-            "Completed",
-            None,
-        );
+        for name in world.deciding(framework) {
+            world.end(
+                &name,
+                framework.kind().container.unwrap_or("main"),
+                0,
+                "Completed",
+                None,
+            );
+        }
         world.settle(framework);
         let ended = world.status();
         assert!(status::is_true(&ended, ConditionType::Succeeded));

@@ -120,11 +120,13 @@ fn root<Fields: JsonSchema>(info: &KindInfo, about: &str, rules: &[Rule]) -> Val
 
 fn spec<Fields: JsonSchema>(info: &KindInfo, rules: &[Rule]) -> Value {
     let mut schema = structural::of::<Fields>();
-    if let Some(properties) = schema.pointer_mut("/properties").and_then(Value::as_object_mut) {
-        properties.insert("runPolicy".to_owned(), run_policy(info));
-        properties.insert("successPolicy".to_owned(), success_policy(info));
-        properties.insert(info.replicas_field.to_owned(), replica_map(info));
-    }
+    // There are none of a kind that has no fields of its own.
+    let properties = schema.get_mut("properties").map(Value::take);
+    let mut properties = into_map(properties.unwrap_or_default());
+    properties.insert("runPolicy".to_owned(), run_policy(info));
+    properties.insert("successPolicy".to_owned(), success_policy(info));
+    properties.insert(info.replicas_field.to_owned(), replica_map(info));
+    set(&mut schema, "", json!({ "properties": properties }));
     set(
         &mut schema,
         "",

@@ -112,7 +112,7 @@ fn roles(info: &KindInfo) -> String {
             table,
             "| {} | {count} | {} |",
             role.role,
-            role.default_restart_policy.as_str()
+            format!("{:?}", role.default_restart_policy)
         );
     }
     table
