@@ -61,5 +61,7 @@ fn lost(q: &Question<'_>) -> Option<SlotId> {
     // Where nobody leads, such as parameter servers alone, it is rank 0.
     let first = || cast.slots().first().map(|slot| slot.id);
     let leader = q.framework.leader(&cast, q.job).or_else(first)?;
-    lost.contains(&leader).then_some(leader)
+    // Whether or not it has a pod at this moment.
+    let wanted = q.job.replica(leader.role).map_or(0, |r| r.count);
+    (leader.index.0 >= wanted).then_some(leader)
 }
