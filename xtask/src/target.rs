@@ -68,6 +68,10 @@ pub(crate) const TEST_IMAGES: &[Image] = &[
     Image::Openmpi4Bare,
     Image::Openmpi5,
     Image::Mpich,
+    Image::Xgboost,
+    Image::Jax,
+    Image::Paddle,
+    Image::Mxnet,
     Image::Operator,
 ];
 

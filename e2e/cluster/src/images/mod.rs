@@ -49,13 +49,21 @@ pub enum Image {
     Openmpi5,
     /// MPICH with ssh.
     Mpich,
+    /// XGBoost and a training script on real data.
+    Xgboost,
+    /// JAX and training scripts on real data.
+    Jax,
+    /// PaddlePaddle and a training script on real data.
+    Paddle,
+    /// MXNet and a training script on real data.
+    Mxnet,
     /// The operator.
     Operator,
 }
 
 impl Image {
     /// All images.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 13] = [
         Self::Pause,
         Self::Toolbox,
         Self::PytorchDigits,
@@ -64,6 +72,10 @@ impl Image {
         Self::Openmpi4Bare,
         Self::Openmpi5,
         Self::Mpich,
+        Self::Xgboost,
+        Self::Jax,
+        Self::Paddle,
+        Self::Mxnet,
         Self::Operator,
     ];
 
@@ -79,6 +91,10 @@ impl Image {
             Self::Openmpi4Bare => "openmpi4-bare",
             Self::Openmpi5 => "openmpi5",
             Self::Mpich => "mpich",
+            Self::Xgboost => "xgboost",
+            Self::Jax => "jax",
+            Self::Paddle => "paddle",
+            Self::Mxnet => "mxnet",
             Self::Operator => "operator",
         }
     }
@@ -135,6 +151,10 @@ pub fn build(image: Image, progress: Progress) -> Result<PathBuf> {
         Image::Openmpi4Bare => debian(&recipe::OPENMPI4_BARE),
         Image::Openmpi5 => debian(&recipe::OPENMPI5),
         Image::Mpich => debian(&recipe::MPICH),
+        Image::Xgboost => debian(&recipe::XGBOOST),
+        Image::Jax => debian(&recipe::JAX),
+        Image::Paddle => debian(&recipe::PADDLE),
+        Image::Mxnet => debian(&recipe::MXNET),
         Image::Operator => operator::build(image, &folder, progress),
     }
     .with_context(|| format!("cannot make the image {}", image.name()))

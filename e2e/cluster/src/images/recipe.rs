@@ -79,3 +79,37 @@ pub(super) const TENSORFLOW_DIGITS: Recipe = Recipe {
     cmd: &["python3", "/opt/trainyard/multiworker.py"],
     env: &[("TF_CPP_MIN_LOG_LEVEL", "1")],
 };
+
+const TRAIN: &[&str] = &["python3", "/opt/trainyard/train.py"];
+
+/// XGBoost.
+pub(super) const XGBOOST: Recipe = Recipe {
+    suite: BOOKWORM,
+    parts: &["slim", "process", "xgboost"],
+    cmd: TRAIN,
+    env: &[],
+};
+
+/// JAX.
+pub(super) const JAX: Recipe = Recipe {
+    suite: BOOKWORM,
+    parts: &["slim", "process", "digits", "jax"],
+    cmd: TRAIN,
+    env: &[],
+};
+
+/// PaddlePaddle; its launcher writes logs, which must not need a folder beside the programs.
+pub(super) const PADDLE: Recipe = Recipe {
+    suite: BOOKWORM,
+    parts: &["slim", "process", "digits", "paddle"],
+    cmd: &["python3", "-m", "paddle.distributed.launch", "/opt/trainyard/train.py"],
+    env: &[("PADDLE_LOG_DIR", "/tmp/log")],
+};
+
+/// MXNet.
+pub(super) const MXNET: Recipe = Recipe {
+    suite: BOOKWORM,
+    parts: &["slim", "process", "digits", "mxnet"],
+    cmd: TRAIN,
+    env: &[],
+};

@@ -1,0 +1,63 @@
+"""What programs of several images share: how they say who they are, wait for the others, and leave."""
+
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+
+# Replicas share the machine's processors.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def say(who, message):
+    """Print a line in one piece, so that lines of several threads do not mix."""
+    sys.stdout.write(f"[{who}] {message}\n")
+    sys.stdout.flush()
+
+
+def pace(begun, seconds):
+    """Wait until so much time has gone by since `begun`."""
+    time.sleep(max(0.0, seconds - (time.monotonic() - begun)))
+
+
+def wait_for_name(host, seconds):
+    """Wait until a name is known: it appears together with its pod, which may be later than this one."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            socket.getaddrinfo(host, None)
+            return
+        except OSError as error:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{host}: {error}") from error
+            time.sleep(0.5)
+
+
+def leave_on_sigterm():
+    """End with 143 on SIGTERM, even as process 1 of a container and inside a call that never returns."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+    def wait():
+        signal.sigwait({signal.SIGTERM})
+        os._exit(143)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def run(program):
+    """Run a program to its end. If it fails, leave at once: an orderly exit would wait for the other replicas."""
+    try:
+        program()
+    except Exception as error:  # pylint: disable=broad-except; the pod's status shows this line
+        traceback.print_exc()
+        sys.stderr.flush()
+        message = f"{type(error).__name__}: {error}".strip().splitlines()[0]
+        try:
+            Path("/dev/termination-log").write_text(message)
+        except OSError:
+            pass
+        os._exit(1)
