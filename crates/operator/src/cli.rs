@@ -111,7 +111,7 @@ struct PodArgs {
     /// One Service per job, or one per replica.
     #[arg(long, env = "TRAINYARD_SERVICE_MODE", value_enum, default_value_t = Services::Job)]
     service_mode: Services,
-    /// Image of an init container in which `PyTorch` workers wait for the master's name; none if absent.
+    /// Image of an init container in which workers of a PyTorchJob or XGBoostJob wait for the master's name; none if absent.
     #[arg(long, env = "TRAINYARD_PYTORCH_INIT_CONTAINER_IMAGE")]
     pytorch_init_container_image: Option<String>,
     /// Look-ups after which it gives up.

@@ -102,7 +102,12 @@ pub(super) const JAX: Recipe = Recipe {
 pub(super) const PADDLE: Recipe = Recipe {
     suite: BOOKWORM,
     parts: &["slim", "process", "digits", "paddle"],
-    cmd: &["python3", "-m", "paddle.distributed.launch", "/opt/trainyard/train.py"],
+    cmd: &[
+        "python3",
+        "-m",
+        "paddle.distributed.launch",
+        "/opt/trainyard/train.py",
+    ],
     env: &[("PADDLE_LOG_DIR", "/tmp/log")],
 };
 
