@@ -95,11 +95,11 @@ fn the_leader_of_a_running_job_is_never_scaled_away() {
         );
 
         // The role itself taken out, where the kind has another, is the same.
-        let others = kind
+        let mut others = kind
             .roles
             .iter()
             .filter(|other| other.role != role && other.min_replicas == 0);
-        if let Some(other) = others.last() {
+        if let Some(other) = others.next_back() {
             let mut gone = world.clone();
             let map = spec(&mut gone)[kind.replicas_field].as_object_mut().unwrap();
             let replica = map.remove(role.0).unwrap();

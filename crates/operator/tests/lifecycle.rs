@@ -143,7 +143,7 @@ fn the_example_of_a_kind_is_a_valid_job_whose_names_resolve() {
 fn it_has_succeeded_when_those_have_who_decide_and_the_rest_is_cleaned_up() {
     for_every_kind(|framework| {
         let mut world = running(framework, |spec| {
-            spec["runPolicy"]["cleanPodPolicy"] = json!("Running")
+            spec["runPolicy"]["cleanPodPolicy"] = json!("Running");
         });
         let deciding = world.deciding(framework);
         for (left, name) in (0..deciding.len()).rev().zip(&deciding) {
@@ -164,7 +164,7 @@ fn it_has_succeeded_when_those_have_who_decide_and_the_rest_is_cleaned_up() {
         assert_eq!(runs.status, ConditionStatus::False);
         assert!(status.completion_time.is_some() && status.first_failure.is_none());
         assert!(
-            world.pods.iter().all(|pod| pod.has_ended()),
+            world.pods.iter().all(common::PodView::has_ended),
             "{}",
             world.describe()
         );
