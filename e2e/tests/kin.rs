@@ -249,12 +249,12 @@ fn mistakes_in_the_kin_are_answered_by_a_sentence() {
         &|spec| {
             spec["xgbReplicaSpecs"].as_object_mut().unwrap().remove("Master");
         },
-        &["spec.xgbReplicaSpecs.Master", "must be specified"],
+        &["spec.xgbReplicaSpecs[Master]", "must be specified"],
     );
     refused(
         &XGBOOST,
         &|spec| spec["xgbReplicaSpecs"]["Master"]["replicas"] = json!(2),
-        &["spec.xgbReplicaSpecs.Master.replicas", "must be 1"],
+        &["spec.xgbReplicaSpecs[Master].replicas", "must be 1"],
     );
     refused(
         &JAX,
@@ -272,7 +272,7 @@ fn mistakes_in_the_kin_are_answered_by_a_sentence() {
     refused(
         &MXNET,
         &|spec| spec["mxReplicaSpecs"]["Scheduler"]["replicas"] = json!(2),
-        &["spec.mxReplicaSpecs.Scheduler.replicas", "must be 1"],
+        &["spec.mxReplicaSpecs[Scheduler].replicas", "must be 1"],
     );
     refused(
         &MXNET,

@@ -1,7 +1,8 @@
 //! Elastic jobs: what the `elasticPolicy` of every kind that has one says. A kind may say more beside it.
 
 use k8s_openapi::api::autoscaling::v2::{HorizontalPodAutoscaler, MetricSpec};
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::api::schema::{Reason, Rule};
 use crate::build;
@@ -11,17 +12,24 @@ use crate::resolve::{self, Problems, ResolvedJob};
 const POLICY: &str = "elasticPolicy";
 const NO_WORKER: &str = "must be configured if elastic policy is used";
 
-/// What all kinds' policies have in common.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+/// What all kinds' policies have in common: how many workers there may be.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Elastic {
-    /// Fewest workers that training goes on with.
+    /// Fewest workers that training goes on with; default maxReplicas, or Worker.replicas if both are absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
     pub min_replicas: Option<i32>,
-    /// Most workers that may join.
+    /// Most workers that may join; default minReplicas, or Worker.replicas if both are absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
     pub max_replicas: Option<i32>,
     /// Restarts of the processes in a pod that the framework's launcher may do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
     pub max_restarts: Option<i32>,
-    /// Metrics to scale the workers by.
+    /// Metrics by which a HorizontalPodAutoscaler scales the workers between minReplicas and maxReplicas.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub metrics: Option<Vec<MetricSpec>>,
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::{Container, EnvVar, Service, Volume, VolumeMount};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use serde::Serialize;
 
 use crate::api::{RestartPolicy, SuccessPolicy};
 use crate::build;
@@ -425,6 +426,25 @@ pub fn variable(name: &str, value: impl Into<String>) -> EnvVar {
         name: name.to_owned(),
         value: Some(value.into()).filter(|v| !v.is_empty()),
         value_from: None,
+    }
+}
+
+/// Who a process is, in the JSON of `TF_CONFIG` and of `MX_CONFIG`.
+#[derive(Debug, Serialize)]
+pub struct Task {
+    #[serde(rename = "type")]
+    role: String,
+    index: u32,
+}
+
+impl Task {
+    /// The process of a slot.
+    #[must_use]
+    pub fn of(slot: &Slot) -> Self {
+        Self {
+            role: slot.id.role.lower(),
+            index: slot.id.index.0,
+        }
     }
 }
 

@@ -132,10 +132,13 @@ impl ResolvedJob {
         read(&self.fields, "spec", problems)
     }
 
-    /// Slots of `cast` whose template names the pod's host, so that the job's Service cannot reach them by their pod's name.
-    pub fn with_own_host_names<'a>(&'a self, cast: &'a Cast) -> impl Iterator<Item = SlotId> + 'a {
-        let own = |slot: &&Slot| self.has_own_host_name(slot.id.role);
-        cast.slots().iter().filter(own).map(|slot| slot.id)
+    /// Slots of `cast` that need a Service of their own where all are called by [`ResolvedJob::host`], but `first` by its
+    /// short name: that one, and those whose template names the pod's host, so that the job's Service cannot reach them.
+    #[must_use]
+    pub fn with_own_host_names(&self, cast: &Cast, first: Option<SlotId>) -> Vec<SlotId> {
+        let own = |slot: &&Slot| self.has_own_host_name(slot.id.role) && Some(slot.id) != first;
+        let own = cast.slots().iter().filter(own).map(|slot| slot.id);
+        first.into_iter().chain(own).collect()
     }
 
     fn has_own_host_name(&self, role: Role) -> bool {

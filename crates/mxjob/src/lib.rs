@@ -84,9 +84,7 @@ impl Framework for MxNet {
     }
 
     fn addressed(&self, cast: &Cast, job: &ResolvedJob) -> Vec<SlotId> {
-        let scheduler = cast.of(SCHEDULER).next().map(|slot| slot.id);
-        let others = job.with_own_host_names(cast).filter(|id| Some(*id) != scheduler);
-        scheduler.into_iter().chain(others).collect()
+        job.with_own_host_names(cast, cast.of(SCHEDULER).next().map(|slot| slot.id))
     }
 
     fn check(&self, job: &ResolvedJob, problems: &mut Problems) {

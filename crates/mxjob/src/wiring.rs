@@ -3,8 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use common::framework::{WORKER, variable as var};
-use common::{Cast, ResolvedJob, Role, Settings, Slot, Wiring};
+use common::framework::{Task, WORKER, variable as var};
+use common::resolve::ResolvedReplica;
+use common::{Cast, ResolvedJob, Settings, Slot, Wiring};
 use serde::Serialize;
 
 use crate::{SCHEDULER, SERVER};
@@ -24,13 +25,6 @@ struct Config {
 struct Address {
     url: String,
     port: i32,
-}
-
-#[derive(Serialize)]
-struct Task {
-    #[serde(rename = "type")]
-    type_: String,
-    index: u32,
 }
 
 /// The wiring of one slot.
@@ -63,32 +57,20 @@ pub(crate) fn wiring(slot: &Slot, cast: &Cast, job: &ResolvedJob, settings: &Set
 fn config(slot: &Slot, cast: &Cast, job: &ResolvedJob, settings: &Settings) -> Config {
     let mut cluster: BTreeMap<String, Vec<Address>> = BTreeMap::new();
     for peer in cast.slots() {
-        let role = peer.id.role;
-        cluster.entry(role.lower()).or_default().push(Address {
-            url: job.host(peer, settings),
-            port: job.port(role),
-        });
+        let (url, port) = (job.host(peer, settings), job.port(peer.id.role));
+        let peers = cluster.entry(peer.id.role.lower()).or_default();
+        peers.push(Address { url, port });
     }
+    let key = |replica: &ResolvedReplica| {
+        let annotations = replica.template.metadata.as_ref()?.annotations.as_ref()?;
+        annotations.get(TUNER_SERVER_KEY).cloned()
+    };
     let roles = job.replicas.iter().filter(|replica| replica.count > 0);
+    let labels = roles.map(|replica| (replica.role.lower(), key(replica).unwrap_or_default()));
+    let (labels, task) = (labels.collect(), Task::of(slot));
     Config {
         cluster,
-        labels: roles
-            .map(|replica| (replica.role.lower(), key(replica.role, job)))
-            .collect(),
-        task: Task {
-            type_: slot.id.role.lower(),
-            index: slot.id.index.0,
-        },
+        labels,
+        task,
     }
-}
-
-fn key(role: Role, job: &ResolvedJob) -> String {
-    let metadata = job
-        .replica(role)
-        .and_then(|replica| replica.template.metadata.as_ref());
-    let annotations = metadata.and_then(|metadata| metadata.annotations.as_ref());
-    annotations
-        .and_then(|all| all.get(TUNER_SERVER_KEY))
-        .cloned()
-        .unwrap_or_default()
 }

@@ -174,6 +174,25 @@ fn the_first_failure_is_kept_after_the_pods_are_cleaned_up() {
 }
 
 #[test]
+fn of_the_same_second_the_killed_one_is_the_first_though_its_failure_shows_later() {
+    let mut story = Story::started(&FRAMEWORK, &[("Worker", 3)], |_| {});
+    story.when("worker 0 misses its peer", |w| {
+        w.end("j-worker-0", "pytorch", 1, "Error", None);
+    });
+    story.when("which was killed, as its kubelet tells a moment later", |w| {
+        w.end("j-worker-2", "pytorch", 137, "Error", None);
+    });
+    story.when("another one misses it too", |w| {
+        w.end("j-worker-1", "pytorch", 1, "Error", None);
+    });
+    let first = story.world.status().first_failure.unwrap();
+    assert_eq!(
+        (&*first.pod, first.exit_code, first.follower_count),
+        ("j-worker-2", Some(137), 2)
+    );
+}
+
+#[test]
 fn a_failure_that_shows_late_but_was_first_is_the_first() {
     let mut story = Story::started(&FRAMEWORK, &[("Master", 1), ("Worker", 2)], |_| {});
     let before = story.world.now;

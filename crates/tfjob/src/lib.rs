@@ -80,7 +80,7 @@ impl Framework for TensorFlow {
     }
 
     fn addressed(&self, cast: &Cast, job: &ResolvedJob) -> Vec<SlotId> {
-        job.with_own_host_names(cast).collect()
+        job.with_own_host_names(cast, None)
     }
 
     fn check(&self, job: &ResolvedJob, problems: &mut Problems) {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use common::api::RestartPolicy;
-use common::framework::{Containers, MASTER, WORKER};
+use common::framework::{Containers, MASTER, Task, WORKER};
 use common::resolve::Problems;
 use common::{Cast, ResolvedJob, Role, Settings, Slot, Wiring};
 use k8s_openapi::api::core::v1::EnvVar;
@@ -34,13 +34,6 @@ struct SparseCluster {
     ps: Vec<String>,
 }
 
-#[derive(Serialize)]
-struct Task {
-    #[serde(rename = "type")]
-    type_: String,
-    index: u32,
-}
-
 /// Whether workers come and go.
 fn is_dynamic(job: &ResolvedJob) -> bool {
     job.own::<Fields>().enable_dynamic_worker == Some(true)
@@ -66,10 +59,7 @@ pub(crate) fn wiring(slot: &Slot, cast: &Cast, job: &ResolvedJob, settings: &Set
     if cast.len() == 1 {
         return Wiring::default();
     }
-    let task = Task {
-        type_: slot.id.role.lower(),
-        index: slot.id.index.0,
-    };
+    let task = Task::of(slot);
     let config = if is_dynamic(job) {
         let cluster = sparse_cluster(slot, cast, job, settings);
         serde_json::to_string(&Sparse { cluster, task })

@@ -9,6 +9,7 @@
     clippy::format_push_string,
     clippy::semicolon_if_nothing_returned,
     clippy::too_many_lines,
+    clippy::needless_pass_by_value,
     reason = "tests fail by panicking, and read better without ceremony"
 )]
 
@@ -44,8 +45,8 @@ fn by_default_only_host_names_differ_and_the_jobs_service_resolves_them() {
 }
 
 /// `TF_CONFIG` of each pod of a job, as JSON.
-fn configs(manifest: &Value, settings: Settings) -> BTreeMap<String, serde_json::Value> {
-    let Objects { pods, .. } = first_plan(&FRAMEWORK, manifest, settings);
+fn configs(manifest: Value, settings: Settings) -> BTreeMap<String, serde_json::Value> {
+    let Objects { pods, .. } = first_plan(&FRAMEWORK, &manifest, settings);
     let config = |pod: &Pod| {
         let containers = &pod.spec.as_ref().unwrap().containers;
         let env = containers.iter().flat_map(|c| c.env.iter().flatten());

@@ -62,8 +62,6 @@ impl Framework for XGBoost {
     }
 
     fn addressed(&self, cast: &Cast, job: &ResolvedJob) -> Vec<SlotId> {
-        let leader = self.leader(cast, job);
-        let others = job.with_own_host_names(cast).filter(|id| Some(*id) != leader);
-        leader.into_iter().chain(others).collect()
+        job.with_own_host_names(cast, self.leader(cast, job))
     }
 }

@@ -55,9 +55,11 @@ fn is_another(q: &Question<'_>, next: &FirstFailure, known: &FirstFailure) -> bo
     again || known.followers.contains(&next.pod) || (whole::applies(q) && next.attempt > known.attempt)
 }
 
+/// As [`Trouble::order`] has it of two that are seen at the same time.
 fn is_before(a: &FirstFailure, b: &FirstFailure) -> bool {
+    let by_itself = |it: &FirstFailure| it.exit_code.is_some() && !outcome::ended_by_kernel(it.exit_code);
     match (&a.finished_at, &b.finished_at) {
-        (Some(a), Some(b)) => a.0 < b.0,
+        (Some(at_a), Some(at_b)) => (at_a.0, by_itself(a)) < (at_b.0, by_itself(b)),
         _ => false,
     }
 }
@@ -96,7 +98,7 @@ fn trouble(q: &Question<'_>, slot: &SlotTally) -> Option<Trouble> {
             (
                 failed(slot, failure, now),
                 class,
-                !outcome::ended_by_kernel(failure),
+                !outcome::ended_by_kernel(failure.exit_code),
             )
         }
         SlotState::Terminating | SlotState::Lost => (taken(q, slot), 0, false),

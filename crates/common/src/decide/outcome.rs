@@ -62,7 +62,7 @@ pub(super) fn failures<'a>(q: &'a Question<'_>) -> Vec<(&'a SlotTally, &'a Failu
         (
             failure.finished_at.is_none(),
             failure.finished_at,
-            !ended_by_kernel(failure),
+            !ended_by_kernel(failure.exit_code),
             slot.slot.rank,
         )
     });
@@ -70,10 +70,8 @@ pub(super) fn failures<'a>(q: &'a Question<'_>) -> Vec<(&'a SlotTally, &'a Failu
 }
 
 /// Whether a signal that the kernel sends ended it.
-pub(super) fn ended_by_kernel(failure: &Failure) -> bool {
-    failure
-        .exit_code
-        .is_some_and(|code| ENDED_BY_KERNEL.contains(&code))
+pub(super) fn ended_by_kernel(exit_code: Option<i32>) -> bool {
+    exit_code.is_some_and(|code| ENDED_BY_KERNEL.contains(&code))
 }
 
 /// `N T replica(s) failed: <the first one in words>`, of the role that failed first.
