@@ -79,8 +79,8 @@ impl Framework for MxNet {
 
     /// The Scheduler decides, and says nothing.
     fn leader(&self, cast: &Cast, _job: &ResolvedJob) -> Option<SlotId> {
-        let first = |role| cast.of(role).next().map(|slot| slot.id);
-        [WORKER, TUNER, SCHEDULER].into_iter().find_map(first)
+        let mut leaders = [WORKER, TUNER, SCHEDULER].into_iter();
+        leaders.find_map(|role| cast.of(role).next().map(|slot| slot.id))
     }
 
     fn addressed(&self, cast: &Cast, job: &ResolvedJob) -> Vec<SlotId> {

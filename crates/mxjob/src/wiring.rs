@@ -45,8 +45,7 @@ pub(crate) fn wiring(slot: &Slot, cast: &Cast, job: &ResolvedJob, settings: &Set
         var("DMLC_USE_KUBERNETES", "1"),
     ];
     if role == WORKER {
-        // BytePS's.
-        env.push(var("DMLC_WORKER_ID", slot.id.index.0.to_string()));
+        env.push(var("DMLC_WORKER_ID", slot.id.index.0.to_string())); // BytePS's
     }
     Wiring {
         env,
