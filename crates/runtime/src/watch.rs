@@ -416,6 +416,7 @@ struct VersionOnly {
 mod tests {
     use axum::Router;
     use axum::http::StatusCode;
+    use proptest::prelude::*;
 
     use super::*;
     use crate::lease::Leadership;
@@ -466,6 +467,57 @@ mod tests {
             prometheus_client::encoding::text::encode(&mut text, &watch.metrics.registry()).unwrap();
             let counted = text.contains("watch_errors_total{");
             assert_eq!((watch.told, counted), (once, !once), "{shape:?} {code}");
+        }
+    }
+
+    /// Bytes of frames as they come, with some of them changed.
+    fn frames() -> impl Strategy<Value = Vec<u8>> {
+        let metadata = r#""metadata":{"name":"p","namespace":"n","uid":"u","resourceVersion":"7","labels":{"a":"b"},"ownerReferences":[{"kind":"TestJob","name":"j","uid":"o","controller":true}]}"#;
+        let texts: Vec<String> = [
+            r#""spec":{"nodeName":"x"},"status":{"phase":"Failed","containerStatuses":[{"name":"c","state":{"terminated":{"exitCode":1}}}]}"#,
+            r#""spec":{"taints":[{"key":"k"}]},"status":{"conditions":[{"type":"Ready","status":"Unknown","lastTransitionTime":"2026-01-01T00:00:00Z"}]}"#,
+            r#""spec":{"backoffLimit":2},"status":{"failed":1,"conditions":[{"type":"Complete","status":"True"}]}"#,
+            r#""value":5"#,
+            r#""code":410,"reason":"Expired","message":"too old""#,
+        ]
+        .iter()
+        .flat_map(|rest| {
+            ["ADDED", "MODIFIED", "DELETED", "BOOKMARK", "ERROR", "NEW"]
+                .map(|type_| format!(r#"{{"type":"{type_}","object":{{{metadata},{rest}}}}}"#))
+        })
+        .collect();
+        let change = (any::<usize>(), 0..3_u8, any::<u8>());
+        (prop::sample::select(texts), prop::collection::vec(change, 0..5)).prop_map(|(text, changes)| {
+            let mut bytes = text.into_bytes();
+            for (at, what, byte) in changes {
+                let at = at % bytes.len();
+                match what {
+                    0 => bytes[at] = byte,
+                    1 => bytes.insert(at, byte),
+                    _ => bytes.truncate(at.max(1)),
+                }
+            }
+            bytes
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 3000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// More cases with `PROPTEST_CASES=1000000`.
+        #[test]
+        fn any_bytes_are_an_object_or_an_error(frames in prop::collection::vec(frames(), 1..6)) {
+            let resources = [(PODS, Shape::Pod), (NODES, Shape::Node), (PRIORITY_CLASSES, Shape::PriorityClass)];
+            let executor = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let _entered = executor.enter(); // the client wants one
+            for (resource, shape) in resources {
+                let watch = answered(resource, shape, StatusCode::OK);
+                for frame in &frames {
+                    if let Ok(Some(version)) = watch.frame(frame) {
+                        prop_assert!(decode::version(&version).is_ok() || !version.is_empty());
+                    }
+                }
+            }
         }
     }
 
