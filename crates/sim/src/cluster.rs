@@ -91,12 +91,19 @@ impl Cluster {
     /// Starts a cluster with the CRDs of these kinds.
     #[must_use]
     pub fn start(frameworks: &[&'static dyn Framework], setup: &Setup) -> Self {
-        let mut all = types::builtin();
-        all.extend(setup.pod_groups.iter().map(|api| types::pod_groups(*api)));
+        let mut all: Vec<_> = types::builtin().into_iter().map(Arc::new).collect();
+        all.extend(
+            setup
+                .pod_groups
+                .iter()
+                .map(|api| Arc::new(types::pod_groups(*api))),
+        );
         all.extend(frameworks.iter().map(|framework| types::jobs(*framework)));
         let mut server = Server::new(all);
         let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}});
-        server.store.put(Who::Kubernetes, &Key::new(NAMESPACES, "", NAMESPACE), namespace);
+        server
+            .store
+            .put(Who::Kubernetes, &Key::new(NAMESPACES, "", NAMESPACE), namespace);
         for n in 1..=setup.nodes {
             add_node(&mut server.store, &format!("node-{n}"));
         }
@@ -176,8 +183,12 @@ impl Shared {
     /// If it is refused.
     pub fn create(&self, resource: Resource, object: &Value) -> Object {
         self.store(|store| {
-            let of = store.type_of(resource).cloned().expect("a resource that is served");
-            let version = value::text(object, "/apiVersion").rsplit('/').next().unwrap_or_default().to_owned();
+            let of = store.type_of(resource).expect("a resource that is served");
+            let version = value::text(object, "/apiVersion")
+                .rsplit('/')
+                .next()
+                .unwrap_or_default()
+                .to_owned();
             let made = store.create(Who::User, &of, &version, NAMESPACE, object.clone());
             made.unwrap_or_else(|refusal| panic!("{refusal:?}"))
         })
@@ -203,7 +214,12 @@ impl Shared {
     #[must_use]
     pub fn list(&self, resource: Resource) -> Vec<Object> {
         let inside = self.lock();
-        inside.server.store.list(resource, "").map(|(_, object)| Arc::clone(object)).collect()
+        inside
+            .server
+            .store
+            .list(resource, "")
+            .map(|(_, object)| Arc::clone(object))
+            .collect()
     }
 }
 

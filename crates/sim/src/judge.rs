@@ -28,7 +28,9 @@ pub struct Judge {
 
 impl std::fmt::Debug for Judge {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Judge").field("violations", &self.violations).finish_non_exhaustive()
+        f.debug_struct("Judge")
+            .field("violations", &self.violations)
+            .finish_non_exhaustive()
     }
 }
 
@@ -50,7 +52,9 @@ impl Judge {
     }
 
     fn is_job(&self, resource: Resource) -> bool {
-        self.meanings.iter().any(|k| k.group == resource.group && k.plural == resource.plural)
+        self.meanings
+            .iter()
+            .any(|k| k.group == resource.group && k.plural == resource.plural)
     }
 
     /// An operator asks for something.
@@ -63,7 +67,10 @@ impl Judge {
             Verb::Create if !aside => {
                 let owner = controller_uid(&request.body);
                 if !self.ours.contains(owner) {
-                    self.wrong(format!("{}: its owner is {owner:?}, which is no job", request.line()));
+                    self.wrong(format!(
+                        "{}: its owner is {owner:?}, which is no job",
+                        request.line()
+                    ));
                 }
                 if let Some((_, job)) = store.by_uid(owner) {
                     self.may_make(&request.line(), job);
@@ -100,7 +107,8 @@ impl Judge {
     pub fn change(&mut self, store: &Store, change: &Change) {
         let resource = change.key.resource;
         if self.is_job(resource) {
-            self.ours.extend(change.after.iter().map(|job| uid(job).to_owned()));
+            self.ours
+                .extend(change.after.iter().map(|job| uid(job).to_owned()));
             if let (Some(before), Some(after)) = (&change.before, &change.after)
                 && matches!(change.by, Who::Operator(_))
             {
@@ -108,12 +116,22 @@ impl Judge {
             }
         }
         if resource == BATCH_JOBS
-            && let Some(job) = change.after.as_ref().filter(|job| self.ours.contains(controller_uid(job)))
+            && let Some(job) = change
+                .after
+                .as_ref()
+                .filter(|job| self.ours.contains(controller_uid(job)))
         {
             self.ours.insert(uid(job).to_owned());
         }
         if resource == PODS {
             self.one_at_a_time(store, change);
+            // What others take away unseen may be made again: nothing tells of it (but it must not be made beside it).
+            if let (Some(before), false) = (&change.before, matches!(change.by, Who::Operator(_)))
+                && gone(&change.after)
+                && !deleting(before)
+            {
+                self.incarnations.remove(&incarnation(before));
+            }
         }
         let Who::Operator(_) = change.by else { return };
         let what = format!("{} {}", resource.plural, change.key.name);
@@ -126,7 +144,6 @@ impl Judge {
         {
             self.wrong(format!("{what}: is not ours, and was changed"));
         }
-        let gone = |object: &Option<Object>| object.as_ref().is_none_or(|o| deleting(o));
         match &change.before {
             None => *self.counts.entry(("create", what)).or_default() += 1,
             Some(before) if gone(&change.after) && !deleting(before) => {
@@ -159,29 +176,48 @@ impl Judge {
             let of = |key| label(p, key).unwrap_or_default().to_owned();
             let role = (of(names::REPLICA_TYPE), of(names::JOB_ROLE));
             // Labels of a pod may be anybody's doing by now; its name is not.
-            (carried, root(p), if carried { role } else { (name(p).to_owned(), String::new()) })
+            (
+                carried,
+                root(p),
+                if carried {
+                    role
+                } else {
+                    (name(p).to_owned(), String::new())
+                },
+            )
         };
         let wanted = slot(pod);
         let mut twins = store.list(PODS, &change.key.namespace).map(|(_, p)| p);
         if let Some(twin) = twins.find(|p| uid(p) != uid(pod) && live(p) && slot(p) == wanted) {
-            self.wrong(format!("{} and {} are of one slot, and both live", name(pod), name(twin)));
+            self.wrong(format!(
+                "{} and {} are of one slot, and both live",
+                name(pod),
+                name(twin)
+            ));
         }
         if let Who::Operator(_) = change.by {
-            let attempt = label(pod, names::ATTEMPT).unwrap_or_default().to_owned();
-            let incarnation = (owner, name(pod).to_owned(), attempt);
+            let incarnation = incarnation(pod);
             if !self.incarnations.insert(incarnation.clone()) {
-                self.wrong(format!("attempt {} of {} is made twice", incarnation.2, incarnation.1));
+                self.wrong(format!(
+                    "attempt {} of {} is made twice",
+                    incarnation.2, incarnation.1
+                ));
             }
         }
     }
 
     /// Nothing destructive before its intent is stored.
     fn intended(&mut self, store: &Store, pod: &Value) {
-        let Some((key, job)) = store.by_uid(controller_uid(pod)).filter(|(key, _)| self.is_job(key.resource)) else {
+        let Some((key, job)) = store
+            .by_uid(controller_uid(pod))
+            .filter(|(key, _)| self.is_job(key.resource))
+        else {
             return;
         };
         let stored = stored(job);
-        let attempt: u32 = label(pod, names::ATTEMPT).and_then(|text| text.parse().ok()).unwrap_or(0);
+        let attempt: u32 = label(pod, names::ATTEMPT)
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(0);
         let kinds = self.meanings.iter().filter(|k| k.plural == key.resource.plural);
         let slot = kinds.filter_map(|k| k.slot_of(&key.name, name(pod))).next();
         let of_slot = slot.and_then(|id| stored.slots.get(&names::slot_key(id.role, id.index)));
@@ -204,10 +240,14 @@ impl Judge {
         if is(&new, succeeded) && is(&new, failed) {
             self.wrong(format!("{job} has both succeeded and failed"));
         }
-        if status::is_finished(&old) && (new.conditions != old.conditions || new.completion_time != old.completion_time) {
+        if status::is_finished(&old)
+            && (new.conditions != old.conditions || new.completion_time != old.completion_time)
+        {
             self.wrong(format!("the end of {job} is undone"));
         }
-        if is(&new, ConditionType::Running) && (is(&new, ConditionType::Restarting) || status::is_finished(&new)) {
+        if is(&new, ConditionType::Running)
+            && (is(&new, ConditionType::Restarting) || status::is_finished(&new))
+        {
             self.wrong(format!("{job} runs, and restarts or has ended"));
         }
         if let (Some(start), Some(end)) = (&new.start_time, &new.completion_time)
@@ -216,7 +256,11 @@ impl Judge {
             self.wrong(format!("{job} ends before it starts"));
         }
         let attempts = |s: &JobStatus, slot: &str| s.slots.get(slot).map_or(0, |s| s.attempt).max(s.attempt);
-        for slot in old.slots.keys().filter(|slot| attempts(&new, slot) < attempts(&old, slot)) {
+        for slot in old
+            .slots
+            .keys()
+            .filter(|slot| attempts(&new, slot) < attempts(&old, slot))
+        {
             self.wrong(format!("the attempt of {slot} of {job} falls"));
         }
         let started = old.start_time.is_some() && old.start_time != new.start_time;
@@ -227,10 +271,15 @@ impl Judge {
         if used(&new) < used(&old) {
             self.wrong(format!("restarts of {job} are forgotten"));
         }
-        let limit = after.pointer("/spec/runPolicy/backoffLimit").and_then(Value::as_i64);
+        let limit = after
+            .pointer("/spec/runPolicy/backoffLimit")
+            .and_then(Value::as_i64);
         let goes_on = !status::is_finished(&new) && !is(&new, ConditionType::Suspended);
         if limit.is_some_and(|limit| used(&new) > used(&old) && goes_on && i64::from(used(&new)) > limit) {
-            self.wrong(format!("{job} was restarted {} times, which is above its limit", used(&new)));
+            self.wrong(format!(
+                "{job} was restarted {} times, which is above its limit",
+                used(&new)
+            ));
         }
         let types: BTreeSet<_> = new.conditions.iter().map(|c| c.type_.as_str()).collect();
         if types.len() != new.conditions.len() {
@@ -239,17 +288,32 @@ impl Judge {
     }
 }
 
+/// Whether an object is gone, or on its way out.
+fn gone(object: &Option<Object>) -> bool {
+    object.as_ref().is_none_or(|object| deleting(object))
+}
+
+/// UID of its owner, name and attempt of a pod.
+fn incarnation(pod: &Value) -> (String, String, String) {
+    let attempt = label(pod, names::ATTEMPT).unwrap_or_default().to_owned();
+    (controller_uid(pod).to_owned(), name(pod).to_owned(), attempt)
+}
+
 /// The status of a job.
 #[must_use]
 pub fn stored(job: &Value) -> JobStatus {
-    job.get("status").map(common::resolve::readable_status).unwrap_or_default()
+    job.get("status")
+        .map(common::resolve::readable_status)
+        .unwrap_or_default()
 }
 
 /// The end of a job, in a word; empty if it goes on.
 #[must_use]
 pub fn end_of(job: &Value) -> &'static str {
     let ends = ["Succeeded", "Failed"];
-    ends.into_iter().find(|end| value::is_true(job, end)).unwrap_or_default()
+    ends.into_iter()
+        .find(|end| value::is_true(job, end))
+        .unwrap_or_default()
 }
 
 /// Whether a condition of a job holds.

@@ -38,7 +38,7 @@ impl Pace {
     pub const STEADY: Self = Self {
         place: (10, 0),
         start: (200, 0),
-        stop: (300, 0),
+        stop: (3000, 0),
         collect: (50, 0),
         batch: (20, 0),
     };
@@ -90,7 +90,12 @@ impl Kubernetes {
 
     /// How long something takes this time.
     fn ripe(&mut self, what: String, (least, more): (u64, usize)) -> bool {
-        let delay = Duration::from_millis(least) + if more > 0 { self.rng.millis(more) } else { Duration::ZERO };
+        let delay = Duration::from_millis(least)
+            + if more > 0 {
+                self.rng.millis(more)
+            } else {
+                Duration::ZERO
+            };
         self.timers.ripe(what, delay)
     }
 }

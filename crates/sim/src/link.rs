@@ -162,7 +162,10 @@ impl Link {
                 }
                 if broken {
                     pause(trip.back).await;
-                    return Err(io::Error::new(io::ErrorKind::ConnectionReset, "connection reset by peer"));
+                    return Err(io::Error::new(
+                        io::ErrorKind::ConnectionReset,
+                        "connection reset by peer",
+                    ));
                 }
                 std::future::pending().await
             }
@@ -210,12 +213,16 @@ async fn pause(time: Duration) {
 
 fn answer(code: u16) -> http::response::Builder {
     let code = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    Response::builder().status(code).header(header::CONTENT_TYPE, "application/json")
+    Response::builder()
+        .status(code)
+        .header(header::CONTENT_TYPE, "application/json")
 }
 
 fn whole(code: u16, object: &Value) -> Response<Body> {
     let body = Full::new(Bytes::from(object.to_string()));
-    answer(code).body(body.map_err(never).boxed_unsync()).unwrap_or_default()
+    answer(code)
+        .body(body.map_err(never).boxed_unsync())
+        .unwrap_or_default()
 }
 
 fn refusal(refused: &Refusal) -> Response<Body> {
@@ -228,7 +235,9 @@ fn refusal(refused: &Refusal) -> Response<Body> {
     if let Some(seconds) = refused.retry_after {
         builder = builder.header(header::RETRY_AFTER, seconds);
     }
-    builder.body(body.map_err(never).boxed_unsync()).unwrap_or_default()
+    builder
+        .body(body.map_err(never).boxed_unsync())
+        .unwrap_or_default()
 }
 
 fn never(never: Infallible) -> io::Error {

@@ -80,7 +80,9 @@ impl Store {
             ));
         }
         if !value::text(&object, "/metadata/resourceVersion").is_empty() {
-            return Err(Refusal::bad_request("resourceVersion should not be set on objects to be created"));
+            return Err(Refusal::bad_request(
+                "resourceVersion should not be set on objects to be created",
+            ));
         }
         let name = match value::name(&object) {
             "" => self.generated_name(of, &object)?,
@@ -103,7 +105,12 @@ impl Store {
         }
         let (uid, time) = (self.uid(), self.time());
         let meta = metadata(&mut object);
-        for field in ["selfLink", "deletionTimestamp", "deletionGracePeriodSeconds", "managedFields"] {
+        for field in [
+            "selfLink",
+            "deletionTimestamp",
+            "deletionGracePeriodSeconds",
+            "managedFields",
+        ] {
             meta.remove(field);
         }
         meta.insert("name".to_owned(), json!(name));
@@ -122,7 +129,11 @@ impl Store {
 
     fn generated_name(&mut self, of: &Type, object: &Value) -> Result<String, Refusal> {
         match text(object, "/metadata/generateName") {
-            "" => Err(Refusal::invalid(of.kind, "", "metadata.name: Required value: name or generateName is required")),
+            "" => Err(Refusal::invalid(
+                of.kind,
+                "",
+                "metadata.name: Required value: name or generateName is required",
+            )),
             prefix => {
                 let n = self.version();
                 Ok(format!("{prefix}{n:05}"))
@@ -152,7 +163,10 @@ impl Store {
         let old = self.existing(key)?;
         let uid = value::uid(&object);
         if !uid.is_empty() && uid != value::uid(&old) {
-            let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {}", value::uid(&old));
+            let why = format!(
+                "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
+                value::uid(&old)
+            );
             return Err(Refusal::conflict(key.resource, &key.name, &why));
         }
         if text(&object, "/metadata/resourceVersion").is_empty() && !of.unconditional {
@@ -259,19 +273,26 @@ impl Store {
         let old = self.existing(key)?;
         for (name, stated, is) in [
             ("UID", &options.uid, value::uid(&old)),
-            ("ResourceVersion", &options.version, text(&old, "/metadata/resourceVersion")),
+            (
+                "ResourceVersion",
+                &options.version,
+                text(&old, "/metadata/resourceVersion"),
+            ),
         ] {
             if let Some(stated) = stated
                 && stated != is
             {
-                let why = format!("Precondition failed: {name} in precondition: {stated}, {name} in object meta: {is}");
+                let why = format!(
+                    "Precondition failed: {name} in precondition: {stated}, {name} in object meta: {is}"
+                );
                 return Err(Refusal::conflict(key.resource, &key.name, &why));
             }
         }
         let grace = grace_of(key, &old, options.grace);
         let mut object = (*old).clone();
         let mut finalizers: Vec<String> = value::finalizers(&old).map(str::to_owned).collect();
-        if options.propagation.as_deref() == Some("Foreground") && !finalizers.iter().any(|f| f == FOREGROUND) {
+        if options.propagation.as_deref() == Some("Foreground") && !finalizers.iter().any(|f| f == FOREGROUND)
+        {
             finalizers.push(FOREGROUND.to_owned());
         }
         if options.propagation.as_deref() == Some("Background") {
@@ -283,13 +304,16 @@ impl Store {
                 None => Err(Refusal::not_found(key.resource, &key.name)),
             };
         }
-        let known = value::deleting(&old).then(|| value::number(&old, "/metadata/deletionGracePeriodSeconds"));
+        let known =
+            value::deleting(&old).then(|| value::number(&old, "/metadata/deletionGracePeriodSeconds"));
         let grace = known.map_or(grace, |known| known.min(grace));
         let time = if known == Some(grace) {
             text(&old, "/metadata/deletionTimestamp").to_owned()
         } else {
             let at = self.now() + std::time::Duration::from_secs(grace.unsigned_abs());
-            jiff::Timestamp::from_second(at.as_second()).map(|at| at.to_string()).unwrap_or_default()
+            jiff::Timestamp::from_second(at.as_second())
+                .map(|at| at.to_string())
+                .unwrap_or_default()
         };
         let meta = metadata(&mut object);
         meta.insert("deletionTimestamp".to_owned(), json!(time));
@@ -306,7 +330,9 @@ fn grace_of(key: &Key, old: &Value, asked: Option<i64>) -> i64 {
     if key.resource != PODS || text(old, "/spec/nodeName").is_empty() || value::has_ended(old) {
         return 0;
     }
-    let own = old.pointer("/spec/terminationGracePeriodSeconds").and_then(Value::as_i64);
+    let own = old
+        .pointer("/spec/terminationGracePeriodSeconds")
+        .and_then(Value::as_i64);
     asked.or(own).unwrap_or(30)
 }
 
@@ -322,7 +348,10 @@ fn check_kind(of: &Type, version: &str, object: &Value) -> Result<(), Refusal> {
     if !object.is_object() {
         return Err(Refusal::bad_request("the body of the request is not an object"));
     }
-    for (pointer, wanted) in [("/kind", of.kind.to_owned()), ("/apiVersion", of.api_version(version))] {
+    for (pointer, wanted) in [
+        ("/kind", of.kind.to_owned()),
+        ("/apiVersion", of.api_version(version)),
+    ] {
         let stated = text(object, pointer);
         if stated != wanted && !(stated.is_empty() && !of.is_custom()) {
             let why = format!("the object provided is unrecognized: {pointer} is {stated:?}, not {wanted:?}");
@@ -361,7 +390,11 @@ fn validate(of: &Type, version: &str, object: &Value) -> Result<(), Refusal> {
     if problems.is_empty() {
         return Ok(());
     }
-    Err(Refusal::invalid(of.kind, value::name(object), &problems.join(", ")))
+    Err(Refusal::invalid(
+        of.kind,
+        value::name(object),
+        &problems.join(", "),
+    ))
 }
 
 /// What nobody may change.
@@ -382,7 +415,11 @@ fn keep_metadata(old: &Value, new: &mut Value) {
         }
     }
     meta.remove("managedFields");
-    if meta.get("finalizers").and_then(Value::as_array).is_some_and(Vec::is_empty) {
+    if meta
+        .get("finalizers")
+        .and_then(Value::as_array)
+        .is_some_and(Vec::is_empty)
+    {
         meta.remove("finalizers");
     }
 }

@@ -32,9 +32,9 @@ pub struct Conduct {
 
 /// A clock that may be wrong.
 #[derive(Debug, Clone, Default)]
-pub struct Watch(Arc<AtomicI64>);
+pub struct WallClock(Arc<AtomicI64>);
 
-impl Watch {
+impl WallClock {
     /// From now on it is wrong by so many seconds.
     pub fn wrong_by(&self, seconds: i64) {
         self.0.store(seconds, Ordering::SeqCst);
@@ -46,7 +46,8 @@ impl Watch {
         Clock::new(move || {
             let offset = SignedDuration::from_secs(wrong.0.load(Ordering::SeqCst));
             let now = epoch.checked_add(started.elapsed());
-            now.and_then(|now| now.checked_add(offset)).unwrap_or(Timestamp::UNIX_EPOCH)
+            now.and_then(|now| now.checked_add(offset))
+                .unwrap_or(Timestamp::UNIX_EPOCH)
         })
     }
 }
@@ -71,7 +72,7 @@ impl Process {
         cluster: &Shared,
         number: usize,
         conduct: &Conduct,
-        watch: &Watch,
+        clock: &WallClock,
         weather: impl Weather + 'static,
     ) -> Self {
         let link = Link::new(cluster.clone(), Who::Operator(number), weather);
@@ -91,8 +92,14 @@ impl Process {
             }),
             instance: identity,
         };
-        let clock = watch.clock(cluster);
-        let run = runtime::run_with(client, clock, options, conduct.frameworks.clone(), CancellationToken::new());
+        let clock = clock.clock(cluster);
+        let run = runtime::run_with(
+            client,
+            clock,
+            options,
+            conduct.frameworks.clone(),
+            CancellationToken::new(),
+        );
         Self {
             link,
             task: tokio::spawn(run),

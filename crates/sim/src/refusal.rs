@@ -30,7 +30,11 @@ impl Refusal {
     /// No such object.
     #[must_use]
     pub fn not_found(resource: Resource, name: &str) -> Self {
-        Self::new(404, "NotFound", format!("{} {name:?} not found", resource.qualified()))
+        Self::new(
+            404,
+            "NotFound",
+            format!("{} {name:?} not found", resource.qualified()),
+        )
     }
 
     /// No such resource.
@@ -92,7 +96,11 @@ impl Refusal {
     /// Something is wrong with the API server.
     #[must_use]
     pub fn internal() -> Self {
-        Self::new(500, "InternalError", "Internal error occurred: injected".to_owned())
+        Self::new(
+            500,
+            "InternalError",
+            "Internal error occurred: injected".to_owned(),
+        )
     }
 
     /// Too much is asked of it.

@@ -1,5 +1,7 @@
 //! Requests, taken apart.
 
+use std::sync::Arc;
+
 use http::{Method, header};
 use serde_json::Value;
 
@@ -68,14 +70,21 @@ impl Request {
     /// Takes a request apart; `None` if its path is none of the API.
     #[must_use]
     pub fn read(head: &http::request::Parts, body: &[u8]) -> Option<Self> {
-        let path: Vec<&str> = head.uri.path().split('/').filter(|part| !part.is_empty()).collect();
+        let path: Vec<&str> = head
+            .uri
+            .path()
+            .split('/')
+            .filter(|part| !part.is_empty())
+            .collect();
         let (group, version, rest) = match path.as_slice() {
             ["api", version, rest @ ..] => ("", *version, rest),
             ["apis", group, version, rest @ ..] => (*group, *version, rest),
             _ => return None,
         };
         let (namespace, rest) = match rest {
-            ["namespaces", namespace, rest @ ..] if !rest.is_empty() && rest != ["status"] => (*namespace, rest),
+            ["namespaces", namespace, rest @ ..] if !rest.is_empty() && rest != ["status"] => {
+                (*namespace, rest)
+            }
             rest => ("", rest),
         };
         let (plural, name, subresource) = match rest {
@@ -86,7 +95,9 @@ impl Request {
             _ => return None,
         };
         let query: Vec<(String, String)> = head.uri.query().map(parameters).unwrap_or_default();
-        let watch = query.iter().any(|(key, value)| key == "watch" && (value == "true" || value == "1"));
+        let watch = query
+            .iter()
+            .any(|(key, value)| key == "watch" && (value == "true" || value == "1"));
         let verb = match (&head.method, name.is_empty()) {
             (_, _) if plural.is_empty() => Verb::Discover,
             (&Method::POST, true) => Verb::Create,
@@ -98,7 +109,12 @@ impl Request {
             (&Method::DELETE, false) => Verb::Delete,
             _ => return None,
         };
-        let text = |name| head.headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default();
+        let text = |name| {
+            head.headers
+                .get(name)
+                .and_then(|v| v.to_str().ok())
+                .unwrap_or_default()
+        };
         Some(Self {
             verb,
             group: group.to_owned(),
@@ -117,7 +133,10 @@ impl Request {
     /// A parameter.
     #[must_use]
     pub fn parameter(&self, name: &str) -> Option<&str> {
-        let found = self.query.iter().find(|(key, value)| key == name && !value.is_empty());
+        let found = self
+            .query
+            .iter()
+            .find(|(key, value)| key == name && !value.is_empty());
         found.map(|(_, value)| value.as_str())
     }
 
@@ -129,8 +148,8 @@ impl Request {
 
     /// The resource that it is about, if that is served in this version.
     #[must_use]
-    pub fn type_in<'a>(&self, types: &'a [Type]) -> Option<&'a Type> {
-        let mut all = types.iter();
+    pub fn type_in(&self, types: &[Arc<Type>]) -> Option<Arc<Type>> {
+        let mut all = types.iter().cloned();
         all.find(|t| self.is_of(t.resource) && t.versions.contains(&self.version))
     }
 
@@ -143,10 +162,19 @@ impl Request {
             part => format!("/{part}"),
         };
         let name = match self.name.as_str() {
-            "" => self.body.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default(),
+            "" => self
+                .body
+                .pointer("/metadata/name")
+                .and_then(Value::as_str)
+                .unwrap_or_default(),
             name => name,
         };
-        format!("{verb} {}{}{}", self.plural, slash(name), slash(&self.subresource))
+        format!(
+            "{verb} {}{}{}",
+            self.plural,
+            slash(name),
+            slash(&self.subresource)
+        )
     }
 }
 
@@ -165,7 +193,9 @@ fn decoded(text: &str) -> String {
     while let Some(byte) = bytes.next() {
         let code = (byte == b'%').then(|| {
             let digits = [bytes.next().unwrap_or(b'0'), bytes.next().unwrap_or(b'0')];
-            std::str::from_utf8(&digits).ok().and_then(|d| u8::from_str_radix(d, 16).ok())
+            std::str::from_utf8(&digits)
+                .ok()
+                .and_then(|d| u8::from_str_radix(d, 16).ok())
         });
         out.push(match code {
             Some(code) => code.unwrap_or(b'?'),

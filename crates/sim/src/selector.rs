@@ -27,7 +27,10 @@ impl Selector {
     /// If it is none.
     pub fn read(text: &str) -> Result<Self, String> {
         let parts = split(text).into_iter().filter(|part| !part.is_empty());
-        parts.map(|part| requirement(&part)).collect::<Result<_, _>>().map(Self)
+        parts
+            .map(|part| requirement(&part))
+            .collect::<Result<_, _>>()
+            .map(Self)
     }
 
     /// Whether an object has such labels.
@@ -68,15 +71,19 @@ fn requirement(text: &str) -> Result<Requirement, String> {
             .then_some(Requirement { key, rule })
             .ok_or_else(|| format!("unable to parse requirement: {text}"))
     };
-    let list = |text: &str| -> Vec<String> {
-        let inner = text.trim().trim_start_matches('(').trim_end_matches(')');
-        inner.split(',').map(|value| value.trim().to_owned()).collect()
+    let list = |text: &str| {
+        let inner = text
+            .trim()
+            .strip_prefix('(')
+            .and_then(|rest| rest.strip_suffix(')'));
+        let inner = inner.ok_or_else(|| format!("unable to parse requirement: {text}"))?;
+        Ok::<_, String>(inner.split(',').map(|value| value.trim().to_owned()).collect())
     };
     if let Some((key, values)) = text.split_once(" notin ") {
-        return of(key, Rule::NotIn(list(values)));
+        return of(key, Rule::NotIn(list(values)?));
     }
     if let Some((key, values)) = text.split_once(" in ") {
-        return of(key, Rule::In(list(values)));
+        return of(key, Rule::In(list(values)?));
     }
     if let Some((key, value)) = text.split_once("!=") {
         return of(key, Rule::NotIn(vec![value.trim().to_owned()]));

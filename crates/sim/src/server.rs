@@ -54,7 +54,7 @@ pub struct Watching {
 /// How objects are shown to whoever asks.
 #[derive(Debug, Clone)]
 pub struct Look {
-    of: Type,
+    of: Arc<Type>,
     version: String,
     metadata_only: bool,
 }
@@ -74,14 +74,18 @@ impl Look {
     pub fn bookmark(&self, rv: u64) -> Value {
         let object = json!({"metadata": {"resourceVersion": rv.to_string(), "creationTimestamp": null},
             "kind": self.of.kind, "apiVersion": self.of.api_version(&self.version)});
-        if self.metadata_only { self.at(&object) } else { object }
+        if self.metadata_only {
+            self.at(&object)
+        } else {
+            object
+        }
     }
 }
 
 impl Server {
     /// One that keeps nothing yet, and serves these resources.
     #[must_use]
-    pub fn new(types: Vec<Type>) -> Self {
+    pub fn new(types: Vec<Arc<Type>>) -> Self {
         Self {
             store: Store::new(types),
             pages: BTreeMap::new(),
@@ -97,7 +101,9 @@ impl Server {
         if request.verb == Verb::Discover {
             return self.discover(request);
         }
-        let of = request.type_in(&self.store.types).cloned().ok_or_else(Refusal::not_served)?;
+        let of = request
+            .type_in(&self.store.types)
+            .ok_or_else(Refusal::not_served)?;
         let look = Look {
             of: of.clone(),
             version: request.version.clone(),
@@ -133,7 +139,11 @@ impl Server {
     }
 
     fn discover(&self, request: &Request) -> Result<Answer, Refusal> {
-        let served = self.store.types.iter().filter(|t| t.resource.group == request.group);
+        let served = self
+            .store
+            .types
+            .iter()
+            .filter(|t| t.resource.group == request.group);
         let served = served.filter(|t| t.versions.contains(&request.version));
         let entries: Vec<Value> = served
             .map(|t| json!({"name": t.resource.plural, "kind": t.kind, "namespaced": t.namespaced, "verbs": ["list"]}))
@@ -142,7 +152,8 @@ impl Server {
             return Err(Refusal::not_served());
         }
         let of = format!("{}/{}", request.group, request.version);
-        let list = json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": of, "resources": entries});
+        let list =
+            json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": of, "resources": entries});
         Ok(Answer::Object(200, list))
     }
 
@@ -182,7 +193,10 @@ impl Server {
                 },
             },
         };
-        let limit = request.parameter("limit").and_then(|text| text.parse().ok()).unwrap_or(usize::MAX);
+        let limit = request
+            .parameter("limit")
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(usize::MAX);
         let later = rest.split_off(limit.min(rest.len()));
         let mut meta = json!({"resourceVersion": rv.to_string()});
         if !later.is_empty() {
@@ -194,7 +208,10 @@ impl Server {
         }
         let mut items: Vec<Value> = rest.iter().map(|object| look.at(object)).collect();
         let (kind, api_version) = if look.metadata_only {
-            ("PartialObjectMetadataList".to_owned(), "meta.k8s.io/v1".to_owned())
+            (
+                "PartialObjectMetadataList".to_owned(),
+                "meta.k8s.io/v1".to_owned(),
+            )
         } else {
             (format!("{}List", of.kind), of.api_version(&look.version))
         };
@@ -226,7 +243,9 @@ impl Server {
             frames,
             look,
             bookmarks: request.parameter("allowWatchBookmarks") == Some("true"),
-            timeout: request.parameter("timeoutSeconds").and_then(|text| text.parse().ok()),
+            timeout: request
+                .parameter("timeoutSeconds")
+                .and_then(|text| text.parse().ok()),
         }))
     }
 }

@@ -97,7 +97,7 @@ pub enum Frame {
 #[derive(Debug)]
 pub struct Store {
     /// Resources that are served.
-    pub types: Vec<Type>,
+    pub types: Vec<Arc<Type>>,
     objects: BTreeMap<Key, Object>,
     rv: u64,
     uids: u64,
@@ -121,7 +121,7 @@ impl Store {
     /// # Panics
     /// Never.
     #[must_use]
-    pub fn new(types: Vec<Type>) -> Self {
+    pub fn new(types: Vec<Arc<Type>>) -> Self {
         Self {
             types,
             objects: BTreeMap::new(),
@@ -166,8 +166,8 @@ impl Store {
 
     /// What is known of a resource.
     #[must_use]
-    pub fn type_of(&self, resource: Resource) -> Option<&Type> {
-        self.types.iter().find(|t| t.resource == resource)
+    pub fn type_of(&self, resource: Resource) -> Option<Arc<Type>> {
+        self.types.iter().find(|t| t.resource == resource).cloned()
     }
 
     /// An object.
@@ -204,7 +204,10 @@ impl Store {
     pub fn put(&mut self, by: Who, key: &Key, mut object: Value) -> Object {
         let before = self.objects.get(key).cloned();
         if let Some(before) = &before {
-            metadata(&mut object).insert("resourceVersion".to_owned(), before["metadata"]["resourceVersion"].clone());
+            metadata(&mut object).insert(
+                "resourceVersion".to_owned(),
+                before["metadata"]["resourceVersion"].clone(),
+            );
             if object == **before {
                 return Arc::clone(before);
             }

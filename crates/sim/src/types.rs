@@ -1,6 +1,8 @@
 //! Which resources the API server knows, and what differs between them.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use common::Framework;
 use common::gang::PodGroupApi;
@@ -163,12 +165,19 @@ pub fn pod_groups(api: PodGroupApi) -> Type {
     Type::builtin(Resource::new(group, "podgroups"), version, "PodGroup").with_status()
 }
 
+thread_local! {
+    /// Schemas are large, and made once.
+    static JOBS: RefCell<BTreeMap<&'static str, Arc<Type>>> = const { RefCell::new(BTreeMap::new()) };
+}
+
 /// The jobs of a framework, by its CRD.
-///
-/// # Panics
-/// If the CRD is not one.
 #[must_use]
-pub fn jobs(framework: &'static dyn Framework) -> Type {
+pub fn jobs(framework: &'static dyn Framework) -> Arc<Type> {
+    let made = || Arc::new(of_crd(framework));
+    JOBS.with_borrow_mut(|known| Arc::clone(known.entry(framework.kind().kind).or_insert_with(made)))
+}
+
+fn of_crd(framework: &'static dyn Framework) -> Type {
     let info = framework.kind();
     let crd = framework.crd();
     let mut versions: Vec<_> = crd.spec.versions.iter().filter(|v| v.served).collect();

@@ -5,7 +5,10 @@ use serde_json::{Map, Value, json};
 /// A text at a JSON pointer; empty if there is none.
 #[must_use]
 pub fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
-    object.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+    object
+        .pointer(pointer)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
 }
 
 /// A number at a JSON pointer; 0 if there is none.
@@ -58,7 +61,9 @@ pub fn controller_uid(object: &Value) -> &str {
 
 /// All owner references.
 pub fn owners(object: &Value) -> impl Iterator<Item = &Value> {
-    let owners = object.pointer("/metadata/ownerReferences").and_then(Value::as_array);
+    let owners = object
+        .pointer("/metadata/ownerReferences")
+        .and_then(Value::as_array);
     owners.into_iter().flatten()
 }
 
@@ -106,7 +111,8 @@ pub fn condition<'a>(object: &'a Value, type_: &str) -> Option<&'a Value> {
 
 /// Sets a condition; one that is as it was stays.
 pub fn set_condition(object: &mut Value, type_: &str, status: &str, reason: &str, message: &str, now: &str) {
-    if condition(object, type_).is_some_and(|c| text(c, "/status") == status && text(c, "/reason") == reason) {
+    if condition(object, type_).is_some_and(|c| text(c, "/status") == status && text(c, "/reason") == reason)
+    {
         return;
     }
     let new = json!({"type": type_, "status": status, "reason": reason, "message": message, "lastTransitionTime": now});

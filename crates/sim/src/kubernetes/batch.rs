@@ -21,7 +21,9 @@ pub(super) struct Batch {
 impl Kubernetes {
     pub(super) fn run_batch_jobs(&mut self, store: &mut Store) {
         for key in keys(store, BATCH_JOBS) {
-            let Some(job) = store.get(&key).cloned() else { continue };
+            let Some(job) = store.get(&key).cloned() else {
+                continue;
+            };
             self.run_batch_job(store, &key, &job);
         }
     }
@@ -43,15 +45,22 @@ impl Kubernetes {
         }
         // What vanished before its end has failed.
         for (pod, failed) in known.iter_mut() {
-            *failed |= pods.iter().all(|(_, p)| value::uid(p) != *pod) && !self.batch.succeeded.contains(&uid);
+            *failed |=
+                pods.iter().all(|(_, p)| value::uid(p) != *pod) && !self.batch.succeeded.contains(&uid);
         }
         if value::deleting(job) || ["Complete", "Failed"].iter().any(|end| value::is_true(job, end)) {
             return;
         }
         let (failed, made) = (known.values().filter(|failed| **failed).count(), known.len());
         let live = pods.iter().filter(|(_, pod)| !value::has_ended(pod)).count();
-        let limit = job.pointer("/spec/backoffLimit").and_then(Value::as_u64).unwrap_or(6);
-        let restarts: i64 = pods.iter().map(|(_, pod)| value::number(pod, "/status/containerStatuses/0/restartCount")).sum();
+        let limit = job
+            .pointer("/spec/backoffLimit")
+            .and_then(Value::as_u64)
+            .unwrap_or(6);
+        let restarts: i64 = pods
+            .iter()
+            .map(|(_, pod)| value::number(pod, "/status/containerStatuses/0/restartCount"))
+            .sum();
         let tries = i64::try_from(failed).unwrap_or(0) + restarts;
         let time = store.time();
         let mut new = job.clone();
@@ -60,15 +69,32 @@ impl Kubernetes {
         if self.batch.succeeded.contains(&uid) && live == 0 {
             new["status"]["succeeded"] = json!(1);
             new["status"]["completionTime"] = json!(time);
-            value::set_condition(&mut new, "SuccessCriteriaMet", "True", "CompletionsReached", "", &time);
+            value::set_condition(
+                &mut new,
+                "SuccessCriteriaMet",
+                "True",
+                "CompletionsReached",
+                "",
+                &time,
+            );
             value::set_condition(&mut new, "Complete", "True", "CompletionsReached", "", &time);
         } else if tries > i64::try_from(limit).unwrap_or(i64::MAX) {
             let message = "Job has reached the specified backoff limit";
-            value::set_condition(&mut new, "FailureTarget", "True", "BackoffLimitExceeded", message, &time);
+            value::set_condition(
+                &mut new,
+                "FailureTarget",
+                "True",
+                "BackoffLimitExceeded",
+                message,
+                &time,
+            );
             if live == 0 {
                 value::set_condition(&mut new, "Failed", "True", "BackoffLimitExceeded", message, &time);
             }
-            for (key, pod) in pods.iter().filter(|(_, pod)| !value::has_ended(pod) && !value::deleting(pod)) {
+            for (key, pod) in pods
+                .iter()
+                .filter(|(_, pod)| !value::has_ended(pod) && !value::deleting(pod))
+            {
                 let options = DeleteOptions {
                     uid: Some(value::uid(pod).to_owned()),
                     ..DeleteOptions::default()

@@ -13,7 +13,13 @@ impl Kubernetes {
             .all()
             .filter(|(_, object)| value::owners(object).next().is_some())
             .filter(|(_, object)| value::owners(object).all(|owner| !is_there(store, owner)))
-            .map(|(key, object)| (key.clone(), value::uid(object).to_owned(), value::deleting(object)))
+            .map(|(key, object)| {
+                (
+                    key.clone(),
+                    value::uid(object).to_owned(),
+                    value::deleting(object),
+                )
+            })
             .collect();
         for (key, uid, deleting) in owned {
             if !deleting && self.ripe(format!("collect {uid}"), self.pace.collect) {
@@ -22,7 +28,9 @@ impl Kubernetes {
         }
         let going: Vec<Key> = store
             .all()
-            .filter(|(_, object)| value::deleting(object) && value::finalizers(object).any(|f| f == FOREGROUND))
+            .filter(|(_, object)| {
+                value::deleting(object) && value::finalizers(object).any(|f| f == FOREGROUND)
+            })
             .map(|(key, _)| key.clone())
             .collect();
         for key in going {
@@ -32,14 +40,21 @@ impl Kubernetes {
 
     /// Dependents first; then the owner.
     fn go_last(&mut self, store: &mut Store, key: &Key) {
-        let Some(owner) = store.get(key).cloned() else { return };
+        let Some(owner) = store.get(key).cloned() else {
+            return;
+        };
         let uid = value::uid(&owner);
         let refers = |object: &Value| value::owners(object).find(|o| text(o, "/uid") == uid).cloned();
         let dependents: Vec<(Key, String, bool, bool)> = store
             .all()
             .filter_map(|(key, object)| {
                 let blocks = refers(object)?["blockOwnerDeletion"] == Value::Bool(true);
-                Some((key.clone(), value::uid(object).to_owned(), value::deleting(object), blocks))
+                Some((
+                    key.clone(),
+                    value::uid(object).to_owned(),
+                    value::deleting(object),
+                    blocks,
+                ))
             })
             .collect();
         let blocked = dependents.iter().any(|(_, _, _, blocks)| *blocks);
@@ -50,7 +65,10 @@ impl Kubernetes {
         }
         if !blocked && self.ripe(format!("free {uid}"), self.pace.batch) {
             let mut owner = (*owner).clone();
-            let rest: Vec<String> = value::finalizers(&owner).filter(|f| *f != FOREGROUND).map(str::to_owned).collect();
+            let rest: Vec<String> = value::finalizers(&owner)
+                .filter(|f| *f != FOREGROUND)
+                .map(str::to_owned)
+                .collect();
             if rest.is_empty() {
                 store.remove(Who::Kubernetes, key);
             } else {

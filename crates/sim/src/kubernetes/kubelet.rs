@@ -14,7 +14,9 @@ const TOLD_TO_GO: i64 = 143;
 impl Kubernetes {
     pub(super) fn run_pods(&mut self, store: &mut Store) {
         for key in keys(store, PODS) {
-            let Some(pod) = store.get(&key).cloned() else { continue };
+            let Some(pod) = store.get(&key).cloned() else {
+                continue;
+            };
             let uid = value::uid(&pod).to_owned();
             if node_of(&pod).is_empty() {
                 continue;

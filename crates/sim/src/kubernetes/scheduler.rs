@@ -9,8 +9,6 @@ use crate::store::{Key, Store, Who};
 use crate::types::{NODES, PODS, Resource};
 use crate::value::{self, label, text};
 
-const APIS: [PodGroupApi; 3] = [PodGroupApi::Native, PodGroupApi::Volcano, PodGroupApi::Coscheduling];
-
 /// The PodGroup that a pod names.
 fn group_of(pod: &Value) -> Option<(PodGroupApi, &str)> {
     let annotation = |key: &str| pod.pointer("/metadata/annotations")?.get(key)?.as_str();
@@ -43,8 +41,11 @@ impl Kubernetes {
             return;
         }
         for key in keys(store, PODS) {
-            let Some(pod) = store.get(&key).cloned() else { continue };
-            let waits = text(&pod, "/spec/nodeName").is_empty() && !value::deleting(&pod) && !value::has_ended(&pod);
+            let Some(pod) = store.get(&key).cloned() else {
+                continue;
+            };
+            let waits =
+                text(&pod, "/spec/nodeName").is_empty() && !value::deleting(&pod) && !value::has_ended(&pod);
             if !waits || !self.may_be_placed(store, &key, &pod) {
                 continue;
             }
@@ -57,7 +58,9 @@ impl Kubernetes {
     /// Volcano looks at a gang before any of its pods is made.
     fn admit(&mut self, store: &mut Store) {
         for key in keys(store, groups(PodGroupApi::Volcano)) {
-            let Some(group) = store.get(&key).cloned() else { continue };
+            let Some(group) = store.get(&key).cloned() else {
+                continue;
+            };
             let new = text(&group, "/status/phase").is_empty();
             if new && self.ripe(format!("admit {}", value::uid(&group)), self.pace.place) {
                 let mut group = (*group).clone();
@@ -68,19 +71,29 @@ impl Kubernetes {
     }
 
     fn may_be_placed(&mut self, store: &mut Store, key: &Key, pod: &Value) -> bool {
-        let Some((api, name)) = group_of(pod) else { return true };
+        let Some((api, name)) = group_of(pod) else {
+            return true;
+        };
         let group_key = Key::new(groups(api), &key.namespace, name);
         let Some(group) = store.get(&group_key).cloned() else {
             return false;
         };
         let members = store.list(PODS, &key.namespace).map(|(_, pod)| pod);
-        let members = members.filter(|p| group_of(p) == Some((api, name)) && !value::deleting(p) && !value::has_ended(p));
+        let members = members
+            .filter(|p| group_of(p) == Some((api, name)) && !value::deleting(p) && !value::has_ended(p));
         let enough = i64::try_from(members.count()).unwrap_or(0) >= least(&group);
         if enough {
             let (mut group, time) = ((*group).clone(), store.time());
             match api {
                 PodGroupApi::Native => {
-                    value::set_condition(&mut group, "PodGroupInitiallyScheduled", "True", "Scheduled", "", &time);
+                    value::set_condition(
+                        &mut group,
+                        "PodGroupInitiallyScheduled",
+                        "True",
+                        "Scheduled",
+                        "",
+                        &time,
+                    );
                 }
                 PodGroupApi::Volcano => group["status"] = json!({"phase": "Running"}),
                 PodGroupApi::Coscheduling => group["status"] = json!({"phase": "Scheduled"}),
