@@ -18,7 +18,7 @@ use http_body_util::{BodyExt, Full, StreamBody};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::cluster::Shared;
+use crate::cluster::{MOST_WRITES, Shared};
 use crate::refusal::Refusal;
 use crate::request::Request;
 use crate::server::{Answer, Look, Watching};
@@ -148,6 +148,9 @@ impl Link {
         let Some(request) = Request::read(&head, &bytes) else {
             return Ok(refusal(&Refusal::not_served()));
         };
+        if self.cluster.lock().written.len() > MOST_WRITES {
+            std::future::pending::<()>().await;
+        }
         let trip = self.weather().trip(&request);
         pause(trip.there).await;
         if self.is_silent() {

@@ -7,6 +7,7 @@ use common::{Framework, names};
 use serde_json::{Value, json};
 
 use crate::cluster::{NAMESPACE, Shared};
+use crate::judge::end_of;
 use crate::kubernetes::{end, fail, restart_in_place, set_node};
 use crate::link::Link;
 use crate::ops::DeleteOptions;
@@ -45,6 +46,15 @@ pub struct Meddler {
 impl Meddler {
     /// Does one thing.
     pub fn meddle(&self, rng: &mut Rng) {
+        // Of a job that has ended there is little to see.
+        let over = self
+            .shared
+            .get(&self.job)
+            .is_none_or(|job| !end_of(&job).is_empty());
+        if over && rng.once_in(400) {
+            self.log.note(self.replace_job());
+            return;
+        }
         let what = match rng.below(26) {
             0..=4 => self.end_pod(rng),
             5 => self.to_pod(rng, "container restarted", |store, key, _| {
@@ -135,7 +145,7 @@ impl Meddler {
 
     fn end_pod(&self, rng: &mut Rng) -> &'static str {
         self.to_pod(rng, "pod ended", |store, key, rng| {
-            let code = *rng.pick(&[0, 1, 137, 137, 143]);
+            let code = *rng.pick(&[0, 1, 137, 137, 137, 143, 143, 255]);
             if rng.once_in(700) {
                 end(store, key, code);
             } else {
@@ -225,17 +235,8 @@ impl Meddler {
         if rng.once_in(500) && self.shared.get(&self.job).is_some() {
             return "nothing";
         }
-        let gone = self.shared.get(&self.job).is_none();
-        if gone || rng.once_in(700) {
-            let options = DeleteOptions {
-                propagation: Some("Background".to_owned()),
-                ..DeleteOptions::default()
-            };
-            let _ = self
-                .shared
-                .store(|store| store.delete(MEDDLER, &self.job, &options));
-            self.shared.create(self.job.resource, &self.manifest);
-            return "job replaced";
+        if rng.once_in(700) {
+            return self.replace_job();
         }
         let options = DeleteOptions {
             propagation: Some("Foreground".to_owned()),
@@ -245,6 +246,12 @@ impl Meddler {
             .shared
             .store(|store| store.delete(MEDDLER, &self.job, &options));
         "job deleted"
+    }
+
+    fn replace_job(&self) -> &'static str {
+        self.shared.store(|store| store.remove(MEDDLER, &self.job));
+        self.shared.create(self.job.resource, &self.manifest);
+        "job replaced"
     }
 
     /// Something beside the pods.

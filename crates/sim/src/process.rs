@@ -1,7 +1,7 @@
 //! The real operator as a process that can die.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use common::{Framework, Settings};
 use jiff::{SignedDuration, Timestamp};
@@ -30,21 +30,51 @@ pub struct Conduct {
     pub elected: bool,
 }
 
-/// A clock that may be wrong.
+/// A clock that may be wrong, and that notices who asks for the time over and over while it stands still: he would do so
+/// for ever.
 #[derive(Debug, Clone, Default)]
-pub struct WallClock(Arc<AtomicI64>);
+pub struct WallClock {
+    wrong: Arc<AtomicI64>,
+    asked: Arc<Mutex<Option<(Instant, usize)>>>,
+    circles: Arc<AtomicBool>,
+}
+
+/// So often the time is asked for at one moment only by who goes round in circles.
+const CIRCLES: usize = 2000;
 
 impl WallClock {
     /// From now on it is wrong by so many seconds.
     pub fn wrong_by(&self, seconds: i64) {
-        self.0.store(seconds, Ordering::SeqCst);
+        self.wrong.store(seconds, Ordering::SeqCst);
+    }
+
+    /// What the clock has noticed.
+    #[must_use]
+    pub fn complaint(&self) -> Option<String> {
+        let circles = self.circles.load(Ordering::SeqCst);
+        circles.then(|| "the operator goes round in circles without any pause".to_owned())
+    }
+
+    fn count(&self, now: Instant) {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let times = asked
+            .filter(|(at, _)| *at == now)
+            .map_or(1, |(_, times)| times + 1);
+        *asked = Some((now, times));
+        drop(asked);
+        if times > CIRCLES {
+            self.circles.store(true, Ordering::SeqCst);
+            // Only that ends it.
+            panic!("the operator goes round in circles");
+        }
     }
 
     fn clock(&self, cluster: &Shared) -> Clock {
         // The cluster must not be locked for it: the time is asked for in the midst of anything.
-        let (epoch, started, wrong) = (cluster.lock().server.store.now(), Instant::now(), self.clone());
+        let (epoch, started, own) = (cluster.lock().server.store.now(), Instant::now(), self.clone());
         Clock::new(move || {
-            let offset = SignedDuration::from_secs(wrong.0.load(Ordering::SeqCst));
+            own.count(Instant::now());
+            let offset = SignedDuration::from_secs(own.wrong.load(Ordering::SeqCst));
             let now = epoch.checked_add(started.elapsed());
             now.and_then(|now| now.checked_add(offset))
                 .unwrap_or(Timestamp::UNIX_EPOCH)

@@ -184,7 +184,7 @@ impl Case {
                 elected,
             },
             processes: if elected { 2 } else { 1 },
-            force: rng.below(4),
+            force: rng.below(5),
             seconds: 30 + u64::try_from(rng.below(150)).unwrap_or(0),
         }
     }
@@ -211,7 +211,7 @@ pub fn manifest(framework: &'static dyn Framework, rng: &mut Rng) -> Value {
     }
     let mut policy = json!({"cleanPodPolicy": rng.pick(&["None", "Running", "All"])});
     if rng.once_in(600) {
-        policy["backoffLimit"] = json!(rng.below(5));
+        policy["backoffLimit"] = json!(rng.below(9));
     }
     if rng.once_in(100) {
         policy["activeDeadlineSeconds"] = json!(20 + rng.below(300));
@@ -296,6 +296,7 @@ async fn run(frameworks: &'static [&'static dyn Framework], seed: u64) -> Report
     let inside = cluster.shared.lock();
     let mut violations = inside.judge.violations.clone();
     violations.extend(found);
+    violations.extend(clock.complaint());
     let faults = log.faults.lock().unwrap_or_else(PoisonError::into_inner).clone();
     Report {
         seed,

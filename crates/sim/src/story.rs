@@ -180,7 +180,13 @@ impl Story {
                 .filter(|w| !w.aside)
                 .map(|w| w.line.clone())
                 .collect(),
-            violations: inside.judge.violations.clone(),
+            violations: inside
+                .judge
+                .violations
+                .iter()
+                .cloned()
+                .chain(clock.complaint())
+                .collect(),
         }
     }
 }
