@@ -21,6 +21,7 @@
 )]
 
 pub mod cluster;
+pub mod conformance;
 pub mod judge;
 pub mod kubernetes;
 pub mod link;

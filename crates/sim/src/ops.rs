@@ -80,9 +80,7 @@ impl Store {
             ));
         }
         if !value::text(&object, "/metadata/resourceVersion").is_empty() {
-            return Err(Refusal::bad_request(
-                "resourceVersion should not be set on objects to be created",
-            ));
+            return Err(Refusal::has_version());
         }
         let name = match value::name(&object) {
             "" => self.generated_name(of, &object)?,

@@ -93,6 +93,13 @@ impl Refusal {
         Self::new(410, "Expired", "too old resource version".to_owned())
     }
 
+    /// Objects to be created have no version; what says so is no error of the API.
+    #[must_use]
+    pub fn has_version() -> Self {
+        let message = "resourceVersion should not be set on objects to be created";
+        Self::new(500, "", message.to_owned())
+    }
+
     /// Something is wrong with the API server.
     #[must_use]
     pub fn internal() -> Self {

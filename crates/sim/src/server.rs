@@ -13,6 +13,9 @@ use crate::store::{Frame, Key, Object, Store, Who};
 use crate::types::Type;
 use tokio::sync::mpsc::UnboundedReceiver;
 
+/// Tokens of further pages begin like this.
+const PAGE: &str = "page-";
+
 /// What there was when a list began, for its further pages.
 #[derive(Debug)]
 struct Pages {
@@ -183,6 +186,9 @@ impl Server {
     fn list(&mut self, request: &Request, of: &Type, look: &Look) -> Result<Answer, Refusal> {
         let selector = selector(request)?;
         let Pages { rv, mut rest } = match request.parameter("continue") {
+            Some(token) if !token.starts_with(PAGE) => {
+                return Err(Refusal::bad_request("continue key is not valid"));
+            }
             Some(token) => self.pages.remove(token).ok_or_else(Refusal::expired)?,
             None => Pages {
                 rv: self.store.version(),
@@ -201,7 +207,7 @@ impl Server {
         let mut meta = json!({"resourceVersion": rv.to_string()});
         if !later.is_empty() {
             self.next_page += 1;
-            let token = format!("page-{}", self.next_page);
+            let token = format!("{PAGE}{}", self.next_page);
             meta["continue"] = json!(token);
             meta["remainingItemCount"] = json!(later.len());
             self.pages.insert(token, Pages { rv, rest: later });
