@@ -132,6 +132,12 @@ impl RequestError {
         self.code() == 409 && !self.is_already_exists()
     }
 
+    /// A patch names the UID of an object that does not have the name any more.
+    pub(crate) fn is_of_other_uid(&self) -> bool {
+        self.answer()
+            .is_some_and(|a| a.code == 422 && a.message.contains("metadata.uid"))
+    }
+
     /// The resourceVersion is too old to go on from.
     pub(crate) fn is_gone(&self) -> bool {
         self.code() == 410

@@ -12,6 +12,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use tokio::sync::mpsc;
 
 use crate::client::Api;
+use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::resource::EVENTS;
 
@@ -27,6 +28,7 @@ const LONGEST: usize = 1024;
 pub(crate) struct Events {
     sender: mpsc::Sender<Event>,
     metrics: Metrics,
+    clock: Clock,
     instance: Arc<str>,
 }
 
@@ -34,6 +36,7 @@ pub(crate) struct Events {
 pub(crate) fn channel(
     api: Api,
     metrics: Metrics,
+    clock: Clock,
     instance: &str,
 ) -> (Events, impl Future<Output = ()> + use<>) {
     let (sender, receiver) = mpsc::channel::<Event>(WAITING);
@@ -53,6 +56,7 @@ pub(crate) fn channel(
         Events {
             sender,
             metrics,
+            clock,
             instance: instance.into(),
         },
         send,
@@ -62,11 +66,8 @@ pub(crate) fn channel(
 impl Events {
     /// Sends a note about a job, or drops it if too many wait already.
     pub(crate) fn send(&self, kind: &KindInfo, job: &RawJob, note: &Note) {
-        if self
-            .sender
-            .try_send(event(kind, job, note, &self.instance, Timestamp::now()))
-            .is_err()
-        {
+        let event = event(kind, job, note, &self.instance, self.clock.now());
+        if self.sender.try_send(event).is_err() {
             self.metrics.event_lost();
         }
     }

@@ -3,8 +3,8 @@
 //! Own code rather than a crate, since the fence needs to know when the last renewal was sent, and since the age of
 //! somebody else's lease must be judged by this machine's clock alone: from when it was last *seen to change*.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::answer::RequestError;
 use crate::backoff;
 use crate::client::{Api, Gate};
+use crate::clock::Clock;
 use crate::resource::{LEASES, ObjectName};
 
 /// How long a lease holds after its last renewal.
@@ -37,37 +38,51 @@ pub struct LeaseOptions {
 }
 
 /// Whether this process leads.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Leadership(Arc<AtomicU64>);
+#[derive(Debug, Clone)]
+pub(crate) struct Leadership {
+    /// Times are counted from here, by a clock that cannot be set back.
+    base: Instant,
+    /// Milliseconds; 0 while it does not lead.
+    until: Arc<AtomicU64>,
+}
+
+impl Default for Leadership {
+    /// Does not lead yet.
+    fn default() -> Self {
+        Self {
+            base: Instant::now(),
+            until: Arc::default(),
+        }
+    }
+}
 
 impl Leadership {
     /// Leads without any lease.
     pub(crate) fn always() -> Self {
-        Self(Arc::new(AtomicU64::new(u64::MAX)))
+        let leadership = Self::default();
+        leadership.until.store(u64::MAX, Ordering::SeqCst);
+        leadership
     }
 
     fn hold_until(&self, deadline: Instant) {
-        self.0.store(millis(deadline), Ordering::SeqCst);
+        self.until.store(self.millis(deadline), Ordering::SeqCst);
     }
 
     fn let_go(&self) {
-        self.0.store(0, Ordering::SeqCst);
+        self.until.store(0, Ordering::SeqCst);
+    }
+
+    fn millis(&self, at: Instant) -> u64 {
+        u64::try_from(at.saturating_duration_since(self.base).as_millis())
+            .unwrap_or(u64::MAX)
+            .saturating_add(1)
     }
 }
 
 impl Gate for Leadership {
     fn is_open(&self) -> bool {
-        millis(Instant::now()) < self.0.load(Ordering::SeqCst)
+        self.millis(Instant::now()) < self.until.load(Ordering::SeqCst)
     }
-}
-
-/// Milliseconds since the first call; a clock that cannot be set back.
-fn millis(at: Instant) -> u64 {
-    static BASE: OnceLock<Instant> = OnceLock::new();
-    let base = *BASE.get_or_init(Instant::now);
-    u64::try_from(at.saturating_duration_since(base).as_millis())
-        .unwrap_or(u64::MAX)
-        .saturating_add(1)
 }
 
 /// Somebody's lease as last seen.
@@ -81,6 +96,7 @@ struct Seen {
 /// was lost.
 pub(crate) async fn run(
     api: &Api,
+    clock: &Clock,
     options: &LeaseOptions,
     leadership: &Leadership,
     leads: &CancellationToken,
@@ -89,7 +105,7 @@ pub(crate) async fn run(
     let mut seen: Option<Seen> = None;
     loop {
         let asked = Instant::now();
-        match attempt(api, options, &name, &mut seen).await {
+        match attempt(api, clock, options, &name, &mut seen).await {
             Ok(true) => {
                 leadership.hold_until(asked + TRUST);
                 if !leads.is_cancelled() {
@@ -114,6 +130,7 @@ pub(crate) async fn run(
 /// One look at the lease; takes or renews it if that is allowed. Answers whether this process holds it.
 async fn attempt(
     api: &Api,
+    clock: &Clock,
     options: &LeaseOptions,
     name: &ObjectName,
     seen: &mut Option<Seen>,
@@ -122,7 +139,7 @@ async fn attempt(
         Err(_) => return Err(RequestError::NoAnswer("timed out".to_owned())),
         Ok(Ok(json)) => serde_json::from_slice(&json)?,
         Ok(Err(error)) if error.is_not_found() => {
-            let lease = taken(Lease::default(), options);
+            let lease = taken(Lease::default(), options, clock.now());
             let created = api.create(LEASES, &options.namespace, &lease).await;
             return created.map(|_| true).or_else(|error| {
                 if error.is_already_exists() {
@@ -137,7 +154,8 @@ async fn attempt(
     if !may_take(&current, options, seen) {
         return Ok(false);
     }
-    match tokio::time::timeout(PERIOD, api.replace(LEASES, name, &taken(current, options))).await {
+    let lease = taken(current, options, clock.now());
+    match tokio::time::timeout(PERIOD, api.replace(LEASES, name, &lease)).await {
         Err(_) => Err(RequestError::NoAnswer("timed out".to_owned())),
         Ok(Ok(_)) => Ok(true),
         // A conflict need not mean that it is lost: the next look will tell.
@@ -166,8 +184,8 @@ fn may_take(current: &Lease, options: &LeaseOptions, seen: &mut Option<Seen>) ->
     }
 }
 
-fn taken(current: Lease, options: &LeaseOptions) -> Lease {
-    let now = Some(MicroTime(Timestamp::now()));
+fn taken(current: Lease, options: &LeaseOptions, now: Timestamp) -> Lease {
+    let now = Some(MicroTime(now));
     let before = current.spec.unwrap_or_default();
     let same = before.holder_identity.as_deref() == Some(&options.identity);
     let transitions = before.lease_transitions.unwrap_or(0);
@@ -232,11 +250,11 @@ mod tests {
     async fn a_lease_is_taken_only_after_it_stood_still_for_its_whole_duration() {
         let (ours, theirs) = (options("a"), options("b"));
         let mut seen = None;
-        let mut lease = taken(Lease::default(), &theirs);
+        let mut lease = taken(Lease::default(), &theirs, Timestamp::UNIX_EPOCH);
         assert!(!may_take(&lease, &ours, &mut seen));
         tokio::time::advance(Duration::from_secs(14)).await;
         assert!(!may_take(&lease, &ours, &mut seen));
-        lease.spec.as_mut().unwrap().renew_time = Some(MicroTime(Timestamp::UNIX_EPOCH));
+        lease.spec.as_mut().unwrap().renew_time = Some(MicroTime(Timestamp::MIN));
         assert!(
             !may_take(&lease, &ours, &mut seen),
             "renewed, whatever its clock says"
@@ -248,16 +266,22 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_lease_that_is_ours_or_nobodys_is_taken_at_once() {
         let ours = options("a");
-        let mut lease = taken(Lease::default(), &ours);
+        let mut lease = taken(Lease::default(), &ours, Timestamp::UNIX_EPOCH);
         assert!(may_take(&lease, &ours, &mut None));
         assert_eq!(
-            taken(lease.clone(), &ours).spec.unwrap().lease_transitions,
+            taken(lease.clone(), &ours, Timestamp::UNIX_EPOCH)
+                .spec
+                .unwrap()
+                .lease_transitions,
             Some(1)
         );
         lease.spec.as_mut().unwrap().holder_identity = Some(String::new());
         assert!(may_take(&lease, &ours, &mut None));
         assert_eq!(
-            taken(lease, &options("b")).spec.unwrap().lease_transitions,
+            taken(lease, &options("b"), Timestamp::UNIX_EPOCH)
+                .spec
+                .unwrap()
+                .lease_transitions,
             Some(2)
         );
     }

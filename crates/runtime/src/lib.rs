@@ -16,6 +16,7 @@ mod backoff;
 mod carry_out;
 mod children;
 mod client;
+mod clock;
 mod decode;
 mod events;
 pub mod exec;
@@ -40,7 +41,9 @@ mod world;
 
 pub mod access;
 
+pub use backoff::seed as seed_jitter;
+pub use clock::Clock;
 pub use decode::{DecodeError, offline_job, offline_pod};
 pub use gang::GangChoice;
 pub use lease::LeaseOptions;
-pub use run::{Exit, Options, RunError, run};
+pub use run::{Exit, Options, RunError, run, run_with};

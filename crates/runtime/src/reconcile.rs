@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use common::{Framework, JobKey, Settings};
-use jiff::Timestamp;
 use tokio::time::Instant;
 use tracing::Instrument;
 
@@ -33,7 +32,7 @@ impl Reconciler {
         let Some(framework) = self.frameworks.iter().find(|f| f.kind().kind == key.kind) else {
             return Verdict::Done(None);
         };
-        let pass = match self.hands.world.begin(&key, Timestamp::now()) {
+        let pass = match self.hands.world.begin(&key) {
             Start::Go(pass) => pass,
             Start::Deferred => return Verdict::Done(None),
             Start::Gone => {

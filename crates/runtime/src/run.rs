@@ -16,6 +16,7 @@ use crate::access;
 use crate::admin::{self, Admin};
 use crate::carry_out::Hands;
 use crate::client::{self, Api, ConnectError, Gate};
+use crate::clock::Clock;
 use crate::events;
 use crate::gang::{self, GangChoice};
 use crate::lease::{self, Leadership, LeaseOptions};
@@ -87,80 +88,36 @@ pub async fn run(
     frameworks: Vec<&'static dyn Framework>,
     stop: CancellationToken,
 ) -> Result<Exit, RunError> {
-    let connections = Connections::open(options.lease.is_some()).await?;
-    let mut background = JoinSet::new();
-    let view = View::new(
-        frameworks
-            .iter()
-            .map(|f| (Resource::jobs(f.kind()), f.kind().kind)),
-    );
-    let world = Arc::new(World::new(view, connections.metrics.clone()));
-    let watches = connections.watch(&mut background, &world, sources(&options, &frameworks));
-    let gang = connections.find_gang(&mut background, &world, &options, &frameworks);
-    let pages = connections.pages(&world, &watches, &gang);
-    let pages = admin::serve(pages, &options.metrics_address, &options.probe_address);
+    let config = client::configure().await?;
+    let connections = Connections::open(|| client::connect(&config), Clock::default(), &options)?;
+    connections.serve(options, frameworks, stop).await
+}
 
-    let Connections {
-        writes,
-        lease,
-        metrics,
-        leadership,
-        ..
-    } = connections;
-    let (events, send_events) = events::channel(writes.clone(), metrics.clone(), &options.instance);
-    background.spawn(send_events);
-    let hands = Hands {
-        api: writes,
-        world: Arc::clone(&world),
-        events,
-        metrics: metrics.clone(),
-    };
-    let leads = CancellationToken::new();
-    let limits = Limits {
-        concurrency: options.concurrency.max(1),
-        deadline: DEADLINE,
-        drain: DRAIN,
-    };
-    let work = async {
-        let lists = watches.iter().map(|(_, listed)| listed.cancelled());
-        let lists = futures::future::join_all(lists);
-        let ready = async { tokio::join!(gang.found(), lists, leads.cancelled()).0 };
-        let gang = tokio::select! {
-            () = stop.cancelled() => return,
-            gang = ready => gang,
-        };
-        let settings = Settings {
-            gang,
-            ..options.settings.clone()
-        };
-        let reconciler = Arc::new(Reconciler {
-            hands,
-            frameworks,
-            settings,
-        });
-        serve_queue(&world, limits, &stop, &reconciler, &metrics).await;
-    };
-    tokio::select! {
-        biased;
-        ended = pages => ended.map_err(RunError::Admin).map(|()| Exit::Stopped),
-        () = elect(&lease, options.lease.as_ref(), &leadership, &leads) => {
-            tracing::error!("lease lost; this process must not write any more");
-            Ok(Exit::LeaseLost)
-        }
-        Some(_) = background.join_next() => Err(RunError::Ended),
-        () = work => {
-            if let Some(options) = options.lease.as_ref().filter(|_| leadership.is_open()) {
-                lease::release(&lease, options, &leadership).await;
-            }
-            Ok(Exit::Stopped)
-        }
-    }
+/// The same over a client and by a clock that are given: in a world of one's own.
+///
+/// # Errors
+/// If an address is taken.
+pub async fn run_with(
+    client: kube::Client,
+    clock: Clock,
+    options: Options,
+    frameworks: Vec<&'static dyn Framework>,
+    stop: CancellationToken,
+) -> Result<Exit, RunError> {
+    let connections = Connections::open(|| Ok(client.clone()), clock, &options)?;
+    connections.serve(options, frameworks, stop).await
 }
 
 /// Resolves when leadership is lost; never, if there is no lease.
-async fn elect(api: &Api, lease: Option<&LeaseOptions>, leadership: &Leadership, leads: &CancellationToken) {
+async fn elect(
+    api: &Api,
+    clock: &Clock,
+    lease: Option<&LeaseOptions>,
+    leadership: &Leadership,
+    leads: &CancellationToken,
+) {
     if let Some(options) = lease {
-        lease::run(api, options, leadership, leads).await;
+        lease::run(api, clock, options, leadership, leads).await;
     } else {
         leads.cancel();
         std::future::pending::<()>().await;
@@ -174,23 +131,24 @@ struct Connections {
     writes: Api,
     reads: Api,
     lease: Api,
+    clock: Clock,
 }
 
 impl Connections {
-    async fn open(elected: bool) -> Result<Self, ConnectError> {
-        let config = client::configure().await?;
+    /// `connect` makes a client.
+    fn open(
+        connect: impl Fn() -> Result<kube::Client, ConnectError>,
+        clock: Clock,
+        options: &Options,
+    ) -> Result<Self, ConnectError> {
         let metrics = Metrics::default();
-        let leadership = if elected {
+        let leadership = if options.lease.is_some() {
             Leadership::default()
         } else {
             Leadership::always()
         };
         let api = |gate: &Leadership| {
-            Ok::<_, ConnectError>(Api::new(
-                client::connect(&config)?,
-                metrics.clone(),
-                Arc::new(gate.clone()),
-            ))
+            Ok::<_, ConnectError>(Api::new(connect()?, metrics.clone(), Arc::new(gate.clone())))
         };
         let (writes, reads, lease) = (
             api(&leadership)?,
@@ -203,7 +161,86 @@ impl Connections {
             writes,
             reads,
             lease,
+            clock,
         })
+    }
+
+    /// Runs until `stop` is cancelled or leadership is lost.
+    async fn serve(
+        self,
+        options: Options,
+        frameworks: Vec<&'static dyn Framework>,
+        stop: CancellationToken,
+    ) -> Result<Exit, RunError> {
+        let mut background = JoinSet::new();
+        let view = View::new(
+            frameworks
+                .iter()
+                .map(|f| (Resource::jobs(f.kind()), f.kind().kind)),
+        );
+        let world = Arc::new(World::new(view, self.metrics.clone(), self.clock.clone()));
+        let watches = self.watch(&mut background, &world, sources(&options, &frameworks));
+        let gang = self.find_gang(&mut background, &world, &options, &frameworks);
+        let pages = self.pages(&world, &watches, &gang);
+        let pages = admin::serve(pages, &options.metrics_address, &options.probe_address);
+
+        let Connections {
+            writes,
+            lease,
+            metrics,
+            leadership,
+            clock,
+            ..
+        } = self;
+        let (events, send_events) =
+            events::channel(writes.clone(), metrics.clone(), clock.clone(), &options.instance);
+        background.spawn(send_events);
+        let hands = Hands {
+            api: writes,
+            world: Arc::clone(&world),
+            events,
+            metrics: metrics.clone(),
+        };
+        let leads = CancellationToken::new();
+        let limits = Limits {
+            concurrency: options.concurrency.max(1),
+            deadline: DEADLINE,
+            drain: DRAIN,
+        };
+        let work = async {
+            let lists = watches.iter().map(|(_, listed)| listed.cancelled());
+            let lists = futures::future::join_all(lists);
+            let ready = async { tokio::join!(gang.found(), lists, leads.cancelled()).0 };
+            let gang = tokio::select! {
+                () = stop.cancelled() => return,
+                gang = ready => gang,
+            };
+            let settings = Settings {
+                gang,
+                ..options.settings.clone()
+            };
+            let reconciler = Arc::new(Reconciler {
+                hands,
+                frameworks,
+                settings,
+            });
+            serve_queue(&world, limits, &stop, &reconciler, &metrics).await;
+        };
+        tokio::select! {
+            biased;
+            ended = pages => ended.map_err(RunError::Admin).map(|()| Exit::Stopped),
+            () = elect(&lease, &clock, options.lease.as_ref(), &leadership, &leads) => {
+                tracing::error!("lease lost; this process must not write any more");
+                Ok(Exit::LeaseLost)
+            }
+            Some(_) = background.join_next() => Err(RunError::Ended),
+            () = work => {
+                if let Some(options) = options.lease.as_ref().filter(|_| leadership.is_open()) {
+                    lease::release(&lease, options, &leadership).await;
+                }
+                Ok(Exit::Stopped)
+            }
+        }
     }
 
     /// Begins the watches; each token is cancelled once its watch has listed. Nodes are not waited for: they may be none of
@@ -432,6 +469,7 @@ mod tests {
             lease: api(),
             leadership: Leadership::always(),
             metrics: metrics.clone(),
+            clock: Clock::default(),
         }
     }
 
@@ -448,7 +486,11 @@ mod tests {
             instance: String::new(),
         };
         let connections = connections();
-        let world = Arc::new(World::new(View::new([]), connections.metrics.clone()));
+        let world = Arc::new(World::new(
+            View::new([]),
+            connections.metrics.clone(),
+            Clock::default(),
+        ));
         let mut background = JoinSet::new();
         let gang = connections.find_gang(&mut background, &world, &options, &[]);
         let pages = connections.pages(&world, &[("pods", CancellationToken::new())], &gang);

@@ -11,7 +11,6 @@ use common::KindInfo;
 use common::plan::ChildKind;
 use futures::{AsyncBufReadExt, TryStreamExt};
 use http_body_util::BodyExt;
-use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
@@ -60,13 +59,13 @@ pub(crate) enum Shape {
 
 impl Shape {
     /// Reads an object of this shape.
-    fn read(self, json: &[u8]) -> Result<Object, DecodeError> {
+    fn read(self, json: &[u8], world: &World) -> Result<Object, DecodeError> {
         match self {
             Self::Job(kind) => decode::job(kind, json).map(|job| Object::Job(Box::new(job))),
             Self::Pod => decode::pod(json).map(Object::Pod),
             Self::Child(kind) => decode::child(kind, json).map(Object::Child),
             Self::BatchJob => decode::batch_job(json).map(Object::BatchJob),
-            Self::Node => decode::node(json, Timestamp::now()).map(Object::Node),
+            Self::Node => decode::node(json, world.now()).map(Object::Node),
             Self::PriorityClass => decode::priority_class(json).map(Object::PriorityClass),
         }
     }
@@ -315,7 +314,7 @@ impl Watch {
 
     /// Reads an object; one that cannot be read is skipped, so that it costs itself only.
     fn read(&self, object: &RawValue) -> Option<Object> {
-        let read = self.source.shape.read(object.get().as_bytes());
+        let read = self.source.shape.read(object.get().as_bytes(), &self.world);
         read.inspect_err(|error| {
             let resource = self.source.resource.plural;
             self.metrics.unreadable(resource);
@@ -369,7 +368,7 @@ pub(crate) async fn look_up(
     mark: &crate::watermark::Mark,
 ) {
     let found = match api.get(mark.resource, &mark.object).await {
-        Ok(json) => shape.read(&json).ok(),
+        Ok(json) => shape.read(&json, world).ok(),
         Err(error) if error.is_not_found() => None,
         // It is asked again in a moment.
         Err(_) => return,
@@ -436,7 +435,11 @@ mod tests {
                 selector: None,
             },
             api: Api::new(client, metrics.clone(), Arc::new(Leadership::always())),
-            world: Arc::new(World::new(View::new([]), metrics.clone())),
+            world: Arc::new(World::new(
+                View::new([]),
+                metrics.clone(),
+                crate::clock::Clock::default(),
+            )),
             metrics,
             listed: CancellationToken::new(),
             told: false,

@@ -13,6 +13,7 @@ use common::{JobKey, Observed, RawJob, Uid};
 use jiff::Timestamp;
 use tokio::time::Instant;
 
+use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::observe::observe;
 use crate::queue::Queue;
@@ -69,11 +70,12 @@ pub(crate) struct World {
     inner: Mutex<Inner>,
     queue: Queue<JobKey>,
     metrics: Metrics,
+    clock: Clock,
 }
 
 impl World {
     /// Nothing is known yet.
-    pub(crate) fn new(view: View, metrics: Metrics) -> Self {
+    pub(crate) fn new(view: View, metrics: Metrics, clock: Clock) -> Self {
         Self {
             inner: Mutex::new(Inner {
                 view,
@@ -81,7 +83,13 @@ impl World {
             }),
             queue: Queue::new(),
             metrics,
+            clock,
         }
+    }
+
+    /// What time it is.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 
     /// The queue of jobs to look at.
@@ -138,7 +146,7 @@ impl World {
     fn advance(&self, inner: &mut Inner, resource: Resource, rv: u64) {
         inner.view.advance(resource, rv);
         if resource == NODES {
-            let effects = inner.view.heard_of_nodes(Timestamp::now());
+            let effects = inner.view.heard_of_nodes(self.now());
             self.follow(inner, effects);
         }
         for key in inner.marks.advanced(resource, rv) {
@@ -198,7 +206,8 @@ impl World {
     // ---- what a pass asks and tells
 
     /// Begins a pass.
-    pub(crate) fn begin(&self, key: &JobKey, now: Timestamp) -> Start {
+    pub(crate) fn begin(&self, key: &JobKey) -> Start {
+        let now = self.now();
         let mut inner = self.lock();
         let Some(job) = inner.view.job(key).filter(|job| !job.deleting) else {
             inner.forget(key);

@@ -117,7 +117,7 @@ pub(crate) async fn carry_out(hands: &Hands, kind: &'static KindInfo, pass: &Pas
         }
         Some(status) => stored.tell(hands, kind, pass, &status, urgent).await,
         None if complete => Ok(Told::Now),
-        None => Ok(Told::Later(Duration::ZERO)),
+        None => Ok(Told::WithWrites),
     };
     let told = match told {
         Ok(told) => told,

@@ -31,13 +31,15 @@ pub(super) enum Told {
     Now,
     /// It will be, no sooner than after this time.
     Later(Duration),
+    /// There is nothing to tell before the writes go through.
+    WithWrites,
 }
 
 impl Told {
     /// When to look again.
     pub(super) fn again(self) -> Option<Duration> {
         match self {
-            Self::Now => None,
+            Self::Now | Self::WithWrites => None,
             Self::Later(delay) => Some(delay),
         }
     }

@@ -197,7 +197,9 @@ impl Wanted<'_> {
                 Ok(())
             }
             // It is gone, or another one has its name by now.
-            Err(error) if error.is_not_found() || error.is_conflict() => Err(self.just_gone()),
+            Err(error) if error.is_not_found() || error.is_conflict() || error.is_of_other_uid() => {
+                Err(self.just_gone())
+            }
             Err(error) => Err(self.refused(&error)),
         }
     }

@@ -1,0 +1,127 @@
+//! Kubelets: they start pods, and stop those that are told to go. What runs in a pod ends when a story says so.
+
+use serde_json::{Value, json};
+
+use super::{Kubernetes, answers, keys, node_of};
+use crate::ops::DeleteOptions;
+use crate::store::{Key, Store, Who};
+use crate::types::PODS;
+use crate::value::{self, phase, text};
+
+/// Exit code of what was told to go.
+const TOLD_TO_GO: i64 = 143;
+
+impl Kubernetes {
+    pub(super) fn run_pods(&mut self, store: &mut Store) {
+        for key in keys(store, PODS) {
+            let Some(pod) = store.get(&key).cloned() else {
+                continue;
+            };
+            let uid = value::uid(&pod).to_owned();
+            if node_of(&pod).is_empty() {
+                continue;
+            }
+            // Pods of a node that is gone are collected some time (by the pod garbage collector).
+            if !answers(store, node_of(&pod)) {
+                continue;
+            }
+            if value::deleting(&pod) {
+                let runs = phase(&pod) == "Running";
+                if runs && self.ripe(format!("stop {uid}"), self.pace.stop) {
+                    terminate(store, &key, TOLD_TO_GO, "Error");
+                } else if !runs && self.ripe(format!("reap {uid}"), self.pace.batch) {
+                    let options = DeleteOptions {
+                        uid: Some(uid),
+                        grace: Some(0),
+                        ..DeleteOptions::default()
+                    };
+                    let _ = store.delete(Who::Kubernetes, &key, &options);
+                }
+            } else if phase(&pod) == "Pending" && self.ripe(format!("start {uid}"), self.pace.start) {
+                start(store, &key);
+            }
+        }
+    }
+}
+
+fn containers(pod: &Value) -> impl Iterator<Item = &str> {
+    let all = pod.pointer("/spec/containers").and_then(Value::as_array);
+    all.into_iter().flatten().map(|c| text(c, "/name"))
+}
+
+fn start(store: &mut Store, key: &Key) {
+    let Some(pod) = store.get(key) else { return };
+    let (mut pod, time) = ((**pod).clone(), store.time());
+    let statuses: Vec<Value> = containers(&pod)
+        .map(|name| json!({"name": name, "ready": true, "restartCount": 0, "state": {"running": {"startedAt": time}}}))
+        .collect();
+    pod["status"]["phase"] = json!("Running");
+    pod["status"]["startTime"] = json!(time);
+    pod["status"]["containerStatuses"] = json!(statuses);
+    value::set_condition(&mut pod, "Ready", "True", "", "", &time);
+    store.put(Who::Kubernetes, key, pod);
+}
+
+/// All containers of a pod end with this code, and the pod with them.
+fn terminate(store: &mut Store, key: &Key, code: i64, reason: &str) {
+    let Some(pod) = store.get(key) else { return };
+    let (mut pod, time) = ((**pod).clone(), store.time());
+    let ended = json!({"exitCode": code, "reason": reason, "finishedAt": time});
+    if let Some(statuses) = pod["status"]["containerStatuses"].as_array_mut() {
+        for status in statuses {
+            status["ready"] = json!(false);
+            status["state"] = json!({"terminated": ended});
+        }
+    }
+    pod["status"]["phase"] = json!(if code == 0 { "Succeeded" } else { "Failed" });
+    value::set_condition(&mut pod, "Ready", "False", "PodCompleted", "", &time);
+    store.put(Who::Kubernetes, key, pod);
+}
+
+/// What runs in a pod ends with this code: the pod ends, or its containers are restarted in place, as its policy says. A
+/// pod that does not run stays as it is.
+pub fn end(store: &mut Store, key: &Key, code: i64) {
+    let Some(pod) = store.get(key) else { return };
+    if phase(pod) != "Running" {
+        return;
+    }
+    let again = match text(pod, "/spec/restartPolicy") {
+        "Never" => false,
+        "OnFailure" => code != 0,
+        _ => true,
+    };
+    if again && !value::deleting(pod) {
+        restart_in_place(store, key, code);
+    } else {
+        terminate(store, key, code, if code == 0 { "Completed" } else { "Error" });
+    }
+}
+
+/// The containers of a pod are restarted in place.
+pub fn restart_in_place(store: &mut Store, key: &Key, code: i64) {
+    let Some(pod) = store.get(key) else { return };
+    let (mut pod, time) = ((**pod).clone(), store.time());
+    let ended = json!({"exitCode": code, "reason": "Error", "finishedAt": time});
+    if let Some(statuses) = pod["status"]["containerStatuses"].as_array_mut() {
+        for status in statuses {
+            let count = value::number(status, "/restartCount") + 1;
+            status["restartCount"] = json!(count);
+            status["lastState"] = json!({"terminated": ended});
+        }
+    }
+    store.put(Who::Kubernetes, key, pod);
+}
+
+/// A pod fails as a whole, whatever its policy: evicted, if a reason is given.
+pub fn fail(store: &mut Store, key: &Key, code: i64, disruption: Option<&str>) {
+    let Some(pod) = store.get(key) else { return };
+    if value::has_ended(pod) {
+        return;
+    }
+    if let Some(reason) = disruption {
+        let (mut pod, time) = ((**pod).clone(), store.time());
+        value::set_condition(&mut pod, "DisruptionTarget", "True", reason, "", &time);
+        store.put(Who::Kubernetes, key, pod);
+    }
+    terminate(store, key, code, "Error");
+}

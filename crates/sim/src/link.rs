@@ -1,0 +1,348 @@
+//! The way from a client to the API server, and what may befall a request on it.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::Stream;
+use http::{Response, StatusCode, header};
+use http_body::Frame as BodyFrame;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use crate::cluster::{MOST_WRITES, Shared};
+use crate::refusal::Refusal;
+use crate::request::Request;
+use crate::server::{Answer, Look, Watching};
+use crate::store::{Frame, Who};
+
+/// Between two bookmarks of a watch that wants them.
+const BOOKMARKS: Duration = Duration::from_secs(60);
+
+/// Body of an answer.
+pub type Body = UnsyncBoxBody<Bytes, io::Error>;
+
+/// What becomes of a request.
+#[derive(Debug, Clone)]
+pub enum Fate {
+    /// It is carried out and answered.
+    Served,
+    /// It is refused.
+    Refused(Refusal),
+    /// It is lost; the connection breaks, or nothing ever comes.
+    Lost {
+        /// Whether it is carried out all the same.
+        carried_out: bool,
+        /// Whether the connection is seen to break.
+        broken: bool,
+    },
+    /// The process that has sent it dies.
+    Fatal {
+        /// Whether it is carried out all the same.
+        carried_out: bool,
+    },
+}
+
+/// A request's way.
+#[derive(Debug, Clone)]
+pub struct Trip {
+    /// Until it arrives.
+    pub there: Duration,
+    /// What becomes of it.
+    pub fate: Fate,
+    /// Until its answer arrives.
+    pub back: Duration,
+}
+
+impl Trip {
+    /// At once, and well.
+    pub const FAIR: Self = Self {
+        there: Duration::ZERO,
+        fate: Fate::Served,
+        back: Duration::ZERO,
+    };
+}
+
+/// What befalls the requests and watches of one client.
+pub trait Weather: Send {
+    /// What becomes of a request.
+    fn trip(&mut self, request: &Request) -> Trip;
+
+    /// By how much a watch of this resource lags now.
+    fn lag(&mut self, plural: &str) -> Duration;
+}
+
+/// Nothing happens to anybody.
+#[derive(Debug, Clone, Copy)]
+pub struct Fair;
+
+impl Weather for Fair {
+    fn trip(&mut self, _request: &Request) -> Trip {
+        Trip::FAIR
+    }
+
+    fn lag(&mut self, _plural: &str) -> Duration {
+        Duration::ZERO
+    }
+}
+
+/// The connections of one client.
+#[derive(Clone)]
+pub struct Link {
+    who: Who,
+    cluster: Shared,
+    weather: Arc<Mutex<dyn Weather>>,
+    dead: Arc<AtomicBool>,
+    cut_off: Arc<AtomicBool>,
+    died: Arc<tokio::sync::Notify>,
+}
+
+impl Link {
+    /// Connections of a client to a cluster.
+    pub fn new(cluster: Shared, who: Who, weather: impl Weather + 'static) -> Self {
+        Self {
+            who,
+            cluster,
+            weather: Arc::new(Mutex::new(weather)),
+            dead: Arc::default(),
+            cut_off: Arc::default(),
+            died: Arc::default(),
+        }
+    }
+
+    /// From now on nothing of this client arrives.
+    pub fn die(&self) {
+        self.dead.store(true, Ordering::SeqCst);
+        self.died.notify_one();
+    }
+
+    /// Waits until the client has died of a request.
+    pub async fn died(&self) {
+        self.died.notified().await;
+    }
+
+    /// Whether the client is cut off: nothing arrives at either end.
+    pub fn cut_off(&self, cut_off: bool) {
+        self.cut_off.store(cut_off, Ordering::SeqCst);
+    }
+
+    fn is_silent(&self) -> bool {
+        self.dead.load(Ordering::SeqCst) || self.cut_off.load(Ordering::SeqCst)
+    }
+
+    fn weather(&self) -> MutexGuard<'_, dyn Weather + 'static> {
+        self.weather.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends a request and waits for its answer.
+    async fn send(self, head: http::request::Parts, body: kube::client::Body) -> io::Result<Response<Body>> {
+        let bytes = body.collect_bytes().await.map_err(io::Error::other)?;
+        let Some(request) = Request::read(&head, &bytes) else {
+            return Ok(refusal(&Refusal::not_served()));
+        };
+        if self.cluster.lock().written.len() > MOST_WRITES {
+            std::future::pending::<()>().await;
+        }
+        let trip = self.weather().trip(&request);
+        pause(trip.there).await;
+        if self.is_silent() {
+            std::future::pending::<()>().await;
+        }
+        let answer = match trip.fate {
+            Fate::Served => self.cluster.answer(self.who, &request),
+            Fate::Refused(refusal) => Err(refusal),
+            Fate::Lost { carried_out, broken } => {
+                if carried_out {
+                    let _ = self.cluster.answer(self.who, &request);
+                }
+                if broken {
+                    pause(trip.back).await;
+                    return Err(io::Error::new(
+                        io::ErrorKind::ConnectionReset,
+                        "connection reset by peer",
+                    ));
+                }
+                std::future::pending().await
+            }
+            Fate::Fatal { carried_out } => {
+                if carried_out {
+                    let _ = self.cluster.answer(self.who, &request);
+                }
+                self.die();
+                std::future::pending().await
+            }
+        };
+        pause(trip.back).await;
+        if self.is_silent() {
+            std::future::pending::<()>().await;
+        }
+        Ok(match answer {
+            Ok(Answer::Object(code, object)) => whole(code, &object),
+            Ok(Answer::Watch(watching)) => self.watch(watching, &request.plural),
+            Err(refused) => refusal(&refused),
+        })
+    }
+
+    fn watch(self, watching: Watching, plural: &str) -> Response<Body> {
+        let now = Instant::now();
+        let stream = WatchStream {
+            link: self,
+            plural: plural.to_owned(),
+            ends: watching.timeout.map(|seconds| now + Duration::from_secs(seconds)),
+            bookmark: watching.bookmarks.then_some(now + BOOKMARKS),
+            frames: watching.frames,
+            look: watching.look,
+            late: false,
+            over: false,
+        };
+        let body = StreamBody::new(stream.into_stream());
+        answer(200).body(body.boxed_unsync()).unwrap_or_default()
+    }
+}
+
+async fn pause(time: Duration) {
+    if !time.is_zero() {
+        tokio::time::sleep(time).await;
+    }
+}
+
+fn answer(code: u16) -> http::response::Builder {
+    let code = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    Response::builder()
+        .status(code)
+        .header(header::CONTENT_TYPE, "application/json")
+}
+
+fn whole(code: u16, object: &Value) -> Response<Body> {
+    let body = Full::new(Bytes::from(object.to_string()));
+    answer(code)
+        .body(body.map_err(never).boxed_unsync())
+        .unwrap_or_default()
+}
+
+fn refusal(refused: &Refusal) -> Response<Body> {
+    let text = match refused.reason {
+        "" => refused.message.clone(),
+        _ => refused.status().to_string(),
+    };
+    let body = Full::new(Bytes::from(text));
+    let mut builder = answer(refused.code);
+    if let Some(seconds) = refused.retry_after {
+        builder = builder.header(header::RETRY_AFTER, seconds);
+    }
+    builder
+        .body(body.map_err(never).boxed_unsync())
+        .unwrap_or_default()
+}
+
+fn never(never: Infallible) -> io::Error {
+    match never {}
+}
+
+/// A watch on its way to a client.
+struct WatchStream {
+    link: Link,
+    plural: String,
+    frames: tokio::sync::mpsc::UnboundedReceiver<Frame>,
+    look: Look,
+    bookmark: Option<Instant>,
+    ends: Option<Instant>,
+    late: bool,
+    over: bool,
+}
+
+/// What comes next on a watch.
+enum Next {
+    Frame(Frame),
+    Bookmark,
+    End,
+}
+
+impl WatchStream {
+    fn into_stream(self) -> impl Stream<Item = io::Result<BodyFrame<Bytes>>> + Send {
+        futures::stream::unfold(self, async |mut stream| {
+            let line = stream.line().await?;
+            Some((Ok(BodyFrame::data(Bytes::from(line))), stream))
+        })
+    }
+
+    /// The next line, or its beginning.
+    async fn line(&mut self) -> Option<String> {
+        if self.over {
+            return None;
+        }
+        let next = self.next().await;
+        while self.link.is_silent() {
+            // Dead clients never listen again; those that are cut off some time.
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+        let line = |type_: &str, object: Value| format!("{}\n", json!({"type": type_, "object": object}));
+        match next {
+            Next::Frame(Frame::Event(type_, object)) => Some(line(type_, self.look.at(&object))),
+            Next::Frame(Frame::Gone) => {
+                self.over = true;
+                Some(line("ERROR", Refusal::expired().status()))
+            }
+            Next::Frame(Frame::Cut(half)) => {
+                self.over = true;
+                half.then(|| "{\"type\":\"MODIFIED\",\"object\":{\"metadata\":{\"resourceV".to_owned())
+            }
+            Next::Frame(Frame::Stall) => std::future::pending().await,
+            Next::Bookmark => {
+                let rv = self.link.cluster.lock().server.store.version();
+                if !self.frames.is_empty() {
+                    return Box::pin(self.line()).await;
+                }
+                Some(line("BOOKMARK", self.look.bookmark(rv)))
+            }
+            Next::End => None,
+        }
+    }
+
+    async fn next(&mut self) -> Next {
+        let far = Instant::now() + Duration::from_hours(24);
+        if self.frames.is_empty() {
+            self.late = false;
+        }
+        let next = tokio::select! {
+            biased;
+            frame = self.frames.recv() => frame.map_or(Next::End, Next::Frame),
+            () = tokio::time::sleep_until(self.bookmark.unwrap_or(far)) => Next::Bookmark,
+            () = tokio::time::sleep_until(self.ends.unwrap_or(far)) => Next::End,
+        };
+        match next {
+            // All that wait behind this one are as late.
+            Next::Frame(_) if !self.late => {
+                let lag = self.link.weather().lag(&self.plural);
+                pause(lag).await;
+                self.late = true;
+            }
+            Next::Bookmark => self.bookmark = Some(Instant::now() + BOOKMARKS),
+            Next::Frame(_) | Next::End => {}
+        }
+        next
+    }
+}
+
+impl tower_service::Service<http::Request<kube::client::Body>> for Link {
+    type Response = Response<Body>;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = io::Result<Response<Body>>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<kube::client::Body>) -> Self::Future {
+        let (head, body) = request.into_parts();
+        Box::pin(self.clone().send(head, body))
+    }
+}

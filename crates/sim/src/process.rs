@@ -1,0 +1,153 @@
+//! The real operator as a process that can die.
+
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use common::{Framework, Settings};
+use jiff::{SignedDuration, Timestamp};
+use runtime::{Clock, Exit, GangChoice, LeaseOptions, Options, RunError};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::cluster::{NAMESPACE, Shared};
+use crate::link::{Link, Weather};
+use crate::store::Who;
+
+/// Name of the lease.
+pub const LEASE: &str = "trainyard-operator";
+
+/// How the operator is to run.
+#[derive(Clone)]
+pub struct Conduct {
+    /// Kinds.
+    pub frameworks: Vec<&'static dyn Framework>,
+    /// Settings.
+    pub settings: Settings,
+    /// Gang scheduler.
+    pub gang: GangChoice,
+    /// Whether it is elected.
+    pub elected: bool,
+}
+
+/// A clock that may be wrong, and that notices who asks for the time over and over while it stands still: he would do so
+/// for ever.
+#[derive(Debug, Clone, Default)]
+pub struct WallClock {
+    wrong: Arc<AtomicI64>,
+    asked: Arc<Mutex<Option<(Instant, usize)>>>,
+    circles: Arc<AtomicBool>,
+}
+
+/// So often the time is asked for at one moment only by who goes round in circles.
+const CIRCLES: usize = 2000;
+
+impl WallClock {
+    /// From now on it is wrong by so many seconds.
+    pub fn wrong_by(&self, seconds: i64) {
+        self.wrong.store(seconds, Ordering::SeqCst);
+    }
+
+    /// What the clock has noticed.
+    #[must_use]
+    pub fn complaint(&self) -> Option<String> {
+        let circles = self.circles.load(Ordering::SeqCst);
+        circles.then(|| "the operator goes round in circles without any pause".to_owned())
+    }
+
+    fn count(&self, now: Instant) {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let times = asked
+            .filter(|(at, _)| *at == now)
+            .map_or(1, |(_, times)| times + 1);
+        *asked = Some((now, times));
+        drop(asked);
+        if times > CIRCLES {
+            self.circles.store(true, Ordering::SeqCst);
+            // Only that ends it.
+            panic!("the operator goes round in circles");
+        }
+    }
+
+    fn clock(&self, cluster: &Shared) -> Clock {
+        // The cluster must not be locked for it: the time is asked for in the midst of anything.
+        let (epoch, started, own) = (cluster.lock().server.store.now(), Instant::now(), self.clone());
+        Clock::new(move || {
+            own.count(Instant::now());
+            let offset = SignedDuration::from_secs(own.wrong.load(Ordering::SeqCst));
+            let now = epoch.checked_add(started.elapsed());
+            now.and_then(|now| now.checked_add(offset))
+                .unwrap_or(Timestamp::UNIX_EPOCH)
+        })
+    }
+}
+
+/// A running operator.
+pub struct Process {
+    /// Its connections.
+    pub link: Link,
+    task: JoinHandle<Result<Exit, RunError>>,
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.link.die();
+        self.task.abort();
+    }
+}
+
+impl Process {
+    /// Starts an operator; `number` is that of the process.
+    pub fn start(
+        cluster: &Shared,
+        number: usize,
+        conduct: &Conduct,
+        clock: &WallClock,
+        weather: impl Weather + 'static,
+    ) -> Self {
+        let link = Link::new(cluster.clone(), Who::Operator(number), weather);
+        let client = kube::Client::new(link.clone(), NAMESPACE);
+        let identity = format!("operator-{number}");
+        let options = Options {
+            namespace: None,
+            concurrency: 8,
+            settings: conduct.settings.clone(),
+            gang: conduct.gang.clone(),
+            metrics_address: "0".to_owned(),
+            probe_address: "0".to_owned(),
+            lease: conduct.elected.then(|| LeaseOptions {
+                namespace: NAMESPACE.to_owned(),
+                name: LEASE.to_owned(),
+                identity: identity.clone(),
+            }),
+            instance: identity,
+        };
+        let clock = clock.clock(cluster);
+        let run = runtime::run_with(
+            client,
+            clock,
+            options,
+            conduct.frameworks.clone(),
+            CancellationToken::new(),
+        );
+        Self {
+            link,
+            task: tokio::spawn(run),
+        }
+    }
+
+    /// Waits until it has ended or died.
+    ///
+    /// # Panics
+    /// If it ends in any other way than by a lost lease.
+    pub async fn ended(&mut self) {
+        tokio::select! {
+            () = self.link.died() => {}
+            ended = &mut self.task => match ended {
+                Ok(Ok(Exit::LeaseLost)) => {}
+                Ok(other) => panic!("the operator has ended: {other:?}"),
+                Err(error) => panic!("the operator has ended: {error}"),
+            }
+        }
+    }
+}

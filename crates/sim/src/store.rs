@@ -1,0 +1,336 @@
+//! What the API server keeps: objects, a version counter, a bounded history, and those who watch.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use tokio::sync::{Notify, mpsc};
+use tokio::time::Instant;
+
+use crate::selector::Selector;
+use crate::types::{Resource, Type};
+use crate::value::{self, metadata};
+
+/// An object as stored.
+pub type Object = Arc<Value>;
+
+/// Changes that are kept for watches that begin late.
+const HISTORY: usize = 4096;
+
+/// Where an object is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    /// Resource.
+    pub resource: Resource,
+    /// Namespace; empty if it is in none.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+}
+
+impl Key {
+    /// From its parts.
+    #[must_use]
+    pub fn new(resource: Resource, namespace: &str, name: &str) -> Self {
+        Self {
+            resource,
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        }
+    }
+}
+
+/// Who changes something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Who {
+    /// An operator, by the number of its process.
+    Operator(usize),
+    /// Whoever asks over HTTP otherwise.
+    Client,
+    /// The user, or anybody else who meddles.
+    User,
+    /// A controller of Kubernetes.
+    Kubernetes,
+}
+
+/// One change.
+#[derive(Debug, Clone)]
+pub struct Change {
+    /// Version after it.
+    pub rv: u64,
+    /// Of what.
+    pub key: Key,
+    /// What was there.
+    pub before: Option<Object>,
+    /// What is there now; of a deletion `None`.
+    pub after: Option<Object>,
+    /// By whom.
+    pub by: Who,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// A watch.
+#[derive(Debug)]
+struct Watcher {
+    resource: Resource,
+    namespace: String,
+    selector: Selector,
+    sender: mpsc::UnboundedSender<Frame>,
+}
+
+/// What a watch is told.
+#[derive(Debug, Clone)]
+pub enum Frame {
+    /// `ADDED`, `MODIFIED` or `DELETED`, with the object.
+    Event(&'static str, Object),
+    /// The connection ends: in the midst of a frame, if so.
+    Cut(bool),
+    /// The connection stands, but nothing more ever comes.
+    Stall,
+    /// The version is too old to go on from.
+    Gone,
+}
+
+/// What the API server keeps.
+#[derive(Debug)]
+pub struct Store {
+    /// Resources that are served.
+    pub types: Vec<Arc<Type>>,
+    objects: BTreeMap<Key, Object>,
+    rv: u64,
+    uids: u64,
+    history: VecDeque<Change>,
+    compacted: u64,
+    watchers: BTreeMap<u64, Watcher>,
+    next_watcher: u64,
+    started: Instant,
+    epoch: Timestamp,
+    /// Told of every change.
+    pub changed: Arc<Notify>,
+    /// Changes that nobody has looked at yet.
+    pub journal: Vec<Change>,
+    /// Number of changes so far.
+    pub changes: usize,
+}
+
+impl Store {
+    /// An empty one that serves these resources.
+    ///
+    /// # Panics
+    /// Never.
+    #[must_use]
+    pub fn new(types: Vec<Arc<Type>>) -> Self {
+        Self {
+            types,
+            objects: BTreeMap::new(),
+            rv: 100,
+            uids: 0,
+            history: VecDeque::new(),
+            compacted: 100,
+            watchers: BTreeMap::new(),
+            next_watcher: 0,
+            started: Instant::now(),
+            epoch: "2026-01-01T00:00:00Z".parse().expect("a time"),
+            changed: Arc::new(Notify::new()),
+            journal: Vec::new(),
+            changes: 0,
+        }
+    }
+
+    /// The time.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.epoch + self.started.elapsed()
+    }
+
+    /// The time as API objects have it: whole seconds.
+    #[must_use]
+    pub fn time(&self) -> String {
+        let now = Timestamp::from_second(self.now().as_second());
+        now.map(|now| now.to_string()).unwrap_or_default()
+    }
+
+    /// The newest version.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.rv
+    }
+
+    /// A UID that no other object has or had.
+    pub fn uid(&mut self) -> String {
+        self.uids += 1;
+        format!("00000000-0000-4000-8000-{:012x}", self.uids)
+    }
+
+    /// What is known of a resource.
+    #[must_use]
+    pub fn type_of(&self, resource: Resource) -> Option<Arc<Type>> {
+        self.types.iter().find(|t| t.resource == resource).cloned()
+    }
+
+    /// An object.
+    #[must_use]
+    pub fn get(&self, key: &Key) -> Option<&Object> {
+        self.objects.get(key)
+    }
+
+    /// Objects of a resource, in all namespaces if none is named.
+    pub fn list<'a>(
+        &'a self,
+        resource: Resource,
+        namespace: &'a str,
+    ) -> impl Iterator<Item = (&'a Key, &'a Object)> {
+        let from = Key::new(resource, namespace, "");
+        let all = self.objects.range(from..);
+        all.take_while(move |(key, _)| {
+            key.resource == resource && (namespace.is_empty() || key.namespace == namespace)
+        })
+    }
+
+    /// All objects.
+    pub fn all(&self) -> impl Iterator<Item = (&Key, &Object)> {
+        self.objects.iter()
+    }
+
+    /// The object of a UID.
+    #[must_use]
+    pub fn by_uid(&self, uid: &str) -> Option<(&Key, &Object)> {
+        self.objects.iter().find(|(_, object)| value::uid(object) == uid)
+    }
+
+    /// Puts an object; gives it its version. What is as it was gets none.
+    pub fn put(&mut self, by: Who, key: &Key, mut object: Value) -> Object {
+        let before = self.objects.get(key).cloned();
+        if let Some(before) = &before {
+            metadata(&mut object).insert(
+                "resourceVersion".to_owned(),
+                before["metadata"]["resourceVersion"].clone(),
+            );
+            if object == **before {
+                return Arc::clone(before);
+            }
+        }
+        self.rv += 1;
+        metadata(&mut object).insert("resourceVersion".to_owned(), json!(self.rv.to_string()));
+        let object = Arc::new(object);
+        self.objects.insert(key.clone(), Arc::clone(&object));
+        self.record(by, key, before, Some(Arc::clone(&object)));
+        object
+    }
+
+    /// Takes an object away; its last state carries the version of its end.
+    pub fn remove(&mut self, by: Who, key: &Key) -> Option<Object> {
+        let before = self.objects.remove(key)?;
+        self.rv += 1;
+        let mut last = (*before).clone();
+        metadata(&mut last).insert("resourceVersion".to_owned(), json!(self.rv.to_string()));
+        let last = Arc::new(last);
+        self.record(by, key, Some(Arc::clone(&last)), None);
+        Some(last)
+    }
+
+    fn record(&mut self, by: Who, key: &Key, before: Option<Object>, after: Option<Object>) {
+        let (rv, at) = (self.rv, self.now());
+        let change = Change {
+            rv,
+            key: key.clone(),
+            before,
+            after,
+            by,
+            at,
+        };
+        self.watchers.retain(|_, watcher| match watcher.frame(&change) {
+            Some(frame) => watcher.sender.send(frame).is_ok(),
+            None => !watcher.sender.is_closed(),
+        });
+        self.history.push_back(change.clone());
+        if self.history.len() > HISTORY
+            && let Some(oldest) = self.history.pop_front()
+        {
+            self.compacted = oldest.rv;
+        }
+        self.changes += 1;
+        self.journal.push(change);
+        self.changed.notify_one();
+    }
+
+    /// Forgets all history: watches from older versions must list again.
+    pub fn compact(&mut self) {
+        self.history.clear();
+        self.compacted = self.rv;
+    }
+
+    /// Begins a watch from a version on.
+    pub fn watch(
+        &mut self,
+        resource: Resource,
+        namespace: &str,
+        selector: Selector,
+        from: Option<u64>,
+    ) -> mpsc::UnboundedReceiver<Frame> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let watcher = Watcher {
+            resource,
+            namespace: namespace.to_owned(),
+            selector,
+            sender,
+        };
+        match from {
+            Some(from) if from < self.compacted => {
+                let _ = watcher.sender.send(Frame::Gone);
+                return receiver;
+            }
+            Some(from) => {
+                let later = self.history.iter().filter(|change| change.rv > from);
+                for frame in later.filter_map(|change| watcher.frame(change)) {
+                    let _ = watcher.sender.send(frame);
+                }
+            }
+            // What is there now, as if it had just been made.
+            None => {
+                let there = self.list(resource, namespace);
+                for (_, object) in there.filter(|(_, object)| watcher.selector.matches(object)) {
+                    let _ = watcher.sender.send(Frame::Event("ADDED", Arc::clone(object)));
+                }
+            }
+        }
+        self.next_watcher += 1;
+        self.watchers.insert(self.next_watcher, watcher);
+        receiver
+    }
+
+    /// Ends watches with this frame: those that `which` says, by their resource.
+    pub fn disturb(&mut self, frame: &Frame, mut which: impl FnMut(Resource) -> bool) {
+        self.watchers.retain(|_, watcher| {
+            let hit = which(watcher.resource);
+            if hit {
+                let _ = watcher.sender.send(frame.clone());
+            }
+            !hit
+        });
+    }
+}
+
+impl Watcher {
+    /// What the watch is told of a change: with a selector, an object that does not match any more is gone.
+    fn frame(&self, change: &Change) -> Option<Frame> {
+        let here = change.key.resource == self.resource
+            && (self.namespace.is_empty() || change.key.namespace == self.namespace);
+        if !here {
+            return None;
+        }
+        let shown = |object: &Option<Object>| object.as_ref().filter(|o| self.selector.matches(o)).cloned();
+        match (shown(&change.before), shown(&change.after)) {
+            (None, None) => None,
+            (None, Some(now)) => Some(Frame::Event("ADDED", now)),
+            (Some(_), Some(now)) => Some(Frame::Event("MODIFIED", now)),
+            (Some(before), None) => {
+                let mut last = (*before).clone();
+                metadata(&mut last).insert("resourceVersion".to_owned(), json!(change.rv.to_string()));
+                Some(Frame::Event("DELETED", Arc::new(last)))
+            }
+        }
+    }
+}
