@@ -119,7 +119,6 @@ async fn elect(
     if let Some(options) = lease {
         lease::run(api, clock, options, leadership, leads).await;
     } else {
-        leads.cancel();
         std::future::pending::<()>().await;
     }
 }
@@ -128,6 +127,8 @@ async fn elect(
 struct Connections {
     metrics: Metrics,
     leadership: Leadership,
+    /// Cancelled when this process begins to lead.
+    leads: CancellationToken,
     writes: Api,
     reads: Api,
     lease: Api,
@@ -155,9 +156,14 @@ impl Connections {
             api(&Leadership::always())?,
             api(&Leadership::always())?,
         );
+        let leads = CancellationToken::new();
+        if options.lease.is_none() {
+            leads.cancel();
+        }
         Ok(Self {
             metrics,
             leadership,
+            leads,
             writes,
             reads,
             lease,
@@ -179,7 +185,7 @@ impl Connections {
                 .map(|f| (Resource::jobs(f.kind()), f.kind().kind)),
         );
         let world = Arc::new(World::new(view, self.metrics.clone(), self.clock.clone()));
-        let watches = self.watch(&mut background, &world, sources(&options, &frameworks));
+        let (watches, fresh) = self.watch(&mut background, &world, sources(&options, &frameworks));
         let gang = self.find_gang(&mut background, &world, &options, &frameworks);
         let pages = self.pages(&world, &watches, &gang);
         let pages = admin::serve(pages, &options.metrics_address, &options.probe_address);
@@ -189,6 +195,7 @@ impl Connections {
             lease,
             metrics,
             leadership,
+            leads,
             clock,
             ..
         } = self;
@@ -201,15 +208,13 @@ impl Connections {
             events,
             metrics: metrics.clone(),
         };
-        let leads = CancellationToken::new();
         let limits = Limits {
             concurrency: options.concurrency.max(1),
             deadline: DEADLINE,
             drain: DRAIN,
         };
         let work = async {
-            let lists = watches.iter().map(|(_, listed)| listed.cancelled());
-            let lists = futures::future::join_all(lists);
+            let lists = futures::future::join_all(fresh.iter().map(CancellationToken::cancelled));
             let ready = async { tokio::join!(gang.found(), lists, leads.cancelled()).0 };
             let gang = tokio::select! {
                 () = stop.cancelled() => return,
@@ -243,25 +248,25 @@ impl Connections {
         }
     }
 
-    /// Begins the watches; each token is cancelled once its watch has listed. Nodes are not waited for: they may be none of
-    /// our business.
+    /// Begins the watches; each token is cancelled once its watch has listed, those of the second kind once it has as the
+    /// leader. Nodes are not waited for: they may be none of our business.
     fn watch(
         &self,
         background: &mut JoinSet<()>,
         world: &Arc<World>,
         sources: BTreeMap<Resource, Source>,
-    ) -> Vec<(&'static str, CancellationToken)> {
+    ) -> (Vec<(&'static str, CancellationToken)>, Vec<CancellationToken>) {
         let watch = |source: &Source| {
             let watch = self.watch_of(world, source.clone());
-            let listed = watch.listed.clone();
+            let (listed, fresh) = (watch.listed.clone(), watch.fresh.clone());
             background.spawn(watch.run());
-            (source.resource, listed)
+            (source.resource, listed, fresh)
         };
         let watches = sources.values().map(watch);
         let watches = watches
-            .filter(|(resource, _)| *resource != NODES)
-            .map(|(resource, listed)| (resource.plural, listed))
-            .collect();
+            .filter(|(resource, ..)| *resource != NODES)
+            .map(|(resource, listed, fresh)| ((resource.plural, listed), fresh))
+            .unzip();
         self.look_up(background, world, sources);
         watches
     }
@@ -273,6 +278,8 @@ impl Connections {
             world: Arc::clone(world),
             metrics: self.metrics.clone(),
             listed: CancellationToken::new(),
+            leads: self.leads.clone(),
+            fresh: CancellationToken::new(),
             told: false,
         }
     }
@@ -299,6 +306,7 @@ impl Connections {
         let of_watch = |watch: &Watch| (watch.source.resource.plural, watch.listed.clone());
         let listed = std::iter::once(("gang scheduler", known.clone()));
         let listed = listed.chain(watches.iter().map(of_watch)).collect();
+        let fresh = watches.iter().map(|watch| watch.fresh.clone()).collect();
         let (tell, told) = oneshot::channel();
         background.spawn(async move {
             let gang = gang::resolve(&api, choice).await;
@@ -307,7 +315,7 @@ impl Connections {
             if !on {
                 // Nothing is watched, so nothing is waited for.
                 for watch in &watches {
-                    watch.listed.cancel();
+                    watch.done_without();
                 }
             }
             let watches = watches.into_iter().filter(|_| on).map(Watch::run);
@@ -317,7 +325,7 @@ impl Connections {
         });
         let by_resource = sources.into_iter().map(|source| (source.resource, source));
         self.look_up(background, world, by_resource.collect());
-        FoundGang { told, listed }
+        FoundGang { told, listed, fresh }
     }
 
     fn pages(
@@ -341,6 +349,8 @@ struct FoundGang {
     told: oneshot::Receiver<Gang>,
     /// Cancelled once it is known and what it needs is listed.
     listed: Vec<(&'static str, CancellationToken)>,
+    /// Cancelled once what it needs is listed as the leader.
+    fresh: Vec<CancellationToken>,
 }
 
 impl FoundGang {
@@ -348,7 +358,7 @@ impl FoundGang {
     async fn found(self) -> Gang {
         // The other end is never dropped while the operator runs.
         let gang = self.told.await.unwrap_or_default();
-        futures::future::join_all(self.listed.iter().map(|(_, listed)| listed.cancelled())).await;
+        futures::future::join_all(self.fresh.iter().map(CancellationToken::cancelled)).await;
         gang
     }
 }
@@ -436,7 +446,7 @@ async fn serve_queue(
         jobs,
         pods,
         services,
-        "leading, and all watches have listed: beginning to work"
+        "leading, and all watches have listed since: beginning to work"
     );
     world.queue().open();
     let work = |key: JobKey| {
@@ -468,6 +478,7 @@ mod tests {
             reads: api(),
             lease: api(),
             leadership: Leadership::always(),
+            leads: CancellationToken::new(),
             metrics: metrics.clone(),
             clock: Clock::default(),
         }

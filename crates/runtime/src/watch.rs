@@ -132,6 +132,11 @@ pub(crate) struct Watch {
     pub(crate) metrics: Metrics,
     /// Cancelled once the first list is in.
     pub(crate) listed: CancellationToken,
+    /// Cancelled when this process begins to lead.
+    pub(crate) leads: CancellationToken,
+    /// Cancelled once a list is in that was asked for after that: the watch of one who stood by may have been silent for long
+    /// when he takes over.
+    pub(crate) fresh: CancellationToken,
     /// Whether it was told that it may not be read; not once it may be again.
     pub(crate) told: bool,
 }
@@ -142,11 +147,17 @@ impl Watch {
         let resource = self.source.resource.plural;
         let (mut failures, mut stale) = (0_u32, 0_u32);
         let mut version: Option<String> = None;
+        let (leads, current) = (self.leads.clone(), self.fresh.clone());
         loop {
             let (begun, fresh) = (Instant::now(), version.is_none());
             let ended = match version.take() {
                 None => self.list().await.map(|listed| version = Some(listed)),
-                Some(from) => self.watch(from, &mut version, &mut failures).await,
+                Some(_) if leads.is_cancelled() && !current.is_cancelled() => continue,
+                Some(from) => tokio::select! {
+                    biased;
+                    () = leads.cancelled(), if !current.is_cancelled() => continue,
+                    ended = self.watch(from, &mut version, &mut failures) => ended,
+                },
             };
             match ended {
                 Ok(()) => (failures, stale, self.told) = (0, 0, false),
@@ -212,13 +223,20 @@ impl Watch {
                 | Shape::PriorityClass
         );
         if absent && optional {
-            self.listed.cancel();
+            self.done_without();
         }
+    }
+
+    /// Nobody need wait for it.
+    pub(crate) fn done_without(&self) {
+        self.listed.cancel();
+        self.fresh.cancel();
     }
 
     /// Lists all objects, and says as of which version.
     async fn list(&self) -> Result<String, WatchError> {
         let (mut objects, mut next, mut version) = (Vec::new(), String::new(), String::new());
+        let leading = self.leads.is_cancelled();
         loop {
             let path = self.source.list_path(&next);
             let json = self
@@ -245,6 +263,9 @@ impl Watch {
             .replace(self.source.resource, objects, decode::version(&version)?)?;
         self.metrics.watch_event(self.source.resource.plural);
         self.listed.cancel();
+        if leading {
+            self.fresh.cancel();
+        }
         Ok(version)
     }
 
@@ -442,6 +463,8 @@ mod tests {
             )),
             metrics,
             listed: CancellationToken::new(),
+            leads: CancellationToken::new(),
+            fresh: CancellationToken::new(),
             told: false,
         }
     }

@@ -46,6 +46,8 @@ pub struct Inside {
     kubernetes: Kubernetes,
     /// Writes that were asked for, in order.
     pub written: Vec<Written>,
+    /// All changes in a line each, if anybody wants to know.
+    pub trace: Option<Vec<String>>,
 }
 
 /// A cluster that several can hold.
@@ -117,6 +119,7 @@ impl Cluster {
             judge: Judge::new(frameworks),
             kubernetes: Kubernetes::new(setup.pace, Rng::new(setup.seed).fork()),
             written: Vec::new(),
+            trace: None,
         })));
         let work = shared.clone();
         let controllers = tokio::spawn(async move {
@@ -235,7 +238,16 @@ impl Shared {
 impl Inside {
     fn judge(&mut self) {
         for change in std::mem::take(&mut self.server.store.journal) {
+            let found = self.judge.violations.len();
             self.judge.change(&self.server.store, &change);
+            if let Some(trace) = &mut self.trace {
+                trace.push(change.line());
+                trace.extend(
+                    self.judge.violations[found..]
+                        .iter()
+                        .map(|wrong| format!("    WRONG: {wrong}")),
+                );
+            }
         }
     }
 }

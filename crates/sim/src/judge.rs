@@ -127,7 +127,7 @@ impl Judge {
             self.one_at_a_time(store, change);
             // What others take away unseen may be made again: nothing tells of it (but it must not be made beside it).
             if let (Some(before), false) = (&change.before, matches!(change.by, Who::Operator(_)))
-                && gone(&change.after)
+                && gone(change.after.as_ref())
                 && !deleting(before)
             {
                 self.incarnations.remove(&incarnation(before));
@@ -146,7 +146,7 @@ impl Judge {
         }
         match &change.before {
             None => *self.counts.entry(("create", what)).or_default() += 1,
-            Some(before) if gone(&change.after) && !deleting(before) => {
+            Some(before) if gone(change.after.as_ref()) && !deleting(before) => {
                 *self.counts.entry(("delete", what)).or_default() += 1;
                 if resource == PODS {
                     self.intended(store, before);
@@ -218,8 +218,8 @@ impl Judge {
         let attempt: u32 = label(pod, names::ATTEMPT)
             .and_then(|text| text.parse().ok())
             .unwrap_or(0);
-        let kinds = self.meanings.iter().filter(|k| k.plural == key.resource.plural);
-        let slot = kinds.filter_map(|k| k.slot_of(&key.name, name(pod))).next();
+        let mut kinds = self.meanings.iter().filter(|k| k.plural == key.resource.plural);
+        let slot = kinds.find_map(|k| k.slot_of(&key.name, name(pod)));
         let of_slot = slot.and_then(|id| stored.slots.get(&names::slot_key(id.role, id.index)));
         let wanted = of_slot.map_or(0, |slot| slot.attempt).max(stored.attempt);
         let over = status::is_finished(&stored) || status::is_true(&stored, ConditionType::Suspended);
@@ -289,8 +289,8 @@ impl Judge {
 }
 
 /// Whether an object is gone, or on its way out.
-fn gone(object: &Option<Object>) -> bool {
-    object.as_ref().is_none_or(|object| deleting(object))
+fn gone(object: Option<&Object>) -> bool {
+    object.is_none_or(|object| deleting(object))
 }
 
 /// UID of its owner, name and attempt of a pod.

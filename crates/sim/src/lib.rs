@@ -17,6 +17,8 @@
     clippy::print_stdout,
     clippy::must_use_candidate,
     clippy::missing_panics_doc,
+    clippy::needless_for_each,
+    clippy::semicolon_if_nothing_returned,
     reason = "this crate is a test: it fails by panicking, and reads better without ceremony"
 )]
 
@@ -36,7 +38,6 @@ pub mod selector;
 pub mod server;
 pub mod snapshot;
 pub mod store;
-pub mod stories;
 pub mod storm;
 pub mod story;
 pub mod timers;

@@ -25,7 +25,7 @@ use crate::server::{Answer, Look, Watching};
 use crate::store::{Frame, Who};
 
 /// Between two bookmarks of a watch that wants them.
-const BOOKMARKS: Duration = Duration::from_secs(60);
+const BOOKMARKS: Duration = Duration::from_mins(1);
 
 /// Body of an answer.
 pub type Body = UnsyncBoxBody<Bytes, io::Error>;

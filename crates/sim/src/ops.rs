@@ -195,7 +195,7 @@ impl Store {
         let immutable = |field: &str| text(&object, field) != text(&old, field);
         if part == Part::Whole && immutable("/metadata/uid") {
             let why = "metadata.uid: Invalid value: field is immutable";
-            self.check_version(key, &old, &object)?;
+            Self::check_version(key, &old, &object)?;
             return Err(Refusal::invalid(of.kind, &key.name, why));
         }
         self.update(by, of, version, key, part, &old, object)
@@ -206,7 +206,7 @@ impl Store {
         found.ok_or_else(|| Refusal::not_found(key.resource, &key.name))
     }
 
-    fn check_version(&self, key: &Key, old: &Value, new: &Value) -> Result<(), Refusal> {
+    fn check_version(key: &Key, old: &Value, new: &Value) -> Result<(), Refusal> {
         let stated = text(new, "/metadata/resourceVersion");
         if stated.is_empty() || stated == text(old, "/metadata/resourceVersion") {
             return Ok(());
@@ -225,7 +225,7 @@ impl Store {
         old: &Object,
         new: Value,
     ) -> Result<Object, Refusal> {
-        self.check_version(key, old, &new)?;
+        Self::check_version(key, old, &new)?;
         let mut object = match part {
             Part::Status => {
                 let mut object = (**old).clone();
@@ -351,7 +351,7 @@ fn check_kind(of: &Type, version: &str, object: &Value) -> Result<(), Refusal> {
         ("/apiVersion", of.api_version(version)),
     ] {
         let stated = text(object, pointer);
-        if stated != wanted && !(stated.is_empty() && !of.is_custom()) {
+        if stated != wanted && (of.is_custom() || !stated.is_empty()) {
             let why = format!("the object provided is unrecognized: {pointer} is {stated:?}, not {wanted:?}");
             return Err(Refusal::bad_request(&why));
         }

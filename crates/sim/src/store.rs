@@ -71,6 +71,39 @@ pub struct Change {
     pub at: Timestamp,
 }
 
+impl Change {
+    /// In a line, for people.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let state = |object: &Option<Object>| {
+            object.as_ref().map_or("-".to_owned(), |o| {
+                let deleting = if value::deleting(o) { " deleting" } else { "" };
+                let attempt = value::label(o, common::names::ATTEMPT).unwrap_or_default();
+                let short = match &o["status"] {
+                    Value::Null => String::new(),
+                    status if o["kind"] == "Pod" => status["phase"].to_string(),
+                    status => status.to_string(),
+                };
+                format!(
+                    "[{attempt} {}{deleting} {short}]",
+                    value::uid(o).trim_start_matches(['0', '-'])
+                )
+            })
+        };
+        let (key, at) = (&self.key, self.at.to_string());
+        let (before, after) = (state(&self.before), state(&self.after));
+        let before = if key.resource == crate::types::PODS {
+            before
+        } else {
+            String::new()
+        };
+        format!(
+            "{at} {:?} {} {}/{} {before} -> {after}",
+            self.by, self.rv, key.resource.plural, key.name
+        )
+    }
+}
+
 /// A watch.
 #[derive(Debug)]
 struct Watcher {

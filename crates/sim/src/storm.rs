@@ -45,6 +45,8 @@ pub struct Report {
     pub faults: BTreeMap<&'static str, usize>,
     /// Writes of operators, in order.
     pub writes: Vec<String>,
+    /// All changes, if they were asked for.
+    pub trace: Vec<String>,
 }
 
 /// How often what happened; whether the storm is over.
@@ -234,7 +236,7 @@ pub fn manifest(framework: &'static dyn Framework, rng: &mut Rng) -> Value {
 /// # Panics
 /// If the operator ends in a way that it must not.
 #[must_use]
-pub fn play(frameworks: &'static [&'static dyn Framework], seed: u64) -> Report {
+pub fn play(frameworks: &'static [&'static dyn Framework], seed: u64, traced: bool) -> Report {
     runtime::seed_jitter(seed);
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let threads = builder
@@ -242,13 +244,14 @@ pub fn play(frameworks: &'static [&'static dyn Framework], seed: u64) -> Report 
         .start_paused(true)
         .build()
         .expect("a runtime");
-    threads.block_on(run(frameworks, seed))
+    threads.block_on(run(frameworks, seed, traced))
 }
 
-async fn run(frameworks: &'static [&'static dyn Framework], seed: u64) -> Report {
+async fn run(frameworks: &'static [&'static dyn Framework], seed: u64, traced: bool) -> Report {
     let mut rng = Rng::new(seed);
     let case = Case::new(frameworks, seed, &mut rng);
     let cluster = Cluster::start(frameworks, &case.setup);
+    cluster.shared.lock().trace = traced.then(Vec::new);
     let info = case.framework.kind();
     let jobs = Resource::new(info.group, info.plural);
     let key = Key::new(jobs, NAMESPACE, "j");
@@ -303,6 +306,7 @@ async fn run(frameworks: &'static [&'static dyn Framework], seed: u64) -> Report
         kind: format!("{} {}", info.kind, info.version),
         violations,
         faults,
+        trace: inside.trace.clone().unwrap_or_default(),
         writes: inside
             .written
             .iter()

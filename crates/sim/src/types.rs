@@ -54,6 +54,7 @@ pub const BATCH_JOBS: Resource = Resource::new("batch", "jobs");
 pub const LEASES: Resource = Resource::new("coordination.k8s.io", "leases");
 
 /// What is known of a resource.
+#[expect(clippy::struct_excessive_bools, reason = "each one is a fact by itself")]
 #[derive(Debug, Clone)]
 pub struct Type {
     /// Which.

@@ -1,18 +1,28 @@
 //! What storms have found, each told once more by itself.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::too_many_lines,
+    clippy::duration_suboptimal_units,
+    reason = "tests fail by panicking, and read better without ceremony"
+)]
 
 use std::time::Duration;
 
 use common::testing::whole;
 use operator::FRAMEWORKS;
 use runtime::GangChoice;
-use serde_json::json;
+use serde_json::{Value, json};
 use sim::cluster::{Cluster, NAMESPACE, Setup};
 use sim::kubernetes::fail;
-use sim::link::{Fate, Trip, Weather};
+use sim::link::{Fair, Fate, Trip, Weather};
 use sim::process::{Conduct, Process, WallClock};
 use sim::refusal::Refusal;
 use sim::request::{Request, Verb};
-use sim::store::Key;
+use sim::store::{Key, Who};
 use sim::types::{PODS, Resource};
 
 /// Deletes of this plural fail so often.
@@ -66,6 +76,62 @@ async fn a_refused_deletion_of_a_job_is_waited_for() {
             cluster.shared.get(&Key::new(jobs, NAMESPACE, "j")).is_none(),
             "{}",
             info.kind
+        );
+    }
+}
+
+/// What changes of jobs of this plural reaches the watch late.
+struct Late(&'static str);
+
+impl Weather for Late {
+    fn trip(&mut self, _request: &Request) -> Trip {
+        Trip::FAIR
+    }
+
+    fn lag(&mut self, plural: &str) -> Duration {
+        Duration::from_secs(if plural == self.0 { 80 } else { 0 })
+    }
+}
+
+/// Seed 2057: who took over decided on what his watch had told him before it fell silent. He took a job that had been resumed
+/// for a suspended one, and deleted its pods.
+#[tokio::test(start_paused = true)]
+async fn who_takes_over_lists_anew() {
+    for framework in FRAMEWORKS {
+        let info = framework.kind();
+        let cluster = Cluster::start(FRAMEWORKS, &Setup::default());
+        let conduct = Conduct {
+            frameworks: FRAMEWORKS.to_vec(),
+            settings: common::Settings::default(),
+            gang: GangChoice::Auto,
+            elected: true,
+        };
+        let clock = WallClock::default();
+        let leader = Process::start(&cluster.shared, 1, &conduct, &clock, Fair);
+        let jobs = Resource::new(info.group, info.plural);
+        let key = Key::new(jobs, NAMESPACE, "j");
+        cluster.shared.create(jobs, &whole(*framework, 1));
+        let suspend = |suspend: bool| {
+            let edit = |job: &mut Value| job["spec"]["runPolicy"]["suspend"] = json!(suspend);
+            cluster.shared.edit(&key, Who::User, edit);
+        };
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        suspend(true);
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        let _follower = Process::start(&cluster.shared, 2, &conduct, &clock, Late(info.plural));
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        suspend(false);
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        assert!(!cluster.shared.list(PODS).is_empty(), "{}", info.kind);
+        drop(leader);
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert_eq!(cluster.shared.lock().judge.violations, [""; 0], "{}", info.kind);
+        assert!(
+            cluster
+                .shared
+                .list(PODS)
+                .iter()
+                .all(|pod| sim::value::phase(pod) == "Running")
         );
     }
 }

@@ -46,7 +46,7 @@ impl Kubernetes {
             };
             let waits =
                 text(&pod, "/spec/nodeName").is_empty() && !value::deleting(&pod) && !value::has_ended(&pod);
-            if !waits || !self.may_be_placed(store, &key, &pod) {
+            if !waits || !Self::may_be_placed(store, &key, &pod) {
                 continue;
             }
             if self.ripe(format!("place {}", value::uid(&pod)), self.pace.place) {
@@ -70,7 +70,7 @@ impl Kubernetes {
         }
     }
 
-    fn may_be_placed(&mut self, store: &mut Store, key: &Key, pod: &Value) -> bool {
+    fn may_be_placed(store: &mut Store, key: &Key, pod: &Value) -> bool {
         let Some((api, name)) = group_of(pod) else {
             return true;
         };

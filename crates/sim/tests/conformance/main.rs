@@ -2,6 +2,18 @@
 //!
 //! `KUBECONFIG=... cargo test --package sim --test conformance -- --ignored --nocapture` asks both the same and compares.
 //! The cluster must have the CRDs; the test makes a namespace of its own and takes it away.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::too_many_lines,
+    clippy::duration_suboptimal_units,
+    reason = "tests fail by panicking, and read better without ceremony"
+)]
+
+mod operations;
 
 use std::time::Duration;
 
@@ -11,9 +23,11 @@ use kube::client::Body;
 use operator::FRAMEWORKS;
 use serde_json::json;
 use sim::cluster::{Cluster, NAMESPACE, Setup};
-use sim::conformance::{Answered, drive, operations, unexpected};
+use sim::conformance::{Answered, drive, unexpected};
 use sim::link::{Fair, Link};
 use sim::store::Who;
+
+use crate::operations::operations;
 
 fn in_memory() -> Vec<Answered> {
     let mut builder = tokio::runtime::Builder::new_current_thread();

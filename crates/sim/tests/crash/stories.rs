@@ -8,12 +8,12 @@ use common::gang::{Gang, PodGroupApi};
 use runtime::GangChoice;
 use serde_json::{Value, json};
 
-use crate::cluster::Setup;
-use crate::kubernetes::{self, set_node};
-use crate::ops::DeleteOptions;
-use crate::store::Who;
-use crate::story::{Story, Teller, pod_key};
-use crate::value::{self, phase};
+use sim::cluster::Setup;
+use sim::kubernetes::{self, set_node};
+use sim::ops::DeleteOptions;
+use sim::store::Who;
+use sim::story::{Script, Story, Teller, pod_key};
+use sim::value::{self, phase};
 
 fn any(_: &KindInfo) -> bool {
     true
@@ -54,7 +54,7 @@ macro_rules! script {
     };
 }
 
-fn story(name: &'static str, script: crate::story::Script) -> Story {
+fn story(name: &'static str, script: Script) -> Story {
     Story {
         name,
         applies: any,
@@ -67,7 +67,7 @@ fn story(name: &'static str, script: crate::story::Script) -> Story {
 
 /// All of them.
 #[must_use]
-pub fn all() -> Vec<Story> {
+pub(crate) fn all() -> Vec<Story> {
     let mut all = lives();
     all.extend(failures());
     all.extend(changes());
@@ -390,7 +390,7 @@ fn gangs() -> Vec<Story> {
         pod_groups: vec![api],
         ..Setup::default()
     };
-    let script: crate::story::Script = script!(t, {
+    let script: Script = script!(t, {
         t.runs().await;
         t.to_last(|store, key| {
             let _ = store.delete(Who::User, key, &DeleteOptions::default());
