@@ -40,28 +40,35 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let root = args.into.clone().unwrap_or_else(|| root().to_path_buf());
     let folder = root.join("crates").join(&kind.lower);
     ensure!(!folder.exists(), "{} is there already", folder.display());
+    let name = &kind.lower;
+    let lines = [
+        (
+            "Cargo.toml",
+            "cluster = {",
+            format!("{name} = {{ path = \"crates/{name}\" }}"),
+        ),
+        (
+            "crates/operator/Cargo.toml",
+            "runtime.workspace",
+            format!("{name}.workspace = true"),
+        ),
+        (
+            "crates/operator/src/lib.rs",
+            "];",
+            format!("    &{name}::FRAMEWORK,"),
+        ),
+    ];
+    let edited = lines.map(|(file, mark, line)| line_before(&root.join(file), mark, &line));
+    let edited = edited.into_iter().collect::<Result<Vec<_>>>()?;
     for (text, path) in FILES {
         let path = folder.join(path);
         fs::create_dir_all(path.parent().context("a file without a folder")?)?;
         fs::write(&path, kind.fill_in(text)).with_context(|| path.display().to_string())?;
         println!("wrote {}", path.display());
     }
-    let name = &kind.lower;
-    line_before(
-        &root.join("Cargo.toml"),
-        "cluster = {",
-        &format!("{name} = {{ path = \"crates/{name}\" }}"),
-    )?;
-    line_before(
-        &root.join("crates/operator/Cargo.toml"),
-        "runtime.workspace",
-        &format!("{name}.workspace = true"),
-    )?;
-    line_before(
-        &root.join("crates/operator/src/lib.rs"),
-        "];",
-        &format!("    &{name}::FRAMEWORK,"),
-    )?;
+    for (path, text) in edited {
+        fs::write(&path, text).with_context(|| path.display().to_string())?;
+    }
     println!(
         "\nnext: the kind's facts in src/lib.rs, its fields in src/api.rs, its variables in src/wiring.rs; then\n  \
          cargo test -p {name} && cargo xtask codegen && cargo test -p operator\n\
@@ -91,6 +98,13 @@ impl Kind {
         );
         let lower = framework.to_ascii_lowercase();
         let short = || format!("{}j", lower.chars().take(1).collect::<String>());
+        for given in [&args.short, &args.replicas].into_iter().flatten() {
+            let letters = given.starts_with(|c: char| c.is_ascii_lowercase()) && given.chars().all(plain);
+            ensure!(
+                letters,
+                "--short and --replicas must be letters and digits, and not be {given:?}"
+            );
+        }
         Ok(Self {
             framework: framework.to_owned(),
             lower: name.to_ascii_lowercase(),
@@ -118,17 +132,17 @@ impl Kind {
     }
 }
 
-/// Puts a line before the one that begins with `mark`, unless it is there.
-fn line_before(path: &Path, mark: &str, line: &str) -> Result<()> {
+/// A file with a line put before the one that begins with `mark`, unless it is there.
+fn line_before(path: &Path, mark: &str, line: &str) -> Result<(PathBuf, String)> {
     let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
     if text.lines().any(|found| found == line) {
-        return Ok(());
+        return Ok((path.to_owned(), text));
     }
     let at = text.lines().position(|found| found.starts_with(mark));
     let at = at.with_context(|| format!("{}: no line begins with {mark:?}", path.display()))?;
     let mut lines: Vec<&str> = text.lines().collect();
     lines.insert(at, line);
-    fs::write(path, format!("{}\n", lines.join("\n"))).with_context(|| path.display().to_string())
+    Ok((path.to_owned(), format!("{}\n", lines.join("\n"))))
 }
 
 #[cfg(test)]
@@ -162,9 +176,8 @@ mod tests {
         let target = target
             .ancestors()
             .find(|folder| folder.ends_with("target"))
-            .unwrap()
-            .join("new-kind");
-        let copy = target.join("checkout");
+            .unwrap();
+        let copy = target.join("new-kind");
         let _ = fs::remove_dir_all(&copy);
         fs::create_dir_all(&copy).unwrap();
         let files = Command::new("git")

@@ -58,8 +58,7 @@ impl Elastic {
 /// What scales the job. Only where metrics are given: an elastic job may as well be scaled by hand, or by somebody else's
 /// autoscaler.
 #[must_use]
-pub fn autoscaler(job: &ResolvedJob) -> Option<HorizontalPodAutoscaler> {
-    let policy = policy(job)?;
+pub fn autoscaler(job: &ResolvedJob, policy: Elastic) -> Option<HorizontalPodAutoscaler> {
     let (min, max) = policy.limits(job);
     let metrics = policy.metrics.filter(|metrics| !metrics.is_empty())?;
     // Without limits those are the workers that there are; of none there is nothing to scale.

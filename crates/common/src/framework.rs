@@ -10,11 +10,12 @@ use serde::Serialize;
 use crate::api::{RestartPolicy, SuccessPolicy};
 use crate::build;
 use crate::cast::{Cast, Slot, SlotId};
+use crate::elastic::{self, Elastic};
 use crate::names::{self, ReplicaIndex, Role};
 use crate::plan::Extra;
 use crate::resolve::{Problems, ResolvedJob, Settings};
+use crate::success;
 use crate::tally::Tally;
-use crate::{elastic, success};
 
 /// The role of rank 0, where a kind has one beside workers.
 pub const MASTER: Role = Role("Master");
@@ -35,13 +36,23 @@ pub trait Framework: Send + Sync {
     /// Succeeded, running, or neither yet, by the kind's own rule or by `AllWorkers`; `Leader` is no concern of its. Failures
     /// and restarts are decided before it is asked.
     fn outcome(&self, tally: &Tally, job: &ResolvedJob) -> Outcome {
-        success::outcome(tally, job)
+        success::outcome(tally, job, self.elastic(job).as_ref())
+    }
+
+    /// How many workers there may be, where the job can gain and lose some while it runs.
+    fn elastic(&self, job: &ResolvedJob) -> Option<Elastic> {
+        elastic::policy(job)
     }
 
     /// The slot whose log stands for the job: the first one of the role that decides.
     fn leader(&self, cast: &Cast, _job: &ResolvedJob) -> Option<SlotId> {
         let first = |role: &Role| cast.of(*role).next().map(|slot| slot.id);
         self.kind().decides.iter().find_map(first)
+    }
+
+    /// The slot where the others meet. Neither it nor the leader is ever scaled away.
+    fn rendezvous(&self, cast: &Cast, job: &ResolvedJob) -> Option<SlotId> {
+        self.leader(cast, job)
     }
 
     /// Whether messages of its running and its success call the job by its name alone, as upstream's do where something
@@ -52,7 +63,7 @@ pub trait Framework: Send + Sync {
 
     /// Slots that are reached by their short name and so need a Service of their own in every service mode.
     fn addressed(&self, cast: &Cast, job: &ResolvedJob) -> Vec<SlotId> {
-        self.leader(cast, job).into_iter().collect()
+        self.rendezvous(cast, job).into_iter().collect()
     }
 
     /// Checks that the schema's rules cannot say. Called after the common checks passed.
@@ -70,8 +81,7 @@ pub trait Framework: Send + Sync {
 
     /// What scales the job, if the user asked for it.
     fn autoscaler(&self, job: &ResolvedJob) -> Option<HorizontalPodAutoscaler> {
-        let makes = self.kind().makes.contains(&ExtraKind::Autoscaler);
-        makes.then(|| elastic::autoscaler(job)).flatten()
+        elastic::autoscaler(job, self.elastic(job)?)
     }
 
     /// What a failed pod of `role` means.
@@ -397,6 +407,8 @@ pub enum OnFailure {
 pub struct Wiring {
     /// Variables appended, in this order, to the containers that `env_in` says (never to init containers).
     pub env: Vec<EnvVar>,
+    /// Variables that upstream does not set: after those, to containers that have none of the name.
+    pub more_env: Vec<EnvVar>,
     /// Which containers get the variables.
     pub env_in: Containers,
     /// Init containers appended to the user's.

@@ -17,6 +17,8 @@ pub(crate) fn wiring(slot: &Slot, cast: &Cast, job: &ResolvedJob) -> Wiring {
             var("COORDINATOR_ADDRESS", &coordinator.name),
             var("NUM_PROCESSES", &processes),
             var("PROCESS_ID", &process),
+        ],
+        more_env: vec![
             // JAX reads this one by itself, and fails on one without a port.
             var("JAX_COORDINATOR_ADDRESS", format!("{}:{port}", coordinator.name)),
             var("JAX_NUM_PROCESSES", processes),

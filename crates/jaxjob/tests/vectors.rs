@@ -52,3 +52,25 @@ fn the_coordinators_port_is_the_users() {
         assert!(told.contains(&(name.to_owned(), value.to_owned())), "{told:?}");
     }
 }
+
+#[test]
+fn a_very_large_job_is_made_in_parts() {
+    let job = manifest(&FRAMEWORK, "j", &[("Worker", 2500)]);
+    let mut world = common::testing::World::new(&FRAMEWORK, &job);
+    let plans = world.settle(&FRAMEWORK);
+    let made = |plan: &common::Plan| {
+        plan.writes
+            .iter()
+            .filter(|w| matches!(w, common::Write::CreatePod { .. }))
+            .count()
+    };
+    assert_eq!(
+        plans
+            .iter()
+            .map(made)
+            .filter(|made| *made > 0)
+            .collect::<Vec<_>>(),
+        [1000, 1000, 500]
+    );
+    assert_eq!(world.pods.len(), 2500);
+}

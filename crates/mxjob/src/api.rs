@@ -19,6 +19,9 @@ pub(crate) struct Fields {
 /// What an MXJob does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 enum JobMode {
+    /// It does not say: clients in Go write back an empty text.
+    #[serde(rename = "")]
+    Unset,
     /// It trains: Scheduler, Servers, Workers.
     MXTrain,
     /// It tunes with TVM: TunerTracker, TunerServers, Tuner.

@@ -83,8 +83,13 @@ impl Framework for MxNet {
         leaders.find_map(|role| cast.of(role).next().map(|slot| slot.id))
     }
 
+    fn rendezvous(&self, cast: &Cast, _job: &ResolvedJob) -> Option<SlotId> {
+        let mut roles = [SCHEDULER, TUNER_TRACKER].into_iter();
+        roles.find_map(|role| cast.of(role).next().map(|slot| slot.id))
+    }
+
     fn addressed(&self, cast: &Cast, job: &ResolvedJob) -> Vec<SlotId> {
-        job.with_own_host_names(cast, cast.of(SCHEDULER).next().map(|slot| slot.id))
+        job.with_own_host_names(cast, self.rendezvous(cast, job).filter(|id| id.role == SCHEDULER))
     }
 
     fn check(&self, job: &ResolvedJob, problems: &mut Problems) {

@@ -80,3 +80,48 @@ fn the_schedulers_end_is_the_jobs() {
     let message = world.status().conditions.last().unwrap().message.clone().unwrap();
     assert_eq!(message, "MXJob j is successfully completed.");
 }
+
+#[test]
+fn where_nobody_decides_all_must_be_done() {
+    let job = manifest(&FRAMEWORK, "j", &[("Server", 2)]);
+    let mut world = World::new(&FRAMEWORK, &job);
+    world.settle(&FRAMEWORK);
+    world.run_all();
+    for (pod, finished) in [("j-server-0", false), ("j-server-1", true)] {
+        world.end(pod, "mxnet", 0, "Completed", None);
+        world.settle(&FRAMEWORK);
+        assert_eq!(status::is_finished(&world.status()), finished);
+    }
+}
+
+#[test]
+fn the_scheduler_of_a_running_job_is_not_taken_away() {
+    let job = manifest(&FRAMEWORK, "j", &[("Scheduler", 1), ("Server", 1), ("Worker", 2)]);
+    let mut world = World::new(&FRAMEWORK, &job);
+    world.settle(&FRAMEWORK);
+    world.run_all();
+    world.settle(&FRAMEWORK);
+    let before = world.describe();
+    let spec = &mut world.job.as_mut().unwrap().spec;
+    spec["mxReplicaSpecs"]
+        .as_object_mut()
+        .unwrap()
+        .remove("Scheduler");
+    world.settle(&FRAMEWORK);
+    assert_eq!(world.describe(), before);
+    let told = world.status().waiting_for.unwrap();
+    assert!(told.contains("would take away j-scheduler-0"), "{told}");
+}
+
+#[test]
+fn more_hosts_than_fit_into_a_variable_are_refused_by_field() {
+    let job = manifest(&FRAMEWORK, "j", &[("Scheduler", 1), ("Worker", 90_000)]);
+    let world = World::new(&FRAMEWORK, &job);
+    let plan = world.plan(&FRAMEWORK);
+    assert!(plan.writes.is_empty());
+    let told = &plan.notes[0].message;
+    assert!(
+        told.contains("spec.mxReplicaSpecs: too many replicas: MX_CONFIG"),
+        "{told}"
+    );
+}

@@ -7,9 +7,10 @@ mod api;
 mod wiring;
 
 use common::api::RestartPolicy;
+use common::elastic::{self, Elastic};
 use common::framework::{Example, ExtraKind, MASTER, PortInfo, WORKER};
 use common::resolve::Problems;
-use common::{Cast, Framework, KindInfo, ResolvedJob, RoleInfo, Settings, Slot, Wiring, elastic};
+use common::{Cast, Framework, KindInfo, ResolvedJob, RoleInfo, Settings, Slot, Wiring};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 
 /// The framework, for the operator's registry.
@@ -65,6 +66,11 @@ impl Framework for Paddle {
 
     fn wiring(&self, slot: &Slot, cast: &Cast, job: &ResolvedJob, _settings: &Settings) -> Wiring {
         wiring::wiring(slot, cast, job)
+    }
+
+    /// Without etcd a launcher waits for the number of peers that it was told, and those that run know of no others.
+    fn elastic(&self, job: &ResolvedJob) -> Option<Elastic> {
+        elastic::policy(job).filter(|_| wiring::has_etcd(job))
     }
 
     fn check(&self, job: &ResolvedJob, problems: &mut Problems) {

@@ -12,14 +12,13 @@ const OWN_ADDRESS: &str = "POD_IP_DUMMY";
 
 /// The wiring of one slot.
 pub(crate) fn wiring(slot: &Slot, cast: &Cast, job: &ResolvedJob) -> Wiring {
-    let elastic = elastic::policy(job);
-    let etcd = has_etcd(slot, job);
+    let (policy, etcd) = (elastic::policy(job), has_etcd(job));
     let mut env = vec![
         var("PYTHONUNBUFFERED", "1"),
         var("PADDLE_JOB_ID", &*job.key.name),
         var(
             "PADDLE_NNODES",
-            nodes(cast, job, elastic.as_ref().filter(|_| etcd)),
+            nodes(cast, job, policy.as_ref().filter(|_| etcd)),
         ),
     ];
     if !etcd {
@@ -30,14 +29,13 @@ pub(crate) fn wiring(slot: &Slot, cast: &Cast, job: &ResolvedJob) -> Wiring {
         let own = if slot.id.role == MASTER { servers } else { trainers };
         env.push(var(own, "1"));
     }
-    if !etcd {
-        // Else the launcher ranks its peers at random. By etcd, ranks must stay dense as peers come and go.
-        env.push(var("PADDLE_RANK", slot.rank.0.to_string()));
-    }
-    let restarts = elastic.and_then(|elastic| elastic.max_restarts);
-    env.extend(restarts.map(|restarts| var("PADDLE_MAX_RESTART", restarts.to_string())));
+    // Else the launcher ranks its peers at random. By etcd, ranks must stay dense as peers come and go.
+    let rank = (!etcd).then(|| var("PADDLE_RANK", slot.rank.0.to_string()));
+    let restarts = policy.and_then(|policy| policy.max_restarts);
+    let restarts = restarts.map(|restarts| var("PADDLE_MAX_RESTART", restarts.to_string()));
     Wiring {
         env,
+        more_env: rank.into_iter().chain(restarts).collect(),
         ..Wiring::default()
     }
 }
@@ -75,19 +73,16 @@ fn rendezvous(slot: &Slot, cast: &Cast, job: &ResolvedJob) -> Vec<EnvVar> {
     vec![own, var("PADDLE_MASTER", format!("$({OWN_ADDRESS}):{port}"))]
 }
 
-/// Whether the user's template has the launchers meet by an etcd of the user's.
-fn has_etcd(slot: &Slot, job: &ResolvedJob) -> bool {
-    let container = job
-        .replica(slot.id.role)
-        .and_then(|replica| replica.training_container());
-    let mut env = container
-        .into_iter()
-        .flat_map(|container| container.env.iter().flatten());
+/// Whether the user's templates have the launchers meet by an etcd of the user's.
+pub(crate) fn has_etcd(job: &ResolvedJob) -> bool {
+    let containers = job
+        .replicas
+        .iter()
+        .filter_map(|replica| replica.training_container());
+    let mut env = containers.flat_map(|container| container.env.iter().flatten());
     env.any(|variable| {
-        let by_etcd = variable
-            .value
-            .as_deref()
-            .is_some_and(|value| value.starts_with("etcd://"));
-        variable.name == "PADDLE_MASTER" && by_etcd
+        let value = variable.value.as_deref();
+        variable.name == "PADDLE_MASTER"
+            && value.map_or(variable.value_from.is_some(), |v| v.starts_with("etcd://"))
     })
 }

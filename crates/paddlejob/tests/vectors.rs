@@ -99,20 +99,26 @@ fn launchers_that_meet_by_the_users_etcd_are_told_the_limits_and_no_rank() {
 }
 
 #[test]
-fn metrics_make_an_autoscaler_between_the_limits() {
+fn metrics_make_an_autoscaler_between_the_limits_where_launchers_meet_by_etcd() {
     let mut job = manifest(&FRAMEWORK, "j", &[("Worker", 3)]);
     job["spec"]["elasticPolicy"] = json!({"minReplicas": 2, "maxReplicas": 5, "metrics": [
         {"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}}}]});
-    let mut world = World::new(&FRAMEWORK, &job);
-    let plans = world.settle(&FRAMEWORK);
-    let made = plans
-        .iter()
-        .flat_map(|plan| &plan.writes)
-        .find_map(|write| match write {
-            Write::CreateChild(Child::Autoscaler(made)) => Some(made.spec.clone()),
-            _ => None,
-        });
-    let made = made.unwrap();
+    let autoscalers = |job: &Value| {
+        let mut world = World::new(&FRAMEWORK, job);
+        let plans = world.settle(&FRAMEWORK);
+        let writes = plans.into_iter().flat_map(|plan| plan.writes);
+        writes
+            .filter_map(|write| match write {
+                Write::CreateChild(Child::Autoscaler(made)) => Some(made.spec),
+                _ => None,
+            })
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(autoscalers(&job), [], "those that run would know of no others");
+    let container = "/spec/paddleReplicaSpecs/Worker/template/spec/containers/0";
+    job.pointer_mut(container).unwrap()["env"] =
+        json!([{"name": "PADDLE_MASTER", "value": "etcd://etcd:2379"}]);
+    let made = autoscalers(&job).remove(0);
     assert_eq!((made.min_replicas, made.max_replicas), (Some(2), 5));
     assert_eq!(made.scale_target_ref.kind, "PaddleJob");
 }
@@ -148,4 +154,14 @@ fn limits_that_are_none_are_named_by_field() {
             plan.notes[0].message
         );
     }
+}
+
+#[test]
+fn a_variable_of_the_users_that_upstream_does_not_set_stays() {
+    let mut job = manifest(&FRAMEWORK, "j", &[("Worker", 2)]);
+    let container = "/spec/paddleReplicaSpecs/Worker/template/spec/containers/0";
+    job.pointer_mut(container).unwrap()["env"] = json!([{"name": "PADDLE_RANK", "value": "7"}]);
+    let told = told(&job, "j-worker-1");
+    let ranks: Vec<_> = told.iter().filter(|(name, _)| name == "PADDLE_RANK").collect();
+    assert_eq!(ranks, [&("PADDLE_RANK".to_owned(), "7".to_owned())]);
 }

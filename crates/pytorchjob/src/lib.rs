@@ -73,7 +73,7 @@ impl Framework for PyTorch {
         };
         match success::deciding(job) {
             Some(WORKER) if first(job) => Outcome::Succeeded,
-            _ => success::outcome(tally, job),
+            _ => success::outcome(tally, job, self.elastic(job).as_ref()),
         }
     }
 

@@ -23,14 +23,15 @@ pub(crate) fn wiring(slot: &Slot, cast: &Cast, job: &ResolvedJob, settings: &Set
     }
     // Arguments of xgboost.collective.CommunicatorContext and of the tracker, under the names that its tutorial on
     // Kubernetes and Kubeflow's Trainer give them.
-    env.extend([
+    let more_env = vec![
         var("DMLC_TRACKER_URI", &master.name),
         var("DMLC_TRACKER_PORT", port),
         var("DMLC_TASK_ID", rank),
         var("DMLC_NUM_WORKER", world),
-    ]);
+    ];
     Wiring {
         env,
+        more_env,
         // XGBoost gives up at once on a tracker whose name does not resolve yet.
         init_containers: build::init_container::wait_for_master("init-xgboost", slot, job, settings),
         ..Wiring::default()

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{Pod, PodSpec, PodTemplateSpec};
+use k8s_openapi::api::core::v1::{EnvVar, Pod, PodSpec, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::api::{RestartPolicy, RestartScope};
@@ -75,6 +75,7 @@ fn identity(
 fn wire(spec: &mut PodSpec, training: &str, wiring: Wiring) {
     let Wiring {
         env,
+        more_env,
         env_in,
         init_containers,
         command,
@@ -89,7 +90,14 @@ fn wire(spec: &mut PodSpec, training: &str, wiring: Wiring) {
     for container in &mut spec.containers {
         let is_training = container.name == training;
         if (is_training || env_in == Containers::All) && !env.is_empty() {
-            container.env.get_or_insert_default().extend(env.iter().cloned());
+            let of_container = container.env.get_or_insert_default();
+            let theirs = |name: &str| of_container.iter().any(|variable| variable.name == name);
+            let ours: Vec<EnvVar> = more_env
+                .iter()
+                .filter(|ours| !theirs(&ours.name))
+                .cloned()
+                .collect();
+            of_container.extend(env.iter().cloned().chain(ours));
         }
         if !is_training {
             continue;

@@ -60,8 +60,9 @@ fn lost(q: &Question<'_>) -> Option<SlotId> {
     let cast = Cast::new(&q.job.key.name, runs);
     // Where nobody leads, such as parameter servers alone, it is rank 0.
     let first = || cast.slots().first().map(|slot| slot.id);
-    let leader = q.framework.leader(&cast, q.job).or_else(first)?;
+    let leader = q.framework.leader(&cast, q.job).or_else(first);
+    let leaders = [leader, q.framework.rendezvous(&cast, q.job)];
     // Whether or not it has a pod at this moment.
-    let wanted = q.job.replica(leader.role).map_or(0, |r| r.count);
-    (leader.index.0 >= wanted).then_some(leader)
+    let wanted = |id: &SlotId| q.job.replica(id.role).is_some_and(|r| id.index.0 < r.count);
+    leaders.into_iter().flatten().find(|id| !wanted(id))
 }

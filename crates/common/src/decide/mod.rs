@@ -26,6 +26,7 @@ mod suspend;
 mod whole;
 
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::EnvVar;
 
 use crate::api::{ConditionStatus, ConditionType, JobCondition, JobStatus};
 use crate::framework::{Framework, KindInfo};
@@ -33,7 +34,7 @@ use crate::names::JobKey;
 use crate::nodes::Losses;
 use crate::observe::Observed;
 use crate::plan::{Counter, Note, NoteKind, Plan, Write};
-use crate::resolve::{self, ResolvedJob, Settings};
+use crate::resolve::{self, Problems, ResolvedJob, Settings};
 use crate::status;
 use crate::tally::{self, Tally};
 
@@ -67,7 +68,10 @@ fn decide(
     if status::is_finished(stored) {
         return finished::plan(framework.kind(), observed, stored, &losses);
     }
-    let (job, problems) = resolve::outline(framework, raw);
+    let (job, mut problems) = resolve::outline(framework, raw);
+    if problems.0.is_empty() {
+        check_variables(framework, &job, settings, &mut problems);
+    }
     let tally = tally::tally(observed, &job, &losses);
     let question = Question {
         framework,
@@ -88,6 +92,38 @@ fn decide(
         .or_else(|| outcome::plan(&question))
         .or_else(|| restart::plan(&question))
         .unwrap_or_else(|| start::plan(&question))
+}
+
+/// Linux starts no program with a longer variable, its name and the end of the text included.
+const LONGEST_VARIABLE: usize = 128 * 1024;
+/// Jobs of fewer pods cannot have such: what is listed of one pod takes less than 400 bytes.
+const FEW_PODS: u32 = 300;
+
+/// Lists of all pods grow with the job.
+fn check_variables(
+    framework: &dyn Framework,
+    job: &ResolvedJob,
+    settings: &Settings,
+    problems: &mut Problems,
+) {
+    let Some(slot) = job.cast.slots().last().filter(|_| job.cast.len() >= FEW_PODS) else {
+        return;
+    };
+    let wiring = framework.wiring(slot, &job.cast, job, settings);
+    let length = |variable: &EnvVar| variable.name.len() + variable.value.as_ref().map_or(0, String::len) + 2;
+    let too_long = wiring
+        .env
+        .iter()
+        .filter(|variable| length(variable) > LONGEST_VARIABLE);
+    for variable in too_long {
+        let message = format!(
+            "too many replicas: {} would list all of them in {} KiB, and Linux starts no program with more than 128 KiB in a \
+             variable",
+            variable.name,
+            length(variable) / 1024
+        );
+        problems.add(format!("spec.{}", job.info.replicas_field), message);
+    }
 }
 
 /// All that a question may look at.

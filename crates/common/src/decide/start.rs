@@ -185,11 +185,15 @@ fn missing_slots<'a>(q: &'a Question<'_>) -> Missing<'a> {
     missing
 }
 
+/// Most pods that one pass makes: those of a very large job are not all in memory at once. What is made is seen, and that
+/// brings the next pass.
+const MOST_AT_ONCE: usize = 1000;
+
 fn pods(q: &Question<'_>, slots: &[&SlotTally]) -> Vec<Write> {
     let leader = q.framework.leader(&q.job.cast, q.job);
     let members = gang::members(q);
     let create = |slot: &&SlotTally| create(q, slot, leader, members.as_ref());
-    slots.iter().map(create).collect()
+    slots.iter().take(MOST_AT_ONCE).map(create).collect()
 }
 
 /// A first start need not wait unless the job says so.

@@ -108,7 +108,10 @@ fn roles(info: &KindInfo) -> String {
     for role in info.roles {
         let most = role
             .max_replicas
-            .map_or("any number".to_owned(), |max| format!("at most {max}"));
+            .map_or("any number".to_owned(), |max| match max {
+                1 => "1".to_owned(),
+                max => format!("at most {max}"),
+            });
         let count = match role.min_replicas {
             0 => most,
             min if role.max_replicas == Some(min) => format!("{min}, required"),
