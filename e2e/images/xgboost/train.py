@@ -156,4 +156,4 @@ def main():
 
 if __name__ == "__main__":
     process.leave_on_sigterm()
-    process.run(main)
+    process.run(main, lost=(xgb.core.XGBoostError, TimeoutError))
