@@ -1,4 +1,4 @@
-"""What programs of several images share: how they say who they are, wait for the others, and leave."""
+"""What programs of several images share: how they speak, wait for the others, and leave."""
 
 import os
 import signal
@@ -20,6 +20,11 @@ def say(who, message):
     """Print a line in one piece, so that lines of several threads do not mix."""
     sys.stdout.write(f"[{who}] {message}\n")
     sys.stdout.flush()
+
+
+def variable(name, other):
+    """Return the value of the first of two environment variables that is set."""
+    return os.environ.get(name) or os.environ[other]
 
 
 def pace(begun, seconds):
