@@ -20,13 +20,13 @@ enum Action {
     /// Make the OCI archive of an image (or of all) and print its path.
     Build {
         /// pause, toolbox, pytorch-digits, tensorflow-digits, openmpi4, openmpi4-bare, openmpi5, mpich, xgboost, jax,
-        /// paddle, mxnet, operator or all.
+        /// paddle, paddle-ps, mxnet, operator or all.
         name: String,
     },
     /// Make it and load it into the running cluster.
     Load {
         /// pause, toolbox, pytorch-digits, tensorflow-digits, openmpi4, openmpi4-bare, openmpi5, mpich, xgboost, jax,
-        /// paddle, mxnet, operator or all.
+        /// paddle, paddle-ps, mxnet, operator or all.
         name: String,
     },
 }

@@ -71,6 +71,7 @@ pub(crate) const TEST_IMAGES: &[Image] = &[
     Image::Xgboost,
     Image::Jax,
     Image::Paddle,
+    Image::PaddlePs,
     Image::Mxnet,
     Image::Operator,
 ];

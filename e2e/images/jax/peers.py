@@ -14,10 +14,6 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 
-def variable(name, other):
-    return os.environ.get(name) or os.environ[other]
-
-
 def coordinator():
     """Return the address at which process 0 listens."""
     address = os.environ.get("JAX_COORDINATOR_ADDRESS")
@@ -28,8 +24,8 @@ def meet(seconds):
     """Wait for all processes; afterwards every one sees the devices of all."""
     jax.distributed.initialize(
         coordinator_address=coordinator(),
-        num_processes=int(variable("JAX_NUM_PROCESSES", "NUM_PROCESSES")),
-        process_id=int(variable("JAX_PROCESS_ID", "PROCESS_ID")),
+        num_processes=int(process.variable("JAX_NUM_PROCESSES", "NUM_PROCESSES")),
+        process_id=int(process.variable("JAX_PROCESS_ID", "PROCESS_ID")),
         # Without this JAX looks for other kinds of clusters as well, and warns of Kubernetes.
         cluster_detection_method="deactivate",
         initialization_timeout=seconds,

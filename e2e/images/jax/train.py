@@ -92,4 +92,4 @@ def main():
 
 if __name__ == "__main__":
     process.leave_on_sigterm()
-    process.run(main)
+    process.run(main, lost=jax.errors.JaxRuntimeError)

@@ -1,4 +1,4 @@
-"""What programs of several images share: how they say who they are, wait for the others, and leave."""
+"""What programs of several images share: how they speak, wait for the others, and leave."""
 
 import os
 import signal
@@ -12,11 +12,19 @@ from pathlib import Path
 # Replicas share the machine's processors.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# 128 and more mean: try again.
+PEER_LOST = 138
+
 
 def say(who, message):
     """Print a line in one piece, so that lines of several threads do not mix."""
     sys.stdout.write(f"[{who}] {message}\n")
     sys.stdout.flush()
+
+
+def variable(name, other):
+    """Return the value of the first of two environment variables that is set."""
+    return os.environ.get(name) or os.environ[other]
 
 
 def pace(begun, seconds):
@@ -48,16 +56,18 @@ def leave_on_sigterm():
     threading.Thread(target=wait, daemon=True).start()
 
 
-def run(program):
-    """Run a program to its end. If it fails, leave at once: an orderly exit would wait for the other replicas."""
+def run(program, lost=()):
+    """Run a program to its end. If it fails, leave at once: an orderly exit would wait for the other replicas.
+
+    The exceptions `lost` say that another replica is gone and this one did nothing wrong.
+    """
     try:
         program()
-    except Exception as error:  # pylint: disable=broad-except; the pod's status shows this line
+    except Exception as error:  # pylint: disable=broad-except; the pod's status shows the message
         traceback.print_exc()
         sys.stderr.flush()
-        message = f"{type(error).__name__}: {error}".strip().splitlines()[0]
         try:
-            Path("/dev/termination-log").write_text(message)
+            Path("/dev/termination-log").write_text(" ".join(f"{type(error).__name__}: {error}".split())[:500])
         except OSError:
             pass
-        os._exit(1)
+        os._exit(PEER_LOST if isinstance(error, lost) else 1)

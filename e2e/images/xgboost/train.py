@@ -12,7 +12,6 @@ benign.
 
 import argparse
 import hashlib
-import os
 import time
 from pathlib import Path
 
@@ -36,18 +35,14 @@ def arguments():
     return parser.parse_args()
 
 
-def variable(name, other):
-    return os.environ.get(name) or os.environ[other]
-
-
 class Replica:
     """Who this process is, and where the tracker is."""
 
     def __init__(self):
-        self.host = variable("DMLC_TRACKER_URI", "MASTER_ADDR")
-        self.port = int(variable("DMLC_TRACKER_PORT", "MASTER_PORT"))
-        self.size = int(variable("DMLC_NUM_WORKER", "WORLD_SIZE"))
-        self.rank = int(variable("DMLC_TASK_ID", "RANK"))
+        self.host = process.variable("DMLC_TRACKER_URI", "MASTER_ADDR")
+        self.port = int(process.variable("DMLC_TRACKER_PORT", "MASTER_PORT"))
+        self.size = int(process.variable("DMLC_NUM_WORKER", "WORLD_SIZE"))
+        self.rank = int(process.variable("DMLC_TASK_ID", "RANK"))
 
     def say(self, message):
         process.say(f"rank {self.rank}", message)
@@ -156,4 +151,4 @@ def main():
 
 if __name__ == "__main__":
     process.leave_on_sigterm()
-    process.run(main)
+    process.run(main, lost=(xgb.core.XGBoostError, TimeoutError))

@@ -55,6 +55,8 @@ pub enum Image {
     Jax,
     /// PaddlePaddle and a training script on real data.
     Paddle,
+    /// An older PaddlePaddle, with parameter servers.
+    PaddlePs,
     /// MXNet and a training script on real data.
     Mxnet,
     /// The operator.
@@ -63,7 +65,7 @@ pub enum Image {
 
 impl Image {
     /// All images.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Pause,
         Self::Toolbox,
         Self::PytorchDigits,
@@ -75,6 +77,7 @@ impl Image {
         Self::Xgboost,
         Self::Jax,
         Self::Paddle,
+        Self::PaddlePs,
         Self::Mxnet,
         Self::Operator,
     ];
@@ -94,6 +97,7 @@ impl Image {
             Self::Xgboost => "xgboost",
             Self::Jax => "jax",
             Self::Paddle => "paddle",
+            Self::PaddlePs => "paddle-ps",
             Self::Mxnet => "mxnet",
             Self::Operator => "operator",
         }
@@ -154,6 +158,7 @@ pub fn build(image: Image, progress: Progress) -> Result<PathBuf> {
         Image::Xgboost => debian(&recipe::XGBOOST),
         Image::Jax => debian(&recipe::JAX),
         Image::Paddle => debian(&recipe::PADDLE),
+        Image::PaddlePs => debian(&recipe::PADDLE_PS),
         Image::Mxnet => debian(&recipe::MXNET),
         Image::Operator => operator::build(image, &folder, progress),
     }

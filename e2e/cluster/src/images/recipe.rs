@@ -85,7 +85,7 @@ const TRAIN: &[&str] = &["python3", "/opt/trainyard/train.py"];
 /// XGBoost.
 pub(super) const XGBOOST: Recipe = Recipe {
     suite: BOOKWORM,
-    parts: &["slim", "process", "xgboost"],
+    parts: &["slim", "wheels", "process", "xgboost"],
     cmd: TRAIN,
     env: &[],
 };
@@ -93,7 +93,7 @@ pub(super) const XGBOOST: Recipe = Recipe {
 /// JAX.
 pub(super) const JAX: Recipe = Recipe {
     suite: BOOKWORM,
-    parts: &["slim", "process", "digits", "jax"],
+    parts: &["slim", "wheels", "process", "digits", "jax"],
     cmd: TRAIN,
     env: &[],
 };
@@ -101,7 +101,7 @@ pub(super) const JAX: Recipe = Recipe {
 /// PaddlePaddle; its launcher writes logs, which must not need a folder beside the programs.
 pub(super) const PADDLE: Recipe = Recipe {
     suite: BOOKWORM,
-    parts: &["slim", "process", "digits", "paddle"],
+    parts: &["slim", "wheels", "process", "digits", "paddle"],
     cmd: &[
         "python3",
         "-m",
@@ -111,10 +111,22 @@ pub(super) const PADDLE: Recipe = Recipe {
     env: &[("PADDLE_LOG_DIR", "/tmp/log")],
 };
 
+/// The last release of PaddlePaddle whose packages have parameter servers.
+pub(super) const PADDLE_PS: Recipe = Recipe {
+    parts: &["slim", "wheels", "process", "digits", "paddle-ps"],
+    cmd: &[
+        "python3",
+        "-m",
+        "paddle.distributed.launch",
+        "/opt/trainyard/parameter_server.py",
+    ],
+    ..PADDLE
+};
+
 /// MXNet.
 pub(super) const MXNET: Recipe = Recipe {
     suite: BOOKWORM,
-    parts: &["slim", "process", "digits", "mxnet"],
+    parts: &["slim", "wheels", "process", "digits", "mxnet"],
     cmd: TRAIN,
     env: &[],
 };
