@@ -186,6 +186,21 @@ fn jax_sums_over_three_processes() {
     }
 }
 
+/// Both Masters and both Workers run a server and a trainer each, as Paddle's launcher has it.
+#[test]
+fn paddle_trains_with_parameter_servers() {
+    let space = Space::of("pdj", "paddle-servers");
+    let program = "/opt/trainyard/parameter_server.py";
+    let mut job = PADDLE.with(&space, &["python3", "-m", "paddle.distributed.launch", program]);
+    let mut replica = job["spec"]["paddleReplicaSpecs"]["Worker"].clone();
+    replica["template"]["spec"]["containers"][0]["image"] = json!("docker.io/trainyard/paddle-ps:0.1.0");
+    job["spec"]["paddleReplicaSpecs"] = json!({"Master": replica, "Worker": replica});
+    space.apply(&job);
+    let succeeded = space.until("t", "Succeeded");
+    assert_eq!(succeeded["message"], "PaddleJob t is successfully completed.");
+    assert_eq!(space.status("t")["replicaStatuses"]["Master"]["succeeded"], 2);
+}
+
 /// A process is killed as the kernel would; all begin anew together, and the run ends well.
 fn a_lost_process_begins_anew_with_the_others(
     run: &Run,
