@@ -216,7 +216,7 @@ mod tests {
             command
                 .args(words)
                 .current_dir(&copy)
-                .env("CARGO_TARGET_DIR", &target);
+                .env("CARGO_TARGET_DIR", target);
             if write {
                 command.env("TRAINYARD_WRITE", "1");
             }
