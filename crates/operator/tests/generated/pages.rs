@@ -206,7 +206,8 @@ fn told(framework: &dyn Framework, example: &Example) -> String {
     }
     let services: Vec<String> = made.services.keys().map(|name| format!("`{name}`")).collect();
     let mut table = format!(
-        "These variables, appended to every container but init containers, so that they win over a template's own. In the \
+        "These variables, appended to every container but init containers: upstream's win over a template's own, and of those \
+         that only Trainyard sets (docs/differences.md) a template's own stay. In the \
          example, whose Services are {}:\n\n| variable | {} |\n|---|{}\n",
         services.join(" and "),
         pods.join(" | "),
