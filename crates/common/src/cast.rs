@@ -64,6 +64,12 @@ impl Cast {
         self.slots.iter().filter(move |s| s.id.role == role)
     }
 
+    /// The first slot of the first of these roles that has any.
+    #[must_use]
+    pub fn first_of(&self, roles: &[Role]) -> Option<SlotId> {
+        roles.iter().find_map(|role| Some(self.of(*role).next()?.id))
+    }
+
     /// Number of slots of one role.
     #[must_use]
     pub fn count(&self, role: Role) -> u32 {

@@ -46,8 +46,7 @@ pub trait Framework: Send + Sync {
 
     /// The slot whose log stands for the job: the first one of the role that decides.
     fn leader(&self, cast: &Cast, _job: &ResolvedJob) -> Option<SlotId> {
-        let first = |role: &Role| cast.of(*role).next().map(|slot| slot.id);
-        self.kind().decides.iter().find_map(first)
+        cast.first_of(self.kind().decides)
     }
 
     /// The slot where the others meet. Neither it nor the leader is ever scaled away.

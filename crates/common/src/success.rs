@@ -15,8 +15,7 @@ pub fn deciding(job: &ResolvedJob) -> Option<Role> {
 }
 
 /// It has succeeded when all pods of the role that decides have, or all there are of a job without such; under `AllWorkers` the
-/// workers must have, too. It runs
-/// when all its pods do or are done, of an elastic job's workers as many as it needs.
+/// workers must have, too. It runs when all its pods do or are done, of an elastic job's workers as many as it needs.
 #[must_use]
 pub fn outcome(tally: &Tally, job: &ResolvedJob, elastic: Option<&Elastic>) -> Outcome {
     let done = |role: Role| tally.count(role, &SlotState::Succeeded);

@@ -3,10 +3,10 @@
 //! How JAX's processes find each other (`jax.distributed.initialize`): process 0, which is worker 0, runs a coordinator, to
 //! which all connect with their id and the number of processes.
 
-mod api;
 mod wiring;
 
 use common::api::RestartPolicy;
+use common::api::schema::{self, NoFields};
 use common::framework::{Example, PortInfo, WORKER};
 use common::{Cast, Framework, KindInfo, ResolvedJob, RoleInfo, Settings, Slot, Wiring};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -49,7 +49,8 @@ impl Framework for Jax {
     }
 
     fn crd(&self) -> CustomResourceDefinition {
-        api::crd()
+        let about = "A JAX training job: any number of Workers, the first of which coordinates.";
+        schema::crd::<NoFields>(&KIND, "jxj", about, &[])
     }
 
     fn wiring(&self, slot: &Slot, cast: &Cast, job: &ResolvedJob, _settings: &Settings) -> Wiring {

@@ -79,17 +79,15 @@ impl Framework for MxNet {
 
     /// The Scheduler decides, and says nothing.
     fn leader(&self, cast: &Cast, _job: &ResolvedJob) -> Option<SlotId> {
-        let mut leaders = [WORKER, TUNER, SCHEDULER].into_iter();
-        leaders.find_map(|role| cast.of(role).next().map(|slot| slot.id))
+        cast.first_of(&[WORKER, TUNER, SCHEDULER])
     }
 
     fn rendezvous(&self, cast: &Cast, _job: &ResolvedJob) -> Option<SlotId> {
-        let mut roles = [SCHEDULER, TUNER_TRACKER].into_iter();
-        roles.find_map(|role| cast.of(role).next().map(|slot| slot.id))
+        cast.first_of(&[SCHEDULER, TUNER_TRACKER])
     }
 
     fn addressed(&self, cast: &Cast, job: &ResolvedJob) -> Vec<SlotId> {
-        job.with_own_host_names(cast, self.rendezvous(cast, job).filter(|id| id.role == SCHEDULER))
+        job.with_own_host_names(cast, cast.first_of(&[SCHEDULER]))
     }
 
     fn check(&self, job: &ResolvedJob, problems: &mut Problems) {

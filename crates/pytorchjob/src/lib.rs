@@ -80,7 +80,7 @@ impl Framework for PyTorch {
     fn addressed(&self, cast: &Cast, job: &ResolvedJob) -> Vec<SlotId> {
         // The rendezvous of an elastic job is at worker 0 even beside a Master.
         let elastic = elastic::policy(job).is_some();
-        let host = cast.of(WORKER).next().filter(|_| elastic).map(|slot| slot.id);
+        let host = cast.first_of(&[WORKER]).filter(|_| elastic);
         let leader = self.leader(cast, job);
         leader
             .into_iter()

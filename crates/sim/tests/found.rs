@@ -25,6 +25,15 @@ use sim::request::{Request, Verb};
 use sim::store::{Key, Who};
 use sim::types::{PODS, Resource};
 
+fn conduct(elected: bool) -> Conduct {
+    Conduct {
+        frameworks: FRAMEWORKS.to_vec(),
+        settings: common::Settings::default(),
+        gang: GangChoice::Auto,
+        elected,
+    }
+}
+
 /// Deletes of this plural fail so often.
 struct NoDeletes(&'static str, usize);
 
@@ -52,12 +61,7 @@ async fn a_refused_deletion_of_a_job_is_waited_for() {
     for framework in FRAMEWORKS {
         let info = framework.kind();
         let cluster = Cluster::start(FRAMEWORKS, &Setup::default());
-        let conduct = Conduct {
-            frameworks: FRAMEWORKS.to_vec(),
-            settings: common::Settings::default(),
-            gang: GangChoice::Auto,
-            elected: false,
-        };
+        let conduct = conduct(false);
         let clock = WallClock::default();
         let weather = NoDeletes(info.plural, 5);
         let _process = Process::start(&cluster.shared, 1, &conduct, &clock, weather);
@@ -100,12 +104,7 @@ async fn who_takes_over_lists_anew() {
     for framework in FRAMEWORKS {
         let info = framework.kind();
         let cluster = Cluster::start(FRAMEWORKS, &Setup::default());
-        let conduct = Conduct {
-            frameworks: FRAMEWORKS.to_vec(),
-            settings: common::Settings::default(),
-            gang: GangChoice::Auto,
-            elected: true,
-        };
+        let conduct = conduct(true);
         let clock = WallClock::default();
         let leader = Process::start(&cluster.shared, 1, &conduct, &clock, Fair);
         let jobs = Resource::new(info.group, info.plural);

@@ -3,10 +3,10 @@
 //! How the processes find each other: the Master runs a tracker at `MASTER_ADDR:MASTER_PORT`, to which all connect, the
 //! Master too (rabit, and `xgboost.collective` after it). LightGBM's connect to each other by the list of all hosts.
 
-mod api;
 mod wiring;
 
 use common::api::RestartPolicy;
+use common::api::schema::{self, NoFields};
 use common::framework::{Example, MASTER, PortInfo, WORKER};
 use common::{Cast, Framework, KindInfo, ResolvedJob, RoleInfo, Settings, Slot, SlotId, Wiring};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -54,7 +54,8 @@ impl Framework for XGBoost {
     }
 
     fn crd(&self) -> CustomResourceDefinition {
-        api::crd()
+        let about = "An XGBoost (or LightGBM) training job: one Master and any number of Workers.";
+        schema::crd::<NoFields>(&KIND, "xgbj", about, &[])
     }
 
     fn wiring(&self, slot: &Slot, cast: &Cast, job: &ResolvedJob, settings: &Settings) -> Wiring {

@@ -30,6 +30,10 @@ const MAX_CONTAINERS: u32 = 64;
 /// Longest name of a container, as for any pod.
 const MAX_CONTAINER_NAME: u32 = 63;
 
+/// The own fields of a kind that has none.
+#[derive(Debug, JsonSchema)]
+pub struct NoFields {}
+
 /// Builds the CRD of a kind. `Fields` describes the fields of `spec` that only this kind has, `rules` are about them:
 /// their `self` is `spec`.
 ///

@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::Metadata;
 use k8s_openapi::api::core::v1::{EnvVar, Pod, Service};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -49,18 +51,20 @@ fn read(folder: &str) -> Vec<(String, Value, Objects)> {
             .to_string_lossy()
             .into_owned();
         let objects = Objects {
-            pods: pods
-                .into_iter()
-                .map(|o| (o.metadata.name.clone().unwrap_or_default(), o))
-                .collect(),
-            services: services
-                .into_iter()
-                .map(|o| (o.metadata.name.clone().unwrap_or_default(), o))
-                .collect(),
+            pods: by_name(pods),
+            services: by_name(services),
         };
         (name, input, objects)
     };
     paths.iter().map(vector).collect()
+}
+
+fn by_name<T: Metadata<Ty = ObjectMeta>>(objects: Vec<T>) -> BTreeMap<String, T> {
+    let name = |object: &T| object.metadata().name.clone().unwrap_or_default();
+    objects
+        .into_iter()
+        .map(|object| (name(&object), object))
+        .collect()
 }
 
 /// All that the first plan for a manifest makes.
@@ -72,25 +76,20 @@ fn read(folder: &str) -> Vec<(String, Value, Objects)> {
 pub fn first_plan(framework: &dyn Framework, input: &Value, settings: Settings) -> Objects {
     let mut world = World::new(framework, input);
     world.settings = settings;
-    let mut objects = Objects::default();
+    let (mut pods, mut services) = (Vec::new(), Vec::new());
     for write in world.plan(framework).writes {
         match write {
-            Write::CreatePod { pod, .. } => {
-                objects
-                    .pods
-                    .insert(pod.metadata.name.clone().unwrap_or_default(), *pod);
-            }
-            Write::CreateChild(Child::Service(service)) => {
-                objects
-                    .services
-                    .insert(service.metadata.name.clone().unwrap_or_default(), *service);
-            }
+            Write::CreatePod { pod, .. } => pods.push(*pod),
+            Write::CreateChild(Child::Service(service)) => services.push(*service),
             // What an elastic job is scaled by has tests of its own.
             Write::CreateChild(Child::Autoscaler(_)) => {}
             other => panic!("a first plan only creates: {other:?}"),
         }
     }
-    objects
+    Objects {
+        pods: by_name(pods),
+        services: by_name(services),
+    }
 }
 
 /// Settings by which pods and Services are upstream's.

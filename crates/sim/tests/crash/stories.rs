@@ -180,10 +180,7 @@ fn failures() -> Vec<Story> {
                 script!(t, {
                     t.runs().await;
                     t.to_last(|store, key| kubernetes::fail(store, key, 137, None));
-                    tokio::time::sleep(Duration::from_secs(2)).await;
-                    t.runs().await;
-                    t.finish().await;
-                    t.ends().await;
+                    t.goes_on().await;
                 }),
             )
         },
@@ -194,10 +191,7 @@ fn failures() -> Vec<Story> {
                 script!(t, {
                     t.runs().await;
                     t.to_last(|store, key| kubernetes::fail(store, key, 137, None));
-                    tokio::time::sleep(Duration::from_secs(2)).await;
-                    t.runs().await;
-                    t.finish().await;
-                    t.ends().await;
+                    t.goes_on().await;
                 }),
             )
         },
@@ -227,10 +221,7 @@ fn failures() -> Vec<Story> {
                             kubernetes::fail(store, key, 137, None);
                         }
                     });
-                    tokio::time::sleep(Duration::from_secs(2)).await;
-                    t.runs().await;
-                    t.finish().await;
-                    t.ends().await;
+                    t.goes_on().await;
                 }),
             )
         },
@@ -241,10 +232,7 @@ fn failures() -> Vec<Story> {
                 t.to_last(|store, key| {
                     let _ = store.delete(Who::User, key, &DeleteOptions::default());
                 });
-                tokio::time::sleep(Duration::from_secs(2)).await;
-                t.runs().await;
-                t.finish().await;
-                t.ends().await;
+                t.goes_on().await;
             }),
         ),
         story(
@@ -252,10 +240,7 @@ fn failures() -> Vec<Story> {
             script!(t, {
                 t.runs().await;
                 t.to_last(|store, key| kubernetes::fail(store, key, 137, Some("EvictionByEvictionAPI")));
-                tokio::time::sleep(Duration::from_secs(2)).await;
-                t.runs().await;
-                t.finish().await;
-                t.ends().await;
+                t.goes_on().await;
             }),
         ),
         story(
@@ -284,10 +269,7 @@ fn failures() -> Vec<Story> {
                 script!(t, {
                     t.runs().await;
                     t.to_first(|store, key| kubernetes::fail(store, key, 1, None));
-                    tokio::time::sleep(Duration::from_secs(2)).await;
-                    t.runs().await;
-                    t.finish().await;
-                    t.ends().await;
+                    t.goes_on().await;
                 }),
             )
         },
@@ -300,10 +282,7 @@ fn failures() -> Vec<Story> {
                     t.runs().await;
                     t.to_last(|store, key| kubernetes::fail(store, key, 137, None));
                     t.to_first(|store, key| kubernetes::fail(store, key, 137, None));
-                    tokio::time::sleep(Duration::from_secs(2)).await;
-                    t.runs().await;
-                    t.finish().await;
-                    t.ends().await;
+                    t.goes_on().await;
                 }),
             )
         },
