@@ -172,6 +172,16 @@ fn a_gang_that_can_never_fit_says_so_and_runs_once_less_is_asked_for() {
         space.event(job, "Unschedulable", &[&format!("PodGroup {job} finds no place")]);
         assert!(space.pods(job).iter().all(|pod| !is_placed(pod)), "half a gang");
     }
+    // The scheduler tells of one pod after another; what it says of three must not arrive when there are two.
+    let said = |job: &str| {
+        let of_pod = |pod: &Value| pod["status"]["conditions"].clone();
+        space.pods(job).iter().map(of_pod).collect::<Vec<_>>()
+    };
+    wait_for("the scheduler to have said all", || {
+        let before = [said("scaled"), said("eased")];
+        std::thread::sleep(std::time::Duration::from_secs(2));
+        (before == [said("scaled"), said("eased")]).then_some(())
+    });
     space.must(&["scale", "ptj", "scaled", "--replicas=2"]);
     patch(
         &space,
