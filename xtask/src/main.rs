@@ -6,6 +6,7 @@ mod demo;
 mod guard;
 mod image;
 mod new_kind;
+mod permissions;
 mod stage;
 mod target;
 mod test;

@@ -112,6 +112,14 @@ impl Target {
         matches!(self.made, Made::Local(_))
     }
 
+    /// What the API server has written down of the operator's requests; only the local cluster's does.
+    pub(crate) fn audit_log(&self) -> Option<PathBuf> {
+        match &self.made {
+            Made::Local(cluster) => Some(cluster.audit_log()),
+            Made::Kind | Made::Given => None,
+        }
+    }
+
     /// A kubectl command.
     pub(crate) fn kubectl(&self, args: &[&str]) -> Command {
         let mut command = Command::new(&self.kubectl);

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use crate::guard::Guard;
 use crate::stage::{Stages, cargo, must, root};
 use crate::target::{Choice, TEST_IMAGES, Target};
-use crate::{codegen, tidy};
+use crate::{codegen, permissions, tidy};
 
 /// In the name of every end-to-end test that adds a node to the cluster.
 const SPARE: &str = "spare_node";
@@ -121,12 +121,20 @@ fn on_cluster(args: &Args, stages: &mut Stages, target: &Target) -> Result<()> {
     if !args.queue {
         cargo_args.extend(NEED_GUESTS.iter().flat_map(|name| ["--skip", name]));
     }
-    stages.run("tests on the cluster", |stages| {
+    let tests = stages.run("tests on the cluster", |stages| {
         stages.cargo_test(&cargo_args, &env)?;
         let name = args.only.as_deref().unwrap_or_default();
         ensure!(stages.any_test(), "no end-to-end test's name contains {name:?}");
         Ok(())
-    })
+    });
+    let Some(log) = target.audit_log() else {
+        eprintln!("this cluster keeps no record of requests for us: permissions are not compared with them");
+        return tests;
+    };
+    let rights = stages.run("permissions are those that were used", |_| {
+        permissions::check(&operator, &log, args.only.is_none())
+    });
+    tests.and(rights)
 }
 
 /// The program that is in the operator's image: the same command as for the image, so nothing is built again.

@@ -93,6 +93,11 @@ impl Folder {
         self.root.join("logs")
     }
 
+    /// What the API server writes down of the operator's requests.
+    pub(crate) fn audit_log(&self) -> PathBuf {
+        self.logs().join("audit.log")
+    }
+
     pub(crate) fn pod_logs(&self) -> PathBuf {
         self.root.join("pod-logs")
     }

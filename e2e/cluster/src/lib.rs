@@ -8,6 +8,7 @@
 
 mod addons;
 mod api_server;
+pub mod audit;
 mod cache;
 mod cgroups;
 mod command;

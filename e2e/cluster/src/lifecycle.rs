@@ -18,7 +18,7 @@ use crate::toolchain::Toolchain;
 use crate::{cache, down, images, launch, packages, start, toolchain};
 
 /// Raised when a change here must not meet a cluster made before it.
-const REVISION: u32 = 2;
+const REVISION: u32 = 3;
 
 /// How a cluster is brought up.
 #[derive(Clone, Copy, Debug)]
@@ -137,6 +137,12 @@ impl Cluster {
     #[must_use]
     pub fn kubeconfig(&self) -> PathBuf {
         self.layout.kubeconfig()
+    }
+
+    /// What the API server has written down of the operator's requests since the cluster came up.
+    #[must_use]
+    pub fn audit_log(&self) -> PathBuf {
+        self.layout.node(&Node::first()).audit_log()
     }
 
     /// The kubectl of the cluster's version.

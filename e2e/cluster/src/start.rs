@@ -14,7 +14,7 @@ use crate::lifecycle::{Cluster, Options};
 use crate::node::{Node, namespaces};
 use crate::pki::{API_SERVER_NAMES, Pki};
 use crate::state::State;
-use crate::{addons, kubeconfig};
+use crate::{addons, audit, kubeconfig};
 
 const ETCD: EtcdPorts = EtcdPorts {
     client: 2379,
@@ -70,6 +70,7 @@ fn start_control_plane(cluster: &Cluster, launch: &mut Launch<'_>, folder: &Fold
     };
     let mut flags = control_plane::api_server(listen, ETCD, pki);
     flags.extend(control_plane::api_server_with_nodes(pki));
+    flags.extend(audit::flags(folder)?);
     launch.start("kube-apiserver", &flags)?;
     // Both start side by side.
     launch.start_runtime()?;
