@@ -3,10 +3,12 @@
 mod cluster;
 mod codegen;
 mod demo;
+mod deny;
 mod guard;
 mod image;
 mod new_kind;
 mod permissions;
+mod sbom;
 mod stage;
 mod target;
 mod test;
@@ -34,6 +36,10 @@ enum Command {
     Tidy(tidy::Args),
     /// Lay out the crate of a new kind of job, and enter it in the registry.
     NewKind(new_kind::Args),
+    /// Check licences, unwanted crates and sources of all dependencies (deny.toml).
+    Deny(deny::Args),
+    /// List what the operator's binary is made of (SBOM, CycloneDX).
+    Sbom(sbom::Args),
     /// Run a real training job to Succeeded on a local cluster.
     Demo(demo::Args),
     /// Run all tests.
@@ -47,6 +53,8 @@ fn main() -> anyhow::Result<()> {
         Command::Codegen(args) => codegen::run(args),
         Command::Tidy(args) => tidy::run(args),
         Command::NewKind(args) => new_kind::run(&args),
+        Command::Deny(args) => deny::run(args),
+        Command::Sbom(args) => sbom::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Test(args) => test::run(&args),
     }

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use crate::guard::Guard;
 use crate::stage::{Stages, cargo, must, root};
 use crate::target::{Choice, TEST_IMAGES, Target};
-use crate::{codegen, permissions, tidy};
+use crate::{codegen, deny, permissions, sbom, tidy};
 
 /// In the name of every end-to-end test that adds a node to the cluster.
 const SPARE: &str = "spare_node";
@@ -58,6 +58,10 @@ fn without_cluster(stages: &mut Stages) {
     let check = codegen::Args::CHECK;
     stages.attempt("generated files are current", |_| codegen::run(check));
     stages.attempt("house rules", |_| tidy::run(tidy::Args {}));
+    stages.attempt("licences, unwanted crates and sources", |_| {
+        deny::run(deny::Args {})
+    });
+    stages.attempt("list of the operator's dependencies (SBOM)", |_| sbom::check());
     stages.attempt("format", |_| must(cargo("fmt", &["--all", "--check"])));
     let lints = [
         "--workspace",

@@ -75,13 +75,19 @@ impl<T> Default for Children<T> {
 }
 
 impl<T: PartialEq> Children<T> {
-    /// Objects whose controller has this UID, by name.
-    pub(crate) fn of(&self, owner: &Uid) -> Vec<Arc<T>> {
-        let names = self.by_owner.get(owner).into_iter().flatten();
-        names
-            .filter_map(|name| self.by_name.get(name))
+    /// Objects of this namespace whose controller has this UID, by name. What names it in another namespace is none of its:
+    /// Kubernetes takes such a reference for wrong, and whoever may write there has no say here.
+    pub(crate) fn of(&self, namespace: &str, owner: &Uid) -> Vec<Arc<T>> {
+        self.all_of(owner)
+            .filter(|child| *child.name.namespace == *namespace)
             .map(|child| Arc::clone(&child.value))
             .collect()
+    }
+
+    /// Objects whose controller has this UID, wherever they are.
+    pub(crate) fn all_of(&self, owner: &Uid) -> impl Iterator<Item = &Child<T>> {
+        let names = self.by_owner.get(owner).into_iter().flatten();
+        names.filter_map(|name| self.by_name.get(name))
     }
 
     /// Versions mean nothing any more: whatever comes is younger.
@@ -193,7 +199,7 @@ mod tests {
     }
 
     fn values(children: &Children<u8>) -> Vec<u8> {
-        children.of(&Uid::new("job")).iter().map(|v| **v).collect()
+        children.of("ns", &Uid::new("job")).iter().map(|v| **v).collect()
     }
 
     #[test]

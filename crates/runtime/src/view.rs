@@ -125,12 +125,17 @@ impl View {
 
     /// All objects of the job of this UID.
     pub(crate) fn family(&self, owner: &Uid) -> Family {
+        let Some(JobKey { namespace, .. }) = self.keys.get(owner) else {
+            return Family::default();
+        };
         let carriers = self.carriers_of.get(owner).into_iter().flatten();
-        let carried = carriers.flat_map(|uid| self.pods.of(uid).into_iter().map(|pod| (uid.clone(), pod)));
+        let pods = |uid: &Uid| self.pods.of(namespace, uid);
+        let carried = carriers.flat_map(|uid| pods(uid).into_iter().map(|pod| (uid.clone(), pod)));
+        let children = self.children.values();
         Family {
-            pods: self.pods.of(owner),
-            children: self.children.values().flat_map(|of| of.of(owner)).collect(),
-            batch_jobs: self.batch_jobs.of(owner),
+            pods: pods(owner),
+            children: children.flat_map(|of| of.of(namespace, owner)).collect(),
+            batch_jobs: self.batch_jobs.of(namespace, owner),
             batch_pods: carried.collect(),
         }
     }
@@ -391,16 +396,16 @@ impl View {
             None => return,
             Some(Change::Gone(pod)) => Some(pod),
             Some(Change::Put { now, replaced }) => {
-                self.touch(now.owner.as_ref(), effects);
+                self.touch(&now.name, now.owner.as_ref(), effects);
                 replaced
             }
         };
         let Some(pod) = gone else { return };
-        self.touch(pod.owner.as_ref(), effects);
+        self.touch(&pod.name, pod.owner.as_ref(), effects);
         effects.freed.push((PODS, pod.name.clone()));
         let Some(owner) = pod.owner else { return };
         // A pod of a batch Job is that one's to miss.
-        if let Some(key) = self.keys.get(&owner) {
+        if let Some(key) = self.key_of(&pod.name, &owner) {
             let vanished = Vanished {
                 name: pod.value.name.clone(),
                 attempt: pod.value.attempt,
@@ -427,16 +432,16 @@ impl View {
                         .insert(now.uid.clone());
                     self.carriers.insert(now.uid.clone(), owner);
                 }
-                self.touch(Some(&now.uid), effects);
+                self.touch(&now.name, Some(&now.uid), effects);
                 replaced
             }
         };
         let Some(job) = gone else { return };
-        self.touch(Some(&job.uid), effects);
+        self.touch(&job.name, Some(&job.uid), effects);
         effects.freed.push((BATCH_JOBS, job.name.clone()));
         self.forget_carrier(&job.uid);
         let Some(owner) = job.owner else { return };
-        if let Some(key) = self.keys.get(&owner) {
+        if let Some(key) = self.key_of(&job.name, &owner) {
             let vanished = Vanished {
                 name: job.value.name.clone(),
                 attempt: job.value.attempt,
@@ -453,8 +458,8 @@ impl View {
         let Some(owner) = self.carriers.get(uid) else {
             return;
         };
-        let there = self.batch_jobs.of(owner).iter().any(|job| job.uid == *uid);
-        if there || !self.pods.of(uid).is_empty() {
+        let there = self.batch_jobs.all_of(owner).any(|job| job.uid == *uid);
+        if there || self.pods.all_of(uid).next().is_some() {
             return;
         }
         if let Some(carriers) = self.carriers_of.get_mut(owner) {
@@ -471,12 +476,12 @@ impl View {
             None => return,
             Some(Change::Gone(child)) => Some(child),
             Some(Change::Put { now, replaced }) => {
-                self.touch(now.owner.as_ref(), effects);
+                self.touch(&now.name, now.owner.as_ref(), effects);
                 replaced
             }
         };
         let Some(child) = gone else { return };
-        self.touch(child.owner.as_ref(), effects);
+        self.touch(&child.name, child.owner.as_ref(), effects);
         effects.freed.push((resource, child.name));
     }
 
@@ -489,16 +494,23 @@ impl View {
                 .as_deref()
                 .is_some_and(|name| is(&self.nodes, name))
             {
-                self.touch(pod.owner.as_ref(), effects);
+                self.touch(&pod.name, pod.owner.as_ref(), effects);
             }
         }
     }
 
-    /// There is news for the job of this UID, or of the batch Job of this UID.
-    fn touch(&self, owner: Option<&Uid>, effects: &mut Effects) {
+    /// The job of this UID that an object belongs to: one of the object's namespace.
+    fn key_of(&self, object: &ObjectName, owner: &Uid) -> Option<&JobKey> {
+        self.keys
+            .get(owner)
+            .filter(|key| key.namespace == object.namespace)
+    }
+
+    /// There is news of an object for the job of this UID, or of the batch Job of this UID.
+    fn touch(&self, object: &ObjectName, owner: Option<&Uid>, effects: &mut Effects) {
         let key = owner.and_then(|uid| {
-            let of_carrier = || self.keys.get(self.carriers.get(uid)?);
-            self.keys.get(uid).or_else(of_carrier)
+            let of_carrier = || self.key_of(object, self.carriers.get(uid)?);
+            self.key_of(object, uid).or_else(of_carrier)
         });
         effects.touched.extend(key.cloned());
     }

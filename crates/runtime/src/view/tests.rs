@@ -266,3 +266,27 @@ fn priority_classes_come_change_and_go() {
     view.remove(&class("high", 9, 4));
     assert_eq!(held(&view), [("low".to_owned(), 2)]);
 }
+
+/// Whoever may make pods in another namespace could end a job with them.
+#[test]
+fn what_names_a_job_of_another_namespace_as_its_owner_is_none_of_its() {
+    let mut view = view();
+    view.put(job("j", "J", 1));
+    let foreign = |of: &str| {
+        let owners = json!([{"kind": "TestJob", "name": "j", "uid": of, "controller": true}]);
+        let metadata = json!({
+            "namespace": "elsewhere", "name": "x", "uid": format!("of-{of}"), "resourceVersion": "5", "ownerReferences": owners
+        });
+        json!({"metadata": metadata, "status": {"phase": "Failed"}}).to_string()
+    };
+    let pod = || Object::Pod(decode::pod(foreign("J").as_bytes()).unwrap());
+    assert!(touched(&view.put(pod())).is_empty());
+    let carrier = Object::BatchJob(decode::batch_job(foreign("J").as_bytes()).unwrap());
+    assert!(touched(&view.put(carrier)).is_empty());
+    let carried = decode::pod(foreign("of-J").replace("\"x\"", "\"y\"").as_bytes());
+    assert!(touched(&view.put(Object::Pod(carried.unwrap()))).is_empty());
+    let family = view.family(&Uid::new("J"));
+    assert!(family.pods.is_empty() && family.batch_jobs.is_empty() && family.batch_pods.is_empty());
+    let effects = view.remove(&pod());
+    assert!(effects.touched.is_empty() && effects.lost.is_empty());
+}
