@@ -24,6 +24,15 @@ pub const JOB_ROLE: &str = "training.kubeflow.org/job-role";
 pub const JOB_ROLE_MASTER: &str = "master";
 /// Which attempt at its slot a pod is, from 0. Ours, additive: it makes restarts exact across crashes.
 pub const ATTEMPT: &str = "trainyard.dev/attempt";
+/// Labels that say which slot of which job a pod is: a template's own are not taken over.
+pub const RESERVED: [&str; 6] = [
+    OPERATOR_NAME,
+    JOB_NAME,
+    REPLICA_TYPE,
+    REPLICA_INDEX,
+    JOB_ROLE,
+    ATTEMPT,
+];
 /// Annotation of objects that are kept as the job says: a digest of what was last asked for. What is stored cannot be
 /// compared, since the API server fills in defaults and writes quantities in its own way.
 pub const SPEC_DIGEST: &str = "trainyard.dev/spec-digest";

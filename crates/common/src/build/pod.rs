@@ -26,6 +26,8 @@ pub fn pod(
     let PodTemplateSpec { metadata, spec } = template;
     let mut metadata = metadata.unwrap_or_default();
     let mut labels = metadata.labels.take().unwrap_or_default();
+    // What says whose a pod is and which is the operator's to say, also where it says nothing.
+    labels.retain(|key, _| !names::RESERVED.contains(&key.as_str()));
     labels.extend(identity(job, slot, leader, wiring.labels.clone()));
     labels.insert(names::ATTEMPT.to_owned(), attempt.0.to_string());
     let mut spec = spec.unwrap_or_default();
