@@ -31,7 +31,6 @@ const PAYLOADS: [&str; 7] = [
 /// What must be found nowhere.
 const MARK: &str = "touch /tmp/pwned";
 
-
 /// Whether a kind gives its launcher a service account to exec into the workers.
 fn execs(framework: &dyn Framework) -> bool {
     framework
