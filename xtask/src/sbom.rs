@@ -33,13 +33,11 @@ type Id = (String, String);
 #[expect(clippy::print_stdout, reason = "the document is what the user asked for")]
 pub(crate) fn run(args: &Args) -> Result<()> {
     let text = checked()?;
-    match &args.output {
-        Some(path) => fs::write(path, text).with_context(|| path.display().to_string()),
-        None => {
-            print!("{text}");
-            Ok(())
-        }
-    }
+    let Some(path) = &args.output else {
+        print!("{text}");
+        return Ok(());
+    };
+    fs::write(path, text).with_context(|| path.display().to_string())
 }
 
 /// The stage: it can be made, says all it must, and is the same when it is made again.

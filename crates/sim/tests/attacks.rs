@@ -383,7 +383,7 @@ async fn the_private_key_is_in_its_secret_and_nowhere_else() {
     let job = world.create(framework, &manifest);
     seconds(60).await;
     for code in [1, 0] {
-        let launcher = |pod: &Value| label(pod, "training.kubeflow.org/job-role") == Some("launcher");
+        let launcher = |pod: &Value| label(pod, common::names::JOB_ROLE) == Some("launcher");
         for pod in world.shared().list(PODS).iter().filter(|pod| launcher(pod)) {
             let key = Key::new(PODS, NAMESPACE, name(pod));
             world.shared().store(|store| fail(store, &key, code, None));
