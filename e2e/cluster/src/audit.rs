@@ -10,8 +10,6 @@ use crate::layout::Folder;
 
 /// The service account of the operator that deploy/install.yaml installs.
 pub const OPERATOR: &str = "system:serviceaccount:trainyard-system:trainyard-operator";
-/// The service account of the operator that the suite starts for one namespace.
-pub const NAMESPACED_OPERATOR: &str = "system:serviceaccount:e2e-namespaced:trainyard-operator";
 
 /// More than a run of the whole suite writes: a log that is begun anew would hide what was used before.
 const MEGABYTES: u32 = 2000;
@@ -25,7 +23,7 @@ fn policy() -> Value {
         "omitStages": ["RequestReceived"],
         "omitManagedFields": true,
         "rules": [
-            { "level": "Metadata", "users": [OPERATOR, NAMESPACED_OPERATOR] },
+            { "level": "Metadata", "users": [OPERATOR] },
             { "level": "None" },
         ],
     })
