@@ -219,6 +219,8 @@ async fn takes_over_nothing(framework: &'static dyn Framework, mode: ServiceMode
                 framework.kind().version
             );
             let status = world.shared().get(&job).unwrap()["status"].to_string();
+            let events = world.shared().list(EVENTS);
+            let status = format!("{status} {events:?}");
             assert!(status.contains(&*key.name), "{what} is not named: {status}");
             // As soon as anything else of the job changes, it is tried again.
             world.shared().edit(&job, Who::User, |job| {
