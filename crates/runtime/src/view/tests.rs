@@ -283,8 +283,8 @@ fn what_names_a_job_of_another_namespace_as_its_owner_is_none_of_its() {
     assert!(touched(&view.put(pod())).is_empty());
     let carrier = Object::BatchJob(decode::batch_job(foreign("J").as_bytes()).unwrap());
     assert!(touched(&view.put(carrier)).is_empty());
-    let carried = decode::pod(foreign("of-J").replace("\"x\"", "\"y\"").as_bytes());
-    assert!(touched(&view.put(Object::Pod(carried.unwrap()))).is_empty());
+    let grandchild = decode::pod(foreign("of-J").replace("\"x\"", "\"y\"").as_bytes());
+    assert!(touched(&view.put(Object::Pod(grandchild.unwrap()))).is_empty());
     let family = view.family(&Uid::new("J"));
     assert!(family.pods.is_empty() && family.batch_jobs.is_empty() && family.batch_pods.is_empty());
     let effects = view.remove(&pod());
