@@ -224,7 +224,7 @@ async fn takes_over_nothing(framework: &'static dyn Framework, mode: ServiceMode
             assert!(status.contains(&*key.name), "{what} is not named: {status}");
             // As soon as anything else of the job changes, it is tried again.
             world.shared().edit(&job, Who::User, |job| {
-                job["spec"]["runPolicy"]["backoffLimit"] = json!(9)
+                job["spec"]["runPolicy"]["backoffLimit"] = json!(9);
             });
             seconds(30).await;
             world.delete(&job);
@@ -307,7 +307,7 @@ async fn finalizers_in_a_template_cost_only_their_own_job() {
         let held = world.create(framework, &manifest);
         seconds(20).await;
         world.shared().edit(&held, Who::User, |job| {
-            job["spec"]["runPolicy"]["suspend"] = json!(true)
+            job["spec"]["runPolicy"]["suspend"] = json!(true);
         });
         let mut other = whole(framework, 2);
         other["metadata"]["name"] = json!("other");
