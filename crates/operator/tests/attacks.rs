@@ -1,5 +1,5 @@
 //! What a user who may create jobs, and no more, tries by way of the operator. For every meaning of every kind, on plans alone;
-//! what needs requests and their answers is in `attacks.rs` of the crate `sim`.
+//! what needs requests and their answers is in `tests/attacks` of the crate `sim`.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
