@@ -1,6 +1,6 @@
 //! What a user who may create jobs, and no more, tries by way of the operator, where a real API server matters; and what
-//! only few of the other tests need of the operator's rights. More attacks, on all kinds, are in `attacks.rs` of the crates
-//! `operator` and `sim`.
+//! only few of the other tests need of the operator's rights. More attacks, on all kinds, are in the tests of the
+//! crates `operator` and `sim`.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -31,7 +31,7 @@ fn job(version: &str, kind: &str, map: &str, container: &str, roles: &[&str], co
 }
 
 /// An object of somebody else, with labels as ours have them.
-fn foreign(version: &str, kind: &str, name: &str, job: &str, content: Value) -> Value {
+fn foreign(version: &str, kind: &str, name: &str, job: &str, content: &Value) -> Value {
     let labels = json!({"training.kubeflow.org/job-name": job, "training.kubeflow.org/operator-name": "x", "app": job});
     let mut object =
         json!({"apiVersion": version, "kind": kind, "metadata": {"name": name, "labels": labels}});
@@ -55,89 +55,34 @@ fn essence(object: &Value) -> Value {
     object
 }
 
-/// One object of each resource that the operator makes, under the name that it would have. A HorizontalPodAutoscaler is in
-/// the tests of elastic jobs.
-#[test]
-fn objects_of_others_under_generated_names_stay_as_they_are() {
-    let space = Space::of("mpij", "attacks-names");
-    let rbac = "rbac.authorization.k8s.io";
-    let rights = json!({"rules": [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "list"]}]});
-    let view = json!({
-        "roleRef": {"apiGroup": rbac, "kind": "ClusterRole", "name": "view"},
-        "subjects": [{"kind": "ServiceAccount", "name": "default", "namespace": space.name}],
-    });
-    let container = json!({"name": "c", "image": TOOLBOX, "imagePullPolicy": "IfNotPresent", "command": ["sleep", "3600"]});
-    let pod =
-        json!({"containers": [container], "restartPolicy": "Never", "terminationGracePeriodSeconds": 1});
-    let batch = json!({"spec": {"suspend": true, "template": {"spec": pod}}});
-    let service = json!({"spec": {"clusterIP": "None", "selector": {"a": "b"}, "ports": [{"port": 1}]}});
-    let group = json!({"spec": {"schedulingPolicy": {"gang": {"minCount": 1}}}});
-    let secret = json!({"data": {"ssh-privatekey": "dGhlIHNlY3JldCBvZiBzb21lYm9keSBlbHNl"}, "type": "kubernetes.io/ssh-auth"});
-    let (exec, ssh) = (Some("v1"), Some("v2beta1"));
-    // Version of the MPIJob whose name the object has (none for a PyTorchJob), the job's name, and the object.
-    let tried = [
-        (
-            exec,
-            "a",
-            foreign(
-                "v1",
-                "ConfigMap",
-                "a-config",
-                "a",
-                json!({"data": {"hostfile": "mine"}}),
-            ),
-        ),
-        (
-            exec,
-            "b",
-            foreign("v1", "ServiceAccount", "b-launcher", "b", json!({})),
-        ),
-        (
-            exec,
-            "c",
-            foreign(&format!("{rbac}/v1"), "Role", "c-launcher", "c", rights),
-        ),
-        (
-            exec,
-            "d",
-            foreign(&format!("{rbac}/v1"), "RoleBinding", "d-launcher", "d", view),
-        ),
-        (ssh, "e", foreign("v1", "Secret", "e-ssh", "e", secret)),
-        (ssh, "f", foreign("batch/v1", "Job", "f-launcher", "f", batch)),
-        (None, "g", foreign("v1", "Service", "g", "g", service)),
-        (
-            None,
-            "h",
-            foreign("v1", "Pod", "h-master-0", "h", json!({"spec": pod})),
-        ),
-        (
-            None,
-            "i",
-            foreign("scheduling.k8s.io/v1beta1", "PodGroup", "i", "i", group),
-        ),
-    ];
-    let get = |object: &Value| {
-        let (kind, name) = (
-            object["kind"].as_str().unwrap(),
-            object["metadata"]["name"].as_str().unwrap(),
-        );
-        let (group, _) = object["apiVersion"]
-            .as_str()
-            .unwrap()
-            .split_once('/')
-            .unwrap_or_default();
-        space
-            .get(format!("{kind}.{group}").trim_end_matches('.'), name)
-            .unwrap_or_else(|| panic!("{kind} {name} is gone"))
-    };
-    for (_, _, object) in &tried {
-        space.apply(object);
+/// A job, and an object of somebody else under a name that the operator would use for it.
+struct Taken {
+    /// Version of the MPIJob; a PyTorchJob if absent.
+    mpi: Option<&'static str>,
+    job: &'static str,
+    object: Value,
+}
+
+impl Taken {
+    fn kind_of_job(&self) -> &'static str {
+        if self.mpi.is_some() { "mpij" } else { "ptj" }
     }
-    space.pod_until("h-master-0", "Running");
-    let before: Vec<Value> = tried.iter().map(|(_, _, object)| essence(&get(object))).collect();
-    for (version, name, _) in &tried {
+
+    fn name(&self) -> &str {
+        self.object["metadata"]["name"].as_str().unwrap()
+    }
+
+    fn now(&self, space: &Space) -> Value {
+        let kind = self.object["kind"].as_str().unwrap();
+        let version = self.object["apiVersion"].as_str().unwrap();
+        let (group, _) = version.split_once('/').unwrap_or_default();
+        let found = space.get(format!("{kind}.{group}").trim_end_matches('.'), self.name());
+        essence(&found.unwrap_or_else(|| panic!("{kind} {} is gone", self.name())))
+    }
+
+    fn apply_job(&self, space: &Space) {
         let sleep = ["sleep", "3600"];
-        let mut job = match version {
+        let mut job = match self.mpi {
             Some(version) => job(
                 version,
                 "MPIJob",
@@ -155,26 +100,84 @@ fn objects_of_others_under_generated_names_stay_as_they_are() {
                 &sleep,
             ),
         };
-        job["metadata"]["name"] = json!(name);
+        job["metadata"]["name"] = json!(self.job);
         space.apply(&job);
     }
-    for (version, name, object) in &tried {
-        let kind = if version.is_some() { "mpij" } else { "ptj" };
-        let taken = format!(
-            "{} exists and does not belong to this job",
-            object["metadata"]["name"].as_str().unwrap()
-        );
-        wait_for(&format!("{name} to say {taken:?}"), || {
-            let status = space.get(kind, name)?["status"].clone();
-            status["waitingFor"].as_str()?.contains(&taken).then_some(())
+}
+
+/// In the Secret of somebody else.
+const TREASURE: &str = "dGhlIHNlY3JldCBvZiBzb21lYm9keSBlbHNl";
+
+/// One object of each resource that the operator makes. A HorizontalPodAutoscaler is in the tests of elastic jobs.
+fn taken(namespace: &str) -> Vec<Taken> {
+    let rbac = "rbac.authorization.k8s.io";
+    let of_rbac = format!("{rbac}/v1");
+    let rights = json!({"rules": [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "list"]}]});
+    let view = json!({
+        "roleRef": {"apiGroup": rbac, "kind": "ClusterRole", "name": "view"},
+        "subjects": [{"kind": "ServiceAccount", "name": "default", "namespace": namespace}],
+    });
+    let container = json!({"name": "c", "image": TOOLBOX, "imagePullPolicy": "IfNotPresent", "command": ["sleep", "3600"]});
+    let pod =
+        json!({"containers": [container], "restartPolicy": "Never", "terminationGracePeriodSeconds": 1});
+    let batch = json!({"spec": {"suspend": true, "template": {"spec": pod}}});
+    let service = json!({"spec": {"clusterIP": "None", "selector": {"a": "b"}, "ports": [{"port": 1}]}});
+    let group = json!({"spec": {"schedulingPolicy": {"gang": {"minCount": 1}}}});
+    let data = json!({"data": {"hostfile": "mine"}});
+    let secret = json!({"data": {"ssh-privatekey": TREASURE}, "type": "kubernetes.io/ssh-auth"});
+    let (exec, ssh) = (Some("v1"), Some("v2beta1"));
+    let taken = |mpi, job, object| Taken { mpi, job, object };
+    vec![
+        taken(exec, "a", foreign("v1", "ConfigMap", "a-config", "a", &data)),
+        taken(
+            exec,
+            "b",
+            foreign("v1", "ServiceAccount", "b-launcher", "b", &json!({})),
+        ),
+        taken(exec, "c", foreign(&of_rbac, "Role", "c-launcher", "c", &rights)),
+        taken(
+            exec,
+            "d",
+            foreign(&of_rbac, "RoleBinding", "d-launcher", "d", &view),
+        ),
+        taken(ssh, "e", foreign("v1", "Secret", "e-ssh", "e", &secret)),
+        taken(ssh, "f", foreign("batch/v1", "Job", "f-launcher", "f", &batch)),
+        taken(None, "g", foreign("v1", "Service", "g", "g", &service)),
+        taken(
+            None,
+            "h",
+            foreign("v1", "Pod", "h-master-0", "h", &json!({"spec": pod})),
+        ),
+        taken(
+            None,
+            "i",
+            foreign("scheduling.k8s.io/v1beta1", "PodGroup", "i", "i", &group),
+        ),
+    ]
+}
+
+#[test]
+fn objects_of_others_under_generated_names_stay_as_they_are() {
+    let space = Space::of("mpij", "attacks-names");
+    let all = taken(&space.name);
+    for taken in &all {
+        space.apply(&taken.object);
+    }
+    space.pod_until("h-master-0", "Running");
+    let before: Vec<Value> = all.iter().map(|taken| taken.now(&space)).collect();
+    for taken in &all {
+        taken.apply_job(&space);
+    }
+    for taken in &all {
+        let words = format!("{} exists and does not belong to this job", taken.name());
+        wait_for(&format!("{} to say {words:?}", taken.job), || {
+            let status = space.get(taken.kind_of_job(), taken.job)?["status"].clone();
+            status["waitingFor"].as_str()?.contains(&words).then_some(())
         });
     }
     // Events and status say whose name it is, and nothing of what is in it.
     let told = space.must(&["get", "events,mpij,ptj,configmaps,pods", "-o", "json"]);
-    assert!(
-        !told.contains("dGhlIHNlY3JldCBvZiBzb21lYm9keSBlbHNl")
-            && !told.contains("the secret of somebody else")
-    );
+    assert!(!told.contains(TREASURE) && !told.contains("the secret of somebody else"));
     for kind in ["mpij", "ptj"] {
         space.must(&["delete", kind, "--all"]);
     }
@@ -182,8 +185,13 @@ fn objects_of_others_under_generated_names_stay_as_they_are() {
         let list: Value = serde_json::from_str(&space.must(&["get", "pods", "-o", "json"])).unwrap();
         (list["items"].as_array().unwrap().len() == 1).then_some(())
     });
-    for ((_, name, object), before) in tried.iter().zip(&before) {
-        assert_eq!(essence(&get(object)).to_string(), before.to_string(), "{name}");
+    for (taken, before) in all.iter().zip(&before) {
+        assert_eq!(
+            taken.now(&space).to_string(),
+            before.to_string(),
+            "{}",
+            taken.name()
+        );
     }
 }
 
