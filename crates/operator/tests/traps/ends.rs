@@ -107,7 +107,6 @@ fn the_time_to_live_acts_though_nothing_happens_however_the_job_ended() {
     for_every_kind(|framework| {
         for (how, mut world, _) in ends(framework, Some(500)) {
             let over = world.status().completion_time.unwrap_or_else(|| panic!("{how}"));
-            assert_eq!(over.0, world.now, "{how}");
             let plans = by_timer(framework, &mut world, |world| world.job.is_none());
             assert_eq!(world.now.duration_since(over.0).as_secs(), 500, "{how}");
             let told = notes(&plans);

@@ -15,9 +15,10 @@ pub fn for_every_kind(test: impl Fn(&'static dyn Framework)) {
     }
 }
 
-/// A job of all roles, of each as many replicas as allowed up to `most`; nothing is done for it yet.
+/// A job of all roles, of each as many replicas as allowed up to `most`, all of which it needs; nothing is done for it yet.
 pub fn job(framework: &'static dyn Framework, most: u32, edit: impl FnOnce(&mut Value)) -> World {
     let mut manifest = whole(framework, most);
+    manifest["spec"].as_object_mut().unwrap().remove("elasticPolicy");
     edit(&mut manifest["spec"]);
     World::new(framework, &manifest)
 }

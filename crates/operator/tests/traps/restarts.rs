@@ -250,7 +250,7 @@ fn a_sidecar_that_fails_costs_nothing() {
 fn a_pod_that_does_not_go_holds_up_its_own_replica_alone() {
     for_every_kind(|framework| {
         let mut world = running(framework, 2, |spec| policy(framework, spec, replacing(framework)));
-        let (stuck, other) = (world.pods[0].name.to_string(), last(&world));
+        let (stuck, other) = (world.pods[0].name.to_string(), world.pods[1].name.to_string());
         world.delete(&stuck);
         world.pod(&stuck).detail = Some(Box::new(PodDetail::default()));
         end(framework, &mut world, &other, 137);
