@@ -126,9 +126,10 @@ pub fn by_policy(framework: &'static dyn Framework, world: &World) -> Option<Str
         .map(|slot| slot.name.clone())
 }
 
-/// The last pod of ours.
+/// The last worker: no kind runs without it.
 pub fn last(world: &World) -> String {
-    world.pods.last().unwrap().name.to_string()
+    let worker = world.pods.iter().rfind(|pod| pod.name.contains("-worker-"));
+    worker.unwrap().name.to_string()
 }
 
 pub fn active(world: &World) -> i32 {

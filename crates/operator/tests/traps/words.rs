@@ -1,6 +1,7 @@
 //! What status and events say.
 
 use common::gang::{Gang, Placement};
+use common::plan::Extra;
 use common::resolve;
 use serde_json::json;
 
@@ -77,4 +78,34 @@ fn a_gang_that_waits_writes_nothing_as_time_goes_by() {
             crate::kit::nothing_more(framework, &mut world);
         }
     });
+}
+
+/// Kubernetes refuses whoever would grant what he may not do himself.
+#[test]
+fn the_operator_may_do_itself_what_it_lets_launchers_do() {
+    let may = runtime::access::table(operator::FRAMEWORKS, &runtime::GangChoice::Auto);
+    let mut granted = 0;
+    for framework in common::testing::meanings(operator::FRAMEWORKS) {
+        let mut world = job(framework, 2, |_| {});
+        world.settle(framework);
+        let rules = world.extras.values().filter_map(|extra| match extra {
+            Extra::Role(role) => role.rules.clone(),
+            _ => None,
+        });
+        for rule in rules.flatten() {
+            for (resource, verb) in rule
+                .resources
+                .iter()
+                .flatten()
+                .flat_map(|r| rule.verbs.iter().map(move |v| (r, v)))
+            {
+                let covers = |line: &runtime::access::Access| {
+                    line.group.is_empty() && line.resource == **resource && line.verbs.contains(&&**verb)
+                };
+                assert!(may.iter().any(covers), "{verb} {resource}");
+                granted += 1;
+            }
+        }
+    }
+    assert!(granted >= 3, "the launcher of v1 may exec into its workers");
 }
