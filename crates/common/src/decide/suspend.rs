@@ -62,7 +62,19 @@ fn suspend(q: &Question<'_>) -> Plan {
 }
 
 fn stay_suspended(q: &Question<'_>) -> Plan {
-    answer(&q.job.stored, without_pods(q), deletes(q), Vec::new())
+    let (mut status, writes) = (without_pods(q), deletes(q));
+    // A queue waits for what must not be deleted.
+    let told = match q.observed.refusals.iter().find(|refusal| refusal.deletion) {
+        Some(refusal) => start::refused(q, &mut status, refusal),
+        None => {
+            // Whether the cause is gone shows when these writes went through.
+            if !writes.is_empty() {
+                status.waiting_for.clone_from(&q.job.stored.waiting_for);
+            }
+            None
+        }
+    };
+    answer(&q.job.stored, status, writes, told.into_iter().collect())
 }
 
 fn resume(q: &Question<'_>) -> Plan {

@@ -8,7 +8,7 @@ use common::{Framework, Note, resolve, status};
 use serde_json::{Value, json};
 
 /// Tells each meaning of each kind by its API version and kind.
-pub fn for_every_kind(test: impl Fn(&'static dyn Framework)) {
+pub(crate) fn for_every_kind(test: impl Fn(&'static dyn Framework)) {
     for framework in meanings(operator::FRAMEWORKS) {
         println!("{} {}", framework.kind().api_version(), framework.kind().kind);
         test(framework);
@@ -16,7 +16,7 @@ pub fn for_every_kind(test: impl Fn(&'static dyn Framework)) {
 }
 
 /// A job of all roles, of each as many replicas as allowed up to `most`, all of which it needs; nothing is done for it yet.
-pub fn job(framework: &'static dyn Framework, most: u32, edit: impl FnOnce(&mut Value)) -> World {
+pub(crate) fn job(framework: &'static dyn Framework, most: u32, edit: impl FnOnce(&mut Value)) -> World {
     let mut manifest = whole(framework, most);
     manifest["spec"].as_object_mut().unwrap().remove("elasticPolicy");
     edit(&mut manifest["spec"]);
@@ -24,7 +24,7 @@ pub fn job(framework: &'static dyn Framework, most: u32, edit: impl FnOnce(&mut 
 }
 
 /// The same, all of whose pods run.
-pub fn running(framework: &'static dyn Framework, most: u32, edit: impl FnOnce(&mut Value)) -> World {
+pub(crate) fn running(framework: &'static dyn Framework, most: u32, edit: impl FnOnce(&mut Value)) -> World {
     let mut world = job(framework, most, edit);
     bring_up(framework, &mut world);
     assert!(is(&world, ConditionType::Running), "{:?}", world.status());
@@ -32,7 +32,7 @@ pub fn running(framework: &'static dyn Framework, most: u32, edit: impl FnOnce(&
 }
 
 /// All that waits runs, as often as something new does: a launcher may wait for its workers.
-pub fn bring_up(framework: &'static dyn Framework, world: &mut World) -> Vec<Plan> {
+pub(crate) fn bring_up(framework: &'static dyn Framework, world: &mut World) -> Vec<Plan> {
     let mut plans = Vec::new();
     for _ in 0..2 {
         plans.extend(world.settle(framework));
@@ -43,7 +43,7 @@ pub fn bring_up(framework: &'static dyn Framework, world: &mut World) -> Vec<Pla
 }
 
 /// What terminates is gone, pauses are over, and what is made then runs.
-pub fn come_back(framework: &'static dyn Framework, world: &mut World) -> Vec<Plan> {
+pub(crate) fn come_back(framework: &'static dyn Framework, world: &mut World) -> Vec<Plan> {
     let mut plans = world.settle(framework);
     world.reap();
     world.pass_time(300);
@@ -51,16 +51,16 @@ pub fn come_back(framework: &'static dyn Framework, world: &mut World) -> Vec<Pl
     plans
 }
 
-pub fn spec(world: &mut World) -> &mut Value {
+pub(crate) fn spec(world: &mut World) -> &mut Value {
     &mut world.job.as_mut().unwrap().spec
 }
 
-pub fn is(world: &World, condition: ConditionType) -> bool {
+pub(crate) fn is(world: &World, condition: ConditionType) -> bool {
     status::is_true(&world.status(), condition)
 }
 
 /// The types that are True.
-pub fn held(status: &JobStatus) -> Vec<ConditionType> {
+pub(crate) fn held(status: &JobStatus) -> Vec<ConditionType> {
     let held = status
         .conditions
         .iter()
@@ -68,7 +68,7 @@ pub fn held(status: &JobStatus) -> Vec<ConditionType> {
     held.map(|c| c.type_).collect()
 }
 
-pub fn message(world: &World, condition: ConditionType) -> String {
+pub(crate) fn message(world: &World, condition: ConditionType) -> String {
     let status = world.status();
     let entry =
         status::condition(&status, condition).unwrap_or_else(|| panic!("no {condition:?} in {status:?}"));
@@ -76,20 +76,20 @@ pub fn message(world: &World, condition: ConditionType) -> String {
 }
 
 /// The container of a pod ends, and the pod with it.
-pub fn end(framework: &dyn Framework, world: &mut World, pod: &str, code: i32) {
+pub(crate) fn end(framework: &dyn Framework, world: &mut World, pod: &str, code: i32) {
     let container = framework.kind().container.unwrap_or("main");
     world.end(pod, container, code, "Error", None);
 }
 
 /// Those whose success is the job's have it.
-pub fn finish(framework: &dyn Framework, world: &mut World) {
+pub(crate) fn finish(framework: &dyn Framework, world: &mut World) {
     for name in world.deciding(framework) {
         end(framework, world, &name, 0);
     }
 }
 
 /// A restart policy for all roles.
-pub fn policy(framework: &dyn Framework, spec: &mut Value, policy: &str) {
+pub(crate) fn policy(framework: &dyn Framework, spec: &mut Value, policy: &str) {
     for replica in spec[framework.kind().replicas_field]
         .as_object_mut()
         .unwrap()
@@ -100,7 +100,7 @@ pub fn policy(framework: &dyn Framework, spec: &mut Value, policy: &str) {
 }
 
 /// Those restart policies that the kind takes.
-pub fn policies(framework: &'static dyn Framework) -> Vec<&'static str> {
+pub(crate) fn policies(framework: &'static dyn Framework) -> Vec<&'static str> {
     let taken = |stated: &&str| {
         let world = job(framework, 2, |spec| policy(framework, spec, stated));
         resolve::resolve(framework, world.job.as_ref().unwrap()).is_ok()
@@ -110,14 +110,14 @@ pub fn policies(framework: &'static dyn Framework) -> Vec<&'static str> {
 }
 
 /// The policy under which a killed pod is replaced.
-pub fn replacing(framework: &'static dyn Framework) -> &'static str {
+pub(crate) fn replacing(framework: &'static dyn Framework) -> &'static str {
     let exit_code = policies(framework).contains(&"ExitCode");
     if exit_code { "ExitCode" } else { "OnFailure" }
 }
 
 /// A pod of ours whose failure its role's restart policy judges: the last one. None of a kind all of whose pods are
 /// replaced, or retried by a batch Job.
-pub fn by_policy(framework: &'static dyn Framework, world: &World) -> Option<String> {
+pub(crate) fn by_policy(framework: &'static dyn Framework, world: &World) -> Option<String> {
     let job = resolve::resolve(framework, world.job.as_ref().unwrap()).unwrap();
     let judged = |role| framework.on_failure(role, &job) == OnFailure::ByPolicy;
     let mut slots = job.cast.slots().iter().rev();
@@ -127,27 +127,27 @@ pub fn by_policy(framework: &'static dyn Framework, world: &World) -> Option<Str
 }
 
 /// The last worker: no kind runs without it.
-pub fn last(world: &World) -> String {
+pub(crate) fn last(world: &World) -> String {
     let worker = world.pods.iter().rfind(|pod| pod.name.contains("-worker-"));
     worker.unwrap().name.to_string()
 }
 
-pub fn active(world: &World) -> i32 {
+pub(crate) fn active(world: &World) -> i32 {
     let status = world.status();
     status.replica_statuses.values().map(|counts| counts.active).sum()
 }
 
-pub fn notes(plans: &[Plan]) -> Vec<&Note> {
+pub(crate) fn notes(plans: &[Plan]) -> Vec<&Note> {
     plans.iter().flat_map(|plan| &plan.notes).collect()
 }
 
-pub fn counted(plans: &[Plan], counter: Counter) -> usize {
+pub(crate) fn counted(plans: &[Plan], counter: Counter) -> usize {
     let all = plans.iter().flat_map(|plan| &plan.counters);
     all.filter(|c| **c == counter).count()
 }
 
 /// Names of pods and batch Jobs that plans delete.
-pub fn deletes(plans: &[Plan]) -> Vec<&str> {
+pub(crate) fn deletes(plans: &[Plan]) -> Vec<&str> {
     let writes = plans.iter().flat_map(|plan| &plan.writes);
     writes
         .filter_map(|write| match write {
@@ -158,7 +158,7 @@ pub fn deletes(plans: &[Plan]) -> Vec<&str> {
 }
 
 /// From here on nothing happens but what the operator has set its own timer for; until `over` says so.
-pub fn by_timer(
+pub(crate) fn by_timer(
     framework: &'static dyn Framework,
     world: &mut World,
     over: impl Fn(&World) -> bool,
@@ -177,7 +177,7 @@ pub fn by_timer(
 }
 
 /// Time goes by: nothing is written, told or counted.
-pub fn nothing_more(framework: &'static dyn Framework, world: &mut World) {
+pub(crate) fn nothing_more(framework: &'static dyn Framework, world: &mut World) {
     for _ in 0..3 {
         world.pass_time(700);
         let plan = world.plan(framework);
