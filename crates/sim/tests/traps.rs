@@ -17,7 +17,6 @@ use operator::FRAMEWORKS;
 use runtime::GangChoice;
 use serde_json::{Value, json};
 use sim::cluster::{Cluster, NAMESPACE, Setup};
-use sim::kubernetes::fail;
 use sim::link::{Fate, Trip, Weather};
 use sim::process::{Conduct, Process, WallClock};
 use sim::refusal::Refusal;
