@@ -14,7 +14,7 @@ use crate::kit::{
     replacing, running, spec,
 };
 
-/// trainer#3429: keys in lower case were refused, though they have a meaning.
+/// Keys in lower case were refused, though they have a meaning.
 #[test]
 fn replica_types_are_known_in_any_case() {
     for_every_kind(|framework| {
@@ -151,7 +151,7 @@ fn a_mistake_is_told_once_in_a_condition_and_an_event() {
     });
 }
 
-/// trainer#2200: one warning for each pod that is made.
+/// trainer#2200: it is overwritten, and each pod that is made says so again.
 #[test]
 fn that_the_templates_restart_policy_does_not_count_is_said_once() {
     for_every_kind(|framework| {
