@@ -63,17 +63,13 @@ fn suspend(q: &Question<'_>) -> Plan {
 
 fn stay_suspended(q: &Question<'_>) -> Plan {
     let (mut status, writes) = (without_pods(q), deletes(q));
+    // Whether a deletion is still refused shows when these went through.
+    if !writes.is_empty() {
+        status.waiting_for.clone_from(&q.job.stored.waiting_for);
+    }
     // A queue waits for what must not be deleted.
-    let told = match q.observed.refusals.iter().find(|refusal| refusal.deletion) {
-        Some(refusal) => start::refused(q, &mut status, refusal),
-        None => {
-            // Whether the cause is gone shows when these writes went through.
-            if !writes.is_empty() {
-                status.waiting_for.clone_from(&q.job.stored.waiting_for);
-            }
-            None
-        }
-    };
+    let refusal = q.observed.refusals.iter().find(|refusal| refusal.deletion);
+    let told = refusal.and_then(|refusal| start::refused(q, &mut status, refusal));
     answer(&q.job.stored, status, writes, told.into_iter().collect())
 }
 
