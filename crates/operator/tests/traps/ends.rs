@@ -121,7 +121,7 @@ fn the_time_to_live_acts_though_nothing_happens_however_the_job_ended() {
 fn a_job_that_upstream_left_without_completion_time_is_deleted_in_time() {
     for_every_kind(|framework| {
         let mut world = job(framework, 2, |spec| {
-            spec["runPolicy"]["ttlSecondsAfterFinished"] = json!(50)
+            spec["runPolicy"]["ttlSecondsAfterFinished"] = json!(50);
         });
         let condition = |what: &str| json!({"type": what, "status": "True"});
         let conditions = json!([condition("Created"), condition("Restarting"), condition("Failed")]);
@@ -245,7 +245,7 @@ fn nothing_of_an_earlier_trouble_holds_after_a_success() {
 fn an_unknown_clean_up_policy_deletes_nothing() {
     for_every_kind(|framework| {
         let mut world = running(framework, 2, |spec| {
-            spec["runPolicy"]["cleanPodPolicy"] = json!("None")
+            spec["runPolicy"]["cleanPodPolicy"] = json!("None");
         });
         spec(&mut world)["runPolicy"]["cleanPodPolicy"] = json!("Sometimes");
         let condition = |what: &str| json!({"type": what, "status": "True"});
@@ -263,7 +263,7 @@ fn services_go_though_the_pods_are_gone_already() {
     for_every_kind(|framework| {
         for suspended in [false, true] {
             let mut world = running(framework, 2, |spec| {
-                spec["runPolicy"]["cleanPodPolicy"] = json!("All")
+                spec["runPolicy"]["cleanPodPolicy"] = json!("All");
             });
             if suspended {
                 spec(&mut world)["runPolicy"]["suspend"] = json!(true);
@@ -289,7 +289,7 @@ fn pods_beyond_replicas_that_were_lowered_in_that_moment_go_too() {
         let info = framework.kind();
         for suspended in [false, true] {
             let mut world = running(framework, 3, |spec| {
-                spec["runPolicy"]["cleanPodPolicy"] = json!("All")
+                spec["runPolicy"]["cleanPodPolicy"] = json!("All");
             });
             let role = info.scaled_role.unwrap();
             spec(&mut world)[info.replicas_field][role.0]["replicas"] = json!(1);

@@ -200,8 +200,8 @@ fn a_job_whose_leader_is_done_has_succeeded_whoever_else_fails_in_that_moment() 
     for_every_kind(|framework| {
         let mut world = running(framework, 2, |spec| policy(framework, spec, "Never"));
         let deciding = world.deciding(framework);
-        let other = world.pods.iter().map(|pod| pod.name.to_string());
-        let Some(other) = other.filter(|name| !deciding.contains(name)).last() else {
+        let mut names = world.pods.iter().map(|pod| pod.name.to_string());
+        let Some(other) = names.rfind(|name| !deciding.contains(name)) else {
             return; // all decide
         };
         finish(framework, &mut world);

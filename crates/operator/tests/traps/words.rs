@@ -41,17 +41,17 @@ fn reasons_are_single_words_and_name_the_kind_once() {
             end(framework, &mut world, &pod, 137);
             plans.extend(come_back(framework, &mut world));
         }
-        let word = |text: &str| {
+        let one_word = |text: &str| {
             text.starts_with(|c: char| c.is_ascii_uppercase()) && text.chars().all(char::is_alphanumeric)
         };
         let told = notes(&plans);
         assert!(told.len() >= 5, "{told:?}");
         for note in told {
-            assert!(word(&note.reason), "{}", note.reason);
+            assert!(one_word(&note.reason), "{}", note.reason);
         }
         for condition in world.status().conditions {
             let reason = condition.reason.unwrap();
-            assert!(word(&reason) && reason.matches(kind).count() == 1, "{reason}");
+            assert!(one_word(&reason) && reason.matches(kind).count() == 1, "{reason}");
             assert!(reason.starts_with(kind), "{reason}");
         }
     });
