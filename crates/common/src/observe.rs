@@ -246,6 +246,8 @@ pub struct Vanished {
 pub struct Refusal {
     /// What was written, such as `Pod mw-worker-0`.
     pub object: String,
+    /// Whether it was to be deleted.
+    pub deletion: bool,
     /// Which class of trouble it is.
     pub cause: RefusalCause,
     /// The API server's message, or ours for name clashes.

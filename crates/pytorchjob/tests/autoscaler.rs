@@ -196,6 +196,7 @@ fn one_that_is_refused_holds_up_no_pod_and_is_told_of() {
     world.run_all();
     world.refusals = vec![Refusal {
         object: "HorizontalPodAutoscaler j".to_owned(),
+        deletion: false,
         cause: RefusalCause::Foreign,
         message: "it has no owner".to_owned(),
     }];

@@ -369,6 +369,7 @@ fn a_gang_scheduler_that_is_not_installed_is_waited_for() {
     let mut story = story(coscheduling(), &[("Worker", 2)], |_| {});
     story.world.refusals.push(Refusal {
         object: "PodGroup j".to_owned(),
+        deletion: false,
         cause: RefusalCause::Transient,
         message: "the cluster does not serve it".to_owned(),
     });

@@ -270,6 +270,7 @@ fn a_foreign_service_under_our_name_is_named_and_never_touched() {
     story.world.children.clear();
     let refusal = Refusal {
         object: "Service j".to_owned(),
+        deletion: false,
         cause: RefusalCause::Foreign,
         message: "its controller is Deployment web".to_owned(),
     };
@@ -286,6 +287,7 @@ fn a_restarted_operator_does_not_tell_of_the_same_refusal_again() {
     let mut story = Story::new(&FRAMEWORK, &[("Worker", 1)], |_| {});
     let refusal = Refusal {
         object: "Pod j-worker-0".to_owned(),
+        deletion: false,
         cause: RefusalCause::Forbidden,
         message: "exceeded quota".to_owned(),
     };

@@ -341,18 +341,11 @@ fn trouble(
 ) -> Option<Note> {
     let created = created_message(q.job.info, &q.job.key);
     if let Some(refusal) = q.observed.refusals.first() {
-        let text = refusal_text(refusal);
         if refusal.cause != RefusalCause::Transient {
-            let message = format!("{created} It waits: {text}");
+            let message = format!("{created} It waits: {}", refusal_text(refusal));
             status::refresh_message(status, q.now(), ConditionType::Created, &message);
         }
-        let news = q.job.stored.waiting_for.as_deref() != Some(&text);
-        status.waiting_for = Some(text.clone());
-        let reason = format!(
-            "FailedCreate{}",
-            refusal.object.split(' ').next().unwrap_or("Object")
-        );
-        return news.then(|| warning(reason, text));
+        return refused(q, status, refusal);
     }
     if creating && q.job.stored.waiting_for.is_some() {
         // Whether the cause is gone shows when these writes went through: until then the old words stand, and an operator
@@ -384,9 +377,20 @@ fn trouble(
     None
 }
 
+/// Says what was refused; an event if it is news.
+pub(super) fn refused(q: &Question<'_>, status: &mut JobStatus, refusal: &Refusal) -> Option<Note> {
+    let text = refusal_text(refusal);
+    let news = q.job.stored.waiting_for.as_deref() != Some(&text);
+    status.waiting_for = Some(text.clone());
+    let what = if refusal.deletion { "Delete" } else { "Create" };
+    let kind = refusal.object.split(' ').next().unwrap_or("Object");
+    news.then(|| warning(format!("Failed{what}{kind}"), text))
+}
+
 fn refusal_text(refusal: &Refusal) -> String {
     let Refusal {
         object,
+        deletion,
         cause,
         message,
     } = refusal;
@@ -394,6 +398,9 @@ fn refusal_text(refusal: &Refusal) -> String {
         RefusalCause::Foreign => format!("{object} exists and does not belong to this job: {message}"),
         RefusalCause::Predecessor => {
             format!("{object} of an earlier job of this name has to terminate first")
+        }
+        RefusalCause::Forbidden | RefusalCause::Invalid | RefusalCause::Transient if *deletion => {
+            format!("the deletion of {object} was refused: {message}")
         }
         RefusalCause::Forbidden | RefusalCause::Invalid | RefusalCause::Transient => {
             format!("{object} was refused: {message}")

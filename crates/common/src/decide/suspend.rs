@@ -62,7 +62,15 @@ fn suspend(q: &Question<'_>) -> Plan {
 }
 
 fn stay_suspended(q: &Question<'_>) -> Plan {
-    answer(&q.job.stored, without_pods(q), deletes(q), Vec::new())
+    let (mut status, writes) = (without_pods(q), deletes(q));
+    // Whether a deletion is still refused shows when these went through.
+    if !writes.is_empty() {
+        status.waiting_for.clone_from(&q.job.stored.waiting_for);
+    }
+    // A queue waits for what must not be deleted.
+    let refusal = q.observed.refusals.iter().find(|refusal| refusal.deletion);
+    let told = refusal.and_then(|refusal| start::refused(q, &mut status, refusal));
+    answer(&q.job.stored, status, writes, told.into_iter().collect())
 }
 
 fn resume(q: &Question<'_>) -> Plan {

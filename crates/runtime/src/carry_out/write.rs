@@ -212,7 +212,7 @@ impl Wanted<'_> {
             }
             // It is gone, or another one has its name by now.
             Err(error) if error.is_not_found() || error.is_conflict() => Ok(()),
-            Err(error) => Err(self.refused(&error)),
+            Err(error) => Err(self.stays(&error)),
         }
     }
 
@@ -251,7 +251,7 @@ impl Wanted<'_> {
                 Ok(())
             }
             Err(error) if error.is_not_found() => Ok(()),
-            Err(error) => Err(self.refused(&error)),
+            Err(error) => Err(self.stays(&error)),
         }
     }
 
@@ -263,6 +263,13 @@ impl Wanted<'_> {
                 .wrote(self.job, self.resource, self.name.clone(), identity.rv);
         }
         tracing::debug!(resource = self.resource.plural, object = %self.name.name, "written");
+    }
+
+    /// It was to be deleted, and is not.
+    fn stays(&self, error: &RequestError) -> Refused {
+        let mut refused = self.refused(error);
+        refused.refusal.deletion = true;
+        refused
     }
 
     pub(super) fn refused(&self, error: &RequestError) -> Refused {
@@ -299,6 +306,7 @@ impl Wanted<'_> {
     fn refusal(&self, cause: RefusalCause, message: String, class: RetryClass, pace: Pace) -> Refused {
         let refusal = Refusal {
             object: format!("{} {}", self.kind, self.name.name),
+            deletion: false,
             cause,
             message,
         };
