@@ -1,5 +1,6 @@
 //! The way from a client to the API server, and what may befall a request on it.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
@@ -213,6 +214,7 @@ impl Link {
             ends: watching.timeout.map(|seconds| now + Duration::from_secs(seconds)),
             bookmark: watching.bookmarks.then_some(now + BOOKMARKS),
             frames: watching.frames,
+            kept: VecDeque::new(),
             look: watching.look,
             late: false,
             over: false,
@@ -266,6 +268,8 @@ struct WatchStream {
     link: Link,
     plural: String,
     frames: tokio::sync::mpsc::UnboundedReceiver<Frame>,
+    /// Frames that have come while the watch stood still.
+    kept: VecDeque<Frame>,
     look: Look,
     bookmark: Option<Instant>,
     ends: Option<Instant>,
@@ -312,7 +316,7 @@ impl WatchStream {
             Next::Frame(Frame::Stall) => std::future::pending().await,
             Next::Bookmark => {
                 let rv = self.link.cluster.lock().server.store.version();
-                if !self.frames.is_empty() {
+                if !self.is_empty() {
                     return Box::pin(self.line()).await;
                 }
                 Some(line("BOOKMARK", self.look.bookmark(rv)))
@@ -321,21 +325,40 @@ impl WatchStream {
         }
     }
 
+    fn is_empty(&self) -> bool {
+        self.frames.is_empty() && self.kept.is_empty()
+    }
+
+    /// Waits for as long as the watch stands still. A connection that ends meanwhile takes with it what has not come through.
+    async fn stand_still(&mut self) -> Option<Frame> {
+        while self.link.holds(&self.plural) {
+            while let Ok(frame) = self.frames.try_recv() {
+                if !matches!(frame, Frame::Event(..)) {
+                    return Some(frame);
+                }
+                self.kept.push_back(frame);
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        None
+    }
+
     async fn next(&mut self) -> Next {
         let far = Instant::now() + Duration::from_hours(24);
-        if self.frames.is_empty() {
+        if self.is_empty() {
             self.late = false;
         }
         let next = tokio::select! {
             biased;
+            frame = std::future::ready(self.kept.pop_front()), if !self.kept.is_empty() => frame.map_or(Next::End, Next::Frame),
             frame = self.frames.recv() => frame.map_or(Next::End, Next::Frame),
             () = tokio::time::sleep_until(self.bookmark.unwrap_or(far)) => Next::Bookmark,
             () = tokio::time::sleep_until(self.ends.unwrap_or(far)) => Next::End,
         };
-        if matches!(next, Next::Frame(_)) {
-            while self.link.holds(&self.plural) {
-                tokio::time::sleep(LOOK).await;
-            }
+        if matches!(next, Next::Frame(Frame::Event(..)))
+            && let Some(end) = self.stand_still().await
+        {
+            return Next::Frame(end);
         }
         match next {
             // All that wait behind this one are as late.

@@ -1,5 +1,5 @@
 //! Ways in which controllers of this sort have broken, each provoked on purpose. Tests are named after the symptom; what
-//! stands in brackets is where it was first described. After each story `Stage::ends` asks for all that must always hold.
+//! stands in brackets is where it was first described. After each story `Stage::closes` asks for all that must always hold.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -368,7 +368,7 @@ impl Stage {
     ///
     /// # Panics
     /// If it is otherwise.
-    pub(crate) async fn ends(mut self) {
+    pub(crate) async fn closes(mut self) {
         self.quiet().await;
         let before = self.writes();
         for _ in 0..3 {
@@ -416,8 +416,8 @@ async fn the_stage_itself() {
     for framework in kinds() {
         let stage = Stage::running(framework).await;
         stage.finish().await;
-        stage.teller.ends().await;
-        assert!(value::is_true(&stage.job(), "Succeeded"));
         stage.ends().await;
+        assert!(value::is_true(&stage.job(), "Succeeded"));
+        stage.closes().await;
     }
 }
