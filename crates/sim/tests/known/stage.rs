@@ -5,11 +5,13 @@ use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use common::framework::Workload;
+use common::gang::{Gang, PodGroupApi};
 use common::testing::{meanings, whole};
-use common::{Framework, Settings};
+use common::{Framework, KindInfo, Settings};
 use operator::FRAMEWORKS;
 use runtime::GangChoice;
-use serde_json::Value;
+use serde_json::{Value, json};
 use sim::cluster::{Cluster, NAMESPACE, Setup};
 use sim::link::{Fate, Trip, Weather};
 use sim::ops::DeleteOptions;
@@ -157,6 +159,49 @@ impl Default for Scene {
     }
 }
 
+impl Scene {
+    /// With a gang scheduler.
+    pub(crate) fn gang(api: PodGroupApi) -> Self {
+        let (gang, served) = match api {
+            PodGroupApi::Native => (GangChoice::Auto, api),
+            PodGroupApi::Volcano => (GangChoice::Fixed(Gang::Volcano), api),
+            PodGroupApi::Coscheduling => (
+                GangChoice::Fixed(Gang::Coscheduling { scheduler: "scheduler-plugins".to_owned() }),
+                api,
+            ),
+        };
+        Self {
+            gang,
+            setup: Setup {
+                pod_groups: vec![served],
+                ..Setup::default()
+            },
+            ..Self::default()
+        }
+    }
+}
+
+/// Whether a role of the kind is carried by batch Jobs, which have rules of their own about restarts.
+pub(crate) fn by_batch_job(info: &KindInfo) -> bool {
+    info.roles.iter().any(|role| role.workload == Workload::BatchJob)
+}
+
+/// Failed pods are replaced if their exit code says so, thrice at most.
+pub(crate) fn replaced(info: &KindInfo, manifest: &mut Value) {
+    manifest["spec"]["runPolicy"]["backoffLimit"] = json!(3);
+    if !by_batch_job(info) {
+        restart_policy(info, manifest, "ExitCode");
+    }
+}
+
+/// Gives all roles this restart policy.
+pub(crate) fn restart_policy(info: &KindInfo, manifest: &mut Value, policy: &str) {
+    let roles = manifest["spec"][info.replicas_field].as_object_mut();
+    for role in roles.into_iter().flat_map(|roles| roles.values_mut()) {
+        role["restartPolicy"] = json!(policy);
+    }
+}
+
 /// A cluster, a job of a kind, and an operator. All of `Teller` can be said of it.
 pub(crate) struct Stage {
     _cluster: Cluster,
@@ -256,7 +301,8 @@ impl Stage {
     /// Waits until the operator has died of a request; then another one begins.
     pub(crate) async fn restart_once_dead(&mut self) {
         if let Some(process) = &mut self.process {
-            process.ended().await;
+            let ended = tokio::time::timeout(SETTLED, process.ended()).await;
+            assert!(ended.is_ok(), "{}: it has not died", self.teller.info().kind);
         }
         self.restart();
     }
@@ -286,7 +332,7 @@ impl Stage {
     /// A change of the job that says nothing.
     pub(crate) fn nudge(&self, text: &str) {
         self.edit_job(|job| {
-            value::metadata(job).insert("annotations".to_owned(), serde_json::json!({"nudge": text}));
+            value::metadata(job).insert("annotations".to_owned(), json!({"nudge": text}));
         });
     }
 
