@@ -227,8 +227,11 @@ fn bare(object: &Value) -> Value {
         fields.remove("resourceVersion");
         fields.remove("status");
     }
-    if let Some(spec) = object["spec"].as_object_mut() {
+    if let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) {
         spec.remove("nodeName");
+        if spec.is_empty() {
+            object.as_object_mut().unwrap().remove("spec");
+        }
     }
     object
 }

@@ -100,9 +100,12 @@ impl Sky {
 
 impl Weather for Sky {
     fn trip(&mut self, request: &Request) -> Trip {
-        let mut inside = self.lock();
-        let trip = inside.rules.values_mut().find_map(|rule| rule(request));
+        // A rule may change the sky.
+        let mut rules = std::mem::take(&mut self.lock().rules);
+        let trip = rules.values_mut().find_map(|rule| rule(request));
         let trip = trip.unwrap_or(Trip::FAIR);
+        let mut inside = self.lock();
+        inside.rules.append(&mut rules);
         if request.verb.writes() && !matches!(trip.fate, Fate::Served) {
             inside.disturbed.push(format!("--- {}", request.line()));
         }
@@ -322,6 +325,13 @@ impl Stage {
     pub(crate) fn relist(&self, plurals: &[&str]) {
         self.shared.store(Store::compact);
         self.disturb(plurals, &Frame::Gone);
+    }
+
+    /// A watch that stands still breaks off; what it had to tell is lost, and it must list again.
+    pub(crate) async fn lose(&self, plural: &str) {
+        self.relist(&[plural]);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        self.sky.release(plural);
     }
 
     /// Changes the job as a user, metadata too.

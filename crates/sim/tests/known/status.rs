@@ -75,7 +75,9 @@ async fn the_last_status_is_lost_and_the_job_runs_for_ever() {
 /// What must not be lost or begun anew by an error.
 fn kept(job: &Value) -> (Vec<String>, Option<String>, i32, BTreeMap<String, u32>) {
     let status = stored(job);
-    let mut types: Vec<String> = status.conditions.iter().map(|c| c.type_.as_str().to_owned()).collect();
+    let types = status.conditions.iter().map(|c| c.type_.as_str().to_owned());
+    // These two give way to each other.
+    let mut types: Vec<String> = types.filter(|type_| type_ != "Running" && type_ != "Restarting").collect();
     types.sort();
     (
         types,
@@ -287,8 +289,7 @@ async fn a_pod_that_is_done_and_removed_runs_again() {
             stage.shared.store(|store| store.remove(Who::User, &pod));
             if unseen {
                 // Not even its deletion is told, which would say how it had ended.
-                stage.relist(&["pods"]);
-                stage.sky.release("pods");
+                stage.lose("pods").await;
             }
             stage.pass(5).await;
             stage.restart();
@@ -348,16 +349,17 @@ async fn each_status_write_leads_to_the_next() {
             }
             stage.quiet().await;
             let (writes, passes) = (stage.writes(), stage.clock.asked());
-            // A day with a relist every quarter of an hour.
-            for _ in 0..96 {
+            // A day for what runs, a few hours for what does nothing at all.
+            let hours = if case == "runs" { 24 } else { 4 };
+            for _ in 0..hours {
                 stage.relist(&[]);
-                stage.pass(900).await;
+                stage.pass(3600).await;
             }
             let later = stage.writes().split_off(writes.len());
             assert_eq!(later, [""; 0], "{} {case}", stage.info().kind);
             // Once in ten minutes, give or take a fifth, for those that have not ended.
             let passed = stage.clock.asked() - passes;
-            let most = if case == "has ended" { 0 } else { 24 * 60 / 8 };
+            let most = if case == "has ended" { 0 } else { hours * 60 / 8 + 2 };
             assert!(passed <= most, "{} {case}: {passed} passes", stage.info().kind);
             stage.is_right();
         }
@@ -369,7 +371,7 @@ async fn each_status_write_leads_to_the_next() {
 #[tokio::test(start_paused = true)]
 async fn a_job_grows_with_each_restart() {
     for framework in kinds() {
-        let often = if framework.kind().kind == "PyTorchJob" { 1000 } else { 40 };
+        let often = if framework.kind().kind == "PyTorchJob" { 200 } else { 20 };
         let mut stage = Stage::new(framework, Scene::default(), |m| {
             replaced(framework.kind(), m);
             m["spec"]["runPolicy"]["backoffLimit"] = json!(5000);
@@ -448,7 +450,8 @@ async fn a_pod_group_is_deleted_and_made_again() {
 /// Thousands of jobs that had ended were gone through before a new one got its first pod (trainer#965, mpi#49).
 #[tokio::test(start_paused = true)]
 async fn jobs_that_have_ended_hold_up_a_new_one() {
-    const ENDED: usize = 3000;
+    // Fewer passes at one moment than the clock takes for a circle.
+    const ENDED: usize = 1500;
     for framework in kinds() {
         let mut stage = Stage::running(framework).await;
         all_end(&stage);

@@ -93,8 +93,7 @@ async fn what_was_made_and_deleted_unseen_is_waited_for() {
         for pod in &pods {
             wipe(&stage, &pod_key(pod));
         }
-        stage.relist(&["pods"]);
-        stage.sky.release("pods");
+        stage.lose("pods").await;
         // Sooner than anything is looked up.
         stage.pass(1).await;
         let now = stage.pods();
@@ -348,8 +347,7 @@ async fn pods_of_a_ghost_are_made_and_collected_for_ever() {
         stage.pass(60).await;
         let made = stage.count("201 create pods/") + stage.count("201 create jobs/") - before;
         assert!(made <= 3, "{}: {made}", stage.info().kind);
-        stage.relist(&[stage.info().plural]);
-        stage.sky.release(stage.info().plural);
+        stage.lose(stage.info().plural).await;
         stage.pass(10).await;
         let made_then = stage.count("201 create pods/") + stage.count("201 create jobs/") - before;
         assert_eq!(made_then, made, "{}", stage.info().kind);
@@ -398,8 +396,7 @@ async fn what_vanishes_while_the_watch_is_down_wakes_nobody() {
         stage.sky.hold("pods");
         wipe(&stage, &pod_key(gone));
         stage.pass(5).await;
-        stage.relist(&["pods"]);
-        stage.sky.release("pods");
+        stage.lose("pods").await;
         stage.pass(1).await;
         let there = stage.shared.get(&pod_key(gone));
         assert!(there.is_some_and(|pod| uid(&pod) != uid(gone)), "{}", stage.info().kind);
@@ -415,8 +412,7 @@ async fn a_job_that_vanishes_while_the_watch_is_down_lives_on() {
         let stage = Stage::running(framework).await;
         stage.sky.hold(stage.info().plural);
         stage.shared.store(|store| store.remove(Who::User, &stage.key()));
-        stage.relist(&[stage.info().plural]);
-        stage.sky.release(stage.info().plural);
+        stage.lose(stage.info().plural).await;
         stage.pass(1).await;
         let before = stage.writes();
         stage.pass(60).await;
@@ -444,8 +440,7 @@ async fn a_pod_group_that_vanishes_while_the_watch_is_down_is_not_missed() {
             let key = Key::new(groups, NAMESPACE, name(&made[0]));
             wipe(&stage, &key);
             stage.pass(5).await;
-            stage.relist(&["podgroups"]);
-            stage.sky.release("podgroups");
+            stage.lose("podgroups").await;
             stage.pass(2).await;
             let again = stage.shared.get(&key);
             assert!(again.is_some(), "{} {api:?}", stage.info().kind);
@@ -516,8 +511,7 @@ async fn relists_reconcile_jobs_of_which_there_is_no_news() {
         let pod = stage.pods().last().cloned().unwrap();
         stage.sky.hold("pods");
         stage.shared.store(|store| fail(store, &pod_key(&pod), 137, Some("PreemptionByScheduler")));
-        stage.relist(&["pods"]);
-        stage.sky.release("pods");
+        stage.lose("pods").await;
         stage.pass(60).await;
         let passed = stage.clock.asked() - passes;
         assert!((1..60).contains(&passed), "{}: {passed}", stage.info().kind);
