@@ -1,5 +1,6 @@
 //! The way from a client to the API server, and what may befall a request on it.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
@@ -24,6 +25,8 @@ use crate::request::Request;
 use crate::server::{Answer, Look, Watching};
 use crate::store::{Frame, Who};
 
+/// How often a watch that stands still looks whether it still does.
+const LOOK: Duration = Duration::from_millis(10);
 /// Between two bookmarks of a watch that wants them.
 const BOOKMARKS: Duration = Duration::from_mins(1);
 
@@ -37,6 +40,8 @@ pub enum Fate {
     Served,
     /// It is refused.
     Refused(Refusal),
+    /// It is not carried out, and answered with this.
+    Answered(u16, Value),
     /// It is lost; the connection breaks, or nothing ever comes.
     Lost {
         /// Whether it is carried out all the same.
@@ -78,6 +83,11 @@ pub trait Weather: Send {
 
     /// By how much a watch of this resource lags now.
     fn lag(&mut self, plural: &str) -> Duration;
+
+    /// Whether a watch of this resource stands still now: what it has to tell is kept until it does not.
+    fn holds(&mut self, _plural: &str) -> bool {
+        false
+    }
 }
 
 /// Nothing happens to anybody.
@@ -142,6 +152,10 @@ impl Link {
         self.weather.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn holds(&self, plural: &str) -> bool {
+        self.weather().holds(plural)
+    }
+
     /// Sends a request and waits for its answer.
     async fn send(self, head: http::request::Parts, body: kube::client::Body) -> io::Result<Response<Body>> {
         let bytes = body.collect_bytes().await.map_err(io::Error::other)?;
@@ -159,6 +173,7 @@ impl Link {
         let answer = match trip.fate {
             Fate::Served => self.cluster.answer(self.who, &request),
             Fate::Refused(refusal) => Err(refusal),
+            Fate::Answered(code, object) => Ok(Answer::Object(code, object)),
             Fate::Lost { carried_out, broken } => {
                 if carried_out {
                     let _ = self.cluster.answer(self.who, &request);
@@ -199,6 +214,7 @@ impl Link {
             ends: watching.timeout.map(|seconds| now + Duration::from_secs(seconds)),
             bookmark: watching.bookmarks.then_some(now + BOOKMARKS),
             frames: watching.frames,
+            kept: VecDeque::new(),
             look: watching.look,
             late: false,
             over: false,
@@ -252,6 +268,8 @@ struct WatchStream {
     link: Link,
     plural: String,
     frames: tokio::sync::mpsc::UnboundedReceiver<Frame>,
+    /// Frames that have come while the watch stood still.
+    kept: VecDeque<Frame>,
     look: Look,
     bookmark: Option<Instant>,
     ends: Option<Instant>,
@@ -298,7 +316,7 @@ impl WatchStream {
             Next::Frame(Frame::Stall) => std::future::pending().await,
             Next::Bookmark => {
                 let rv = self.link.cluster.lock().server.store.version();
-                if !self.frames.is_empty() {
+                if !self.is_empty() {
                     return Box::pin(self.line()).await;
                 }
                 Some(line("BOOKMARK", self.look.bookmark(rv)))
@@ -307,17 +325,41 @@ impl WatchStream {
         }
     }
 
+    fn is_empty(&self) -> bool {
+        self.frames.is_empty() && self.kept.is_empty()
+    }
+
+    /// Waits for as long as the watch stands still. A connection that ends meanwhile takes with it what has not come through.
+    async fn stand_still(&mut self) -> Option<Frame> {
+        while self.link.holds(&self.plural) {
+            while let Ok(frame) = self.frames.try_recv() {
+                if !matches!(frame, Frame::Event(..)) {
+                    return Some(frame);
+                }
+                self.kept.push_back(frame);
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        None
+    }
+
     async fn next(&mut self) -> Next {
         let far = Instant::now() + Duration::from_hours(24);
-        if self.frames.is_empty() {
+        if self.is_empty() {
             self.late = false;
         }
         let next = tokio::select! {
             biased;
+            frame = std::future::ready(self.kept.pop_front()), if !self.kept.is_empty() => frame.map_or(Next::End, Next::Frame),
             frame = self.frames.recv() => frame.map_or(Next::End, Next::Frame),
             () = tokio::time::sleep_until(self.bookmark.unwrap_or(far)) => Next::Bookmark,
             () = tokio::time::sleep_until(self.ends.unwrap_or(far)) => Next::End,
         };
+        if matches!(next, Next::Frame(Frame::Event(..)))
+            && let Some(end) = self.stand_still().await
+        {
+            return Next::Frame(end);
+        }
         match next {
             // All that wait behind this one are as late.
             Next::Frame(_) if !self.late => {
