@@ -24,6 +24,8 @@ use crate::request::Request;
 use crate::server::{Answer, Look, Watching};
 use crate::store::{Frame, Who};
 
+/// How often a watch that stands still looks whether it still does.
+const LOOK: Duration = Duration::from_millis(10);
 /// Between two bookmarks of a watch that wants them.
 const BOOKMARKS: Duration = Duration::from_mins(1);
 
@@ -37,6 +39,8 @@ pub enum Fate {
     Served,
     /// It is refused.
     Refused(Refusal),
+    /// It is not carried out, and answered with this.
+    Answered(u16, Value),
     /// It is lost; the connection breaks, or nothing ever comes.
     Lost {
         /// Whether it is carried out all the same.
@@ -78,6 +82,11 @@ pub trait Weather: Send {
 
     /// By how much a watch of this resource lags now.
     fn lag(&mut self, plural: &str) -> Duration;
+
+    /// Whether a watch of this resource stands still now: what it has to tell is kept until it does not.
+    fn holds(&mut self, _plural: &str) -> bool {
+        false
+    }
 }
 
 /// Nothing happens to anybody.
@@ -142,6 +151,10 @@ impl Link {
         self.weather.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn holds(&self, plural: &str) -> bool {
+        self.weather().holds(plural)
+    }
+
     /// Sends a request and waits for its answer.
     async fn send(self, head: http::request::Parts, body: kube::client::Body) -> io::Result<Response<Body>> {
         let bytes = body.collect_bytes().await.map_err(io::Error::other)?;
@@ -159,6 +172,7 @@ impl Link {
         let answer = match trip.fate {
             Fate::Served => self.cluster.answer(self.who, &request),
             Fate::Refused(refusal) => Err(refusal),
+            Fate::Answered(code, object) => Ok(Answer::Object(code, object)),
             Fate::Lost { carried_out, broken } => {
                 if carried_out {
                     let _ = self.cluster.answer(self.who, &request);
@@ -318,6 +332,11 @@ impl WatchStream {
             () = tokio::time::sleep_until(self.bookmark.unwrap_or(far)) => Next::Bookmark,
             () = tokio::time::sleep_until(self.ends.unwrap_or(far)) => Next::End,
         };
+        if matches!(next, Next::Frame(_)) {
+            while self.link.holds(&self.plural) {
+                tokio::time::sleep(LOOK).await;
+            }
+        }
         match next {
             // All that wait behind this one are as late.
             Next::Frame(_) if !self.late => {

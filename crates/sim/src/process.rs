@@ -1,6 +1,6 @@
 //! The real operator as a process that can die.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use common::{Framework, Settings};
@@ -37,6 +37,7 @@ pub struct WallClock {
     wrong: Arc<AtomicI64>,
     asked: Arc<Mutex<Option<(Instant, usize)>>>,
     circles: Arc<AtomicBool>,
+    total: Arc<AtomicUsize>,
 }
 
 /// So often the time is asked for at one moment only by who goes round in circles.
@@ -55,7 +56,14 @@ impl WallClock {
         circles.then(|| "the operator goes round in circles without any pause".to_owned())
     }
 
+    /// How often the time was asked for: once in each pass, and once for each event.
+    #[must_use]
+    pub fn asked(&self) -> usize {
+        self.total.load(Ordering::SeqCst)
+    }
+
     fn count(&self, now: Instant) {
+        self.total.fetch_add(1, Ordering::SeqCst);
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
         let times = asked
             .filter(|(at, _)| *at == now)

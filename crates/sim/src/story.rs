@@ -132,11 +132,7 @@ impl Story {
             gang: self.gang.clone(),
             elected: false,
         };
-        let teller = Teller {
-            story: self.name,
-            shared: cluster.shared.clone(),
-            framework,
-        };
+        let teller = Teller::new(self.name, cluster.shared.clone(), framework);
         let mut manifest = common::testing::whole(framework, 2);
         (self.manifest)(framework.kind(), &mut manifest);
         teller.shared.create(teller.resource(), &manifest);
@@ -202,6 +198,16 @@ pub struct Teller {
 }
 
 impl Teller {
+    /// Of a job named `j` of this kind.
+    #[must_use]
+    pub fn new(story: &'static str, shared: Shared, framework: &'static dyn Framework) -> Self {
+        Self {
+            story,
+            shared,
+            framework,
+        }
+    }
+
     /// Facts of the kind.
     #[must_use]
     pub fn info(&self) -> &'static KindInfo {

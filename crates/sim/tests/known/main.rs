@@ -1,0 +1,22 @@
+//! Ways in which controllers of this sort have broken, each provoked on purpose. Tests are named after the symptom; what
+//! stands in brackets is where it was first described. After each story `Stage::ends` asks for all that must always hold.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::too_many_lines,
+    clippy::duration_suboptimal_units,
+    reason = "tests fail by panicking, and read better without ceremony"
+)]
+
+mod gangs;
+mod names;
+mod nodes;
+mod process;
+mod restarts;
+#[allow(dead_code, reason = "a helper for all modules, whether they have their stories yet or not")]
+mod stage;
+mod status;
+mod views;

@@ -1,0 +1,1 @@
+//! Names, owners and selectors.

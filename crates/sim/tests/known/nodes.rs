@@ -1,0 +1,1 @@
+//! Nodes that are lost, and pods lost with them.

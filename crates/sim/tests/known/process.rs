@@ -1,0 +1,1 @@
+//! The process: leases, time, memory, load.

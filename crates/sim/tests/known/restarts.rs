@@ -1,0 +1,1 @@
+//! Restarts, limits, deadlines and suspension.
