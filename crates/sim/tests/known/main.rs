@@ -11,6 +11,7 @@
     reason = "tests fail by panicking, and read better without ceremony"
 )]
 
+mod acts;
 mod gangs;
 mod names;
 mod nodes;
