@@ -31,13 +31,23 @@ pub(crate) fn by_batch_job(info: &KindInfo) -> bool {
 /// All roles have this restart policy.
 pub(crate) fn policy(info: &KindInfo, manifest: &mut Value, policy: &str) {
     if let Some(roles) = manifest["spec"][info.replicas_field].as_object_mut() {
-        roles.values_mut().for_each(|role| role["restartPolicy"] = json!(policy));
+        roles
+            .values_mut()
+            .for_each(|role| role["restartPolicy"] = json!(policy));
     }
 }
 
 /// Pods that fail are replaced, where their exit code says so.
 pub(crate) fn replaced(info: &KindInfo, manifest: &mut Value) {
-    policy(info, manifest, if by_batch_job(info) { "OnFailure" } else { "ExitCode" });
+    policy(
+        info,
+        manifest,
+        if by_batch_job(info) {
+            "OnFailure"
+        } else {
+            "ExitCode"
+        },
+    );
 }
 
 /// Sets a field of `runPolicy`.
@@ -86,12 +96,18 @@ pub(crate) fn alive(teller: &Teller) -> Vec<Object> {
 
 /// The last pod that runs.
 pub(crate) fn last(teller: &Teller) -> Key {
-    alive(teller).last().map(|pod| pod_key(pod)).expect("a pod that runs")
+    alive(teller)
+        .last()
+        .map(|pod| pod_key(pod))
+        .expect("a pod that runs")
 }
 
 /// The first pod that runs: the launcher's, where there is one.
 pub(crate) fn first(teller: &Teller) -> Key {
-    alive(teller).first().map(|pod| pod_key(pod)).expect("a pod that runs")
+    alive(teller)
+        .first()
+        .map(|pod| pod_key(pod))
+        .expect("a pod that runs")
 }
 
 /// Does something to a pod.
@@ -101,7 +117,10 @@ pub(crate) fn to(teller: &Teller, key: &Key, act: impl FnOnce(&mut Store, &Key))
 
 /// UID of what is there now.
 pub(crate) fn uid(teller: &Teller, key: &Key) -> String {
-    teller.shared.get(key).map_or(String::new(), |object| value::uid(&object).to_owned())
+    teller
+        .shared
+        .get(key)
+        .map_or(String::new(), |object| value::uid(&object).to_owned())
 }
 
 /// Waits until something holds, and looks often; answers with when that was.
@@ -112,7 +131,11 @@ pub(crate) async fn when(teller: &Teller, what: &str, holds: impl Fn(&Teller) ->
             begun.elapsed() < Duration::from_hours(2),
             "{}: waits until {what}: {:?} {}",
             teller.info().kind,
-            teller.pods().iter().map(|pod| format!("{} {}", value::name(pod), phase(pod))).collect::<Vec<_>>(),
+            teller
+                .pods()
+                .iter()
+                .map(|pod| format!("{} {}", value::name(pod), phase(pod)))
+                .collect::<Vec<_>>(),
             teller.job()["status"]
         );
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -127,7 +150,9 @@ pub(crate) fn suspend(teller: &Teller, suspend: bool) {
 
 /// Waits until the job is suspended and has no pods.
 pub(crate) async fn suspended(teller: &Teller) {
-    teller.until("it is suspended", |t| t.has_no_pods() && is(t, "Suspended")).await;
+    teller
+        .until("it is suspended", |t| t.has_no_pods() && is(t, "Suspended"))
+        .await;
 }
 
 /// The slot of a pod, those of batch Jobs too.
@@ -172,11 +197,30 @@ pub(crate) fn belongings(teller: &Teller) -> Vec<String> {
         .collect()
 }
 
+/// Waits until the job runs, whether or not all is calm: where there is an election it never is.
+pub(crate) async fn runs(teller: &Teller) {
+    when(teller, "it runs", |t| {
+        alive(t).len() == t.wanted() && is(t, "Running")
+    })
+    .await;
+}
+
 /// Runs, ends well, and nothing is left to do.
 pub(crate) async fn ends_well(stage: Stage) {
-    stage.runs().await;
-    stage.finish().await;
-    Teller::ends(&stage).await;
-    assert!(is(&stage, "Succeeded"), "{}: {}", stage.info().kind, stage.job()["status"]);
+    succeeds(&stage).await;
     stage.ends().await;
+}
+
+/// Runs and ends well, and all is right so far.
+pub(crate) async fn succeeds(stage: &Stage) {
+    runs(stage).await;
+    stage.finish().await;
+    when(stage, "it has ended", has_ended).await;
+    assert!(
+        is(stage, "Succeeded"),
+        "{}: {}",
+        stage.info().kind,
+        stage.job()["status"]
+    );
+    stage.is_right();
 }

@@ -12,8 +12,8 @@ use sim::types::PODS;
 use sim::value::{self, metadata, phase, text};
 
 use crate::acts::{
-    alive, by_batch_job, ends_well, first, has_ended, is, last, message, policy, replaced, restarts, rule, to, twins, uid,
-    waits_for, when,
+    alive, by_batch_job, ends_well, first, has_ended, is, last, message, policy, replaced, restarts, rule,
+    to, twins, uid, waits_for, when,
 };
 use crate::stage::{Scene, Stage, kinds};
 
@@ -67,7 +67,10 @@ async fn a_pod_that_terminates_on_a_dead_node_is_named_and_given_up_once() {
             stage.pass(20).await;
             let told = waits_for(&stage);
             if limit.is_some() {
-                assert!(told.contains(&node) && lost.iter().any(|key| told.contains(&key.name)), "{told}");
+                assert!(
+                    told.contains(&node) && lost.iter().any(|key| told.contains(&key.name)),
+                    "{told}"
+                );
             } else {
                 assert!(told.contains("terminate") || !is(&stage, "Running"), "{told}");
             }
@@ -79,7 +82,10 @@ async fn a_pod_that_terminates_on_a_dead_node_is_named_and_given_up_once() {
                 let mut deleted = deleted.clone();
                 deleted.sort();
                 assert_eq!(deleted, wanted, "{}: one delete by force each", stage.info().kind);
-                when(&stage, "it runs elsewhere", |t| alive(t).len() == t.wanted() && is(t, "Running")).await;
+                when(&stage, "it runs elsewhere", |t| {
+                    alive(t).len() == t.wanted() && is(t, "Running")
+                })
+                .await;
             } else {
                 stage.pass(3600).await;
                 assert_eq!(by_force.lock().unwrap().len(), 0, "{}", stage.info().kind);
@@ -102,7 +108,8 @@ async fn a_pod_that_terminates_on_a_dead_node_is_named_and_given_up_once() {
 fn evict(store: &mut Store, key: &Key) {
     let Some(pod) = store.get(key) else { return };
     let mut pod = (**pod).clone();
-    pod["status"] = json!({"phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: memory."});
+    pod["status"] =
+        json!({"phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: memory."});
     store.put(Who::Kubernetes, key, pod);
 }
 
@@ -113,7 +120,14 @@ async fn an_evicted_pod_is_replaced_or_the_job_ends_in_good_order() {
     for framework in kinds() {
         let info = framework.kind();
         for leader in [false, true] {
-            for restart_policy in [if by_batch_job(info) { "OnFailure" } else { "ExitCode" }, "Never"] {
+            for restart_policy in [
+                if by_batch_job(info) {
+                    "OnFailure"
+                } else {
+                    "ExitCode"
+                },
+                "Never",
+            ] {
                 let stage = Stage::new(framework, Scene::default(), |manifest| {
                     policy(info, manifest, restart_policy);
                     rule(manifest, "cleanPodPolicy", "Running");
@@ -127,7 +141,10 @@ async fn an_evicted_pod_is_replaced_or_the_job_ends_in_good_order() {
                 if restart_policy == "Never" && !by_batch_job(info) {
                     assert!(is(&stage, "Failed"), "{told}: {}", stage.job()["status"]);
                     let words = message(&stage, "Failed");
-                    assert!(words.contains(&victim.name) && words.contains("Evicted"), "{words}");
+                    assert!(
+                        words.contains(&victim.name) && words.contains("Evicted"),
+                        "{words}"
+                    );
                     assert!(alive(&stage).is_empty(), "{told}: the others are cleaned up");
                     when(&stage, "it is gone", |t| t.job().is_null()).await;
                 } else {
@@ -197,7 +214,9 @@ async fn a_leader_without_a_result_is_begun_anew_within_the_limit_and_then_the_j
 #[tokio::test(start_paused = true)]
 async fn whatever_happens_to_a_pod_is_acted_on_at_once() {
     for framework in kinds() {
-        let stage = Stage::new(framework, Scene::default(), |manifest| replaced(framework.kind(), manifest));
+        let stage = Stage::new(framework, Scene::default(), |manifest| {
+            replaced(framework.kind(), manifest)
+        });
         stage.runs().await;
         let victim = last(&stage);
         let said = |stage: &Stage| stage.job()["status"].to_string();
@@ -206,7 +225,9 @@ async fn whatever_happens_to_a_pod_is_acted_on_at_once() {
                 pod["status"]["containerStatuses"][0]["state"] =
                     json!({"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s"}});
             }),
-            ("it was restarted", |pod| pod["status"]["containerStatuses"][0]["restartCount"] = json!(3)),
+            ("it was restarted", |pod| {
+                pod["status"]["containerStatuses"][0]["restartCount"] = json!(3)
+            }),
             ("it is not placed", |pod| {
                 pod["status"]["phase"] = json!("Pending");
                 pod["status"]["conditions"] = json!([{"type": "PodScheduled", "status": "False", "reason": "Unschedulable",
@@ -229,7 +250,9 @@ async fn whatever_happens_to_a_pod_is_acted_on_at_once() {
         stage.shared.edit(&victim, Who::User, |pod| {
             metadata(pod).insert("annotations".to_owned(), json!({"noise": "1"}));
         });
-        stage.shared.edit(&victim, Who::Kubernetes, |pod| pod["status"]["podIP"] = json!("10.0.0.1"));
+        stage.shared.edit(&victim, Who::Kubernetes, |pod| {
+            pod["status"]["podIP"] = json!("10.0.0.1")
+        });
         stage.pass(2).await;
         assert_eq!(stage.clock.asked(), asked, "{}", stage.info().kind);
         to(&stage, &victim, |store, key| fail(store, key, 137, None));
