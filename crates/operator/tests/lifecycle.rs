@@ -10,9 +10,10 @@
 
 use common::api::{ConditionStatus, ConditionType, SuccessPolicy};
 use common::framework::{KindInfo, OnFailure, WORKER, Workload};
+use common::observe::Phase;
 use common::plan::{Plan, Write};
 use common::testing::{World, manifest, meanings, whole};
-use common::{Framework, status};
+use common::{Framework, names, status};
 use serde_json::{Value, json};
 
 /// Tells each meaning of each kind by its API version and kind.
@@ -285,5 +286,113 @@ fn one_failure_of_a_job_that_begins_anew_as_a_whole_takes_all_pods_with_it() {
         );
         assert_eq!(world.status().whole_restarts.unwrap().count, 1);
         assert_eq!(world.status().first_failure.unwrap().pod, pod);
+    });
+}
+
+/// A pod that terminates, or is of an earlier attempt, has neither failed nor is it done, whatever its phase says; and its
+/// slot is taken (trainer#2124, mpi#552, jobset#1276).
+#[test]
+fn a_pod_on_its_way_out_counts_for_nothing_and_keeps_its_slot() {
+    for_every_kind(|framework| {
+        let info = framework.kind();
+        for phase in [Phase::Pending, Phase::Running, Phase::Succeeded, Phase::Failed] {
+            for (deleting, old) in [(true, false), (false, true), (true, true)] {
+                let mut world = running(framework, |spec| {
+                    restart_policy(spec, info, "Never");
+                    spec["runPolicy"]["backoffLimit"] = json!(0);
+                });
+                let name = world.pods.last().unwrap().name.to_string();
+                let id = info.slot_of("j", &name).unwrap();
+                if old {
+                    let slot = json!({"attempt": 1});
+                    world.job.as_mut().unwrap().status["slots"][names::slot_key(id.role, id.index)] = slot;
+                }
+                let pod = world.pod(&name);
+                (pod.phase, pod.deleting) = (phase, deleting);
+                let plans: Vec<Plan> = (0..3)
+                    .map(|_| {
+                        let plan = world.plan(framework);
+                        world.apply(&plan);
+                        plan
+                    })
+                    .collect();
+                let told = format!("{phase:?} {deleting} {old}: {:?}", world.status());
+                assert!(!status::is_finished(&world.status()), "{told}");
+                assert!(!made(&plans).contains(&name), "{told}");
+                assert_eq!(
+                    world.status().restart_counts.unwrap_or_default().failures,
+                    0,
+                    "{told}"
+                );
+                let counts = &world.status().replica_statuses[id.role.0];
+                assert_eq!((counts.succeeded, counts.failed), (0, 0), "{told}");
+                world.reap();
+                assert_eq!(made(&world.settle(framework)), [name], "{told}");
+            }
+        }
+    });
+}
+
+/// What is deleted at the end depends on the kind of the job, on its end, or on what a pod was doing (mpi#312, mpi#643,
+/// mpi#644, trainer#774, trainer#1241).
+#[test]
+fn clean_up_takes_what_its_policy_says_whatever_the_end() {
+    for_every_kind(|framework| {
+        let info = framework.kind();
+        for policy in ["None", "Running", "All"] {
+            for outcome in ["success", "failure", "limit", "deadline"] {
+                let mut world = running(framework, |spec| {
+                    restart_policy(
+                        spec,
+                        info,
+                        if outcome == "failure" {
+                            "Never"
+                        } else {
+                            "OnFailure"
+                        },
+                    );
+                    spec["runPolicy"] =
+                        json!({"cleanPodPolicy": policy, "backoffLimit": 0, "activeDeadlineSeconds": 500});
+                });
+                let last = world.pods.last().unwrap().name.to_string();
+                match (outcome, by_policy(framework, &world)) {
+                    ("success", _) => {
+                        for name in world.deciding(framework) {
+                            end(framework, &mut world, &name, 0);
+                        }
+                    }
+                    ("failure", Some(pod)) => end(framework, &mut world, &pod, 7),
+                    ("failure", None) => continue, // it has no pods that are judged so
+                    ("limit", _) => end(framework, &mut world, &last, 137),
+                    _ => world.pass_time(500),
+                }
+                let before = world.pods.clone();
+                for _ in 0..3 {
+                    world.settle(framework);
+                    world.reap();
+                    world.pass_time(20);
+                }
+                let told = format!("{policy} after {outcome}: {}", world.describe());
+                assert!(status::is_finished(&world.status()), "{told}");
+                let stopped = ["limit", "deadline"].contains(&outcome);
+                let stays = |pod: &common::PodView| match policy {
+                    "All" => false,
+                    "None" if !stopped => true,
+                    _ => pod.has_ended(),
+                };
+                let names = |pods: &[common::PodView]| -> Vec<String> {
+                    pods.iter().map(|pod| pod.name.to_string()).collect()
+                };
+                let wanted: Vec<_> = before.into_iter().filter(stays).collect();
+                assert_eq!(names(&world.pods), names(&wanted), "{told}");
+                if policy == "All" {
+                    assert!(
+                        world.batch_jobs.is_empty() && world.batch_pods.is_empty(),
+                        "{told}"
+                    );
+                    assert!(world.children.is_empty(), "{told}");
+                }
+            }
+        }
     });
 }

@@ -110,6 +110,35 @@ fn a_gang_that_never_fits_is_explained_and_runs_once_it_is_smaller() {
     insta::assert_snapshot!(story.tale);
 }
 
+/// A pod that was not looked at again since its gang fits still says that it does not: no second warning.
+#[test]
+fn a_gang_that_fits_once_it_is_scaled_down_is_warned_of_once() {
+    let mut world = World::new(&FRAMEWORK, &manifest(&FRAMEWORK, "j", &[("Worker", 3)]));
+    world.settings.gang = Gang::Native;
+    let mut plans = world.settle(&FRAMEWORK);
+    let words = "minCount (3) cannot be satisfied: 2 scheduled, 0 remaining";
+    world.say_of_pod_group(None, &no_place(words));
+    for pod in ["j-worker-0", "j-worker-1", "j-worker-2"] {
+        world.pod(pod).detail = Some(Box::new(PodDetail {
+            unschedulable: Some("pod group is unschedulable".into()),
+            ..PodDetail::default()
+        }));
+    }
+    plans.extend(world.settle(&FRAMEWORK));
+    world.edit("/pytorchReplicaSpecs/Worker/replicas", json!(2));
+    // The scheduler is quicker than the pass that follows the intent to take the third one away.
+    let intent = world.plan(&FRAMEWORK);
+    world.apply(&intent);
+    plans.push(intent);
+    world.say_of_pod_group(None, &Placement::Found);
+    plans.extend(world.settle(&FRAMEWORK));
+    world.reap();
+    plans.extend(world.settle(&FRAMEWORK));
+    let notes = plans.iter().flat_map(|plan| &plan.notes);
+    let warned = notes.filter(|note| note.reason == "Unschedulable").count();
+    assert_eq!(warned, 1, "{:?}", world.status());
+}
+
 #[test]
 fn a_pod_that_is_replaced_is_placed_though_others_have_done_their_work() {
     let mut story = native(&[("Worker", 3)], |spec| {

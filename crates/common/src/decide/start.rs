@@ -21,6 +21,8 @@ use super::{
 
 /// Pause before the second restart of a slot, in seconds; doubled for each further one. The first restart is at once.
 const RESTART_DELAY: i64 = 5;
+/// What is told of a pod that its scheduler finds no node for.
+const UNSCHEDULABLE: &str = "Unschedulable";
 /// Longest pause before a restart, in seconds.
 const MAX_RESTART_DELAY: i64 = 300;
 
@@ -369,7 +371,9 @@ fn trouble(
     }
     status::refresh_message(status, q.now(), ConditionType::Created, &created);
     if let Some((reason, text)) = troubles.next() {
-        let news = q.job.stored.waiting_for.is_none() && !gang.speaks_for_pods;
+        // Words of the scheduler that a pod still has although its gang has found a place were told with the gang.
+        let told = reason == UNSCHEDULABLE && gang::is_told(q);
+        let news = q.job.stored.waiting_for.is_none() && !gang.speaks_for_pods && !told;
         status.waiting_for = Some(text.clone());
         return news.then(|| warning(reason, text));
     }
@@ -416,7 +420,7 @@ fn pod_trouble(pod: &PodView) -> Option<(String, String)> {
     }
     if let Some(message) = &detail.unschedulable {
         return Some((
-            "Unschedulable".to_owned(),
+            UNSCHEDULABLE.to_owned(),
             format!("pod {} cannot be scheduled: {message}", pod.name),
         ));
     }

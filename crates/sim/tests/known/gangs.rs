@@ -1,1 +1,308 @@
 //! Gangs.
+
+use common::gang::{Gang, PodGroupApi};
+use runtime::GangChoice;
+use serde_json::{Value, json};
+use sim::cluster::{NAMESPACE, Setup};
+use sim::kubernetes::fail;
+use sim::refusal::Refusal;
+use sim::request::Verb;
+use sim::store::{Key, Object, Who};
+use sim::story::Teller;
+use sim::types::{PODS, pod_groups};
+use sim::value::{self, deleting, has_ended, metadata};
+
+use crate::acts::{
+    alive, belongings, by_batch_job, ends_well, is, last, policy, replaced, restarts, rule, suspend,
+    suspended, to, waits_for, when,
+};
+use crate::stage::{Scene, Stage, kinds, refused};
+
+/// All gang schedulers.
+fn schedulers() -> [(PodGroupApi, GangChoice); 3] {
+    let scheduler = "my-sched".to_owned();
+    [
+        (PodGroupApi::Native, GangChoice::Auto),
+        (PodGroupApi::Volcano, GangChoice::Fixed(Gang::Volcano)),
+        (
+            PodGroupApi::Coscheduling,
+            GangChoice::Fixed(Gang::Coscheduling { scheduler }),
+        ),
+    ]
+}
+
+fn scene((api, gang): &(PodGroupApi, GangChoice)) -> Scene {
+    Scene {
+        setup: Setup {
+            pod_groups: vec![*api],
+            ..Setup::default()
+        },
+        gang: gang.clone(),
+        ..Scene::default()
+    }
+}
+
+fn groups(teller: &Teller, api: PodGroupApi) -> Vec<Object> {
+    let mut groups = teller.shared.list(pod_groups(api).resource);
+    groups.retain(|group| !deleting(group));
+    groups
+}
+
+/// A launcher is made when the workers are ready, and the gang wants all of them first: all wait for ever (mpi#608,
+/// kubedl#229, vol#1959).
+#[tokio::test(start_paused = true)]
+async fn a_gang_does_not_wait_for_a_pod_that_waits_for_it() {
+    for framework in kinds() {
+        for scheduler in schedulers() {
+            for launcher in [None, Some("AtStartup"), Some("WaitForWorkersReady")] {
+                if launcher.is_some() && framework.kind().kind != "MPIJob" {
+                    continue;
+                }
+                let stage = Stage::new(framework, scene(&scheduler), |manifest| {
+                    replaced(framework.kind(), manifest);
+                    if let Some(launcher) = launcher {
+                        manifest["spec"]["launcherCreationPolicy"] = json!(launcher);
+                    }
+                });
+                stage.runs().await;
+                // One of them is lost, and then all begin anew.
+                to(&stage, &last(&stage), |store, key| fail(store, key, 137, None));
+                stage.pass(3).await;
+                stage.runs().await;
+                suspend(&stage, true);
+                suspended(&stage).await;
+                suspend(&stage, false);
+                ends_well(stage).await;
+            }
+        }
+    }
+}
+
+/// No pod is made until somebody says something of the PodGroup, who never does (trainer#1630, vol#5385). (Volcano's queue is
+/// meant to be asked first.)
+#[tokio::test(start_paused = true)]
+async fn pods_are_made_though_nobody_says_anything_of_their_gang() {
+    for framework in kinds() {
+        for scheduler in schedulers()
+            .into_iter()
+            .filter(|(api, _)| *api != PodGroupApi::Volcano)
+        {
+            let mut scene = scene(&scheduler);
+            scene.setup.nodes = 0; // the scheduler does nothing at all
+            let stage = Stage::new(framework, scene, |_| {});
+            stage.pass(10).await;
+            let groups = groups(&stage, scheduler.0);
+            assert_eq!(groups.len(), 1);
+            assert!(
+                groups[0]["status"]
+                    .as_object()
+                    .is_none_or(|status| status.is_empty())
+            );
+            assert_eq!(stage.pods().len(), stage.wanted(), "{}", stage.info().kind);
+            stage.ends().await;
+        }
+    }
+}
+
+/// The gang object is deleted or made anew when a single pod is replaced (vol#5342).
+#[tokio::test(start_paused = true)]
+async fn a_pod_group_outlives_the_pods_that_are_replaced() {
+    for framework in kinds() {
+        for scheduler in schedulers() {
+            let stage = Stage::new(framework, scene(&scheduler), |manifest| {
+                replaced(framework.kind(), manifest)
+            });
+            stage.runs().await;
+            let uids = |stage: &Stage| -> Vec<String> {
+                let groups = groups(stage, scheduler.0);
+                groups.iter().map(|group| value::uid(group).to_owned()).collect()
+            };
+            let before = uids(&stage);
+            assert_eq!(before.len(), 1);
+            to(&stage, &last(&stage), |store, key| fail(store, key, 137, None));
+            stage.pass(3).await;
+            stage.runs().await;
+            stage.delete(&last(&stage), None);
+            stage.pass(8).await;
+            stage.runs().await;
+            assert_eq!(uids(&stage), before, "{}", stage.info().kind);
+            ends_well(stage).await;
+        }
+    }
+}
+
+/// The PodGroup of a finished or suspended job holds the capacity of its queue (mpi#112, ray#4476, ray#4669, vol#3374).
+#[tokio::test(start_paused = true)]
+async fn a_pod_group_is_there_while_pods_need_it_and_no_longer() {
+    for framework in kinds() {
+        for scheduler in schedulers() {
+            for clean_up in ["None", "Running", "All"] {
+                for ends_well in [true, false] {
+                    let stage = Stage::new(framework, scene(&scheduler), |manifest| {
+                        policy(framework.kind(), manifest, "OnFailure");
+                        rule(manifest, "cleanPodPolicy", clean_up);
+                        rule(manifest, "backoffLimit", 0);
+                    });
+                    let there = |stage: &Stage| groups(stage, scheduler.0).len();
+                    let told = format!("{} {clean_up} {ends_well} {scheduler:?}", stage.info().kind);
+                    stage.runs().await;
+                    assert_eq!(there(&stage), 1, "{told}");
+                    suspend(&stage, true);
+                    suspended(&stage).await;
+                    assert_eq!(there(&stage), 0, "{told}: suspended");
+                    suspend(&stage, false);
+                    stage.runs().await;
+                    assert_eq!(there(&stage), 1, "{told}: resumed");
+                    if ends_well {
+                        stage.finish().await;
+                    } else {
+                        to(&stage, &last(&stage), |store, key| fail(store, key, 137, None));
+                    }
+                    Teller::ends(&stage).await;
+                    stage.pass(10).await;
+                    assert_eq!(there(&stage), 0, "{told}: ended");
+                    stage.ends().await;
+                }
+            }
+        }
+    }
+}
+
+/// Scaled to none and back faster than anybody looks, a job stays without its PodGroup, or without its pods.
+#[tokio::test(start_paused = true)]
+async fn scaled_to_none_and_back_at_once_the_gang_is_whole() {
+    for framework in kinds().into_iter().filter(|f| f.kind().scaled_role.is_some()) {
+        for scheduler in schedulers() {
+            for pause in [0, 1, 20] {
+                let stage = Stage::new(framework, scene(&scheduler), |_| {});
+                stage.runs().await;
+                let before = stage.wanted();
+                stage.scale(0);
+                stage.pass(pause).await;
+                stage.scale(2);
+                stage.pass(8).await;
+                stage.runs().await;
+                assert_eq!(
+                    (alive(&stage).len(), groups(&stage, scheduler.0).len()),
+                    (before, 1),
+                    "{}",
+                    stage.info().kind
+                );
+                ends_well(stage).await;
+            }
+        }
+    }
+}
+
+/// A deleted job takes its PodGroup along.
+#[tokio::test(start_paused = true)]
+async fn a_deleted_job_leaves_no_pod_group() {
+    for framework in kinds() {
+        for scheduler in schedulers() {
+            let stage = Stage::new(framework, scene(&scheduler), |_| {});
+            stage.runs().await;
+            assert!(
+                belongings(&stage)
+                    .iter()
+                    .any(|name| name.starts_with("podgroups/"))
+            );
+            stage.delete(&stage.key(), None);
+            when(&stage, "all is gone", |t| {
+                t.pods().is_empty() && groups(t, scheduler.0).is_empty()
+            })
+            .await;
+            stage.ends().await;
+        }
+    }
+}
+
+/// Pods of the namespace that have not ended.
+fn used(pods: &[Object]) -> usize {
+    pods.iter().filter(|pod| !has_ended(pod)).count()
+}
+
+/// Two gangs under a quota that has room for one each hold a half (vol#1387, trainer#1264, vol#1062). Neither gives back what
+/// it has: that is a queue's work. But no pod of half a gang is placed, each says what it waits for, nobody asks without a
+/// pause, and with more room, or without one of them, it is over.
+#[tokio::test(start_paused = true)]
+async fn two_halves_of_gangs_under_a_quota_say_so_and_go_on_when_there_is_room() {
+    // Pods of batch Jobs are made, and refused, elsewhere.
+    for framework in kinds().into_iter().filter(|f| !by_batch_job(f.kind())) {
+        for way_out in ["more room", "one is suspended"] {
+            let stage = Stage::empty(framework, scene(&(PodGroupApi::Native, GangChoice::Auto)));
+            let mut manifest = common::testing::whole(framework, 2);
+            let each: usize = manifest["spec"][framework.kind().replicas_field]
+                .as_object()
+                .map(|roles| {
+                    roles
+                        .values()
+                        .filter_map(|role| role["replicas"].as_u64())
+                        .sum::<u64>()
+                })
+                .and_then(|sum| usize::try_from(sum).ok())
+                .unwrap();
+            let room = 2 * each - 1;
+            let quota = quota(&stage, room);
+            let other = Key::new(stage.resource(), NAMESPACE, "k");
+            metadata(&mut manifest).insert("name".to_owned(), json!("k"));
+            stage.create(|_| {});
+            stage.shared.create(stage.resource(), &manifest);
+            stage.pass(600).await;
+            let told = format!("{} {way_out}", framework.kind().kind);
+            let placed = |stage: &Stage| {
+                stage
+                    .shared
+                    .list(PODS)
+                    .iter()
+                    .filter(|pod| !value::text(pod, "/spec/nodeName").is_empty())
+                    .count()
+            };
+            let waits = |job: &Value| value::text(job, "/status/waitingFor").to_owned();
+            let words = [
+                waits_for(&stage),
+                stage.shared.get(&other).map_or(String::new(), |job| waits(&job)),
+            ];
+            assert!(
+                words.iter().any(|words| words.contains("exceeded quota")),
+                "{told}: {words:?}"
+            );
+            assert!(
+                placed(&stage) == 0 || placed(&stage) == each,
+                "{told}: half a gang is placed"
+            );
+            let tries = stage.count("--- create");
+            assert!(tries < 60, "{told}: {tries} tries");
+            if way_out == "more room" {
+                stage.sky.end(quota);
+            } else {
+                stage.shared.edit(&other, Who::User, |job| {
+                    job["spec"]["runPolicy"]["suspend"] = json!(true)
+                });
+            }
+            when(&stage, "it runs", |t| is(t, "Running")).await;
+            stage.pass(60).await;
+            assert_eq!(restarts(&stage), (0, 0), "{told}");
+            stage.ends().await;
+        }
+    }
+}
+
+/// From now on there is room for so many pods.
+fn quota(stage: &Stage, room: usize) -> crate::stage::RuleId {
+    let shared = stage.shared.clone();
+    stage.sky.rule(move |request| {
+        let makes = request.verb == Verb::Create && request.plural == PODS.plural;
+        if !makes || used(&shared.list(PODS)) < room {
+            return None;
+        }
+        Some(refused(Refusal {
+            code: 403,
+            reason: "Forbidden",
+            message: format!(
+                "pods \"{}\" is forbidden: exceeded quota: q, used: pods={room}",
+                request.line()
+            ),
+            retry_after: None,
+        }))
+    })
+}

@@ -11,12 +11,18 @@
     reason = "tests fail by panicking, and read better without ceremony"
 )]
 
+mod acts;
 mod gangs;
 mod names;
 mod nodes;
 mod process;
 mod restarts;
-#[allow(dead_code, reason = "a helper for all modules, whether they have their stories yet or not")]
+#[allow(
+    dead_code,
+    reason = "a helper for all modules, whether they have their stories yet or not"
+)]
 mod stage;
 mod status;
+mod suspension;
+mod times;
 mod views;

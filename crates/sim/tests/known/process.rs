@@ -1,1 +1,662 @@
-//! The process: leases, time, memory, load.
+//! The process: leases, time, memory, load; and what is left behind.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use common::Settings;
+use common::gang::{Gang, PodGroupApi};
+use operator::FRAMEWORKS;
+use runtime::GangChoice;
+use serde_json::{Value, json};
+use sim::cluster::{NAMESPACE, Setup};
+use sim::kubernetes::fail;
+use sim::link::{Fair, Fate, Link};
+use sim::ops::DeleteOptions;
+use sim::process::{Conduct, Process};
+use sim::refusal::Refusal;
+use sim::request::{Request, Verb};
+use sim::store::{Key, Who};
+use sim::story::{Teller, pod_key};
+use sim::types::{EVENTS, LEASES, NAMESPACES, NODES, PODS, Resource, pod_groups};
+use sim::value::{self, metadata};
+use tokio::time::Instant;
+
+use crate::acts::{
+    alive, belongings, ends_well, is, last, replaced, restarts, rule, runs, succeeds, suspend, suspended, to,
+    uid, waits_for, when,
+};
+use crate::stage::{Scene, Stage, fated, kinds, refused};
+
+/// The usual job under another name.
+fn create_as(stage: &Stage, name: &str) -> Key {
+    let mut manifest = common::testing::whole(stage.framework, 1);
+    metadata(&mut manifest).insert("name".to_owned(), json!(name));
+    stage.shared.create(stage.resource(), &manifest);
+    Key::new(stage.resource(), NAMESPACE, name)
+}
+
+/// One pod that cannot be deleted, or one request that is never answered, holds up all jobs (trainer#366, vol#2897).
+#[tokio::test(start_paused = true)]
+async fn what_never_ends_holds_up_nobody_else() {
+    for framework in kinds() {
+        let alone = {
+            let stage = Stage::empty(framework, Scene::default());
+            stage.pass(60).await;
+            let begun = Instant::now();
+            stage.create(|_| {});
+            when(&stage, "it runs", |t| is(t, "Running")).await - begun
+        };
+        for answered in [true, false] {
+            let stage = Stage::empty(framework, Scene::default());
+            let stuck: Vec<Key> = (0..16).map(|n| create_as(&stage, &format!("stuck{n}"))).collect();
+            when(&stage, "all run", |t| {
+                stuck.iter().all(|key| {
+                    t.shared
+                        .get(key)
+                        .is_some_and(|job| value::is_true(&job, "Running"))
+                })
+            })
+            .await;
+            for pod in stage.shared.list(PODS) {
+                stage.shared.edit(&pod_key(&pod), Who::User, |pod| {
+                    metadata(pod).insert("finalizers".to_owned(), json!(["example.com/hold"]));
+                });
+            }
+            let silence = stage.sky.rule(move |request| {
+                let hit = !answered && request.verb == Verb::Delete && request.name.starts_with("stuck");
+                hit.then(|| {
+                    fated(Fate::Lost {
+                        carried_out: false,
+                        broken: false,
+                    })
+                })
+            });
+            for key in &stuck {
+                stage.shared.edit(key, Who::User, |job| {
+                    job["spec"]["runPolicy"]["suspend"] = json!(true)
+                });
+            }
+            stage.pass(60).await;
+            let begun = Instant::now();
+            stage.create(|_| {});
+            let took = when(&stage, "it runs", |t| is(t, "Running")).await - begun;
+            // Requests without any answer take all workers, each for a minute at most, before each pass of the new job.
+            let most = if answered {
+                alone + Duration::from_secs(1)
+            } else {
+                Duration::from_mins(10)
+            };
+            assert!(
+                took <= most,
+                "{} {answered}: {took:?}, alone {alone:?}",
+                framework.kind().kind
+            );
+            stage.sky.end(silence);
+            stage.pass(120).await;
+            for pod in stage.shared.list(PODS) {
+                stage.shared.edit(&pod_key(&pod), Who::User, |pod| {
+                    metadata(pod).remove("finalizers");
+                });
+            }
+            when(&stage, "the others have gone", |t| {
+                t.shared.list(PODS).iter().all(|pod| !value::deleting(pod))
+            })
+            .await;
+            ends_well(stage).await;
+        }
+    }
+}
+
+/// A finalizer that nobody takes off: the replacement is made and refused again and again, or all is held up; ours would
+/// outlive us (k8s#108645, k8s#109485, k8s#119159, kueue#1450, kueue#13830).
+#[tokio::test(start_paused = true)]
+async fn somebody_elses_finalizer_is_waited_for_and_there_is_none_of_ours() {
+    for framework in kinds() {
+        let stage = Stage::new(framework, Scene::default(), |_| {});
+        let finalizers = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&finalizers);
+        stage.sky.rule(move |request: &Request| {
+            if value::finalizers(&request.body).next().is_some() {
+                seen.lock().unwrap().push(request.line());
+            }
+            None
+        });
+        stage.runs().await;
+        let victim = last(&stage);
+        let others: Vec<String> = alive(&stage)
+            .iter()
+            .filter(|pod| value::name(pod) != victim.name)
+            .map(|pod| value::uid(pod).to_owned())
+            .collect();
+        let before = uid(&stage, &victim);
+        stage.shared.edit(&victim, Who::User, |pod| {
+            metadata(pod).insert("finalizers".to_owned(), json!(["example.com/hold"]));
+        });
+        stage.delete(&victim, None);
+        stage.pass(60).await;
+        let writes = stage.writes().len();
+        stage.pass(7200).await;
+        assert_eq!(
+            stage.writes().len(),
+            writes,
+            "{}: {:?}",
+            stage.info().kind,
+            stage.writes().split_off(writes)
+        );
+        assert_eq!(uid(&stage, &victim), before);
+        let told = waits_for(&stage);
+        assert!(
+            told.contains(&victim.name) && told.contains("terminate"),
+            "{}: {told}",
+            stage.info().kind
+        );
+        let now: Vec<String> = alive(&stage)
+            .iter()
+            .map(|pod| value::uid(pod).to_owned())
+            .collect();
+        assert_eq!(now, others, "{}: the others go on", stage.info().kind);
+        stage.shared.store(|store| {
+            let mut pod = (**store.get(&victim).unwrap()).clone();
+            metadata(&mut pod).remove("finalizers");
+            store.put(Who::User, &victim, pod);
+        });
+        ends_well(stage).await;
+        assert_eq!(*finalizers.lock().unwrap(), [""; 0]);
+    }
+}
+
+/// What there is in the namespace but jobs, events and leases.
+fn rest(teller: &Teller) -> Vec<String> {
+    let aside = [EVENTS, LEASES, NAMESPACES, NODES, teller.resource()];
+    let inside = teller.shared.lock();
+    let all = inside
+        .server
+        .store
+        .all()
+        .filter(|(key, _)| !aside.contains(&key.resource));
+    all.map(|(key, _)| format!("{}/{}", key.resource.plural, key.name))
+        .collect()
+}
+
+/// Services, secrets, roles or pods outlive the job, whichever way it is deleted, also while no operator runs (trainer#997,
+/// vol#4142, mpi#134).
+#[tokio::test(start_paused = true)]
+async fn nothing_outlives_a_deleted_job() {
+    for framework in kinds() {
+        for propagation in ["Background", "Foreground"] {
+            for there in [true, false] {
+                let mut stage = Stage::new(framework, Scene::default(), |_| {});
+                stage.runs().await;
+                if !there {
+                    stage.crash();
+                }
+                let options = DeleteOptions {
+                    propagation: Some(propagation.to_owned()),
+                    ..DeleteOptions::default()
+                };
+                stage
+                    .shared
+                    .store(|store| store.delete(Who::User, &stage.key(), &options))
+                    .unwrap();
+                stage.pass(60).await;
+                assert!(stage.job().is_null());
+                assert_eq!(
+                    rest(&stage),
+                    [""; 0],
+                    "{} {propagation} {there}",
+                    stage.info().kind
+                );
+                if !there {
+                    stage.start();
+                }
+                stage.ends().await;
+            }
+        }
+    }
+}
+
+/// What a job does not need any more outlives its end, its suspension, or the slot that it was for.
+#[tokio::test(start_paused = true)]
+async fn what_is_needed_no_more_goes() {
+    let gone = |teller: &Teller, plurals: &[&str]| {
+        let left = belongings(teller);
+        let left = left.iter().filter(|name| {
+            plurals
+                .iter()
+                .any(|plural| name.starts_with(&format!("{plural}/")))
+        });
+        assert_eq!(left.collect::<Vec<_>>(), [""; 0], "{}", teller.info().kind);
+    };
+    let transient = [
+        "pods",
+        "jobs",
+        "services",
+        "horizontalpodautoscalers",
+        "podgroups",
+    ];
+    for framework in kinds() {
+        for clean_up in ["None", "Running", "All"] {
+            let scene = Scene {
+                setup: Setup {
+                    pod_groups: vec![PodGroupApi::Native],
+                    ..Setup::default()
+                },
+                ..Scene::default()
+            };
+            let stage = Stage::new(framework, scene, |m| rule(m, "cleanPodPolicy", clean_up));
+            stage.runs().await;
+            if stage.info().scaled_role.is_some() {
+                stage.scale(4);
+                stage.runs().await;
+                let many = belongings(&stage).len();
+                stage.scale(1);
+                stage
+                    .until("it is smaller", |t| t.pods().len() == t.wanted())
+                    .await;
+                let few = belongings(&stage);
+                let role = stage.info().scaled_role.unwrap().0.to_ascii_lowercase();
+                let ends = [1, 2, 3].map(|n| format!("-{role}-{n}"));
+                let beyond: Vec<_> = few
+                    .iter()
+                    .filter(|name| ends.iter().any(|end| name.ends_with(end)))
+                    .collect();
+                assert!(beyond.is_empty() && few.len() < many, "{few:?}");
+                stage.runs().await;
+            }
+            suspend(&stage, true);
+            suspended(&stage).await;
+            gone(&stage, &transient);
+            suspend(&stage, false);
+            stage.runs().await;
+            stage.finish().await;
+            Teller::ends(&stage).await;
+            stage.pass(60).await;
+            match clean_up {
+                "All" => gone(&stage, &transient),
+                _ => gone(&stage, &["horizontalpodautoscalers", "podgroups"]),
+            }
+            if clean_up != "None" {
+                assert!(alive(&stage).is_empty());
+            }
+            stage.ends().await;
+        }
+    }
+}
+
+/// After a deletion that leaves orphans, the next job of the name takes them over, or overwrites them (k8s#92570).
+#[tokio::test(start_paused = true)]
+async fn orphans_of_an_earlier_job_are_nobodys() {
+    for framework in kinds() {
+        let stage = Stage::new(framework, Scene::default(), |_| {});
+        stage.runs().await;
+        stage.shared.store(|store| {
+            let job = value::uid(store.get(&stage.key()).unwrap()).to_owned();
+            let all = store
+                .all()
+                .filter(|(_, object)| value::controller_uid(object) == job);
+            let all: Vec<Key> = all.map(|(key, _)| key.clone()).collect();
+            for key in all {
+                let mut object = (**store.get(&key).unwrap()).clone();
+                metadata(&mut object).remove("ownerReferences");
+                store.put(Who::Kubernetes, &key, object);
+            }
+        });
+        stage.delete(&stage.key(), None);
+        stage.pass(10).await;
+        let orphans = |stage: &Stage| -> Vec<(String, String)> {
+            let inside = stage.shared.lock();
+            let all = inside.server.store.all();
+            let all = all.filter(|(key, object)| rest_is_of(key) && value::owners(object).next().is_none());
+            all.map(|(key, object)| (key.name.clone(), object.to_string()))
+                .collect()
+        };
+        let before = orphans(&stage);
+        assert!(before.len() > 1);
+        stage.create(|_| {});
+        stage.pass(600).await;
+        assert!(!is(&stage, "Running"), "{}", stage.info().kind);
+        assert!(
+            waits_for(&stage).contains("does not belong to this job"),
+            "{}",
+            waits_for(&stage)
+        );
+        assert_eq!(orphans(&stage), before, "{}", stage.info().kind);
+        stage.shared.store(|store| {
+            let all = store
+                .all()
+                .filter(|(key, object)| rest_is_of(key) && value::owners(object).next().is_none());
+            let all: Vec<Key> = all.map(|(key, _)| key.clone()).collect();
+            for key in all {
+                store.remove(Who::User, &key);
+            }
+        });
+        ends_well(stage).await;
+    }
+}
+
+/// Whether it is of a resource that jobs have.
+fn rest_is_of(key: &Key) -> bool {
+    let aside = [EVENTS, LEASES, NAMESPACES, NODES];
+    !aside.contains(&key.resource) && !key.resource.group.starts_with("kubeflow")
+}
+
+/// A second process under a sky of its own.
+fn standby(stage: &Stage, number: usize) -> Process {
+    let conduct = Conduct {
+        frameworks: FRAMEWORKS.to_vec(),
+        settings: Settings::default(),
+        gang: GangChoice::Auto,
+        elected: true,
+    };
+    Process::start(&stage.shared, number, &conduct, &stage.clock, Fair)
+}
+
+/// A leader that was paused before a write sends it when another one leads (k8s#23731, cilium#42920, kyverno#14984): whichever
+/// write it is, and how late, it changes nothing in the end, and no other follows.
+#[tokio::test(start_paused = true)]
+async fn a_late_write_of_who_led_before_does_no_harm() {
+    for framework in kinds() {
+        let mut n = 1;
+        loop {
+            let scene = Scene {
+                elected: true,
+                ..Scene::default()
+            };
+            let mut stage = Stage::new(framework, scene, |m| replaced(framework.kind(), m));
+            runs(&stage).await;
+            let _follower = standby(&stage, 100);
+            stage.pass(10).await;
+            let held: Arc<Mutex<Option<Request>>> = Arc::default();
+            let (late, mut left) = (Arc::clone(&held), n);
+            let pause = stage.sky.rule(move |request| {
+                let mut late = late.lock().unwrap();
+                let counts = request.verb.writes() && !sim::cluster::is_aside(request);
+                left -= i32::from(counts);
+                if counts && left == 0 {
+                    *late = Some(request.clone());
+                }
+                // Nothing more is heard of it.
+                late.is_some().then(|| {
+                    fated(Fate::Lost {
+                        carried_out: false,
+                        broken: false,
+                    })
+                })
+            });
+            to(&stage, &last(&stage), |store, key| fail(store, key, 137, None));
+            stage.pass(90).await;
+            let Some(request) = held.lock().unwrap().take() else {
+                break;
+            };
+            runs(&stage).await;
+            let told = format!("{} {n} {}", stage.info().kind, request.line());
+            let leader = |stage: &Stage| {
+                stage
+                    .shared
+                    .lock()
+                    .written
+                    .iter()
+                    .filter(|w| w.who == Who::Operator(1))
+                    .count()
+            };
+            let before = leader(&stage);
+            let _ = stage.shared.answer(Who::Operator(1), &request);
+            stage.sky.end(pause);
+            stage.pass(90).await;
+            assert_eq!(leader(&stage), before + 1, "{told}: it sends nothing more");
+            assert_eq!(restarts(&stage), (1, 0), "{told}");
+            runs(&stage).await;
+            stage.crash();
+            ends_well(stage).await;
+            n += 1;
+        }
+        assert!(n > 3, "{}: {n}", framework.kind().kind);
+    }
+}
+
+/// Starts the process again whenever it ends, as a kubelet does.
+async fn keep(stage: &Stage, number: usize, away: &AtomicBool, links: &Mutex<Vec<Link>>) {
+    for n in 0.. {
+        let mut process = stage.another(number + 10 * n);
+        process.link.cut_off(away.load(Ordering::SeqCst));
+        links.lock().unwrap().push(process.link.clone());
+        process.ended().await;
+        drop(process);
+        stage.pass(2).await;
+    }
+}
+
+/// The API server is away for minutes: all replicas end and stay down, or what happened while nobody led is lost (vol#1406,
+/// hadron#71).
+#[tokio::test(start_paused = true)]
+async fn after_an_outage_one_leads_and_knows_what_has_happened() {
+    for framework in kinds() {
+        let scene = Scene {
+            elected: true,
+            ..Scene::default()
+        };
+        let mut stage = Stage::new(framework, scene, |m| replaced(framework.kind(), m));
+        stage.crash();
+        let (away, links) = (AtomicBool::new(false), Mutex::new(Vec::new()));
+        let cut = |cut_off: bool| {
+            away.store(cut_off, Ordering::SeqCst);
+            links
+                .lock()
+                .unwrap()
+                .iter()
+                .for_each(|link: &Link| link.cut_off(cut_off));
+        };
+        let story = async {
+            runs(&stage).await;
+            let victim = last(&stage);
+            let before = uid(&stage, &victim);
+            cut(true);
+            stage.pass(20).await;
+            to(&stage, &victim, |store, key| fail(store, key, 137, None));
+            stage.pass(100).await;
+            assert_eq!(uid(&stage, &victim), before);
+            let writes = stage.shared.lock().written.len();
+            cut(false);
+            stage.pass(120).await;
+            runs(&stage).await;
+            assert_ne!(uid(&stage, &victim), before, "{}", stage.info().kind);
+            assert_eq!(restarts(&stage), (1, 0));
+            let inside = stage.shared.lock();
+            let ours = inside.written[writes..].iter().filter(|w| !w.aside);
+            let mut who: Vec<Who> = ours.map(|w| w.who).collect();
+            who.dedup();
+            assert_eq!(who.len(), 1, "{}: {who:?}", stage.info().kind);
+        };
+        tokio::select! {
+            () = story => {}
+            () = keep(&stage, 101, &away, &links) => {}
+            () = keep(&stage, 102, &away, &links) => {}
+        }
+        ends_well(stage).await;
+    }
+}
+
+/// One kind that is not installed, or may not be read, stops all others, also once it is there (trainer#1650, trainer#1929).
+#[tokio::test(start_paused = true)]
+async fn a_kind_that_may_not_be_read_stops_no_other() {
+    let all = kinds();
+    for (n, framework) in all.iter().enumerate() {
+        let mut others = all.iter().cycle().skip(n + 1);
+        let other = others
+            .find(|other| other.kind().plural != framework.kind().plural)
+            .unwrap();
+        let plural = other.kind().plural;
+        for code in [403, 404] {
+            let mut stage = Stage::empty(*framework, Scene::default());
+            stage.crash();
+            let denied = stage.sky.rule(move |request| {
+                let hit = request.plural == plural && [Verb::List, Verb::Watch].contains(&request.verb);
+                let refusal = if code == 403 {
+                    forbidden(plural)
+                } else {
+                    Refusal::not_served()
+                };
+                hit.then(|| refused(refusal))
+            });
+            stage.start();
+            stage.create(|_| {});
+            let jobs = Resource::new(other.kind().group, plural);
+            let mut manifest = common::testing::whole(*other, 1);
+            metadata(&mut manifest).insert("name".to_owned(), json!("other"));
+            stage.shared.create(jobs, &manifest);
+            stage.runs().await;
+            stage.sky.end(denied);
+            let other = Key::new(jobs, NAMESPACE, "other");
+            let runs = |job: &Value| value::is_true(job, "Running");
+            when(&stage, "the other runs too", |t| {
+                t.shared.get(&other).is_some_and(|job| runs(&job))
+            })
+            .await;
+            stage.ends().await;
+        }
+    }
+}
+
+fn forbidden(plural: &str) -> Refusal {
+    Refusal {
+        code: 403,
+        reason: "Forbidden",
+        message: format!("{plural} is forbidden: the account cannot list it"),
+        retry_after: None,
+    }
+}
+
+/// PodGroups are not served, or not ours to make: everything stops, or a gang waits and nobody says why; nor does it go on
+/// when the cause is gone (trainer#1650).
+#[tokio::test(start_paused = true)]
+async fn pod_groups_that_are_not_served_are_told_of_and_found_later() {
+    for framework in kinds() {
+        let (api, gang) = (PodGroupApi::Volcano, GangChoice::Fixed(Gang::Volcano));
+        for served in [false, true] {
+            let scene = Scene {
+                gang: gang.clone(),
+                setup: Setup {
+                    pod_groups: if served { vec![api] } else { Vec::new() },
+                    ..Setup::default()
+                },
+                ..Scene::default()
+            };
+            let mut stage = Stage::empty(framework, scene);
+            stage.crash();
+            let denied = stage.sky.rule(move |request| {
+                let hit = served && request.plural == "podgroups";
+                hit.then(|| refused(forbidden("podgroups")))
+            });
+            stage.start();
+            stage.create(|_| {});
+            stage.pass(300).await;
+            let told = waits_for(&stage);
+            let words = if served { "forbidden" } else { "does not serve" };
+            assert!(told.contains(words), "{}: {told}", stage.info().kind);
+            assert!(alive(&stage).is_empty());
+            stage.sky.end(denied);
+            if !served {
+                stage
+                    .shared
+                    .lock()
+                    .server
+                    .store
+                    .types
+                    .push(Arc::new(pod_groups(api)));
+            }
+            ends_well(stage).await;
+        }
+    }
+}
+
+/// Memory grows with all pods of the cluster (network-operator#3173, KAI-Scheduler#1845, spark-operator#3028): nothing is
+/// listed or watched but what is ours, in pages, and what others do wakes nobody.
+#[tokio::test(start_paused = true)]
+async fn other_peoples_pods_are_never_asked_for() {
+    for framework in kinds() {
+        let mut stage = Stage::empty(framework, Scene::default());
+        stage.crash();
+        let asked: Arc<Mutex<Vec<(Verb, String, Vec<(String, String)>)>>> = Arc::default();
+        let seen = Arc::clone(&asked);
+        stage.sky.rule(move |request| {
+            if [Verb::List, Verb::Watch].contains(&request.verb) {
+                seen.lock()
+                    .unwrap()
+                    .push((request.verb, request.plural.clone(), request.query.clone()));
+            }
+            None
+        });
+        stage.start();
+        stage.create(|_| {});
+        stage.runs().await;
+        stage.relist(&[]);
+        stage.pass(60).await;
+        for (verb, plural, query) in asked.lock().unwrap().iter() {
+            let has = |key: &str| query.iter().any(|(k, value)| k == key && !value.is_empty());
+            let whole = plural == "nodes" || FRAMEWORKS.iter().any(|f| f.kind().plural == plural);
+            assert!(whole || has("labelSelector"), "{verb:?} {plural} {query:?}");
+            assert!(*verb != Verb::List || has("limit"), "{verb:?} {plural} {query:?}");
+        }
+        let before = (stage.clock.asked(), stage.writes().len());
+        for n in 0..200 {
+            let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": format!("foreign-{n}")},
+                "spec": {"containers": [{"name": "c", "image": "i"}]}});
+            stage.shared.create(PODS, &pod);
+        }
+        stage.pass(5).await;
+        assert_eq!(
+            (stage.clock.asked(), stage.writes().len()),
+            before,
+            "{}",
+            framework.kind().kind
+        );
+        stage.shared.store(|store| {
+            for n in 0..200 {
+                store.remove(Who::User, &Key::new(PODS, NAMESPACE, &format!("foreign-{n}")));
+            }
+        });
+        ends_well(stage).await;
+    }
+}
+
+/// One odd object panics all (trainer#1285, mpi#298, jobset#1266): it costs nobody else anything.
+#[tokio::test(start_paused = true)]
+async fn a_poison_job_costs_nobody_else_anything() {
+    for framework in kinds() {
+        let info = framework.kind();
+        let stage = Stage::empty(framework, Scene::default());
+        let poisons = [
+            json!({"spec": "no spec"}),
+            json!({"spec": {info.replicas_field: []}, "status": []}),
+            json!({"spec": {info.replicas_field: {"Worker": null}}, "status": {"conditions": "none", "slots": 7}}),
+            json!({"spec": {"runPolicy": {"backoffLimit": -1, "activeDeadlineSeconds": i64::MAX}}, "status": {"startTime": "yesterday"}}),
+            json!({}),
+        ];
+        for (n, poison) in poisons.iter().enumerate() {
+            stage.shared.store(|store| {
+                let mut object = poison.clone();
+                let (name, uid, time) = (format!("poison{n}"), store.uid(), store.time());
+                object["apiVersion"] = json!(info.api_version());
+                object["kind"] = json!(info.kind);
+                object["metadata"] =
+                    json!({"name": name, "namespace": NAMESPACE, "uid": uid, "creationTimestamp": time});
+                store.put(Who::User, &Key::new(stage.resource(), NAMESPACE, &name), object);
+            });
+        }
+        stage.create(|_| {});
+        succeeds(&stage).await;
+        // Their status is refused as they are; that is tried ever more slowly.
+        let before = stage.writes().len();
+        stage.pass(3600).await;
+        let tries = stage.writes().len() - before;
+        assert!(tries <= 30 * poisons.len(), "{}: {tries}", info.kind);
+        for n in 0..poisons.len() {
+            stage.delete(
+                &Key::new(stage.resource(), NAMESPACE, &format!("poison{n}")),
+                None,
+            );
+        }
+        stage.ends().await;
+    }
+}
