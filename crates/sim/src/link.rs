@@ -18,7 +18,7 @@ use http_body_util::{BodyExt, Full, StreamBody};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::cluster::{MOST_WRITES, Shared};
+use crate::cluster::{Inside, MOST_WRITES, Shared};
 use crate::refusal::Refusal;
 use crate::request::Request;
 use crate::server::{Answer, Look, Watching};
@@ -151,6 +151,11 @@ impl Link {
         if self.cluster.lock().written.len() > MOST_WRITES {
             std::future::pending::<()>().await;
         }
+        // What is left of a dead process does not count.
+        if !self.dead.load(Ordering::SeqCst) {
+            let inside = &mut *self.cluster.lock();
+            inside.judge.sent(inside.server.store.now(), self.who, &request);
+        }
         let trip = self.weather().trip(&request);
         pause(trip.there).await;
         if self.is_silent() {
@@ -183,6 +188,10 @@ impl Link {
         pause(trip.back).await;
         if self.is_silent() {
             std::future::pending::<()>().await;
+        }
+        if let Ok(Answer::Object(_, object)) = &answer {
+            let told = |inside: &mut Inside| inside.judge.answered(self.who, &request, object);
+            self.cluster.change(told);
         }
         Ok(match answer {
             Ok(Answer::Object(code, object)) => whole(code, &object),

@@ -288,6 +288,7 @@ impl Meddler {
             return "nothing";
         }
         self.clock.wrong_by(*rng.pick(&[-3600, -60, 0, 60, 3600]));
+        self.shared.lock().judge.clocks_differ = true;
         "clock jumped"
     }
 

@@ -62,7 +62,18 @@ fn suspend(q: &Question<'_>) -> Plan {
 }
 
 fn stay_suspended(q: &Question<'_>) -> Plan {
-    answer(&q.job.stored, without_pods(q), deletes(q), Vec::new())
+    let mut status = without_pods(q);
+    // Pods that nobody saw when the suspension was stored: theirs must not be an attempt that comes again.
+    let pods = q.observed.pods.iter().map(|pod| pod.attempt);
+    let mut there = pods.chain(q.observed.batch_jobs.iter().map(|job| job.attempt));
+    if !there.any(|attempt| attempt.0 >= status.attempt) {
+        return answer(&q.job.stored, status, deletes(q), Vec::new());
+    }
+    whole::retire_all(q, &mut status);
+    Plan {
+        intent: Some(status.clone()),
+        ..answer(&q.job.stored, status, deletes(q), Vec::new())
+    }
 }
 
 fn resume(q: &Question<'_>) -> Plan {
