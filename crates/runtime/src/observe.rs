@@ -53,7 +53,11 @@ pub fn observe_whole<'a>(
     for (group, plural, object) in objects {
         let is = |resource: Resource| resource.group() == group && resource.plural == plural;
         let json = object.to_string().into_bytes();
-        let apis = [PodGroupApi::Native, PodGroupApi::Volcano, PodGroupApi::Coscheduling];
+        let apis = [
+            PodGroupApi::Native,
+            PodGroupApi::Volcano,
+            PodGroupApi::Coscheduling,
+        ];
         let child_kinds = [ChildKind::Service, ChildKind::Autoscaler];
         let mut child_kinds = child_kinds.into_iter().chain(apis.map(ChildKind::PodGroup));
         let read = if let Some(kind) = kinds.clone().find(|kind| is(Resource::jobs(kind))) {

@@ -51,6 +51,8 @@ pub struct Judge {
     pub elected: bool,
     /// UIDs of jobs, and of batch Jobs of jobs, that there are or were.
     ours: BTreeSet<String>,
+    /// Jobs of batch Jobs, by UID.
+    carriers: BTreeMap<String, String>,
     /// Pods that were made: UID of the job, name, attempt.
     incarnations: BTreeSet<(String, String, String)>,
     /// Objects created and deleted by operators, by what they are.
@@ -77,6 +79,7 @@ impl Judge {
             clocks_differ: false,
             elected: false,
             ours: BTreeSet::new(),
+            carriers: BTreeMap::new(),
             incarnations: BTreeSet::new(),
             counts: BTreeMap::new(),
             known: acks::Known::default(),
@@ -121,7 +124,9 @@ impl Judge {
                 .as_ref()
                 .filter(|job| self.ours.contains(controller_uid(job)))
         {
+            let owner = controller_uid(job).to_owned();
             self.ours.insert(uid(job).to_owned());
+            self.carriers.insert(uid(job).to_owned(), owner);
         }
         if resource == PODS {
             self.pod(store, change);
@@ -160,7 +165,6 @@ impl Judge {
 fn gone(object: Option<&Object>) -> bool {
     object.is_none_or(|object| deleting(object))
 }
-
 
 /// The status of a job.
 #[must_use]

@@ -30,7 +30,11 @@ pub fn left_to_do(store: &Store, conduct: &Conduct) -> Vec<String> {
 
 /// Which gang scheduler an operator finds.
 fn gang(store: &Store, choice: &GangChoice) -> Gang {
-    let served = |api: PodGroupApi| store.type_of(Resource::new(api.group_version().0, "podgroups")).is_some();
+    let served = |api: PodGroupApi| {
+        store
+            .type_of(Resource::new(api.group_version().0, "podgroups"))
+            .is_some()
+    };
     match choice {
         GangChoice::Auto if served(PodGroupApi::Native) => Gang::Native,
         GangChoice::Auto => Gang::None,
@@ -55,7 +59,10 @@ fn of_job(
     let seen = |object: &Value, resource: Resource| {
         label(object, names::OPERATOR_NAME).is_some()
             || resource == NODES
-            || conduct.frameworks.iter().any(|f| f.kind().plural == resource.plural)
+            || conduct
+                .frameworks
+                .iter()
+                .any(|f| f.kind().plural == resource.plural)
     };
     let objects = store.all().filter(|(key, object)| seen(object, key.resource));
     let objects = objects.map(|(key, object)| (key.resource.group, key.resource.plural, &**object));
@@ -66,7 +73,12 @@ fn of_job(
     let plan = common::plan(framework, &observed, settings);
     let mut found = Vec::new();
     let is = stored(job);
-    for wanted in plan.intent.iter().chain(&plan.status).filter(|wanted| **wanted != is) {
+    for wanted in plan
+        .intent
+        .iter()
+        .chain(&plan.status)
+        .filter(|wanted| **wanted != is)
+    {
         found.push(format!("{key}: its status is {is:?}, and ought to be {wanted:?}"));
     }
     let open = plan.writes.iter().filter(|write| !is_done(store, job, write));

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -15,9 +16,11 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 /// Tokens of further pages begin like this.
 const PAGE: &str = "page-";
+/// So far behind is who answers those that take any version.
+const BEHIND: Duration = Duration::from_secs(3);
 
 /// What there was when a list began, for its further pages.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Pages {
     rv: u64,
     rest: Vec<Object>,
@@ -189,15 +192,15 @@ impl Server {
             Some(token) if !token.starts_with(PAGE) => {
                 return Err(Refusal::bad_request("continue key is not valid"));
             }
-            Some(token) => self.pages.remove(token).ok_or_else(Refusal::expired)?,
-            None => Pages {
-                rv: self.store.version(),
-                rest: {
-                    let all = self.store.list(of.resource, &request.namespace);
-                    let all = all.filter(|(_, object)| selector.matches(object));
-                    all.map(|(_, object)| Arc::clone(object)).collect()
-                },
-            },
+            Some(token) => self.pages.get(token).cloned().ok_or_else(Refusal::expired)?,
+            None => {
+                // Any version will do: a server that is behind gives what it has.
+                let any = request.parameter("resourceVersion") == Some("0");
+                let behind = if any { BEHIND } else { Duration::ZERO };
+                let (rv, mut rest) = self.store.list_late(of.resource, &request.namespace, behind);
+                rest.retain(|object| selector.matches(object));
+                Pages { rv, rest }
+            }
         };
         let limit = request
             .parameter("limit")

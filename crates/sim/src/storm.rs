@@ -296,9 +296,12 @@ async fn run(frameworks: &'static [&'static dyn Framework], seed: u64, traced: b
         }
         log.over.store(true, Ordering::SeqCst);
         meddler.mend();
-        let mut found = rest(&cluster.shared, &case.conduct).await;
+        let mut found = rest(&cluster.shared, &key, &case.conduct).await;
         found.extend(calm(&cluster.shared, &key).await);
-        found.extend(quiet::left_to_do(&cluster.shared.lock().server.store, &case.conduct));
+        found.extend(quiet::left_to_do(
+            &cluster.shared.lock().server.store,
+            &case.conduct,
+        ));
         found.extend(end(&cluster.shared, &key).await);
         found
     };
@@ -354,8 +357,8 @@ async fn supervise(
 }
 
 /// The storm is over: as soon as nothing changes any more, nothing is left to do.
-async fn rest(shared: &Shared, conduct: &Conduct) -> Vec<String> {
-    let changes = || shared.lock().server.store.changes;
+async fn rest(shared: &Shared, key: &Key, conduct: &Conduct) -> Vec<String> {
+    let changes = || shared.lock().server.store.stirs;
     let begun = Instant::now();
     let mut before = changes();
     loop {
@@ -366,7 +369,7 @@ async fn rest(shared: &Shared, conduct: &Conduct) -> Vec<String> {
         }
         // A job with a pod that waits for ever may be told of over and over.
         if begun.elapsed() > PATIENCE {
-            return vec!["does not come to rest".to_owned()];
+            return vec![format!("does not come to rest: {}", describe(shared, key))];
         }
         before = now;
     }

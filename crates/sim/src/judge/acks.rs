@@ -12,7 +12,7 @@ use crate::process::LEASE;
 use crate::request::{Request, Verb};
 use crate::store::{Change, Store, Who};
 use crate::types::{EVENTS, LEASES};
-use crate::value::{self, deleting, label, text, uid};
+use crate::value::{self, controller_uid, deleting, label, text, uid};
 
 /// A lease holds for so long after it was renewed.
 const LASTS: Duration = Duration::from_secs(15);
@@ -48,14 +48,17 @@ impl Judge {
         let Who::Operator(_) = who else { return };
         match request.verb {
             // All that is watched; what is merely ensured is asked for over and over.
-            Verb::Create if matches!(request.plural.as_str(), "pods" | "services" | "jobs" | "podgroups") => {
+            Verb::Create
+                if matches!(
+                    request.plural.as_str(),
+                    "pods" | "services" | "jobs" | "podgroups"
+                ) =>
+            {
                 self.known.made.insert(uid(answer).to_owned(), who);
             }
             Verb::Patch if request.subresource == "status" && self.is_of_job(request) => {
                 let version = value::version(answer);
-                self.known
-                    .statuses
-                    .insert((who, uid(answer).to_owned()), version);
+                self.known.statuses.insert((who, uid(answer).to_owned()), version);
             }
             _ => {}
         }
@@ -68,6 +71,7 @@ impl Judge {
             && let Some(there) = key.as_ref().and_then(|key| store.get(key))
             && self.known.made.get(uid(there)) == Some(&who)
             && !deleting(there)
+            && controller_uid(there) == controller_uid(&request.body)
         {
             self.wrong(format!(
                 "{}: is there, and {who:?} was told so when he made it",
@@ -97,13 +101,16 @@ impl Judge {
         if !self.elected || !request.verb.writes() || request.is_of(LEASES) {
             return;
         }
-        let holds = self
-            .known
-            .lease
-            .as_ref()
-            .is_some_and(|(holder, since)| *holder == format!("operator-{number}") && now <= *since + LASTS);
+        let holds =
+            self.known.lease.as_ref().is_some_and(|(holder, since)| {
+                *holder == format!("operator-{number}") && now <= *since + LASTS
+            });
         if !holds {
-            let line = if request.is_of(EVENTS) { "an event".to_owned() } else { request.line() };
+            let line = if request.is_of(EVENTS) {
+                "an event".to_owned()
+            } else {
+                request.line()
+            };
             self.wrong(format!("{line}: {who:?} does not lead"));
         }
     }

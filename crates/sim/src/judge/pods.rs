@@ -4,8 +4,8 @@ use common::{names, status};
 use serde_json::Value;
 
 use super::{Judge, gone, stored};
-use crate::store::{Change, Store, Who};
-use crate::types::{BATCH_JOBS, PODS};
+use crate::store::{Change, Object, Store, Who};
+use crate::types::PODS;
 use crate::value::{controller_uid, deleting, has_ended, label, name, uid};
 
 /// UID of its owner, name and attempt of a pod.
@@ -21,27 +21,26 @@ pub(super) fn attempt(object: &Value) -> u32 {
         .unwrap_or(0)
 }
 
-/// UID of the job that a pod is of, whoever made it.
-fn root<'a>(store: &'a Store, pod: &'a Value) -> &'a str {
-    let owner = controller_uid(pod);
-    let carrier = store.by_uid(owner).filter(|(key, _)| key.resource == BATCH_JOBS);
-    carrier.map_or(owner, |(_, job)| controller_uid(job))
-}
-
-/// A slot: whether a batch Job carries it, whose it is, and its name or its labels.
-fn slot(store: &Store, pod: &Value) -> (bool, String, String, String) {
-    let root = root(store, pod).to_owned();
-    let carried = root != controller_uid(pod);
-    let of = |key| label(pod, key).unwrap_or_default().to_owned();
-    // Labels of a pod may be anybody's doing by now; its name is not.
-    if carried {
-        (carried, root, of(names::REPLICA_TYPE), of(names::JOB_ROLE))
-    } else {
-        (carried, root, name(pod).to_owned(), String::new())
-    }
-}
-
 impl Judge {
+    /// UID of the job that a pod is of, whoever made it.
+    fn root<'a>(&'a self, pod: &'a Value) -> &'a str {
+        let owner = controller_uid(pod);
+        self.carriers.get(owner).map_or(owner, String::as_str)
+    }
+
+    /// A slot: whether a batch Job carries it, whose it is, and its name or its labels.
+    fn slot(&self, pod: &Value) -> (bool, String, String, String) {
+        let root = self.root(pod).to_owned();
+        let carried = root != controller_uid(pod);
+        let of = |key| label(pod, key).unwrap_or_default().to_owned();
+        // Labels of a pod may be anybody's doing by now; its name is not.
+        if carried {
+            (carried, root, of(names::REPLICA_TYPE), of(names::JOB_ROLE))
+        } else {
+            (carried, root, name(pod).to_owned(), String::new())
+        }
+    }
+
     /// A pod has changed.
     pub(super) fn pod(&mut self, store: &Store, change: &Change) {
         if let (None, Some(pod)) = (&change.before, &change.after)
@@ -60,15 +59,20 @@ impl Judge {
 
     /// Never two live pods of a slot, and no incarnation of one twice.
     fn one_at_a_time(&mut self, store: &Store, change: &Change, pod: &Value) {
-        let live = |p: &Value| !has_ended(p) && !deleting(p);
-        let wanted = slot(store, pod);
-        let mut twins = store.list(PODS, &change.key.namespace).map(|(_, p)| p);
-        if let Some(twin) = twins.find(|p| uid(p) != uid(pod) && live(p) && slot(store, p) == wanted) {
-            self.wrong(format!(
-                "{} and {} are of one slot, and both live",
-                name(pod),
-                name(twin)
-            ));
+        let wanted = self.slot(pod);
+        let twins = store.list(PODS, &change.key.namespace).map(|(_, p)| p);
+        let twins: Vec<&Object> = twins
+            .filter(|p| uid(p) != uid(pod) && !has_ended(p) && self.slot(p) == wanted)
+            .collect();
+        if let Some(twin) = twins.iter().find(|p| !deleting(p)) {
+            let (one, other) = (name(pod), name(twin));
+            self.wrong(format!("{one} and {other} are of one slot, and both live"));
+        }
+        // Who has lost its labels is out of the operator's sight.
+        let older = |p: &&&Object| attempt(p) < attempt(pod) && label(p, names::OPERATOR_NAME).is_some();
+        if let Some(twin) = twins.iter().find(older) {
+            let (new, old) = (name(pod), name(twin));
+            self.wrong(format!("{new} is made beside {old}, which is of the slot's past"));
         }
         if let Who::Operator(_) = change.by {
             self.none_of_the_past(store, &change.key.namespace, pod);
@@ -84,7 +88,7 @@ impl Judge {
 
     /// A job all of whose pods begin anew together makes none before the last of the old is gone.
     fn none_of_the_past(&mut self, store: &Store, namespace: &str, pod: &Value) {
-        let Some((_, job)) = store.by_uid(root(store, pod)) else {
+        let Some((_, job)) = store.by_uid(self.root(pod)) else {
             return;
         };
         if job.pointer("/spec/runPolicy/restartScope") != Some(&Value::from("Job")) {
@@ -92,9 +96,9 @@ impl Judge {
         }
         let (of, first) = (uid(job), stored(job).attempt);
         // Who has lost its labels is out of the operator's sight.
-        let seen = |p: &&std::sync::Arc<Value>| label(p, names::OPERATOR_NAME).is_some();
+        let seen = |p: &&Object| label(p, names::OPERATOR_NAME).is_some();
         let mut others = store.list(PODS, namespace).map(|(_, p)| p).filter(seen);
-        if let Some(old) = others.find(|p| uid(p) != uid(pod) && attempt(p) < first && root(store, p) == of) {
+        if let Some(old) = others.find(|p| uid(p) != uid(pod) && attempt(p) < first && self.root(p) == of) {
             let (new, old) = (name(pod), name(old));
             self.wrong(format!("{new} is made while {old} is left of the time before"));
         }
@@ -109,7 +113,7 @@ impl Judge {
             return;
         };
         let stored = stored(job);
-        let wanted = self.stored_attempt(&key.resource.plural, &key.name, &stored, name(object));
+        let wanted = self.stored_attempt(key.resource.plural, &key.name, &stored, name(object));
         let over =
             status::is_finished(&stored) || status::is_true(&stored, common::api::ConditionType::Suspended);
         if wanted <= attempt(object) && !over {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::Judge;
+use super::{Judge, stored};
 use crate::request::{Request, Verb};
 use crate::store::Change;
 use crate::types::SECRETS;
@@ -35,6 +35,12 @@ impl Told {
             let conditions = job.pointer("/status/conditions").and_then(Value::as_array);
             conditions.cloned().unwrap_or_default()
         };
+        // A restart may come while the last one goes on.
+        let (was, is) = (stored(before), stored(after));
+        if was.attempt != is.attempt || was.slots != is.slots {
+            let reason = format!("{}Restarting", text(after, "/kind"));
+            *self.changes.entry((uid(after).to_owned(), reason)).or_default() += 1;
+        }
         let old = all(before);
         for condition in all(after).iter().filter(|condition| !old.contains(condition)) {
             let reason = text(condition, "/reason").to_owned();
