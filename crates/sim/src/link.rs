@@ -18,7 +18,7 @@ use http_body_util::{BodyExt, Full, StreamBody};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::cluster::{Inside, MOST_WRITES, Shared};
+use crate::cluster::{MOST_WRITES, Shared};
 use crate::refusal::Refusal;
 use crate::request::Request;
 use crate::server::{Answer, Look, Watching};
@@ -190,8 +190,10 @@ impl Link {
             std::future::pending::<()>().await;
         }
         if let Ok(Answer::Object(_, object)) = &answer {
-            let told = |inside: &mut Inside| inside.judge.answered(self.who, &request, object);
-            self.cluster.change(told);
+            let inside = &mut *self.cluster.lock();
+            inside
+                .judge
+                .answered(inside.server.store.now(), self.who, &request, object);
         }
         Ok(match answer {
             Ok(Answer::Object(code, object)) => whole(code, &object),

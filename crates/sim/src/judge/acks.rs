@@ -17,11 +17,14 @@ use crate::value::{self, controller_uid, deleting, label, text, uid};
 /// A lease holds for so long after it was renewed.
 const LASTS: Duration = Duration::from_secs(15);
 
+/// For so long nobody may act on a view without his own writes; then he need not wait for a watch that is silent.
+const WAITS: Duration = Duration::from_secs(5);
+
 /// What operators have been told.
 #[derive(Debug, Default)]
 pub(super) struct Known {
-    /// Who was told that an object was made: by UID of the object, for as long as it is in sight.
-    made: BTreeMap<String, Who>,
+    /// Who was told that an object was made, and when: by UID of the object, for as long as it is in sight.
+    made: BTreeMap<String, (Who, Timestamp)>,
     /// The version of the last status of a job that was acknowledged, by who and UID of the job.
     statuses: BTreeMap<(Who, String), u64>,
     /// Who holds the lease, and when he renewed it last.
@@ -44,7 +47,7 @@ impl Judge {
     }
 
     /// An operator has received an answer.
-    pub fn answered(&mut self, who: Who, request: &Request, answer: &Value) {
+    pub fn answered(&mut self, now: Timestamp, who: Who, request: &Request, answer: &Value) {
         let Who::Operator(_) = who else { return };
         match request.verb {
             // All that is watched; what is merely ensured is asked for over and over.
@@ -54,7 +57,7 @@ impl Judge {
                     "pods" | "services" | "jobs" | "podgroups"
                 ) =>
             {
-                self.known.made.insert(uid(answer).to_owned(), who);
+                self.known.made.insert(uid(answer).to_owned(), (who, now));
             }
             Verb::Patch if request.subresource == "status" && self.is_of_job(request) => {
                 let version = value::version(answer);
@@ -69,7 +72,9 @@ impl Judge {
         let key = request.key_in(&store.types);
         if request.verb == Verb::Create
             && let Some(there) = key.as_ref().and_then(|key| store.get(key))
-            && self.known.made.get(uid(there)) == Some(&who)
+            && let Some((told, since)) = self.known.made.get(uid(there))
+            && *told == who
+            && store.now() < *since + WAITS
             && !deleting(there)
             && controller_uid(there) == controller_uid(&request.body)
         {

@@ -214,7 +214,17 @@ fn objects() -> Vec<Operation> {
             MADE,
         )
         .shows(&["/metadata/generateName"]),
-        get("no such resource", "/api/v1/namespaces/{ns}/nonsense", (404, "")),
+        get("no such resource", "/api/v1/namespaces/{ns}/nonsense", GONE),
+        get(
+            "no such resource of another group",
+            "/apis/batch/v1/namespaces/{ns}/nonsense",
+            GONE,
+        ),
+        get(
+            "no such resource of a group of CRDs",
+            "/apis/kubeflow.org/v1/namespaces/{ns}/nonsense",
+            (404, ""),
+        ),
         get(
             "no such group",
             "/apis/nonsense.example.com/v1/namespaces/{ns}/things",
@@ -305,6 +315,14 @@ fn lists() -> Vec<Operation> {
                 "{}&limit=2&resourceVersion=0&continue={{page.continue}}",
                 by("color")
             ),
+            OK,
+        ),
+        get(
+            "a page and a version of its own",
+            &format!(
+                "{}&limit=2&resourceVersion={{l3.rv}}&continue={{page.continue}}",
+                by("color")
+            ),
             BAD,
         ),
         get(
@@ -361,14 +379,17 @@ fn watches() -> Vec<Operation> {
         delete("a deletion", &l1, Value::Null, OK).shows(&["/kind"]),
         watch("the deletion", "{l1.rv}", "color"),
         watch("metadata alone", "{l1.rv}", "color").accept(METADATA),
-        watch("too old a version", "1", "color"),
         watch(
             "any version: all that is there, as if it were new",
             "0",
             "color%3Dgreen",
         ),
         watch("no version: the same", "", "color%3Dgreen"),
-        watch("not a version", "nonsense", "color"),
+        get(
+            "not a version",
+            &format!("{all}?watch=true&timeoutSeconds=1&resourceVersion=nonsense"),
+            (500, ""),
+        ),
         get(
             "of all namespaces",
             "/api/v1/configmaps?watch=true&timeoutSeconds=1&resourceVersion={l1.rv}&labelSelector=color%3Dblack",
@@ -630,7 +651,7 @@ fn others() -> Vec<Operation> {
             .shows(&["/kind"]),
         post("an owner", &maps, config_map("owner", "white"), MADE).keep("owner"),
         post("what it owns", &maps, owned("owned"), MADE).shows(&["/metadata/ownerReferences/0/name"]),
-        delete("an owner goes in the foreground", &format!("{maps}/owner"), foreground, (202, "")).shows(&["/kind", "/metadata/finalizers"]),
+        delete("an owner goes in the foreground", &format!("{maps}/owner"), foreground, OK).shows(&["/kind", "/metadata/finalizers"]),
         get("first what it owns", &format!("{maps}/owned"), GONE).until(),
         get("then the owner", &format!("{maps}/owner"), GONE).until(),
         post("another owner", &maps, config_map("owner", "white"), MADE).keep("owner"),
@@ -708,6 +729,11 @@ fn jobs(framework: &'static dyn Framework) -> Vec<Operation> {
         patch("status of a wrong type", &status, json!({"status": {"attempt": "four"}}), INVALID),
         patch("a field of the status that is not known", &status, json!({"status": {"madeUp": 1, "attempt": 4}}), OK).shows(&shown).keep("c"),
         patch("take a field of the status away", &status, json!({"status": {"attempt": null}}), OK).shows(&shown).keep("c"),
+        // Of a status nobody looks at the UID: the version is what counts.
+        patch("status of another UID", &status, json!({"metadata": {"uid": "00000000-0000-4000-8000-00000000ffff"}, "status": {"attempt": 9}}), OK),
+        patch("a patch of another UID", &one, json!({"metadata": {"uid": "00000000-0000-4000-8000-00000000ffff"}}), INVALID),
+        patch("status of another name", &status, json!({"metadata": {"name": "other"}, "status": {"attempt": 9}}), BAD),
+        patch("a role is taken away", &one, json!({"spec": {(info.replicas_field): null}}), INVALID),
         patch("a change of the spec is a generation", &one, json!({"spec": {"runPolicy": {"suspend": true}}}), OK).shows(&shown).keep("c"),
         patch("a label is none", &one, json!({"metadata": {"labels": {(names::JOB_NAME): "c"}}}), OK).shows(&shown).keep("c"),
         put("replace without a version", &one, job.clone(), INVALID),
