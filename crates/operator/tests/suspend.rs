@@ -288,6 +288,46 @@ fn attempts_and_counts_survive_and_no_incarnation_is_made_twice() {
 }
 
 #[test]
+fn pods_that_nobody_saw_when_it_was_suspended_are_no_incarnation_that_comes_again() {
+    for_every_kind(|framework| {
+        let mut world = job(framework, false);
+        // The operator dies before it tells of the pods that it has made.
+        let first = world.plan(framework);
+        let intent = usize::from(first.intent.is_some());
+        world.apply_until(&first, intent + world.open(&first).len());
+        assert!(pods(&world) > 0);
+        // They are out of its successor's sight for a while.
+        let hidden = world.clone();
+        world.pods.clear();
+        world.batch_jobs.clear();
+        world.batch_pods.clear();
+        suspend(&mut world, true);
+        world.settle(framework);
+        (world.pods, world.batch_jobs, world.batch_pods) =
+            (hidden.pods, hidden.batch_jobs, hidden.batch_pods);
+        let first = world.status().attempt;
+        let mut there = world.pods.iter().map(|pod| pod.attempt);
+        if there.any(|attempt| attempt.0 >= first) {
+            let stored = world.plan(framework).intent;
+            let stored = stored.expect("their attempt is over before they are deleted");
+            assert!(status::is_true(&stored, ConditionType::Suspended));
+            assert!(stored.attempt > first, "{stored:?}");
+        }
+        world.settle(framework);
+        world.reap();
+        world.settle(framework);
+        assert_eq!((pods(&world), active(&world.status())), (0, 0));
+        look_again(framework, &mut world);
+        suspend(&mut world, false);
+        bring_up(framework, &mut world);
+        let mut created = world.created.clone();
+        created.sort();
+        created.dedup();
+        assert_eq!(created.len(), world.created.len(), "{:?}", world.created);
+    });
+}
+
+#[test]
 fn the_start_time_stands_until_the_job_is_resumed_and_the_deadline_counts_from_it() {
     for_every_kind(|framework| {
         let mut world = running(framework);

@@ -46,4 +46,5 @@ pub use clock::Clock;
 pub use decode::{DecodeError, offline_job, offline_pod};
 pub use gang::GangChoice;
 pub use lease::LeaseOptions;
+pub use observe::observe_whole;
 pub use run::{Exit, Options, RunError, run, run_with};

@@ -57,6 +57,11 @@ impl Resource {
         }
     }
 
+    /// Its group; that of Kubernetes' core is empty.
+    pub(crate) fn group(self) -> &'static str {
+        self.group
+    }
+
     /// The jobs of a kind.
     pub(crate) fn jobs(kind: &KindInfo) -> Self {
         Self {

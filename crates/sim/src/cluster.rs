@@ -170,7 +170,7 @@ impl Shared {
                     .push(format!("more than {MOST_WRITES} writes"));
             }
             if operator {
-                inside.judge.request(&inside.server.store, request);
+                inside.judge.request(&inside.server.store, who, request);
             }
             let answer = inside.server.answer(who, request);
             if operator && request.verb.writes() {

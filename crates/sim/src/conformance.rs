@@ -1,8 +1,8 @@
 //! Requests and what must be answered to them, for the API server in memory and for a real one: where both answer alike,
 //! tests against the one say something about the other.
 //!
-//! Texts may hold `{ns}`, the namespace, and `{name.rv}`, `{name.uid}`: version and UID in the last answer that was kept
-//! under that name.
+//! Texts may hold `{ns}`, the namespace, and `{name.rv}`, `{name.uid}`, `{name.continue}`: version, UID and token of the
+//! next page in the last answer that was kept under that name.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -130,6 +130,10 @@ pub async fn drive(client: &Client, namespace: &str, operations: &[Operation]) -
                     self::text(object, "/metadata/resourceVersion"),
                 );
                 text = text.replace(&format!("{{{name}.uid}}"), self::text(object, "/metadata/uid"));
+                text = text.replace(
+                    &format!("{{{name}.continue}}"),
+                    self::text(object, "/metadata/continue"),
+                );
             }
             text
         };

@@ -30,6 +30,7 @@ pub mod link;
 pub mod meddler;
 pub mod ops;
 pub mod process;
+pub mod quiet;
 pub mod refusal;
 pub mod request;
 pub mod rng;

@@ -165,6 +165,11 @@ impl Link {
         if self.cluster.lock().written.len() > MOST_WRITES {
             std::future::pending::<()>().await;
         }
+        // What is left of a dead process does not count.
+        if !self.dead.load(Ordering::SeqCst) {
+            let inside = &mut *self.cluster.lock();
+            inside.judge.sent(inside.server.store.now(), self.who, &request);
+        }
         let trip = self.weather().trip(&request);
         pause(trip.there).await;
         if self.is_silent() {
@@ -198,6 +203,12 @@ impl Link {
         pause(trip.back).await;
         if self.is_silent() {
             std::future::pending::<()>().await;
+        }
+        if let Ok(Answer::Object(_, object)) = &answer {
+            let inside = &mut *self.cluster.lock();
+            inside
+                .judge
+                .answered(inside.server.store.now(), self.who, &request, object);
         }
         Ok(match answer {
             Ok(Answer::Object(code, object)) => whole(code, &object),

@@ -194,8 +194,11 @@ impl Meddler {
                 return "nothing";
             };
             let labels = json!({FOREIGN: "yes"});
-            let object =
+            let mut object =
                 json!({"apiVersion": "v1", "kind": kind, "metadata": {"name": name, "labels": labels}});
+            if resource == PODS {
+                object["spec"] = json!({"containers": [{"name": "main", "image": "img:1"}]});
+            }
             match store.create(MEDDLER, &of, "v1", NAMESPACE, object) {
                 Ok(_) => "foreign object made",
                 Err(_) => "nothing",
@@ -288,6 +291,7 @@ impl Meddler {
             return "nothing";
         }
         self.clock.wrong_by(*rng.pick(&[-3600, -60, 0, 60, 3600]));
+        self.shared.lock().judge.clocks_differ = true;
         "clock jumped"
     }
 

@@ -191,6 +191,11 @@ impl Store {
         let old = self.existing(key)?;
         let mut object = shown(of, version, &old);
         value::merge(&mut object, patch);
+        if value::name(&object) != key.name {
+            return Err(Refusal::bad_request(
+                "the name of the object does not match the name on the URL",
+            ));
+        }
         prepare(of, version, &mut object);
         let immutable = |field: &str| text(&object, field) != text(&old, field);
         if part == Part::Whole && immutable("/metadata/uid") {
@@ -254,6 +259,11 @@ impl Store {
             let generation = value::number(old, "/metadata/generation") + 1;
             metadata(&mut object).insert("generation".to_owned(), json!(generation));
         }
+        let held: Vec<&str> = value::finalizers(old).collect();
+        if value::deleting(old) && !value::finalizers(&object).all(|finalizer| held.contains(&finalizer)) {
+            let why = "metadata.finalizers: Forbidden: no new finalizers can be added if the object is being deleted";
+            return Err(Refusal::invalid(of.kind, &key.name, why));
+        }
         // The last finalizer of an object that is on its way out.
         let graceless = value::number(&object, "/metadata/deletionGracePeriodSeconds") == 0;
         if value::deleting(&object) && graceless && value::finalizers(&object).next().is_none() {
@@ -315,6 +325,12 @@ impl Store {
         };
         let meta = metadata(&mut object);
         meta.insert("deletionTimestamp".to_owned(), json!(time));
+        if known.is_none() {
+            // To be deleted is a change of what is wanted.
+            meta.entry("generation").and_modify(|generation| {
+                *generation = json!(generation.as_i64().unwrap_or(0) + 1);
+            });
+        }
         meta.insert("deletionGracePeriodSeconds".to_owned(), json!(grace));
         if !finalizers.is_empty() {
             meta.insert("finalizers".to_owned(), json!(finalizers));
@@ -380,7 +396,19 @@ fn drop_nulls(value: &mut Value) {
     }
 }
 
+/// Longest name of an object.
+const LONGEST_NAME: usize = 253;
+
 fn validate(of: &Type, version: &str, object: &Value) -> Result<(), Refusal> {
+    if value::name(object).len() > LONGEST_NAME {
+        let why = "metadata.name: Invalid value: must be no more than 253 characters";
+        return Err(Refusal::invalid(of.kind, value::name(object), why));
+    }
+    let containers = object.pointer("/spec/containers").and_then(Value::as_array);
+    if of.resource == PODS && containers.is_none_or(Vec::is_empty) {
+        let why = "spec.containers: Required value";
+        return Err(Refusal::invalid(of.kind, value::name(object), why));
+    }
     let Some(schema) = of.schemas.get(version) else {
         return Ok(());
     };

@@ -43,6 +43,19 @@ impl Refusal {
         Self::new(404, "", "404 page not found".to_owned())
     }
 
+    /// No such resource in a group of Kubernetes' own.
+    #[must_use]
+    pub fn no_such_resource() -> Self {
+        let message = "the server could not find the requested resource";
+        Self::new(404, "NotFound", message.to_owned())
+    }
+
+    /// What should be a version is none.
+    #[must_use]
+    pub fn not_a_version(text: &str) -> Self {
+        Self::new(500, "", format!("resourceVersion: invalid value {text:?}"))
+    }
+
     /// The name is taken.
     #[must_use]
     pub fn exists(resource: Resource, name: &str) -> Self {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::{Method, header};
 use serde_json::Value;
 
+use crate::store::Key;
 use crate::types::{Resource, Type};
 
 /// What is asked for.
@@ -151,6 +152,17 @@ impl Request {
     pub fn type_in(&self, types: &[Arc<Type>]) -> Option<Arc<Type>> {
         let mut all = types.iter().cloned();
         all.find(|t| self.is_of(t.resource) && t.versions.contains(&self.version))
+    }
+
+    /// The object that it is about, by the path or else the body; none if no such resource is served.
+    #[must_use]
+    pub fn key_in(&self, types: &[Arc<Type>]) -> Option<Key> {
+        let of = self.type_in(types)?;
+        let name = match self.name.as_str() {
+            "" => self.body.pointer("/metadata/name").and_then(Value::as_str)?,
+            name => name,
+        };
+        Some(Key::new(of.resource, &self.namespace, name))
     }
 
     /// In a line, for people.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -15,9 +16,11 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 /// Tokens of further pages begin like this.
 const PAGE: &str = "page-";
+/// So far behind is who answers those that take any version.
+const BEHIND: Duration = Duration::from_secs(3);
 
 /// What there was when a list began, for its further pages.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Pages {
     rv: u64,
     rest: Vec<Object>,
@@ -106,7 +109,7 @@ impl Server {
         }
         let of = request
             .type_in(&self.store.types)
-            .ok_or_else(Refusal::not_served)?;
+            .ok_or_else(|| self.unknown(request))?;
         let look = Look {
             of: of.clone(),
             version: request.version.clone(),
@@ -141,6 +144,18 @@ impl Server {
         Ok(Answer::Object(200, look.at(&object)))
     }
 
+    /// Kubernetes' own groups know what they do not serve; all else is a page that is not there.
+    fn unknown(&self, request: &Request) -> Refusal {
+        let of = |t: &Arc<Type>| {
+            !t.is_custom() && t.resource.group == request.group && t.versions.contains(&request.version)
+        };
+        if self.store.types.iter().any(of) {
+            Refusal::no_such_resource()
+        } else {
+            Refusal::not_served()
+        }
+    }
+
     fn discover(&self, request: &Request) -> Result<Answer, Refusal> {
         let served = self
             .store
@@ -169,7 +184,6 @@ impl Server {
         request: &Request,
     ) -> Result<Answer, Refusal> {
         let options = DeleteOptions::read(&request.body);
-        let foreground = options.propagation.as_deref() == Some("Foreground");
         Ok(match self.store.delete(by, key, &options)? {
             Deleted::Gone(last) if of.returns_deleted => Answer::Object(200, look.at(&last)),
             Deleted::Gone(last) => {
@@ -179,25 +193,31 @@ impl Server {
                     "details": details});
                 Answer::Object(200, status)
             }
-            Deleted::Going(object) => Answer::Object(if foreground { 202 } else { 200 }, look.at(&object)),
+            Deleted::Going(object) => Answer::Object(200, look.at(&object)),
         })
     }
 
     fn list(&mut self, request: &Request, of: &Type, look: &Look) -> Result<Answer, Refusal> {
         let selector = selector(request)?;
+        let stated = request
+            .parameter("resourceVersion")
+            .is_some_and(|version| version != "0");
+        if request.parameter("continue").is_some() && stated {
+            return Err(Refusal::bad_request("a page is of the version of its list"));
+        }
         let Pages { rv, mut rest } = match request.parameter("continue") {
             Some(token) if !token.starts_with(PAGE) => {
                 return Err(Refusal::bad_request("continue key is not valid"));
             }
-            Some(token) => self.pages.remove(token).ok_or_else(Refusal::expired)?,
-            None => Pages {
-                rv: self.store.version(),
-                rest: {
-                    let all = self.store.list(of.resource, &request.namespace);
-                    let all = all.filter(|(_, object)| selector.matches(object));
-                    all.map(|(_, object)| Arc::clone(object)).collect()
-                },
-            },
+            Some(token) => self.pages.get(token).cloned().ok_or_else(Refusal::expired)?,
+            None => {
+                // Any version will do: a server that is behind gives what it has.
+                let any = request.parameter("resourceVersion") == Some("0");
+                let behind = if any { BEHIND } else { Duration::ZERO };
+                let (rv, mut rest) = self.store.list_late(of.resource, &request.namespace, behind);
+                rest.retain(|object| selector.matches(object));
+                Pages { rv, rest }
+            }
         };
         let limit = request
             .parameter("limit")
@@ -241,7 +261,7 @@ impl Server {
             None | Some("0") => None,
             Some(text) => {
                 let number = text.parse::<u64>();
-                Some(number.map_err(|_| Refusal::bad_request("resourceVersion: Invalid value"))?)
+                Some(number.map_err(|_| Refusal::not_a_version(text))?)
             }
         };
         let frames = self.store.watch(of.resource, &request.namespace, selector, from);

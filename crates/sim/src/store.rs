@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -9,7 +10,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
 use crate::selector::Selector;
-use crate::types::{Resource, Type};
+use crate::types::{LEASES, Resource, Type};
 use crate::value::{self, metadata};
 
 /// An object as stored.
@@ -146,6 +147,8 @@ pub struct Store {
     pub journal: Vec<Change>,
     /// Number of changes so far.
     pub changes: usize,
+    /// The same without those of leases, which are renewed for ever.
+    pub stirs: usize,
 }
 
 impl Store {
@@ -169,6 +172,7 @@ impl Store {
             changed: Arc::new(Notify::new()),
             journal: Vec::new(),
             changes: 0,
+            stirs: 0,
         }
     }
 
@@ -220,6 +224,27 @@ impl Store {
         all.take_while(move |(key, _)| {
             key.resource == resource && (namespace.is_empty() || key.namespace == namespace)
         })
+    }
+
+    /// Objects of a resource as a server sees them that is so far behind, but no further than the history goes.
+    #[must_use]
+    pub fn list_late(&self, resource: Resource, namespace: &str, behind: Duration) -> (u64, Vec<Object>) {
+        let (mut rv, now) = (self.rv, self.now());
+        let here =
+            |key: &Key| key.resource == resource && (namespace.is_empty() || key.namespace == namespace);
+        let mut objects: BTreeMap<&Key, &Object> = self.list(resource, namespace).collect();
+        for change in self.history.iter().rev() {
+            if behind.is_zero() || now > change.at + behind {
+                break;
+            }
+            rv = change.rv - 1;
+            match &change.before {
+                _ if !here(&change.key) => {}
+                Some(before) => drop(objects.insert(&change.key, before)),
+                None => drop(objects.remove(&change.key)),
+            }
+        }
+        (rv, objects.into_values().cloned().collect())
     }
 
     /// All objects.
@@ -285,6 +310,7 @@ impl Store {
             self.compacted = oldest.rv;
         }
         self.changes += 1;
+        self.stirs += usize::from(key.resource != LEASES);
         self.journal.push(change);
         self.changed.notify_one();
     }

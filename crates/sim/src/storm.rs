@@ -17,7 +17,9 @@ use crate::cluster::{Cluster, NAMESPACE, Setup, Shared, is_aside};
 use crate::kubernetes::{Pace, fail, set_node};
 use crate::link::{Fate, Link, Trip, Weather};
 use crate::meddler::Meddler;
+use crate::ops::DeleteOptions;
 use crate::process::{Conduct, Process, WallClock};
+use crate::quiet;
 use crate::refusal::Refusal;
 use crate::request::{Request, Verb};
 use crate::rng::Rng;
@@ -27,6 +29,10 @@ use crate::value::{self, text};
 
 /// Longest time that a job may take to end once the storm is over.
 const PATIENCE: Duration = Duration::from_hours(3);
+/// Longer than any back-off: what has not changed for so long is at rest.
+const RESTS: Duration = Duration::from_mins(2);
+/// By then what belongs to nobody is collected.
+const COLLECTED: Duration = Duration::from_mins(3);
 /// Longer than anything the operator does by the clock while nothing happens.
 const SETTLED: Duration = Duration::from_mins(15);
 /// In this time it must not write at all.
@@ -290,7 +296,14 @@ async fn run(frameworks: &'static [&'static dyn Framework], seed: u64, traced: b
         }
         log.over.store(true, Ordering::SeqCst);
         meddler.mend();
-        calm(&cluster.shared, &key).await
+        let mut found = rest(&cluster.shared, &key, &case.conduct).await;
+        found.extend(calm(&cluster.shared, &key).await);
+        found.extend(quiet::left_to_do(
+            &cluster.shared.lock().server.store,
+            &case.conduct,
+        ));
+        found.extend(end(&cluster.shared, &key).await);
+        found
     };
     let found = tokio::select! {
         found = story => found,
@@ -341,6 +354,36 @@ async fn supervise(
         drop(process);
         tokio::time::sleep(Duration::from_millis(100) + rng.millis(8000)).await;
     }
+}
+
+/// The storm is over: as soon as nothing changes any more, nothing is left to do.
+async fn rest(shared: &Shared, key: &Key, conduct: &Conduct) -> Vec<String> {
+    let changes = || shared.lock().server.store.stirs;
+    let begun = Instant::now();
+    let mut before = changes();
+    loop {
+        tokio::time::sleep(RESTS).await;
+        let now = changes();
+        if now == before {
+            return quiet::left_to_do(&shared.lock().server.store, conduct);
+        }
+        // A job with a pod that waits for ever may be told of over and over.
+        if begun.elapsed() > PATIENCE {
+            return vec![format!("does not come to rest: {}", describe(shared, key))];
+        }
+        before = now;
+    }
+}
+
+/// The job is deleted, if it is still there: nothing is left of it.
+async fn end(shared: &Shared, key: &Key) -> Vec<String> {
+    let options = DeleteOptions {
+        propagation: Some("Background".to_owned()),
+        ..DeleteOptions::default()
+    };
+    let _ = shared.store(|store| store.delete(MEDDLER, key, &options));
+    tokio::time::sleep(COLLECTED).await;
+    quiet::left_over(&shared.lock().server.store)
 }
 
 /// The storm is over: the job ends, and then nothing is written any more.

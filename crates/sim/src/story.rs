@@ -13,6 +13,7 @@ use crate::cluster::{Cluster, NAMESPACE, Setup, Shared, is_aside};
 use crate::kubernetes;
 use crate::link::{Fair, Fate, Trip, Weather};
 use crate::process::{Conduct, Process, WallClock};
+use crate::quiet;
 use crate::request::Request;
 use crate::snapshot::snapshot;
 use crate::store::{Key, Object, Store, Who};
@@ -182,6 +183,7 @@ impl Story {
                 .iter()
                 .cloned()
                 .chain(clock.complaint())
+                .chain(quiet::left_to_do(&inside.server.store, &conduct))
                 .collect(),
         }
     }

@@ -134,3 +134,67 @@ async fn who_takes_over_lists_anew() {
         );
     }
 }
+
+/// Dies of the first status that it would write after it has made a pod.
+struct DiesBeforeTelling(bool);
+
+impl Weather for DiesBeforeTelling {
+    fn trip(&mut self, request: &Request) -> Trip {
+        self.0 |= request.verb == Verb::Create && request.plural == PODS.plural;
+        let fatal = self.0 && request.subresource == "status";
+        let fate = Fate::Fatal { carried_out: false };
+        Trip {
+            fate: if fatal { fate } else { Fate::Served },
+            ..Trip::FAIR
+        }
+    }
+
+    fn lag(&mut self, _plural: &str) -> Duration {
+        Duration::ZERO
+    }
+}
+
+/// Moves the label by which operators see pods out of the way, or back.
+fn hide(cluster: &Cluster, from: &str, to: &str) {
+    for pod in cluster.shared.list(PODS) {
+        let key = Key::new(PODS, NAMESPACE, sim::value::name(&pod));
+        cluster.shared.edit(&key, Who::User, |pod| {
+            let labels = pod["metadata"]["labels"].as_object_mut().unwrap();
+            let label = labels.remove(from).unwrap();
+            labels.insert(to.to_owned(), label);
+        });
+    }
+}
+
+/// Pods that were out of sight when the suspension was stored were deleted when they came back, but what they
+/// were attempts of was made again once the job was resumed.
+#[tokio::test(start_paused = true)]
+async fn pods_unseen_when_their_job_was_suspended_are_not_made_twice() {
+    for framework in FRAMEWORKS {
+        let info = framework.kind();
+        let cluster = Cluster::start(FRAMEWORKS, &Setup::default());
+        let conduct = conduct(false);
+        let clock = WallClock::default();
+        let mut first = Process::start(&cluster.shared, 1, &conduct, &clock, DiesBeforeTelling(false));
+        let jobs = Resource::new(info.group, info.plural);
+        let key = Key::new(jobs, NAMESPACE, "j");
+        cluster.shared.create(jobs, &whole(*framework, 1));
+        first.ended().await;
+        drop(first);
+        let suspend = |suspend: bool| {
+            let edit = |job: &mut Value| job["spec"]["runPolicy"]["suspend"] = json!(suspend);
+            cluster.shared.edit(&key, Who::User, edit);
+        };
+        hide(&cluster, common::names::OPERATOR_NAME, "hidden");
+        suspend(true);
+        let _second = Process::start(&cluster.shared, 2, &conduct, &clock, Fair);
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        hide(&cluster, "hidden", common::names::OPERATOR_NAME);
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert!(cluster.shared.list(PODS).is_empty(), "{}", info.kind);
+        suspend(false);
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert!(!cluster.shared.list(PODS).is_empty(), "{}", info.kind);
+        assert_eq!(cluster.shared.lock().judge.violations, [""; 0], "{}", info.kind);
+    }
+}

@@ -70,7 +70,17 @@ fn stay_suspended(q: &Question<'_>) -> Plan {
     // A queue waits for what must not be deleted.
     let refusal = q.observed.refusals.iter().find(|refusal| refusal.deletion);
     let told = refusal.and_then(|refusal| start::refused(q, &mut status, refusal));
-    answer(&q.job.stored, status, writes, told.into_iter().collect())
+    // Pods that nobody saw when the suspension was stored: theirs must not be an attempt that comes again.
+    let pods = q.observed.pods.iter().map(|pod| pod.attempt);
+    let mut there = pods.chain(q.observed.batch_jobs.iter().map(|job| job.attempt));
+    let unseen = there.any(|attempt| attempt.0 >= status.attempt);
+    if unseen {
+        whole::retire_all(q, &mut status);
+    }
+    Plan {
+        intent: unseen.then(|| status.clone()),
+        ..answer(&q.job.stored, status, writes, told.into_iter().collect())
+    }
 }
 
 fn resume(q: &Question<'_>) -> Plan {

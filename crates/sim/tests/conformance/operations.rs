@@ -41,6 +41,7 @@ pub(crate) fn operations(frameworks: &[&'static dyn Framework]) -> Vec<Operation
     all.extend(lists());
     all.extend(watches());
     all.extend(pods());
+    all.extend(graces());
     all.extend(others());
     for framework in frameworks {
         let kind = framework.kind().kind;
@@ -213,7 +214,17 @@ fn objects() -> Vec<Operation> {
             MADE,
         )
         .shows(&["/metadata/generateName"]),
-        get("no such resource", "/api/v1/namespaces/{ns}/nonsense", (404, "")),
+        get("no such resource", "/api/v1/namespaces/{ns}/nonsense", GONE),
+        get(
+            "no such resource of another group",
+            "/apis/batch/v1/namespaces/{ns}/nonsense",
+            GONE,
+        ),
+        get(
+            "no such resource of a group of CRDs",
+            "/apis/kubeflow.org/v1/namespaces/{ns}/nonsense",
+            (404, ""),
+        ),
         get(
             "no such group",
             "/apis/nonsense.example.com/v1/namespaces/{ns}/things",
@@ -268,6 +279,64 @@ fn lists() -> Vec<Operation> {
             "/items/1/metadata/name",
             "/items/2/metadata/name",
         ]),
+        get("first page again", &format!("{}&limit=2", by("color")), OK).keep("page"),
+        patch(
+            "what is on the next page changes",
+            &format!("{all}/l3"),
+            json!({"data": {"a": "9"}}),
+            OK,
+        )
+        .keep("l3"),
+        get(
+            "next page: as it was when the list began",
+            &format!("{}&limit=2&continue={{page.continue}}", by("color")),
+            OK,
+        )
+        .shows(&[
+            "/items/0/metadata/name",
+            "/items/0/data",
+            "/items/1/metadata/name",
+            "/metadata/continue",
+        ]),
+        get(
+            "the same page once more",
+            &format!("{}&limit=2&continue={{page.continue}}", by("color")),
+            OK,
+        )
+        .shows(&["/items/0/metadata/name", "/items/0/data"]),
+        get("all on one page", &format!("{}&limit=500", by("color")), OK).shows(&[
+            "/items/2/metadata/name",
+            "/metadata/continue",
+            "/metadata/remainingItemCount",
+        ]),
+        get(
+            "a page and a version",
+            &format!(
+                "{}&limit=2&resourceVersion=0&continue={{page.continue}}",
+                by("color")
+            ),
+            OK,
+        ),
+        get(
+            "a page and a version of its own",
+            &format!(
+                "{}&limit=2&resourceVersion={{l3.rv}}&continue={{page.continue}}",
+                by("color")
+            ),
+            BAD,
+        ),
+        get(
+            "not older than a version",
+            &format!(
+                "{}&resourceVersion={{l3.rv}}&resourceVersionMatch=NotOlderThan",
+                by("color")
+            ),
+            OK,
+        )
+        .shows(&names),
+        get("two requirements", &by("color%3Dred%2C%21more"), OK).shows(&names),
+        get("in of nothing there", &by("color%20in%20%28white%29"), OK).shows(&names),
+        get("a selector cut short", &by("color%20in%20%28red"), BAD),
         get(
             "a page of nothing",
             &format!("{}&limit=2&continue=nonsense", by("color")),
@@ -310,7 +379,45 @@ fn watches() -> Vec<Operation> {
         delete("a deletion", &l1, Value::Null, OK).shows(&["/kind"]),
         watch("the deletion", "{l1.rv}", "color"),
         watch("metadata alone", "{l1.rv}", "color").accept(METADATA),
-        watch("too old a version", "1", "color"),
+        watch(
+            "any version: all that is there, as if it were new",
+            "0",
+            "color%3Dgreen",
+        ),
+        watch("no version: the same", "", "color%3Dgreen"),
+        get(
+            "not a version",
+            &format!("{all}?watch=true&timeoutSeconds=1&resourceVersion=nonsense"),
+            (500, ""),
+        ),
+        get(
+            "of all namespaces",
+            "/api/v1/configmaps?watch=true&timeoutSeconds=1&resourceVersion={l1.rv}&labelSelector=color%3Dblack",
+            OK,
+        ),
+        get(
+            "with bookmarks",
+            &format!(
+                "{all}?watch=true&timeoutSeconds=1&allowWatchBookmarks=true&resourceVersion={{l1.rv}}&labelSelector=color"
+            ),
+            OK,
+        ),
+        post("one that is made again", all, config_map("l4", "red"), MADE).keep("l4"),
+        delete(
+            "it goes",
+            &format!("{all}/l4"),
+            json!({"preconditions": {"uid": "{l4.uid}", "resourceVersion": "{l4.rv}"}}),
+            OK,
+        )
+        .shows(&["/kind"]),
+        post("and comes again", all, config_map("l4", "red"), MADE).shows(&["/metadata/name"]),
+        delete(
+            "the UID is of the first",
+            &format!("{all}/l4"),
+            json!({"preconditions": {"uid": "{l4.uid}"}}),
+            CONFLICT,
+        ),
+        watch("both lives of it", "{l4.rv}", "color%3Dred"),
     ]
 }
 
@@ -398,6 +505,109 @@ fn pods() -> Vec<Operation> {
     ]
 }
 
+/// Pods on a node, which are given time to end.
+fn graces() -> Vec<Operation> {
+    let all = "/api/v1/namespaces/{ns}/pods";
+    let one = format!("{all}/b");
+    let on_node = |name: &str, seconds: Option<u32>| {
+        let mut pod = pod(name);
+        // Nobody is there to run it.
+        pod["spec"] = json!({"nodeName": "nowhere", "containers": [{"name": "main", "image": "img:1"}]});
+        if let Some(seconds) = seconds {
+            pod["spec"]["terminationGracePeriodSeconds"] = json!(seconds);
+        }
+        pod
+    };
+    let shown = [
+        "/kind",
+        "/metadata/deletionTimestamp",
+        "/metadata/deletionGracePeriodSeconds",
+    ];
+    let grace = |seconds: u32| json!({"gracePeriodSeconds": seconds});
+    vec![
+        post("a pod on a node", all, on_node("b", None), MADE)
+            .shows(&["/spec/nodeName"])
+            .keep("b"),
+        delete(
+            "it is given time",
+            &one,
+            json!({"preconditions": {"uid": "{b.uid}"}, "propagationPolicy": "Background"}),
+            OK,
+        )
+        .shows(&shown),
+        get("it is there", &one, OK).shows(&shown),
+        post("its name is taken", all, on_node("b", None), EXISTS),
+        delete("less time", &one, grace(5), OK).shows(&shown),
+        delete("not more", &one, grace(60), OK).shows(&shown),
+        patch(
+            "it may be changed",
+            &one,
+            json!({"metadata": {"labels": {"more": "1"}}}),
+            OK,
+        )
+        .shows(&shown),
+        patch(
+            "its status too",
+            &format!("{one}/status"),
+            json!({"status": {"phase": "Failed"}}),
+            OK,
+        )
+        .shows(&["/status/phase"]),
+        delete(
+            "at once, but another",
+            &one,
+            json!({"gracePeriodSeconds": 0, "preconditions": {"uid": "{p.uid}"}}),
+            CONFLICT,
+        ),
+        delete(
+            "at once",
+            &one,
+            json!({"gracePeriodSeconds": 0, "preconditions": {"uid": "{b.uid}"}}),
+            OK,
+        )
+        .shows(&["/kind"]),
+        get("and it is gone", &one, GONE),
+        post("a pod with a time of its own", all, on_node("b", Some(7)), MADE).keep("b"),
+        delete("is given that", &one, Value::Null, OK).shows(&shown),
+        delete("and no more", &one, grace(0), OK).shows(&["/kind"]),
+        post("a pod that has ended", all, on_node("b", None), MADE).keep("b"),
+        patch(
+            "as its status says",
+            &format!("{one}/status"),
+            json!({"status": {"phase": "Succeeded"}}),
+            OK,
+        )
+        .shows(&["/status/phase"]),
+        delete(
+            "goes at once",
+            &one,
+            json!({"preconditions": {"uid": "{b.uid}"}}),
+            OK,
+        )
+        .shows(&["/kind", "/status/phase"]),
+        get("and is not there", &one, GONE),
+        patch(
+            "nor can it be changed",
+            &format!("{one}/status"),
+            json!({"status": {"phase": "Failed"}}),
+            GONE,
+        ),
+        post(
+            "a pod without containers",
+            all,
+            json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x"}, "spec": {"containers": []}}),
+            INVALID,
+        ),
+        post("a pod of a long name", all, pod(&"x".repeat(254)), INVALID),
+        post(
+            "a label that is none",
+            all,
+            json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x", "labels": {"a": "-"}}}),
+            BAD,
+        ),
+    ]
+}
+
 /// Services, leases, secrets, events, owners, discovery.
 fn others() -> Vec<Operation> {
     let in_ns = |group: &str, plural: &str| format!("{group}/namespaces/{{ns}}/{plural}");
@@ -441,7 +651,7 @@ fn others() -> Vec<Operation> {
             .shows(&["/kind"]),
         post("an owner", &maps, config_map("owner", "white"), MADE).keep("owner"),
         post("what it owns", &maps, owned("owned"), MADE).shows(&["/metadata/ownerReferences/0/name"]),
-        delete("an owner goes in the foreground", &format!("{maps}/owner"), foreground, (202, "")).shows(&["/kind", "/metadata/finalizers"]),
+        delete("an owner goes in the foreground", &format!("{maps}/owner"), foreground, OK).shows(&["/kind", "/metadata/finalizers"]),
         get("first what it owns", &format!("{maps}/owned"), GONE).until(),
         get("then the owner", &format!("{maps}/owner"), GONE).until(),
         post("another owner", &maps, config_map("owner", "white"), MADE).keep("owner"),
@@ -489,6 +699,13 @@ fn jobs(framework: &'static dyn Framework) -> Vec<Operation> {
         "/spec/launcherTransport",
         "/status",
     ];
+    let mut held = job.clone();
+    held["metadata"] = json!({"name": "h", "labels": {"color": "red"}, "finalizers": ["example.com/hold"]});
+    let mut with_status = held.clone();
+    with_status["metadata"]["resourceVersion"] = json!("{h.rv}");
+    with_status["status"] = json!({"attempt": 5});
+    let mut generated = job.clone();
+    generated["metadata"] = json!({"generateName": "g-"});
     let condition = json!({"type": "Created", "status": "True", "reason": "R", "message": "m"});
     vec![
         get("not there", &one, GONE),
@@ -512,6 +729,11 @@ fn jobs(framework: &'static dyn Framework) -> Vec<Operation> {
         patch("status of a wrong type", &status, json!({"status": {"attempt": "four"}}), INVALID),
         patch("a field of the status that is not known", &status, json!({"status": {"madeUp": 1, "attempt": 4}}), OK).shows(&shown).keep("c"),
         patch("take a field of the status away", &status, json!({"status": {"attempt": null}}), OK).shows(&shown).keep("c"),
+        // Of a status nobody looks at the UID: the version is what counts.
+        patch("status of another UID", &status, json!({"metadata": {"uid": "00000000-0000-4000-8000-00000000ffff"}, "status": {"attempt": 9}}), OK),
+        patch("a patch of another UID", &one, json!({"metadata": {"uid": "00000000-0000-4000-8000-00000000ffff"}}), INVALID),
+        patch("status of another name", &status, json!({"metadata": {"name": "other"}, "status": {"attempt": 9}}), BAD),
+        patch("a role is taken away", &one, json!({"spec": {(info.replicas_field): null}}), INVALID),
         patch("a change of the spec is a generation", &one, json!({"spec": {"runPolicy": {"suspend": true}}}), OK).shows(&shown).keep("c"),
         patch("a label is none", &one, json!({"metadata": {"labels": {(names::JOB_NAME): "c"}}}), OK).shows(&shown).keep("c"),
         put("replace without a version", &one, job.clone(), INVALID),
@@ -522,5 +744,20 @@ fn jobs(framework: &'static dyn Framework) -> Vec<Operation> {
         delete("delete", &one, json!({"preconditions": {"uid": "{c.uid}", "resourceVersion": "{c.rv}"}, "propagationPolicy": "Background"}), OK)
             .shows(&["/kind", "/status"]),
         get("gone", &one, GONE),
+        post("with a finalizer, and a label", &all, held, MADE).shows(&["/metadata/finalizers"]).keep("h"),
+        get("found by it", &format!("{all}?labelSelector=color%3Dred"), OK).shows(&["/items/0/metadata/name", "/items/1"]),
+        get("metadata of the list", &format!("{all}?labelSelector=color%3Dred"), OK)
+            .accept(METADATA_LIST)
+            .shows(&["/kind", "/items/0/kind", "/items/0/metadata/name", "/items/0/spec"]),
+        put("replace the status", &format!("{all}/h/status"), with_status, OK).shows(&["/status", "/metadata/generation"]).keep("h"),
+        delete("it stays", &format!("{all}/h"), json!({"propagationPolicy": "Background"}), OK).shows(&["/kind", "/metadata/deletionTimestamp",
+            "/metadata/deletionGracePeriodSeconds", "/metadata/finalizers", "/metadata/generation"]),
+        get("it is on its way out", &format!("{all}/h"), OK).shows(&["/metadata/deletionTimestamp", "/metadata/generation"]),
+        patch("its status can still be written", &format!("{all}/h/status"), json!({"status": {"attempt": 6}}), OK).shows(&["/status/attempt"]),
+        patch("no finalizer can be added", &format!("{all}/h"), json!({"metadata": {"finalizers": ["example.com/hold", "example.com/more"]}}), INVALID),
+        get("what happened to it", &format!("{all}?watch=true&timeoutSeconds=1&resourceVersion={{h.rv}}&labelSelector=color%3Dred"), OK),
+        patch("let go", &format!("{all}/h"), json!({"metadata": {"finalizers": null}}), OK).shows(&["/kind"]),
+        get("now it is gone", &format!("{all}/h"), GONE),
+        post("a generated name", &all, generated, MADE).shows(&["/metadata/generateName", "/metadata/generation"]).keep("g"),
     ]
 }

@@ -1,0 +1,108 @@
+//! What must hold when all is quiet: whoever looks at the store itself, rather than at what watches have told, finds
+//! nothing left to do; and of jobs that are gone nothing is left.
+
+use common::gang::{Gang, PodGroupApi};
+use common::{Framework, JobKey, Settings, Write, names};
+use runtime::GangChoice;
+use serde_json::Value;
+
+use crate::judge::stored;
+use crate::process::Conduct;
+use crate::store::{Object, Store};
+use crate::types::{EVENTS, NODES, Resource};
+use crate::value::{controller_uid, label, name, uid};
+
+/// What would still be done for the jobs that there are.
+#[must_use]
+pub fn left_to_do(store: &Store, conduct: &Conduct) -> Vec<String> {
+    let settings = Settings {
+        gang: gang(store, &conduct.gang),
+        ..conduct.settings.clone()
+    };
+    let jobs = conduct.frameworks.iter().flat_map(|framework| {
+        let info = framework.kind();
+        let jobs = store.list(Resource::new(info.group, info.plural), "");
+        jobs.map(move |(_, job)| (*framework, job))
+    });
+    jobs.flat_map(|(framework, job)| of_job(store, conduct, &settings, framework, job))
+        .collect()
+}
+
+/// Which gang scheduler an operator finds.
+fn gang(store: &Store, choice: &GangChoice) -> Gang {
+    let served = |api: PodGroupApi| {
+        store
+            .type_of(Resource::new(api.group_version().0, "podgroups"))
+            .is_some()
+    };
+    match choice {
+        GangChoice::Auto if served(PodGroupApi::Native) => Gang::Native,
+        GangChoice::Auto => Gang::None,
+        GangChoice::Fixed(gang) => gang.clone(),
+    }
+}
+
+fn of_job(
+    store: &Store,
+    conduct: &Conduct,
+    settings: &Settings,
+    framework: &'static dyn Framework,
+    job: &Object,
+) -> Vec<String> {
+    let info = framework.kind();
+    let key = JobKey {
+        kind: info.kind,
+        namespace: job["metadata"]["namespace"].as_str().unwrap_or_default().into(),
+        name: name(job).into(),
+    };
+    // As the watches select them.
+    let seen = |object: &Value, resource: Resource| {
+        label(object, names::OPERATOR_NAME).is_some()
+            || resource == NODES
+            || conduct
+                .frameworks
+                .iter()
+                .any(|f| f.kind().plural == resource.plural)
+    };
+    let objects = store.all().filter(|(key, object)| seen(object, key.resource));
+    let objects = objects.map(|(key, object)| (key.resource.group, key.resource.plural, &**object));
+    let observed = match runtime::observe_whole(store.now(), &conduct.frameworks, &key, objects) {
+        Ok(Some(observed)) => observed,
+        other => return vec![format!("{key} cannot be seen: {other:?}")],
+    };
+    let plan = common::plan(framework, &observed, settings);
+    let mut found = Vec::new();
+    let is = stored(job);
+    for wanted in plan
+        .intent
+        .iter()
+        .chain(&plan.status)
+        .filter(|wanted| **wanted != is)
+    {
+        found.push(format!("{key}: its status is {is:?}, and ought to be {wanted:?}"));
+    }
+    let open = plan.writes.iter().filter(|write| !is_done(store, job, write));
+    found.extend(open.map(|write| format!("{key}: left to do: {write:?}")));
+    found
+}
+
+/// Objects that no watch shows are in every plan.
+fn is_done(store: &Store, job: &Value, write: &Write) -> bool {
+    let Write::Ensure(extra) = write else { return false };
+    let (kind, of) = extra.id();
+    store
+        .all()
+        .any(|(key, object)| key.name == of && object["kind"] == kind && controller_uid(object) == uid(job))
+}
+
+/// What belongs to owners that are gone: nothing, once the garbage collector has had its time.
+#[must_use]
+pub fn left_over(store: &Store) -> Vec<String> {
+    let orphans = store.all().filter(|(key, object)| {
+        let owner = controller_uid(object);
+        key.resource != EVENTS && !owner.is_empty() && store.by_uid(owner).is_none()
+    });
+    orphans
+        .map(|(key, _)| format!("{} {} is left over", key.resource.plural, key.name))
+        .collect()
+}
