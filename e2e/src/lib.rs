@@ -15,9 +15,11 @@
     reason = "a test suite's own library: tests fail by panicking and talk to people"
 )]
 
+pub mod bare;
 pub mod gang;
 pub mod incarnations;
 pub mod node;
+pub mod proxy;
 
 use std::io::Write;
 use std::process::{Child, Command, Output, Stdio};

@@ -12,10 +12,12 @@ use serde_json::Value;
 mod describe;
 mod gang;
 mod nodes;
+mod request;
 mod story;
 pub mod vectors;
 
 pub use describe::{describe_plan, describe_status};
+pub use request::Answer;
 pub use story::Story;
 
 use crate::api::JobStatus;

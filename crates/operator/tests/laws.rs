@@ -12,18 +12,21 @@
     reason = "tests fail by panicking, and read better without ceremony"
 )]
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use common::api::{ConditionStatus, ConditionType, JobStatus, RestartCounts};
+use common::api::{ConditionType, JobStatus};
 use common::framework::ExtraKind;
 use common::gang::{Gang, Placement, PodGroupApi};
 use common::observe::{ChildView, Phase};
 use common::plan::{Child, ChildKind, Plan, Write, WriteClass};
 use common::testing::{World, manifest, meanings};
-use common::{Cast, Framework, PodView, RoleInfo, SlotId, names, status};
+use common::{Cast, Framework, PodView, RoleInfo, SlotId, status};
 use proptest::prelude::*;
 use serde_json::{Value, json};
+
+use rules::{check_intent, check_status};
+
+mod rules;
 
 /// Every meaning of every kind.
 fn frameworks() -> Vec<&'static dyn Framework> {
@@ -295,14 +298,6 @@ fn happen(world: &mut World, framework: &dyn Framework, step: &Step) {
     }
 }
 
-fn attempts(status: &JobStatus) -> BTreeMap<String, u32> {
-    status
-        .slots
-        .iter()
-        .map(|(slot, s)| (slot.clone(), s.attempt.max(status.attempt)))
-        .collect()
-}
-
 /// What every plan keeps to, whatever it was made from.
 fn check_plan(world: &World, plan: &Plan) {
     let stored = world.status();
@@ -359,7 +354,12 @@ fn check_plan(world: &World, plan: &Plan) {
                     .iter()
                     .find(|j| *j.name == **name && j.uid == *uid);
                 let known = plan.intent.clone().unwrap_or_else(|| world.status());
-                check_intent(world, &known, name, found.unwrap().attempt.0);
+                check_intent(
+                    world.job.as_ref().unwrap(),
+                    &known,
+                    name,
+                    found.unwrap().attempt.0,
+                );
             }
             Write::ChangeChild { to, uid } => {
                 let is = |c: &ChildView| c.kind == to.kind() && *c.name == *to.name() && c.uid == *uid;
@@ -488,21 +488,7 @@ fn check_delete(world: &World, plan: &Plan, name: &str, uid: &str, force: bool) 
         .iter()
         .find(is)
         .unwrap_or_else(|| panic!("{name} is not ours"));
-    check_intent(world, &known, name, pod.attempt.0);
-}
-
-fn check_intent(world: &World, known: &JobStatus, name: &str, attempt: u32) {
-    let job = world.job.as_ref().unwrap();
-    let mut kind = frameworks()
-        .into_iter()
-        .map(Framework::kind)
-        .filter(|k| k.kind == job.key.kind);
-    let slot = kind.find_map(|k| k.slot_of(&job.key.name, name)).unwrap();
-    let slot = names::slot_key(slot.role, slot.index);
-    let stored = known.slots.get(&slot).map_or(0, |s| s.attempt).max(known.attempt);
-    let intended =
-        stored > attempt || status::is_finished(known) || status::is_true(known, ConditionType::Suspended);
-    assert!(intended, "{name} would be deleted without a stored intent");
+    check_intent(world.job.as_ref().unwrap(), &known, name, pod.attempt.0);
 }
 
 /// Retries are never forgotten, whatever becomes of the pods that they were of. (A launcher's that are its workers' fault
@@ -523,67 +509,6 @@ fn check_retries(kind: &str, stored: &JobStatus, next: &JobStatus) {
         all(next),
         all(stored)
     );
-}
-
-fn check_status(stored: &JobStatus, next: &JobStatus, limit: Option<i64>, disruptions_count: bool) {
-    for (slot, attempt) in attempts(stored) {
-        let now = next.slots.get(&slot).map_or(0, |s| s.attempt).max(next.attempt);
-        assert!(now >= attempt, "attempt of {slot} falls from {attempt} to {now}");
-    }
-    let used = |s: &JobStatus| {
-        let disruptions = |c: &RestartCounts| if disruptions_count { c.disruptions } else { 0 };
-        s.restart_counts
-            .as_ref()
-            .map_or(0, |c| c.failures + disruptions(c))
-    };
-    assert!(used(next) >= used(stored), "restarts are forgotten");
-    let grew = used(next) > used(stored);
-    // What was retried elsewhere may pass the limit: that ends the job, if nothing does sooner.
-    let over = [
-        ConditionType::Suspended,
-        ConditionType::Failed,
-        ConditionType::Succeeded,
-    ];
-    let goes_on = !over.iter().any(|over| status::is_true(next, *over));
-    if let (Some(limit), true) = (limit, grew && goes_on) {
-        assert!(
-            i64::from(used(next)) <= limit,
-            "{} restarts with a limit of {limit}",
-            used(next)
-        );
-    }
-    let whole = |s: &JobStatus| s.whole_restarts.as_ref().map_or(0, |w| w.count);
-    let (once, counts) = (whole(next) - whole(stored), next.restart_counts.clone());
-    assert!(once <= 1, "several restarts of all at once");
-    let counts = counts.map_or(0, |c| c.failures + c.disruptions);
-    assert!(counts >= i32::try_from(whole(next)).unwrap(), "each one counts");
-    if status::is_finished(stored) {
-        assert_eq!(next.conditions, stored.conditions, "an end is undone");
-        assert_eq!(next.completion_time, stored.completion_time);
-    }
-    let is = |t| status::is_true(next, t);
-    assert!(!(is(ConditionType::Succeeded) && is(ConditionType::Failed)));
-    assert!(!(is(ConditionType::Running) && is(ConditionType::Restarting)));
-    if status::is_finished(next) {
-        assert!(!is(ConditionType::Running) && !is(ConditionType::Restarting));
-        assert!(next.completion_time.is_some());
-        let last = next.conditions.last().unwrap();
-        assert!(matches!(
-            last.type_,
-            ConditionType::Succeeded | ConditionType::Failed
-        ));
-        assert_eq!(last.status, ConditionStatus::True);
-    }
-    let mut types: Vec<_> = next.conditions.iter().map(|c| c.type_.as_str()).collect();
-    types.sort_unstable();
-    types.dedup();
-    assert_eq!(types.len(), next.conditions.len(), "one entry per type");
-    if stored.start_time.is_some() && stored.start_time != next.start_time {
-        assert!(
-            status::is_true(stored, ConditionType::Suspended),
-            "startTime moves only on resume"
-        );
-    }
 }
 
 /// In the end there is one autoscaler, and it says what the job says; or none, where there is nothing to scale.

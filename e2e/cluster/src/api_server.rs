@@ -4,7 +4,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -30,13 +30,16 @@ pub struct ApiServerOptions {
     pub extra_flags: Vec<String>,
 }
 
+/// Which program is to die, by its place among those that were started.
+struct Kill(usize);
+
 /// A running API server; it ends and its folder goes when this is dropped. Root is not needed.
 ///
 /// Pods are accepted without service accounts, as no controller makes any.
 pub struct ApiServer {
     folder: PathBuf,
     toolchain: Toolchain,
-    stop: Option<Sender<()>>,
+    orders: Option<Sender<Kill>>,
     guard: Option<JoinHandle<()>>,
 }
 
@@ -49,15 +52,15 @@ impl ApiServer {
         let toolchain = Toolchain::ensure(&[&KUBERNETES], options.progress)?;
         fs::create_dir(folder).with_context(|| format!("cannot create {}", folder.display()))?;
         let programs = prepare(folder, &toolchain, options)?;
-        let (stop, stopped) = channel();
+        let (orders, ordered) = channel();
         let (report, reported) = channel();
         // The kernel ends the children when the thread that started them ends: a crash of the caller leaves
         // nothing behind, and the thread lives as long as this value.
-        let guard = std::thread::spawn(move || guard(programs, &report, &stopped));
+        let guard = std::thread::spawn(move || guard(programs, &report, &ordered));
         let server = Self {
             folder: folder.to_owned(),
             toolchain,
-            stop: Some(stop),
+            orders: Some(orders),
             guard: Some(guard),
         };
         reported
@@ -89,6 +92,22 @@ impl ApiServer {
         self.folder.join("logs")
     }
 
+    /// Kills etcd without a word. It is started again, with its data, within a second.
+    pub fn kill_etcd(&self) {
+        self.kill(0);
+    }
+
+    /// Kills the API server without a word. It is started again within a second, and is ready some seconds later.
+    pub fn kill_api_server(&self) {
+        self.kill(1);
+    }
+
+    fn kill(&self, place: usize) {
+        if let Some(orders) = &self.orders {
+            let _ = orders.send(Kill(place));
+        }
+    }
+
     fn await_ready(&self) -> Result<()> {
         let begun = Instant::now();
         let ready = ["get", "--raw", "/readyz", "--request-timeout=5s"];
@@ -106,7 +125,7 @@ impl ApiServer {
 
 impl Drop for ApiServer {
     fn drop(&mut self) {
-        drop(self.stop.take());
+        drop(self.orders.take());
         if let Some(guard) = self.guard.take() {
             let _ = guard.join();
         }
@@ -175,9 +194,9 @@ fn free_ports<const N: usize>() -> Result<[u16; N]> {
         .map_err(|_| anyhow!("cannot find {N} free ports"))
 }
 
-/// Starts the programs, starts again those that end early (the controllers before the API server is ready), and
-/// kills all at the end.
-fn guard(mut programs: Vec<Command>, report: &Sender<Result<()>>, stopped: &Receiver<()>) {
+/// Starts the programs, starts again those that end early (the controllers before the API server is ready; what was
+/// killed by order), and kills all at the end.
+fn guard(mut programs: Vec<Command>, report: &Sender<Result<()>>, ordered: &Receiver<Kill>) {
     let started = programs
         .iter_mut()
         .map(Command::spawn)
@@ -192,13 +211,22 @@ fn guard(mut programs: Vec<Command>, report: &Sender<Result<()>>, stopped: &Rece
         }
     };
     let _ = report.send(Ok(()));
-    while stopped.recv_timeout(Duration::from_millis(500)) == Err(std::sync::mpsc::RecvTimeoutError::Timeout)
-    {
-        for (child, program) in children.iter_mut().zip(&mut programs) {
-            let ended = matches!(child.try_wait(), Ok(Some(_)));
-            if ended && let Ok(again) = program.spawn() {
-                *child = again;
+    loop {
+        match ordered.recv_timeout(Duration::from_millis(500)) {
+            Ok(Kill(place)) => {
+                if let Some(child) = children.get_mut(place) {
+                    let _ = child.kill();
+                }
             }
+            Err(RecvTimeoutError::Timeout) => {
+                for (child, program) in children.iter_mut().zip(&mut programs) {
+                    let ended = matches!(child.try_wait(), Ok(Some(_)));
+                    if ended && let Ok(again) = program.spawn() {
+                        *child = again;
+                    }
+                }
+            }
+            Err(RecvTimeoutError::Disconnected) => break,
         }
     }
     for child in &mut children {

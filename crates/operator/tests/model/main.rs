@@ -1,0 +1,161 @@
+//! Every state that a small job can come to, of every kind: the operator sees each kind of object late, by itself, as its
+//! watches do; it dies between any two requests; pods fail, are deleted, vanish; users suspend, resume and scale.
+//!
+//! Checked in each state: what must never happen (see [`step`]). Checked of the whole: leaving out mishaps, nothing goes
+//! round in circles, and wherever nothing can happen any more the job is at its end. The two together mean that from any
+//! state, whatever the order of what happens, a job that is left alone comes to its end.
+//!
+//! What it leaves out: requests of one class go out one after the other; time passes only where a plan asks for it.
+//! `TRAINYARD_MISHAPS=3` and `TRAINYARD_CRASHES=2` go further.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::format_push_string,
+    reason = "tests fail by panicking, and read better without ceremony"
+)]
+
+mod action;
+mod explore;
+mod key;
+#[path = "../rules/mod.rs"]
+mod rules;
+mod state;
+mod step;
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use common::Framework;
+use common::testing::{manifest, meanings};
+use serde_json::{Value, json};
+
+use explore::{Explored, explore};
+use state::State;
+
+/// What may go wrong in a case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mishap {
+    /// A pod fails in a way that may be tried again.
+    Fail,
+    /// Somebody deletes a pod; it takes its time.
+    Delete,
+    /// A pod is gone at once.
+    Vanish,
+    /// The job is suspended, or resumed.
+    Suspend,
+    /// The last role is scaled to two, or to one.
+    Scale,
+    /// Long nothing happens.
+    Later,
+}
+
+/// A job, and what may befall it.
+#[derive(Clone)]
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
+    pub(crate) framework: &'static dyn Framework,
+    pub(crate) policy: Value,
+    pub(crate) mishaps: &'static [Mishap],
+    /// How many mishaps there are at most.
+    pub(crate) most: u8,
+    /// How often the operator dies at most.
+    pub(crate) crashes: u8,
+}
+
+impl Case {
+    /// The job: one pod of the role that comes first, one of the one that comes last.
+    fn manifest(&self) -> Value {
+        let info = self.framework.kind();
+        let (first, last) = (info.roles.first().unwrap(), info.roles.last().unwrap());
+        let needed = |role: &&common::RoleInfo| {
+            role.min_replicas > 0 || role.role == first.role || role.role == last.role
+        };
+        let roles: Vec<(&str, u32)> = info.roles.iter().filter(needed).map(|r| (r.role.0, 1)).collect();
+        let mut manifest = manifest(self.framework, "j", &roles);
+        for (role, _) in roles {
+            manifest["spec"][info.replicas_field][role]["restartPolicy"] = json!("ExitCode");
+        }
+        manifest["spec"]["runPolicy"] = self.policy.clone();
+        if let Some(stamp) = info.stamp {
+            manifest["spec"][stamp.field] = json!(stamp.value);
+        }
+        manifest
+    }
+}
+
+fn number(name: &str, default: u8) -> u8 {
+    std::env::var(name).map_or(default, |text| text.parse().expect(name))
+}
+
+fn cases() -> Vec<Case> {
+    let stories: [(&str, Value, &'static [Mishap]); 5] = [
+        (
+            "failures",
+            json!({"backoffLimit": 1}),
+            &[Mishap::Fail, Mishap::Delete, Mishap::Vanish],
+        ),
+        (
+            "restarts of all together",
+            json!({"backoffLimit": 1, "restartScope": "Job"}),
+            &[Mishap::Fail, Mishap::Delete, Mishap::Vanish],
+        ),
+        ("suspension", json!({}), &[Mishap::Suspend, Mishap::Delete]),
+        ("scaling", json!({}), &[Mishap::Scale, Mishap::Fail]),
+        (
+            "the clock",
+            json!({"activeDeadlineSeconds": 100, "ttlSecondsAfterFinished": 10, "cleanPodPolicy": "All"}),
+            &[Mishap::Later, Mishap::Fail],
+        ),
+    ];
+    let most = number("TRAINYARD_MISHAPS", 1);
+    let crashes = number("TRAINYARD_CRASHES", 1);
+    let of = |framework: &'static dyn Framework| {
+        stories.clone().map(|(name, policy, mishaps)| Case {
+            name,
+            framework,
+            policy,
+            mishaps,
+            most,
+            crashes,
+        })
+    };
+    let only = std::env::var("TRAINYARD_CASE").unwrap_or_default();
+    let all = meanings(operator::FRAMEWORKS).into_iter().flat_map(of);
+    all.filter(|case| format!("{} {}", case.framework.kind().kind, case.name).contains(&only))
+        .collect()
+}
+
+#[test]
+fn a_job_left_alone_comes_to_its_end_from_every_state() {
+    let cases = cases();
+    let (next, results) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(|| {
+                while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let found = explore(case, State::new(case));
+                    let info = case.framework.kind();
+                    let told = |found: &Explored| {
+                        format!(
+                            "{} {}, {}: {} states, {} steps, {} ends",
+                            info.kind, info.version, case.name, found.states, found.steps, found.ends
+                        )
+                    };
+                    println!("{}", told(&found));
+                    results.lock().unwrap().push((told(&found), found));
+                }
+            });
+        }
+    });
+    let results = results.into_inner().unwrap();
+    let states: usize = results.iter().map(|(_, found)| found.states).sum();
+    println!("{} cases, {states} states", results.len());
+    let wrong: Vec<String> = results
+        .iter()
+        .filter_map(|(case, found)| Some(format!("{case}:\n{}", found.wrong.as_ref()?)))
+        .collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
