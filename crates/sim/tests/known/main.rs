@@ -16,7 +16,10 @@ mod names;
 mod nodes;
 mod process;
 mod restarts;
-#[allow(dead_code, reason = "a helper for all modules, whether they have their stories yet or not")]
+#[allow(
+    dead_code,
+    reason = "a helper for all modules, whether they have their stories yet or not"
+)]
 mod stage;
 mod status;
 mod views;
