@@ -9,7 +9,7 @@ use sim::cluster::NAMESPACE;
 use sim::judge::stored;
 use sim::kubernetes::fail;
 use sim::link::Fate;
-use sim::request::Verb;
+use sim::request::{Request, Verb};
 use sim::server::Answer;
 use sim::store::{Frame, Key, Store, Who};
 use sim::story::pod_key;
@@ -120,18 +120,18 @@ async fn what_was_made_and_relabelled_unseen_is_waited_for() {
             labels.insert(to.to_owned(), value);
         };
         for pod in &pods {
-            stage
-                .shared
-                .edit(pod, Who::User, |pod| label(pod, common::names::OPERATOR_NAME, "kept"));
+            stage.shared.edit(pod, Who::User, |pod| {
+                label(pod, common::names::OPERATOR_NAME, "kept")
+            });
         }
         stage.sky.release("pods");
         stage.pass(60).await;
         // It finds out that the names are taken, and asks for them every few seconds.
         assert!(stage.count("409 create pods/") <= 20, "{:?}", stage.writes());
         for pod in &pods {
-            stage
-                .shared
-                .edit(pod, Who::User, |pod| label(pod, "kept", common::names::OPERATOR_NAME));
+            stage.shared.edit(pod, Who::User, |pod| {
+                label(pod, "kept", common::names::OPERATOR_NAME)
+            });
         }
         stage.runs().await;
         stage.closes().await;
@@ -204,17 +204,29 @@ async fn the_next_job_of_the_name_waits_for_events_of_the_last() {
         stage.delete(&stage.key(), None);
         let second = stage.create(|_| {});
         assert_ne!(uid(&first), uid(&second));
+        let before = stage.writes().len();
         stage.sky.release(stage.info().plural);
+        // Sooner than anything is looked up.
+        stage.pass(1).await;
+        assert!(stage.writes().len() > before, "{}", stage.info().kind);
         // Longer than old pods take to go; the children's watches stand still all the while.
         stage.pass(20).await;
         let pods = stage.pods();
         let own = |pod: &Value| {
             let inside = stage.shared.lock();
             let owner = value::controller_uid(pod);
-            let carrier = inside.server.store.by_uid(owner).filter(|(key, _)| key.resource == BATCH_JOBS);
+            let carrier = inside
+                .server
+                .store
+                .by_uid(owner)
+                .filter(|(key, _)| key.resource == BATCH_JOBS);
             carrier.map_or(owner, |(_, job)| value::controller_uid(job)) == uid(&second)
         };
-        assert!(!pods.is_empty() && pods.iter().all(|pod| own(pod)), "{}", stage.info().kind);
+        assert!(
+            !pods.is_empty() && pods.iter().all(|pod| own(pod)),
+            "{}",
+            stage.info().kind
+        );
         release(&stage);
         stage.runs().await;
         stage.closes().await;
@@ -246,7 +258,11 @@ async fn one_failure_is_counted_twice() {
             stage.pass(60).await;
             stage.nudge("another one");
             stage.pass(3).await;
-            let counted = |stage: &Stage| stored(&stage.job()).restart_counts.map_or(0, |counts| counts.failures);
+            let counted = |stage: &Stage| {
+                stored(&stage.job())
+                    .restart_counts
+                    .map_or(0, |counts| counts.failures)
+            };
             assert_eq!(counted(&stage), 1, "{} {dies:?}", stage.info().kind);
             stage.sky.release("pods");
             stage.runs().await;
@@ -272,46 +288,42 @@ async fn the_view_goes_back_in_time_and_live_pods_are_deleted() {
         for also_new in [false, true] {
             let mut stage = Stage::new(framework, Scene::default(), |_| {});
             stage.runs().await;
-            // A front end is frozen when the first job is about to be suspended: its answers to lists are kept.
-            stage.edit("/runPolicy/suspend", json!(true));
-            let then = {
-                let shared = stage.shared.clone();
-                move |request: &sim::request::Request| match shared.answer(Who::Client, request) {
-                    Ok(Answer::Object(code, body)) => (code, body),
-                    other => panic!("{other:?}"),
-                }
-            };
-            let old: Arc<Mutex<Vec<Answered>>> = Arc::default();
-            let (kept, answers) = (Arc::clone(&old), then);
+            let (lists, plain): (Arc<Mutex<Vec<Request>>>, _) = Default::default();
+            let kept = Arc::clone(&lists);
             let learn = stage.sky.rule(move |request| {
                 if request.verb == Verb::List {
-                    assert_eq!(request.parameter("resourceVersion"), None, "the newest state is asked for");
-                    let mut kept = kept.lock().unwrap();
-                    if kept.iter().all(|(plural, ..)| *plural != request.plural) {
-                        let (code, body) = answers(request);
-                        kept.push((request.plural.clone(), code, body));
-                    }
+                    assert_eq!(
+                        request.parameter("resourceVersion"),
+                        plain,
+                        "the newest state is asked for"
+                    );
+                    kept.lock().unwrap().push(request.clone());
                 }
                 None
             });
             stage.disturb(&[], &Frame::Gone);
             stage.pass(1).await;
             stage.sky.end(learn);
-            assert!(!old.lock().unwrap().is_empty());
+            // A front end is frozen when the first job is about to be suspended: its pods still run.
+            stage.edit("/runPolicy/suspend", json!(true));
+            let answered = |request: &Request| match stage.shared.answer(Who::Client, request) {
+                Ok(Answer::Object(code, body)) => (request.plural.clone(), code, body),
+                other => panic!("{other:?}"),
+            };
+            let old: Vec<Answered> = lists.lock().unwrap().iter().map(answered).collect();
+            assert!(!old.is_empty());
             stage.delete(&stage.key(), None);
             stage.pass(10).await;
             stage.create(|_| {});
             stage.runs().await;
             let (alive, writes) = (uids(&stage), stage.count("delete "));
             // From now on it answers, and its watches stand still.
-            let from = Arc::clone(&old);
+            let plurals: Vec<String> = old.iter().map(|(plural, ..)| plural.clone()).collect();
             let frozen = stage.sky.rule(move |request| {
-                let old = from.lock().unwrap();
                 let (_, code, body) = old.iter().find(|(plural, ..)| *plural == request.plural)?;
                 (request.verb == Verb::List).then(|| fated(Fate::Answered(*code, body.clone())))
             });
             if also_new {
-                let plurals: Vec<String> = old.lock().unwrap().iter().map(|(plural, ..)| plural.clone()).collect();
                 for plural in &plurals {
                     stage.sky.hold(plural);
                 }
@@ -323,9 +335,11 @@ async fn the_view_goes_back_in_time_and_live_pods_are_deleted() {
                 }
             } else {
                 // Fewer lists than are taken for a store that was restored from a backup.
+                let before = stage.writes();
                 stage.disturb(&[], &Frame::Gone);
                 stage.pass(3).await;
                 stage.sky.end(frozen);
+                assert_eq!(stage.writes(), before, "{}", stage.info().kind);
             }
             stage.pass(60).await;
             assert_eq!(uids(&stage), alive, "{} {also_new}", stage.info().kind);
@@ -399,7 +413,11 @@ async fn what_vanishes_while_the_watch_is_down_wakes_nobody() {
         stage.lose("pods").await;
         stage.pass(1).await;
         let there = stage.shared.get(&pod_key(gone));
-        assert!(there.is_some_and(|pod| uid(&pod) != uid(gone)), "{}", stage.info().kind);
+        assert!(
+            there.is_some_and(|pod| uid(&pod) != uid(gone)),
+            "{}",
+            stage.info().kind
+        );
         stage.runs().await;
         stage.closes().await;
     }
@@ -425,12 +443,18 @@ async fn a_job_that_vanishes_while_the_watch_is_down_lives_on() {
 #[tokio::test(start_paused = true)]
 async fn a_pod_group_that_vanishes_while_the_watch_is_down_is_not_missed() {
     for framework in kinds() {
-        for api in [PodGroupApi::Native, PodGroupApi::Volcano, PodGroupApi::Coscheduling] {
+        for api in [
+            PodGroupApi::Native,
+            PodGroupApi::Volcano,
+            PodGroupApi::Coscheduling,
+        ] {
             let stage = Stage::new(framework, Scene::gang(api), |_| {});
             // No node answers, so that nothing is placed.
             for n in 1..=3 {
                 let node = format!("node-{n}");
-                stage.shared.store(|store| sim::kubernetes::set_node(store, &node, false));
+                stage
+                    .shared
+                    .store(|store| sim::kubernetes::set_node(store, &node, false));
             }
             stage.pass(10).await;
             let groups = Resource::new(api.group_version().0, "podgroups");
@@ -446,7 +470,9 @@ async fn a_pod_group_that_vanishes_while_the_watch_is_down_is_not_missed() {
             assert!(again.is_some(), "{} {api:?}", stage.info().kind);
             for n in 1..=3 {
                 let node = format!("node-{n}");
-                stage.shared.store(|store| sim::kubernetes::set_node(store, &node, true));
+                stage
+                    .shared
+                    .store(|store| sim::kubernetes::set_node(store, &node, true));
             }
             stage.runs().await;
             stage.closes().await;
@@ -467,7 +493,11 @@ async fn a_silent_watch_is_believed() {
         // A bookmark comes every minute; half of that later the watch is given up.
         stage.pass(95).await;
         let now = stage.shared.get(&pod_key(&failed));
-        assert!(now.is_none_or(|pod| uid(&pod) != uid(&failed)), "{}", stage.info().kind);
+        assert!(
+            now.is_none_or(|pod| uid(&pod) != uid(&failed)),
+            "{}",
+            stage.info().kind
+        );
         stage.runs().await;
         stage.closes().await;
     }
@@ -510,11 +540,13 @@ async fn relists_reconcile_jobs_of_which_there_is_no_news() {
         // One pod that differs is news for one job.
         let pod = stage.pods().last().cloned().unwrap();
         stage.sky.hold("pods");
-        stage.shared.store(|store| fail(store, &pod_key(&pod), 137, Some("PreemptionByScheduler")));
+        stage
+            .shared
+            .store(|store| fail(store, &pod_key(&pod), 137, Some("PreemptionByScheduler")));
         stage.lose("pods").await;
         stage.pass(60).await;
-        let passed = stage.clock.asked() - passes;
-        assert!((1..60).contains(&passed), "{}: {passed}", stage.info().kind);
+        let later = stage.clock.asked() - passes;
+        assert!((1..60).contains(&later), "{}: {later}", stage.info().kind);
         stage.is_right();
     }
 }
@@ -534,4 +566,3 @@ async fn a_watch_that_is_always_a_little_late_costs_nothing_but_time() {
         stage.closes().await;
     }
 }
-
