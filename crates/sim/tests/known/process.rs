@@ -571,6 +571,9 @@ async fn pod_groups_that_are_not_served_are_told_of_and_found_later() {
     }
 }
 
+/// A list or a watch: verb, plural, parameters.
+type Asked = (Verb, String, Vec<(String, String)>);
+
 /// Memory grows with all pods of the cluster (network-operator#3173, KAI-Scheduler#1845, spark-operator#3028): nothing is
 /// listed or watched but what is ours, in pages, and what others do wakes nobody.
 #[tokio::test(start_paused = true)]
@@ -578,7 +581,7 @@ async fn other_peoples_pods_are_never_asked_for() {
     for framework in kinds() {
         let mut stage = Stage::empty(framework, Scene::default());
         stage.crash();
-        let asked: Arc<Mutex<Vec<(Verb, String, Vec<(String, String)>)>>> = Arc::default();
+        let asked: Arc<Mutex<Vec<Asked>>> = Arc::default();
         let seen = Arc::clone(&asked);
         stage.sky.rule(move |request| {
             if [Verb::List, Verb::Watch].contains(&request.verb) {
