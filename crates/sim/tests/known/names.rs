@@ -436,7 +436,7 @@ async fn scaling_down_deletes_pods_of_other_names() {
         for job in names {
             let key = Key::new(stage.resource(), NAMESPACE, job);
             stage.shared.edit(&key, Who::User, |m| {
-                m["spec"][info.replicas_field][role.0]["replicas"] = json!(3)
+                m["spec"][info.replicas_field][role.0]["replicas"] = json!(3);
             });
             stage.pass(30).await;
         }

@@ -121,7 +121,7 @@ async fn what_was_made_and_relabelled_unseen_is_waited_for() {
         };
         for pod in &pods {
             stage.shared.edit(pod, Who::User, |pod| {
-                label(pod, common::names::OPERATOR_NAME, "kept")
+                label(pod, common::names::OPERATOR_NAME, "kept");
             });
         }
         stage.sky.release("pods");
@@ -130,7 +130,7 @@ async fn what_was_made_and_relabelled_unseen_is_waited_for() {
         assert!(stage.count("409 create pods/") <= 20, "{:?}", stage.writes());
         for pod in &pods {
             stage.shared.edit(pod, Who::User, |pod| {
-                label(pod, "kept", common::names::OPERATOR_NAME)
+                label(pod, "kept", common::names::OPERATOR_NAME);
             });
         }
         stage.runs().await;
