@@ -39,8 +39,14 @@ impl Judge {
             self.known.lease = change.after.as_deref().map(holder);
         }
         if let Some(before) = &change.before {
-            let hidden = |after: &Value| label(after, names::OPERATOR_NAME).is_none();
-            if gone(change.after.as_ref()) || change.after.as_deref().is_some_and(hidden) {
+            let hidden = change
+                .after
+                .as_deref()
+                .is_some_and(|after| label(after, names::OPERATOR_NAME).is_none());
+            if hidden {
+                self.hidden.insert(uid(before).to_owned());
+            }
+            if hidden || gone(change.after.as_ref()) {
                 self.known.made.remove(uid(before));
             }
         }
