@@ -56,13 +56,8 @@ impl Judge {
     pub fn answered(&mut self, now: Timestamp, who: Who, request: &Request, answer: &Value) {
         let Who::Operator(_) = who else { return };
         match request.verb {
-            // All that is watched; what is merely ensured is asked for over and over.
-            Verb::Create
-                if matches!(
-                    request.plural.as_str(),
-                    "pods" | "services" | "jobs" | "podgroups"
-                ) =>
-            {
+            // What carries slots; what is merely ensured is asked for over and over.
+            Verb::Create if matches!(request.plural.as_str(), "pods" | "jobs") => {
                 self.known.made.insert(uid(answer).to_owned(), (who, now));
             }
             Verb::Patch if request.subresource == "status" && self.is_of_job(request) => {
