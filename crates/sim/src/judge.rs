@@ -53,6 +53,8 @@ pub struct Judge {
     ours: BTreeSet<String>,
     /// Jobs of batch Jobs, by UID.
     carriers: BTreeMap<String, String>,
+    /// UIDs of what was out of the operators' sight for a while: nobody knows when they saw it again.
+    hidden: BTreeSet<String>,
     /// Pods that were made: UID of the job, name, attempt.
     incarnations: BTreeSet<(String, String, String)>,
     /// Objects created and deleted by operators, by what they are.
@@ -80,6 +82,7 @@ impl Judge {
             elected: false,
             ours: BTreeSet::new(),
             carriers: BTreeMap::new(),
+            hidden: BTreeSet::new(),
             incarnations: BTreeSet::new(),
             counts: BTreeMap::new(),
             known: acks::Known::default(),

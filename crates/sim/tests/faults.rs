@@ -48,13 +48,9 @@ fn of_seed(seed: u64, traced: bool) -> Report {
 #[test]
 fn no_storm_breaks_a_law_or_a_job() {
     let one = number("TRAINYARD_SEED");
-    let seeds: Vec<u64> = match one {
-        Some(seed) => vec![seed],
-        None => {
-            let first = number("TRAINYARD_FIRST_SEED").unwrap_or(0);
-            (first..first + number("TRAINYARD_SEEDS").unwrap_or(SEEDS)).collect()
-        }
-    };
+    let first = number("TRAINYARD_FIRST_SEED").unwrap_or(0);
+    let last = first + number("TRAINYARD_SEEDS").unwrap_or(SEEDS);
+    let seeds: Vec<u64> = one.map_or_else(|| (first..last).collect(), |seed| vec![seed]);
     let reports = each(&seeds, |seed| of_seed(*seed, one.is_some()));
     let mut faults: BTreeMap<&str, usize> = BTreeMap::new();
     let mut kinds: BTreeMap<&str, (usize, usize)> = BTreeMap::new();

@@ -39,8 +39,14 @@ impl Judge {
             self.known.lease = change.after.as_deref().map(holder);
         }
         if let Some(before) = &change.before {
-            let hidden = |after: &Value| label(after, names::OPERATOR_NAME).is_none();
-            if gone(change.after.as_ref()) || change.after.as_deref().is_some_and(hidden) {
+            let hidden = change
+                .after
+                .as_deref()
+                .is_some_and(|after| label(after, names::OPERATOR_NAME).is_none());
+            if hidden {
+                self.hidden.insert(uid(before).to_owned());
+            }
+            if hidden || gone(change.after.as_ref()) {
                 self.known.made.remove(uid(before));
             }
         }
@@ -50,13 +56,8 @@ impl Judge {
     pub fn answered(&mut self, now: Timestamp, who: Who, request: &Request, answer: &Value) {
         let Who::Operator(_) = who else { return };
         match request.verb {
-            // All that is watched; what is merely ensured is asked for over and over.
-            Verb::Create
-                if matches!(
-                    request.plural.as_str(),
-                    "pods" | "services" | "jobs" | "podgroups"
-                ) =>
-            {
+            // What carries slots; what is merely ensured is asked for over and over.
+            Verb::Create if matches!(request.plural.as_str(), "pods" | "jobs") => {
                 self.known.made.insert(uid(answer).to_owned(), (who, now));
             }
             Verb::Patch if request.subresource == "status" && self.is_of_job(request) => {

@@ -68,8 +68,7 @@ impl Judge {
             let (one, other) = (name(pod), name(twin));
             self.wrong(format!("{one} and {other} are of one slot, and both live"));
         }
-        // Who has lost its labels is out of the operator's sight.
-        let older = |p: &&&Object| attempt(p) < attempt(pod) && label(p, names::OPERATOR_NAME).is_some();
+        let older = |p: &&&Object| attempt(p) < attempt(pod) && !self.hidden.contains(uid(p));
         if let Some(twin) = twins.iter().find(older) {
             let (new, old) = (name(pod), name(twin));
             self.wrong(format!("{new} is made beside {old}, which is of the slot's past"));
@@ -95,8 +94,7 @@ impl Judge {
             return;
         }
         let (of, first) = (uid(job), stored(job).attempt);
-        // Who has lost its labels is out of the operator's sight.
-        let seen = |p: &&Object| label(p, names::OPERATOR_NAME).is_some();
+        let seen = |p: &&Object| !self.hidden.contains(uid(p));
         let mut others = store.list(PODS, namespace).map(|(_, p)| p).filter(seen);
         if let Some(old) = others.find(|p| uid(p) != uid(pod) && attempt(p) < first && self.root(p) == of) {
             let (new, old) = (name(pod), name(old));

@@ -68,8 +68,8 @@ fn times(old: &JobStatus, new: &JobStatus) -> Vec<String> {
 /// Entries of the list: one per type, and times that move with what they tell of.
 fn conditions(old: &JobStatus, new: &JobStatus, clocks_differ: bool) -> Vec<String> {
     let mut found = Vec::new();
-    let types: BTreeSet<_> = new.conditions.iter().map(|c| c.type_.as_str()).collect();
-    if types.len() != new.conditions.len() {
+    let kinds: BTreeSet<_> = new.conditions.iter().map(|c| c.type_.as_str()).collect();
+    if kinds.len() != new.conditions.len() {
         found.push("two conditions of one type".to_owned());
     }
     for now in &new.conditions {
