@@ -240,17 +240,3 @@ fn a_status_that_somebody_wiped_costs_no_pod() {
         assert!(is(&world, ConditionType::Created) && is(&world, ConditionType::Running));
     });
 }
-
-/// trainer#1735: a CRD that is larger than an annotation may be cannot be applied by a client.
-#[test]
-fn kubectl_can_apply_each_crd() {
-    for framework in operator::FRAMEWORKS {
-        let written = serde_json::to_string(&framework.crd()).unwrap();
-        assert!(
-            written.len() < 256 * 1024,
-            "{}: {}",
-            framework.kind().kind,
-            written.len()
-        );
-    }
-}
