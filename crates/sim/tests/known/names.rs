@@ -38,7 +38,10 @@ fn waiting_for(stage: &Stage) -> String {
 
 /// What the conditions say, and what it waits for.
 fn words(job: &Value) -> String {
-    let conditions = job["status"]["conditions"].as_array().cloned().unwrap_or_default();
+    let conditions = job["status"]["conditions"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
     let messages: Vec<&str> = conditions.iter().map(|c| text(c, "/message")).collect();
     format!("{} {}", text(job, "/status/waitingFor"), messages.join(" "))
 }
@@ -69,9 +72,19 @@ async fn recreated_while_old_pods_terminate_it_is_stuck() {
         let mut last = tokio::time::Instant::now();
         for _ in 0..3000 {
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-            if old.iter().any(|pod| stage.shared.get(&pod_key(pod)).is_some_and(|p| uid(&p) == uid(pod))) {
+            if old.iter().any(|pod| {
+                stage
+                    .shared
+                    .get(&pod_key(pod))
+                    .is_some_and(|p| uid(&p) == uid(pod))
+            }) {
                 last = tokio::time::Instant::now();
-            } else if stage.pods().iter().any(|pod| value::has_ended(pod) || value::deleting(pod)) || stage.pods().is_empty() {
+            } else if stage
+                .pods()
+                .iter()
+                .any(|pod| value::has_ended(pod) || value::deleting(pod))
+                || stage.pods().is_empty()
+            {
                 assert!(last.elapsed().as_secs() < 6, "{}", stage.info().kind);
             }
         }
@@ -132,10 +145,14 @@ async fn late_events_of_an_old_pod_are_taken_for_its_successors() {
         stage.sky.hold("pods");
         // All of it happens while nothing is told: fails, goes, is there again.
         stage.shared.store(|store| fail(store, &pod_key(&old), 137, None));
-        stage.shared.store(|store| store.remove(Who::User, &pod_key(&old)));
+        stage
+            .shared
+            .store(|store| store.remove(Who::User, &pod_key(&old)));
         let mut again = (*old).clone();
         again["metadata"]["uid"] = json!("00000000-0000-4000-8000-aaaaaaaaaaaa");
-        stage.shared.store(|store| store.put(Who::User, &pod_key(&old), again));
+        stage
+            .shared
+            .store(|store| store.put(Who::User, &pod_key(&old), again));
         stage.sky.release("pods");
         stage.pass(60).await;
         let now = stage.shared.get(&pod_key(&old)).unwrap();
@@ -149,7 +166,11 @@ async fn late_events_of_an_old_pod_are_taken_for_its_successors() {
 #[tokio::test(start_paused = true)]
 async fn pods_join_the_gang_of_the_job_before() {
     for framework in kinds() {
-        for api in [PodGroupApi::Native, PodGroupApi::Volcano, PodGroupApi::Coscheduling] {
+        for api in [
+            PodGroupApi::Native,
+            PodGroupApi::Volcano,
+            PodGroupApi::Coscheduling,
+        ] {
             let groups = Resource::new(api.group_version().0, "podgroups");
             let scene = Scene {
                 setup: Setup {
@@ -168,13 +189,20 @@ async fn pods_join_the_gang_of_the_job_before() {
             stage.sky.rule(move |request| {
                 let ours = controller_uid(&request.body) == owner;
                 if request.verb == Verb::Create && ours && (request.is_of(PODS) || request.plural == "jobs") {
-                    let there = shared.list(groups).iter().any(|group| controller_uid(group) == owner);
+                    let there = shared
+                        .list(groups)
+                        .iter()
+                        .any(|group| controller_uid(group) == owner);
                     *counted.lock().unwrap() += i32::from(!there);
                 }
                 None
             });
             stage.pass(10).await;
-            assert!(stage.pods().iter().all(|pod| controller_uid(pod) != new), "{} {api:?}", stage.info().kind);
+            assert!(
+                stage.pods().iter().all(|pod| controller_uid(pod) != new),
+                "{} {api:?}",
+                stage.info().kind
+            );
             stage.runs().await;
             assert_eq!(*early.lock().unwrap(), 0, "{} {api:?}", stage.info().kind);
             stage.closes().await;
@@ -252,10 +280,18 @@ async fn an_object_of_the_users_is_overwritten_adopted_or_deleted() {
             let kind = stage.info().kind;
             let said = words(&stage.job());
             assert!(said.contains(&key.name), "{kind} {key:?}: {said}");
-            assert_eq!(stage.shared.get(&key).map(|now| bare(&now)), Some(bare(&theirs)), "{kind} {key:?}");
+            assert_eq!(
+                stage.shared.get(&key).map(|now| bare(&now)),
+                Some(bare(&theirs)),
+                "{kind} {key:?}"
+            );
             stage.delete(&stage.key(), None);
             stage.pass(300).await;
-            assert_eq!(stage.shared.get(&key).map(|now| bare(&now)), Some(bare(&theirs)), "{kind} {key:?}");
+            assert_eq!(
+                stage.shared.get(&key).map(|now| bare(&now)),
+                Some(bare(&theirs)),
+                "{kind} {key:?}"
+            );
             stage.is_right();
         }
     }
@@ -286,7 +322,12 @@ async fn a_job_of_another_kind_and_the_same_name_is_mixed_up_with_it() {
         stage.pass(30).await;
         let job = stage.shared.get(&second_key).unwrap();
         let said = words(&job);
-        assert!(said.contains("does not belong to this job"), "{} {}: {said}", a.kind, b.kind);
+        assert!(
+            said.contains("does not belong to this job"),
+            "{} {}: {said}",
+            a.kind,
+            b.kind
+        );
         assert!(!value::is_true(&job, "Running"), "{} {}", a.kind, b.kind);
         let mine: Vec<Object> = stage.pods();
         for pod in &before {
@@ -297,7 +338,13 @@ async fn a_job_of_another_kind_and_the_same_name_is_mixed_up_with_it() {
         stage.delete(&stage.key(), None);
         stage.pass(120).await;
         let job = stage.shared.get(&second_key).unwrap();
-        assert!(value::is_true(&job, "Running"), "{} {}: {}", a.kind, b.kind, job["status"]);
+        assert!(
+            value::is_true(&job, "Running"),
+            "{} {}: {}",
+            a.kind,
+            b.kind,
+            job["status"]
+        );
         stage.closes().await;
     }
 }
@@ -319,14 +366,22 @@ async fn a_job_of_another_namespace_and_the_same_name_is_mixed_up_with_it() {
         });
         stage.pass(30).await;
         let second = stage.shared.get(&Key::new(stage.resource(), "ns2", "j")).unwrap();
-        assert!(value::is_true(&second, "Running"), "{}: {}", stage.info().kind, second["status"]);
+        assert!(
+            value::is_true(&second, "Running"),
+            "{}: {}",
+            stage.info().kind,
+            second["status"]
+        );
         assert_eq!(stage.pods().len(), 2 * there);
         let options = DeleteOptions {
             propagation: Some("Background".to_owned()),
             ..DeleteOptions::default()
         };
         let key = Key::new(stage.resource(), "ns2", "j");
-        stage.shared.store(|store| store.delete(Who::User, &key, &options)).unwrap();
+        stage
+            .shared
+            .store(|store| store.delete(Who::User, &key, &options))
+            .unwrap();
         stage.pass(30).await;
         assert_eq!(stage.pods().len(), there, "{}", stage.info().kind);
         assert!(value::is_true(&stage.job(), "Running"));
@@ -353,7 +408,11 @@ async fn scaling_down_deletes_pods_of_other_names() {
         }
         stage.pass(30).await;
         let of_job = |job: &str| -> BTreeSet<String> {
-            let uid = uid(&stage.shared.get(&Key::new(stage.resource(), NAMESPACE, job)).unwrap()).to_owned();
+            let uid = uid(&stage
+                .shared
+                .get(&Key::new(stage.resource(), NAMESPACE, job))
+                .unwrap())
+            .to_owned();
             let all = stage.shared.list(PODS);
             let own = all.iter().filter(|pod| controller_uid(pod) == uid);
             own.map(|pod| name(pod).to_owned()).collect()
@@ -361,13 +420,19 @@ async fn scaling_down_deletes_pods_of_other_names() {
         let before: Vec<BTreeSet<String>> = names.iter().map(|job| of_job(job)).collect();
         for job in names {
             let key = Key::new(stage.resource(), NAMESPACE, job);
-            stage.shared.edit(&key, Who::User, |m| m["spec"][info.replicas_field][role.0]["replicas"] = json!(3));
+            stage.shared.edit(&key, Who::User, |m| {
+                m["spec"][info.replicas_field][role.0]["replicas"] = json!(3)
+            });
             stage.pass(30).await;
         }
         for (job, before) in names.iter().zip(before) {
             let gone: BTreeSet<String> = before.difference(&of_job(job)).cloned().collect();
             let wanted: BTreeSet<String> = (3..12)
-                .map(|n| info.role(role.0).unwrap().slot_name(job, common::names::ReplicaIndex(n)))
+                .map(|n| {
+                    info.role(role.0)
+                        .unwrap()
+                        .slot_name(job, common::names::ReplicaIndex(n))
+                })
                 .collect();
             assert_eq!(gone, wanted, "{} {job}", info.kind);
         }
@@ -391,7 +456,9 @@ async fn a_pod_that_goes_or_is_somebody_elses_is_adopted() {
                 let owner = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "r",
                     "uid": "00000000-0000-4000-8000-bbbbbbbbbbbb"}});
                 let owner_key = Key::new(sim::types::CONFIG_MAPS, NAMESPACE, "r");
-                stage.shared.store(|store| store.put(Who::User, &owner_key, owner));
+                stage
+                    .shared
+                    .store(|store| store.put(Who::User, &owner_key, owner));
             }
             let made = stage.shared.create(PODS, &orphan);
             stage.pass(2).await;
@@ -411,7 +478,10 @@ async fn a_pod_that_goes_or_is_somebody_elses_is_adopted() {
             match stage.shared.get(&key) {
                 Some(pod) if uid(&pod) == uid(&made) => {
                     assert_ne!(case, "terminating");
-                    assert_eq!(pod["metadata"]["ownerReferences"], made["metadata"]["ownerReferences"]);
+                    assert_eq!(
+                        pod["metadata"]["ownerReferences"],
+                        made["metadata"]["ownerReferences"]
+                    );
                 }
                 Some(_) => assert_eq!(case, "terminating", "{}", stage.info().kind),
                 None => panic!("{} {case}: it is gone", stage.info().kind),

@@ -169,7 +169,9 @@ impl Scene {
             PodGroupApi::Native => (GangChoice::Auto, api),
             PodGroupApi::Volcano => (GangChoice::Fixed(Gang::Volcano), api),
             PodGroupApi::Coscheduling => (
-                GangChoice::Fixed(Gang::Coscheduling { scheduler: "scheduler-plugins".to_owned() }),
+                GangChoice::Fixed(Gang::Coscheduling {
+                    scheduler: "scheduler-plugins".to_owned(),
+                }),
                 api,
             ),
         };

@@ -39,7 +39,13 @@ fn all_end(stage: &Stage) {
 #[tokio::test(start_paused = true)]
 async fn the_last_status_is_lost_and_the_job_runs_for_ever() {
     for framework in kinds() {
-        for (case, times) in [("edited", 1), ("edited", 10), ("refused", 3), ("no answer", 1), ("lost", 2)] {
+        for (case, times) in [
+            ("edited", 1),
+            ("edited", 10),
+            ("refused", 3),
+            ("no answer", 1),
+            ("lost", 2),
+        ] {
             let stage = Stage::running(framework).await;
             let (shared, key, mut left) = (stage.shared.clone(), stage.key(), times);
             stage.sky.rule(move |request| {
@@ -77,13 +83,19 @@ fn kept(job: &Value) -> (Vec<String>, Option<String>, i32, BTreeMap<String, u32>
     let status = stored(job);
     let types = status.conditions.iter().map(|c| c.type_.as_str().to_owned());
     // These two give way to each other.
-    let mut types: Vec<String> = types.filter(|type_| type_ != "Running" && type_ != "Restarting").collect();
+    let mut types: Vec<String> = types
+        .filter(|type_| type_ != "Running" && type_ != "Restarting")
+        .collect();
     types.sort();
     (
         types,
         status.start_time.map(|time| time.0.to_string()),
         status.restart_counts.map_or(0, |counts| counts.failures),
-        status.slots.iter().map(|(slot, of)| (slot.clone(), of.attempt)).collect(),
+        status
+            .slots
+            .iter()
+            .map(|(slot, of)| (slot.clone(), of.attempt))
+            .collect(),
     )
 }
 
@@ -92,7 +104,11 @@ fn trouble(case: &str) -> Trip {
     match case {
         "500" => refused(Refusal::internal()),
         "403" => refused(quota()),
-        "422" => refused(Refusal::invalid("Pod", "j", "spec.containers[0].image: Required value")),
+        "422" => refused(Refusal::invalid(
+            "Pod",
+            "j",
+            "spec.containers[0].image: Required value",
+        )),
         "no answer" => fated(Fate::Lost {
             carried_out: false,
             broken: false,
@@ -102,7 +118,8 @@ fn trouble(case: &str) -> Trip {
 }
 
 fn quota() -> Refusal {
-    let message = "pods \"j\" is forbidden: exceeded quota: few, requested: pods=1, used: pods=2, limited: pods=2";
+    let message =
+        "pods \"j\" is forbidden: exceeded quota: few, requested: pods=1, used: pods=2, limited: pods=2";
     Refusal {
         code: 403,
         reason: "Forbidden",
@@ -124,7 +141,9 @@ async fn an_error_resets_times_and_counts() {
             stage.runs().await;
             let before = kept(&stage.job());
             assert_eq!(before.2, 1, "{}", stage.info().kind);
-            let rule = stage.sky.rule(move |request| makes_pod(request).then(|| trouble(case)));
+            let rule = stage
+                .sky
+                .rule(move |request| makes_pod(request).then(|| trouble(case)));
             stage.to_last(|store, key| fail(store, key, 137, None));
             stage.pass(120).await;
             let during = kept(&stage.job());
@@ -146,14 +165,25 @@ async fn an_error_resets_times_and_counts() {
 /// The last condition is the one that clients show.
 fn last_condition(job: &Value) -> String {
     let status: JobStatus = stored(job);
-    status.conditions.last().map(|c| c.type_.as_str().to_owned()).unwrap_or_default()
+    status
+        .conditions
+        .last()
+        .map(|c| c.type_.as_str().to_owned())
+        .unwrap_or_default()
 }
 
 /// Running was put behind Succeeded by what came late, and clients showed Running (mpi#787, trainer#1650).
 #[tokio::test(start_paused = true)]
 async fn it_runs_after_its_end() {
     for framework in kinds() {
-        for (backwards, late) in [(false, ""), (true, ""), (false, "pods"), (true, "pods"), (false, "jobs"), (true, "jobs")] {
+        for (backwards, late) in [
+            (false, ""),
+            (true, ""),
+            (false, "pods"),
+            (true, "pods"),
+            (false, "jobs"),
+            (true, "jobs"),
+        ] {
             let stage = Stage::running(framework).await;
             let mut pods: Vec<Key> = stage.pods().iter().map(|pod| pod_key(pod)).collect();
             if backwards {
@@ -171,7 +201,9 @@ async fn it_runs_after_its_end() {
             let context = format!("{} {backwards} {late}: {}", stage.info().kind, job["status"]);
             assert_eq!(last_condition(&job), "Succeeded", "{context}");
             assert!(!value::is_true(&job, "Running"), "{context}");
-            let of = |type_: &str| value::condition(&job, type_).map(|c| text(c, "/lastTransitionTime").to_owned());
+            let of = |type_: &str| {
+                value::condition(&job, type_).map(|c| text(c, "/lastTransitionTime").to_owned())
+            };
             assert!(of("Running") <= of("Succeeded"), "{context}");
             stage.closes().await;
         }
@@ -211,7 +243,9 @@ async fn a_failed_job_begins_anew() {
             assert_eq!(end_of(&ended), "Failed", "{} {case}", stage.info().kind);
             let creates = stage.count("create pods/") + stage.count("create jobs/");
             for pod in stage.pods() {
-                stage.shared.store(|store| store.remove(Who::User, &pod_key(&pod)));
+                stage
+                    .shared
+                    .store(|store| store.remove(Who::User, &pod_key(&pod)));
             }
             stage.pass(10).await;
             stage.restart();
@@ -246,7 +280,9 @@ async fn a_launcher_that_is_done_and_removed_runs_again() {
             let launcher = stage.shared.list(BATCH_JOBS)[0].clone();
             let key = Key::new(BATCH_JOBS, NAMESPACE, name(&launcher));
             let creates = stage.count("create jobs/");
-            let held = stage.sky.rule(move |request| (early && is_status(request)).then(|| refused(Refusal::internal())));
+            let held = stage
+                .sky
+                .rule(move |request| (early && is_status(request)).then(|| refused(Refusal::internal())));
             all_end(&stage);
             stage.pass(if early { 1 } else { 20 }).await;
             stage.delete(&key, Some(0));
@@ -255,7 +291,12 @@ async fn a_launcher_that_is_done_and_removed_runs_again() {
             stage.pass(60).await;
             stage.restart();
             stage.pass(60).await;
-            assert_eq!(stage.count("create jobs/"), creates, "{} {early}", stage.info().kind);
+            assert_eq!(
+                stage.count("create jobs/"),
+                creates,
+                "{} {early}",
+                stage.info().kind
+            );
             assert_eq!(end_of(&stage.job()), "Succeeded", "{} {early}", stage.info().kind);
             stage.closes().await;
         }
@@ -294,7 +335,12 @@ async fn a_pod_that_is_done_and_removed_runs_again() {
             stage.pass(5).await;
             stage.restart();
             stage.pass(60).await;
-            assert_eq!(stage.shared.get(&pod).is_some(), unseen, "{kind}: {}", stage.job()["status"]);
+            assert_eq!(
+                stage.shared.get(&pod).is_some(),
+                unseen,
+                "{kind}: {}",
+                stage.job()["status"]
+            );
             let status = stored(&stage.job());
             let failures = status.restart_counts.map_or(0, |counts| counts.failures);
             assert_eq!(failures, 0, "{kind}");
@@ -318,12 +364,22 @@ async fn counts_are_emptied_by_the_clean_up() {
         stage.ends().await;
         assert!(stage.pods().is_empty());
         let counts = stage.job()["status"]["replicaStatuses"].clone();
-        let sum: i64 = counts.as_object().unwrap().values().map(|of| value::number(of, "/succeeded")).sum();
+        let sum: i64 = counts
+            .as_object()
+            .unwrap()
+            .values()
+            .map(|of| value::number(of, "/succeeded"))
+            .sum();
         assert!(sum > 0, "{}: {counts}", stage.info().kind);
         stage.restart();
         stage.nudge("a pass");
         stage.pass(60).await;
-        assert_eq!(stage.job()["status"]["replicaStatuses"], counts, "{}", stage.info().kind);
+        assert_eq!(
+            stage.job()["status"]["replicaStatuses"],
+            counts,
+            "{}",
+            stage.info().kind
+        );
         stage.closes().await;
     }
 }
@@ -341,7 +397,9 @@ async fn each_status_write_leads_to_the_next() {
                 "waits" => {
                     let node = |n: i32| format!("node-{n}");
                     for n in 1..=3 {
-                        stage.shared.store(|store| sim::kubernetes::set_node(store, &node(n), false));
+                        stage
+                            .shared
+                            .store(|store| sim::kubernetes::set_node(store, &node(n), false));
                     }
                     stage.to_last(|store, key| drop(store.remove(Who::User, key)));
                 }
@@ -359,7 +417,11 @@ async fn each_status_write_leads_to_the_next() {
             assert_eq!(later, [""; 0], "{} {case}", stage.info().kind);
             // Once in ten minutes, give or take a fifth, for those that have not ended.
             let passed = stage.clock.asked() - passes;
-            let most = if case == "has ended" { 0 } else { hours * 60 / 8 + 2 };
+            let most = if case == "has ended" {
+                0
+            } else {
+                hours * 60 / 8 + 2
+            };
             assert!(passed <= most, "{} {case}: {passed} passes", stage.info().kind);
             stage.is_right();
         }
@@ -371,7 +433,11 @@ async fn each_status_write_leads_to_the_next() {
 #[tokio::test(start_paused = true)]
 async fn a_job_grows_with_each_restart() {
     for framework in kinds() {
-        let often = if framework.kind().kind == "PyTorchJob" { 200 } else { 20 };
+        let often = if framework.kind().kind == "PyTorchJob" {
+            200
+        } else {
+            20
+        };
         let mut stage = Stage::new(framework, Scene::default(), |m| {
             replaced(framework.kind(), m);
             m["spec"]["runPolicy"]["backoffLimit"] = json!(5000);
@@ -405,7 +471,11 @@ async fn a_job_grows_with_each_restart() {
         assert!(events < most, "{kind}: {events} events");
         stage.restart();
         stage.pass(600).await;
-        assert_eq!(stage.shared.list(EVENTS).len(), events, "{kind}: told again after a restart");
+        assert_eq!(
+            stage.shared.list(EVENTS).len(),
+            events,
+            "{kind}: told again after a restart"
+        );
         stage.is_right();
     }
 }
@@ -415,7 +485,11 @@ async fn a_job_grows_with_each_restart() {
 #[tokio::test(start_paused = true)]
 async fn a_pod_group_is_deleted_and_made_again() {
     for framework in kinds() {
-        for api in [PodGroupApi::Native, PodGroupApi::Volcano, PodGroupApi::Coscheduling] {
+        for api in [
+            PodGroupApi::Native,
+            PodGroupApi::Volcano,
+            PodGroupApi::Coscheduling,
+        ] {
             for code in [0, 1] {
                 let stage = Stage::new(framework, Scene::gang(api), |m| {
                     m["spec"]["runPolicy"]["backoffLimit"] = json!(0);
@@ -434,7 +508,9 @@ async fn a_pod_group_is_deleted_and_made_again() {
                 let context = format!("{} {api:?} {code}", stage.info().kind);
                 assert_eq!(stage.count("patch podgroups/"), 0, "{context}");
                 for pod in stage.pods() {
-                    stage.shared.store(|store| fail(store, &pod_key(&pod), code, None));
+                    stage
+                        .shared
+                        .store(|store| fail(store, &pod_key(&pod), code, None));
                 }
                 stage.ends().await;
                 stage.pass(600).await;
@@ -472,7 +548,10 @@ async fn jobs_that_have_ended_hold_up_a_new_one() {
         stage.create(|_| {});
         let before = stage.clock.asked();
         let writes = stage.writes().len();
-        let (passes, clock) = (std::sync::Arc::new(std::sync::Mutex::new(None)), stage.clock.clone());
+        let (passes, clock) = (
+            std::sync::Arc::new(std::sync::Mutex::new(None)),
+            stage.clock.clone(),
+        );
         let first = std::sync::Arc::clone(&passes);
         stage.sky.rule(move |request| {
             if request.verb == Verb::Create && request.plural != "leases" {
@@ -483,7 +562,11 @@ async fn jobs_that_have_ended_hold_up_a_new_one() {
         stage.start();
         stage.runs().await;
         let passed = passes.lock().unwrap().unwrap() - before;
-        assert!(passed <= 17, "{}: {passed} passes before its first write", stage.info().kind);
+        assert!(
+            passed <= 17,
+            "{}: {passed} passes before its first write",
+            stage.info().kind
+        );
         stage.pass(60).await;
         let old = stage.writes().split_off(writes);
         assert!(old.iter().all(|line| !line.contains("/old")), "{old:?}");
@@ -532,7 +615,11 @@ async fn refused_for_long_it_says_nothing_or_never_tries_again() {
             assert!(said.contains(wanted), "{context}");
             assert_eq!(end_of(&job), "", "{context}");
             // 0.2 s doubled up to a minute, or a minute from the first.
-            let most = if matches!(case, "422" | "namespace") { 14 } else { 24 };
+            let most = if matches!(case, "422" | "namespace") {
+                14
+            } else {
+                24
+            };
             assert!(tried <= most, "{context}");
             stage.sky.end(rule);
             stage.pass(75).await;

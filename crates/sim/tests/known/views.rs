@@ -120,18 +120,18 @@ async fn what_was_made_and_relabelled_unseen_is_waited_for() {
             labels.insert(to.to_owned(), value);
         };
         for pod in &pods {
-            stage
-                .shared
-                .edit(pod, Who::User, |pod| label(pod, common::names::OPERATOR_NAME, "kept"));
+            stage.shared.edit(pod, Who::User, |pod| {
+                label(pod, common::names::OPERATOR_NAME, "kept")
+            });
         }
         stage.sky.release("pods");
         stage.pass(60).await;
         // It finds out that the names are taken, and asks for them every few seconds.
         assert!(stage.count("409 create pods/") <= 20, "{:?}", stage.writes());
         for pod in &pods {
-            stage
-                .shared
-                .edit(pod, Who::User, |pod| label(pod, "kept", common::names::OPERATOR_NAME));
+            stage.shared.edit(pod, Who::User, |pod| {
+                label(pod, "kept", common::names::OPERATOR_NAME)
+            });
         }
         stage.runs().await;
         stage.closes().await;
@@ -211,10 +211,18 @@ async fn the_next_job_of_the_name_waits_for_events_of_the_last() {
         let own = |pod: &Value| {
             let inside = stage.shared.lock();
             let owner = value::controller_uid(pod);
-            let carrier = inside.server.store.by_uid(owner).filter(|(key, _)| key.resource == BATCH_JOBS);
+            let carrier = inside
+                .server
+                .store
+                .by_uid(owner)
+                .filter(|(key, _)| key.resource == BATCH_JOBS);
             carrier.map_or(owner, |(_, job)| value::controller_uid(job)) == uid(&second)
         };
-        assert!(!pods.is_empty() && pods.iter().all(|pod| own(pod)), "{}", stage.info().kind);
+        assert!(
+            !pods.is_empty() && pods.iter().all(|pod| own(pod)),
+            "{}",
+            stage.info().kind
+        );
         release(&stage);
         stage.runs().await;
         stage.closes().await;
@@ -246,7 +254,11 @@ async fn one_failure_is_counted_twice() {
             stage.pass(60).await;
             stage.nudge("another one");
             stage.pass(3).await;
-            let counted = |stage: &Stage| stored(&stage.job()).restart_counts.map_or(0, |counts| counts.failures);
+            let counted = |stage: &Stage| {
+                stored(&stage.job())
+                    .restart_counts
+                    .map_or(0, |counts| counts.failures)
+            };
             assert_eq!(counted(&stage), 1, "{} {dies:?}", stage.info().kind);
             stage.sky.release("pods");
             stage.runs().await;
@@ -285,7 +297,11 @@ async fn the_view_goes_back_in_time_and_live_pods_are_deleted() {
             let (kept, answers) = (Arc::clone(&old), then);
             let learn = stage.sky.rule(move |request| {
                 if request.verb == Verb::List {
-                    assert_eq!(request.parameter("resourceVersion"), None, "the newest state is asked for");
+                    assert_eq!(
+                        request.parameter("resourceVersion"),
+                        None,
+                        "the newest state is asked for"
+                    );
                     let mut kept = kept.lock().unwrap();
                     if kept.iter().all(|(plural, ..)| *plural != request.plural) {
                         let (code, body) = answers(request);
@@ -311,7 +327,12 @@ async fn the_view_goes_back_in_time_and_live_pods_are_deleted() {
                 (request.verb == Verb::List).then(|| fated(Fate::Answered(*code, body.clone())))
             });
             if also_new {
-                let plurals: Vec<String> = old.lock().unwrap().iter().map(|(plural, ..)| plural.clone()).collect();
+                let plurals: Vec<String> = old
+                    .lock()
+                    .unwrap()
+                    .iter()
+                    .map(|(plural, ..)| plural.clone())
+                    .collect();
                 for plural in &plurals {
                     stage.sky.hold(plural);
                 }
@@ -399,7 +420,11 @@ async fn what_vanishes_while_the_watch_is_down_wakes_nobody() {
         stage.lose("pods").await;
         stage.pass(1).await;
         let there = stage.shared.get(&pod_key(gone));
-        assert!(there.is_some_and(|pod| uid(&pod) != uid(gone)), "{}", stage.info().kind);
+        assert!(
+            there.is_some_and(|pod| uid(&pod) != uid(gone)),
+            "{}",
+            stage.info().kind
+        );
         stage.runs().await;
         stage.closes().await;
     }
@@ -425,12 +450,18 @@ async fn a_job_that_vanishes_while_the_watch_is_down_lives_on() {
 #[tokio::test(start_paused = true)]
 async fn a_pod_group_that_vanishes_while_the_watch_is_down_is_not_missed() {
     for framework in kinds() {
-        for api in [PodGroupApi::Native, PodGroupApi::Volcano, PodGroupApi::Coscheduling] {
+        for api in [
+            PodGroupApi::Native,
+            PodGroupApi::Volcano,
+            PodGroupApi::Coscheduling,
+        ] {
             let stage = Stage::new(framework, Scene::gang(api), |_| {});
             // No node answers, so that nothing is placed.
             for n in 1..=3 {
                 let node = format!("node-{n}");
-                stage.shared.store(|store| sim::kubernetes::set_node(store, &node, false));
+                stage
+                    .shared
+                    .store(|store| sim::kubernetes::set_node(store, &node, false));
             }
             stage.pass(10).await;
             let groups = Resource::new(api.group_version().0, "podgroups");
@@ -446,7 +477,9 @@ async fn a_pod_group_that_vanishes_while_the_watch_is_down_is_not_missed() {
             assert!(again.is_some(), "{} {api:?}", stage.info().kind);
             for n in 1..=3 {
                 let node = format!("node-{n}");
-                stage.shared.store(|store| sim::kubernetes::set_node(store, &node, true));
+                stage
+                    .shared
+                    .store(|store| sim::kubernetes::set_node(store, &node, true));
             }
             stage.runs().await;
             stage.closes().await;
@@ -467,7 +500,11 @@ async fn a_silent_watch_is_believed() {
         // A bookmark comes every minute; half of that later the watch is given up.
         stage.pass(95).await;
         let now = stage.shared.get(&pod_key(&failed));
-        assert!(now.is_none_or(|pod| uid(&pod) != uid(&failed)), "{}", stage.info().kind);
+        assert!(
+            now.is_none_or(|pod| uid(&pod) != uid(&failed)),
+            "{}",
+            stage.info().kind
+        );
         stage.runs().await;
         stage.closes().await;
     }
@@ -510,7 +547,9 @@ async fn relists_reconcile_jobs_of_which_there_is_no_news() {
         // One pod that differs is news for one job.
         let pod = stage.pods().last().cloned().unwrap();
         stage.sky.hold("pods");
-        stage.shared.store(|store| fail(store, &pod_key(&pod), 137, Some("PreemptionByScheduler")));
+        stage
+            .shared
+            .store(|store| fail(store, &pod_key(&pod), 137, Some("PreemptionByScheduler")));
         stage.lose("pods").await;
         stage.pass(60).await;
         let passed = stage.clock.asked() - passes;
@@ -534,4 +573,3 @@ async fn a_watch_that_is_always_a_little_late_costs_nothing_but_time() {
         stage.closes().await;
     }
 }
-
