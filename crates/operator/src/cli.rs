@@ -438,4 +438,11 @@ mod tests {
             (None, true)
         );
     }
+
+    /// Two of the same name would both take the lease for theirs.
+    #[test]
+    fn no_two_processes_have_the_same_identity() {
+        let name = || Some("operator-0".to_owned());
+        assert_ne!(unique(name()), unique(name()));
+    }
 }

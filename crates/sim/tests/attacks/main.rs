@@ -18,7 +18,6 @@ use common::Framework;
 use common::resolve::ServiceMode;
 use common::testing::whole;
 use serde_json::{Value, json};
-use sim::cluster::NAMESPACE;
 use sim::store::{Key, Who};
 use sim::types::{BATCH_JOBS, CONFIG_MAPS, EVENTS, PODS, Resource, SECRETS};
 use sim::value::{controller_uid, metadata, name, uid};

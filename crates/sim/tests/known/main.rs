@@ -7,6 +7,7 @@
     clippy::indexing_slicing,
     clippy::print_stdout,
     clippy::too_many_lines,
+    clippy::semicolon_if_nothing_returned,
     clippy::duration_suboptimal_units,
     reason = "tests fail by panicking, and read better without ceremony"
 )]

@@ -9,7 +9,7 @@ use sim::request::{Request, Verb};
 use sim::store::{Key, Store, Who};
 use sim::story::{Teller, pod_key};
 use sim::types::PODS;
-use sim::value::{self, metadata, phase, text};
+use sim::value::{metadata, phase, text};
 
 use crate::acts::{
     alive, by_batch_job, ends_well, first, has_ended, is, last, message, policy, replaced, restarts, rule,
@@ -209,6 +209,9 @@ async fn a_leader_without_a_result_is_begun_anew_within_the_limit_and_then_the_j
     }
 }
 
+/// What becomes of a pod.
+type Change = fn(&mut serde_json::Value);
+
 /// A filter of events hides what decisions rest on: the job waits until something else happens (ray#872, ray#850). Each fact
 /// of a pod that tells of trouble or of progress is acted on within a second, though nothing else changes.
 #[tokio::test(start_paused = true)]
@@ -220,7 +223,7 @@ async fn whatever_happens_to_a_pod_is_acted_on_at_once() {
         stage.runs().await;
         let victim = last(&stage);
         let said = |stage: &Stage| stage.job()["status"].to_string();
-        let facts: [(&str, fn(&mut serde_json::Value)); 4] = [
+        let facts: [(&str, Change); 4] = [
             ("a container waits", |pod| {
                 pod["status"]["containerStatuses"][0]["state"] =
                     json!({"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s"}});
@@ -258,7 +261,6 @@ async fn whatever_happens_to_a_pod_is_acted_on_at_once() {
         to(&stage, &victim, |store, key| fail(store, key, 137, None));
         stage.pass(1).await;
         assert!(!is(&stage, "Running") || phase(&stage.shared.get(&victim).unwrap()) != "Failed");
-        assert!(value::uid(&stage.job()) != "");
         ends_well(stage).await;
     }
 }

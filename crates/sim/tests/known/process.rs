@@ -473,6 +473,7 @@ async fn after_an_outage_one_leads_and_knows_what_has_happened() {
             () = keep(&stage, 101, &away, &links) => {}
             () = keep(&stage, 102, &away, &links) => {}
         }
+        stage.start();
         ends_well(stage).await;
     }
 }
@@ -570,6 +571,9 @@ async fn pod_groups_that_are_not_served_are_told_of_and_found_later() {
     }
 }
 
+/// A list or a watch: verb, plural, parameters.
+type Asked = (Verb, String, Vec<(String, String)>);
+
 /// Memory grows with all pods of the cluster (network-operator#3173, KAI-Scheduler#1845, spark-operator#3028): nothing is
 /// listed or watched but what is ours, in pages, and what others do wakes nobody.
 #[tokio::test(start_paused = true)]
@@ -577,7 +581,7 @@ async fn other_peoples_pods_are_never_asked_for() {
     for framework in kinds() {
         let mut stage = Stage::empty(framework, Scene::default());
         stage.crash();
-        let asked: Arc<Mutex<Vec<(Verb, String, Vec<(String, String)>)>>> = Arc::default();
+        let asked: Arc<Mutex<Vec<Asked>>> = Arc::default();
         let seen = Arc::clone(&asked);
         stage.sky.rule(move |request| {
             if [Verb::List, Verb::Watch].contains(&request.verb) {
@@ -646,11 +650,11 @@ async fn a_poison_job_costs_nobody_else_anything() {
         }
         stage.create(|_| {});
         succeeds(&stage).await;
-        // Their status is refused as they are; that is tried ever more slowly.
+        // Their status is refused as they are; that is tried once in a minute.
         let before = stage.writes().len();
         stage.pass(3600).await;
         let tries = stage.writes().len() - before;
-        assert!(tries <= 30 * poisons.len(), "{}: {tries}", info.kind);
+        assert!(tries <= 70 * poisons.len(), "{}: {tries}", info.kind);
         for n in 0..poisons.len() {
             stage.delete(
                 &Key::new(stage.resource(), NAMESPACE, &format!("poison{n}")),

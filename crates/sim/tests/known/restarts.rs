@@ -6,7 +6,7 @@ use common::Framework;
 use common::gang::PodGroupApi;
 use sim::cluster::Setup;
 use sim::kubernetes::{self, fail};
-use sim::link::{Fate, Trip};
+use sim::link::Fate;
 use sim::store::{Key, Object, Store};
 use sim::story::Teller;
 use sim::value::{self, phase};
@@ -16,7 +16,7 @@ use crate::acts::{
     DISRUPTIONS, alive, by_batch_job, ends_well, first, has_ended, is, last, message, policy, replaced,
     restarts, rule, status, succeeds, to, uid, when,
 };
-use crate::stage::{Scene, Stage, kinds};
+use crate::stage::{Scene, Stage, fated, kinds};
 
 /// A cluster with Kubernetes' own PodGroups.
 fn with_gangs() -> Setup {
@@ -308,12 +308,10 @@ async fn a_restart_of_a_gang_that_is_cut_anywhere_is_one_restart() {
             let death = stage.sky.rule(move |request| {
                 let counts = request.verb.writes() && !sim::cluster::is_aside(request);
                 left -= i32::from(counts);
-                (counts && left == 0).then(|| Trip {
-                    fate: Fate::Fatal {
-                        carried_out: when_dead,
-                    },
-                    ..Trip::FAIR
-                })
+                let fatal = Fate::Fatal {
+                    carried_out: when_dead,
+                };
+                (counts && left == 0).then_some(fated(fatal))
             });
             to(&stage, &last(&stage), |store, key| fail(store, key, 137, None));
             let dead = tokio::select! {

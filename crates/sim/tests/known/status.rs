@@ -416,13 +416,13 @@ async fn each_status_write_leads_to_the_next() {
             let later = stage.writes().split_off(writes.len());
             assert_eq!(later, [""; 0], "{} {case}", stage.info().kind);
             // Once in ten minutes, give or take a fifth, for those that have not ended.
-            let passed = stage.clock.asked() - passes;
+            let further = stage.clock.asked() - passes;
             let most = if case == "has ended" {
                 0
             } else {
                 hours * 60 / 8 + 2
             };
-            assert!(passed <= most, "{} {case}: {passed} passes", stage.info().kind);
+            assert!(further <= most, "{} {case}: {further} passes", stage.info().kind);
             stage.is_right();
         }
     }
@@ -539,9 +539,13 @@ async fn jobs_that_have_ended_hold_up_a_new_one() {
         stage.shared.store(|store| {
             for n in 0..ENDED {
                 let mut job = done.clone();
-                job["metadata"]["name"] = json!(format!("old{n}"));
+                job["metadata"]["name"] = json!(format!("a-old{n}"));
                 job["metadata"]["uid"] = json!(store.uid());
-                store.put(Who::User, &Key::new(resource, NAMESPACE, &format!("old{n}")), job);
+                store.put(
+                    Who::User,
+                    &Key::new(resource, NAMESPACE, &format!("a-old{n}")),
+                    job,
+                );
             }
         });
         stage.crash();
@@ -561,15 +565,15 @@ async fn jobs_that_have_ended_hold_up_a_new_one() {
         });
         stage.start();
         stage.runs().await;
-        let passed = passes.lock().unwrap().unwrap() - before;
+        let needed = passes.lock().unwrap().unwrap() - before;
         assert!(
-            passed <= 17,
-            "{}: {passed} passes before its first write",
+            needed <= 17,
+            "{}: {needed} passes before its first write",
             stage.info().kind
         );
         stage.pass(60).await;
         let old = stage.writes().split_off(writes);
-        assert!(old.iter().all(|line| !line.contains("/old")), "{old:?}");
+        assert!(old.iter().all(|line| !line.contains("/a-old")), "{old:?}");
         stage.is_right();
     }
 }
@@ -598,12 +602,12 @@ async fn refused_for_long_it_says_nothing_or_never_tries_again() {
             stage.create(|_| {});
             stage.pass(600).await;
             let job = stage.job();
-            let tried = *tries.lock().unwrap();
-            if tried == 0 {
+            let sent = *tries.lock().unwrap();
+            if sent == 0 {
                 // It has but two pods of its own.
                 continue;
             }
-            let context = format!("{} {case}: {tried} tries, {}", stage.info().kind, job["status"]);
+            let context = format!("{} {case}: {sent} tries, {}", stage.info().kind, job["status"]);
             let said = text(&job, "/status/waitingFor").to_owned();
             let wanted = match case {
                 "403" => "exceeded quota",
@@ -620,7 +624,7 @@ async fn refused_for_long_it_says_nothing_or_never_tries_again() {
             } else {
                 24
             };
-            assert!(tried <= most, "{context}");
+            assert!(sent <= most, "{context}");
             stage.sky.end(rule);
             stage.pass(75).await;
             stage.runs().await;
