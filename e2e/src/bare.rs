@@ -5,6 +5,9 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
 use cluster::{ApiServer, ApiServerOptions};
 use serde_json::{Value, json};
@@ -92,8 +95,10 @@ impl World {
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("its log"))
             .stderr(log);
-        let process = command.spawn().expect("the operator starts");
-        Operator { process, metrics }
+        Operator {
+            kept: Some(Kept::start(command)),
+            metrics,
+        }
     }
 
     /// Pods of a namespace, counted by the server; none while it does not answer.
@@ -151,6 +156,19 @@ impl World {
             .collect()
     }
 
+    /// Last words of the operators, for who has to find out why a test failed.
+    fn tell(&self) {
+        let logs = std::fs::read_dir(self.folder.join("logs")).into_iter().flatten();
+        for log in logs.filter_map(Result::ok) {
+            if log.file_name().to_string_lossy().starts_with("operator") {
+                let text = std::fs::read_to_string(log.path()).unwrap_or_default();
+                let lines: Vec<&str> = text.lines().collect();
+                let last = lines[lines.len().saturating_sub(30)..].join("\n");
+                println!("{}:\n{last}", log.path().display());
+            }
+        }
+    }
+
     /// Creates so many jobs of four pods in one go.
     pub fn create_jobs(&self, namespace: &str, jobs: usize) -> Child {
         let roles = [("Master", 1), ("Worker", 3)];
@@ -174,14 +192,50 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.tell();
+        }
         let _ = std::fs::remove_dir_all(&self.audit);
     }
 }
 
-/// A running operator; killed when this goes.
+/// A running operator; killed when this goes. One that ends by itself, as it does when its lease is lost, is started
+/// again: its kubelet would do so.
 pub struct Operator {
-    process: Child,
+    kept: Option<Kept>,
     metrics: u16,
+}
+
+/// A process that is kept running by a thread.
+struct Kept {
+    stop: Sender<()>,
+    thread: JoinHandle<usize>,
+}
+
+impl Kept {
+    fn start(mut command: Command) -> Self {
+        let (stop, stopped) = channel();
+        let mut process = command.spawn().expect("the operator starts");
+        let thread = std::thread::spawn(move || {
+            let mut ends = 0;
+            while stopped.recv_timeout(Duration::from_millis(200)) == Err(RecvTimeoutError::Timeout) {
+                if matches!(process.try_wait(), Ok(Some(_))) {
+                    ends += 1;
+                    process = command.spawn().expect("the operator starts again");
+                }
+            }
+            let _ = process.kill();
+            let _ = process.wait();
+            ends
+        });
+        Self { stop, thread }
+    }
+
+    /// Kills it without a word; says how often it had ended by itself.
+    fn kill(self) -> usize {
+        drop(self.stop);
+        self.thread.join().unwrap_or_default()
+    }
 }
 
 impl Operator {
@@ -228,8 +282,10 @@ impl Operator {
 
 impl Drop for Operator {
     fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        let ends = self.kept.take().map_or(0, Kept::kill);
+        if ends > 0 {
+            println!("an operator ended by itself {ends} times");
+        }
     }
 }
 

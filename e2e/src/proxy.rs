@@ -1,23 +1,18 @@
 //! Between an operator and an API server: a connection on which requests go wrong.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{StatusCode, Uri};
+use axum::http::StatusCode;
+use axum::http::header::{CONNECTION, HOST};
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
-
-use crate::wait_for;
+use kube::config::{KubeConfigOptions, Kubeconfig};
 
 /// What becomes of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,8 +42,7 @@ const SOME: [Fault; 5] = [
 ];
 
 struct Shared {
-    upstream: String,
-    client: Client<HttpConnector, Body>,
+    client: kube::Client,
     stormy: AtomicBool,
     chance: Mutex<Chance>,
 }
@@ -62,63 +56,46 @@ struct Chance {
 pub struct Proxy {
     shared: Arc<Shared>,
     kubeconfig: PathBuf,
-    kubectl: Child,
     _threads: tokio::runtime::Runtime,
 }
 
 impl Proxy {
-    /// Starts it in front of an API server; which request goes wrong is a matter of the seed and of their order. `proxy` makes
-    /// a kubectl command, which brings the credentials.
-    pub fn start(folder: &Path, seed: u64, kubectl: impl Fn(&[&str]) -> Command) -> Self {
-        let mut kubectl = kubectl(&["proxy", "--port=0"]);
-        let mut kubectl = kubectl
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("kubectl starts");
-        let mut line = String::new();
-        let out = kubectl.stdout.take().expect("its output");
-        BufReader::new(out).read_line(&mut line).expect("what it says");
-        let upstream = line.trim().rsplit(' ').next().expect("an address").to_owned();
+    /// Starts it in front of the API server of a kubeconfig; which request goes wrong is a matter of the seed and of their
+    /// order.
+    pub fn start(kubeconfig: &Path, seed: u64) -> Self {
+        let threads = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .expect("threads");
+        let (client, listener) = threads.block_on(async {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await;
+            (upstream(kubeconfig).await, listener.expect("a port"))
+        });
         let shared = Arc::new(Shared {
-            upstream,
-            client: Client::builder(TokioExecutor::new()).build_http(),
+            client,
             stormy: AtomicBool::new(true),
             chance: Mutex::new(Chance {
                 state: seed,
                 happened: BTreeMap::new(),
             }),
         });
-        let threads = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()
-            .expect("threads");
-        let listener = threads
-            .block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))
-            .expect("a port");
         let address = listener.local_addr().expect("its address");
         let app = axum::Router::new()
             .fallback(pass_on)
             .with_state(Arc::clone(&shared));
         threads.spawn(async move { axum::serve(listener, app).await });
-        let kubeconfig = folder.with_extension("kubeconfig");
+        let kubeconfig = kubeconfig.with_extension("faulty");
         let text = format!(
             "{{apiVersion: v1, kind: Config, current-context: c, clusters: [{{name: c, cluster: {{server: \"http://{address}\"}}}}],
             contexts: [{{name: c, context: {{cluster: c, user: u}}}}], users: [{{name: u, user: {{}}}}]}}"
         );
         std::fs::write(&kubeconfig, text).expect("a file");
-        let proxy = Self {
+        Self {
             shared,
             kubeconfig,
-            kubectl,
             _threads: threads,
-        };
-        wait_for("kubectl proxy to listen", || {
-            let address = proxy.shared.upstream.clone();
-            std::net::TcpStream::connect(address).ok()
-        });
-        proxy
+        }
     }
 
     /// For who goes through it.
@@ -138,12 +115,13 @@ impl Proxy {
     }
 }
 
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        let _ = self.kubectl.kill();
-        let _ = self.kubectl.wait();
-        let _ = std::fs::remove_file(&self.kubeconfig);
-    }
+/// A client with the credentials of a kubeconfig.
+async fn upstream(kubeconfig: &Path) -> kube::Client {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let kubeconfig = Kubeconfig::read_from(kubeconfig).expect("a kubeconfig");
+    let options = KubeConfigOptions::default();
+    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await;
+    kube::Client::try_from(config.expect("its cluster")).expect("a client")
 }
 
 impl Shared {
@@ -187,7 +165,7 @@ async fn pass_on(State(shared): State<Arc<Shared>>, request: Request) -> Respons
         Fault::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "no").into_response(),
         Fault::CutBefore => cut(),
         Fault::CutAfter => {
-            if let Ok(answer) = shared.send(request).await {
+            if let Some(answer) = shared.send(request).await {
                 // It has been carried out once its answer is there.
                 let _ = axum::body::to_bytes(answer.into_body(), usize::MAX).await;
             }
@@ -203,17 +181,17 @@ async fn pass_on(State(shared): State<Arc<Shared>>, request: Request) -> Respons
 }
 
 impl Shared {
-    async fn send(&self, mut request: Request) -> Result<Response, hyper_util::client::legacy::Error> {
-        let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
-        let uri = format!("http://{}{path}", self.upstream);
-        if let Ok(uri) = uri.parse::<Uri>() {
-            *request.uri_mut() = uri;
-        }
-        Ok(self.client.request(request).await?.map(Body::new))
+    async fn send(&self, request: Request) -> Option<Response> {
+        let (mut head, body) = request.into_parts();
+        let body = axum::body::to_bytes(body, usize::MAX).await.ok()?;
+        head.headers.remove(HOST);
+        head.headers.remove(CONNECTION);
+        let request = axum::http::Request::from_parts(head, kube::client::Body::from(body.to_vec()));
+        Some(self.client.send(request).await.ok()?.map(Body::new))
     }
 
     async fn answer(&self, request: Request, lasts: Option<Duration>) -> Response {
-        let Ok(answer) = self.send(request).await else {
+        let Some(answer) = self.send(request).await else {
             return cut();
         };
         let Some(lasts) = lasts else { return answer };

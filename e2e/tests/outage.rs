@@ -65,8 +65,7 @@ fn a_connection_on_which_every_third_request_goes_wrong() {
     const JOBS: usize = 40;
     let _alone = alone();
     let world = World::start("faulty");
-    let folder = std::env::temp_dir().join(format!("trainyard-proxy-{}", std::process::id()));
-    let proxy = Proxy::start(&folder, 7, |args| world.kubectl(args));
+    let proxy = Proxy::start(&world.server.kubeconfig(), 7);
     world.must(&["create", "namespace", "faulty"]);
     let operator = world.operator_through("default", proxy.kubeconfig());
     assert!(world.create_jobs("faulty", JOBS).wait().unwrap().success());

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::hash::{Hash, Hasher};
 
-use common::Write;
 use common::plan::Plan;
+use common::{RawJob, Write};
+use serde_json::Value;
 
 use crate::state::{Flight, State};
 
@@ -29,17 +30,19 @@ fn text(state: &State) -> String {
         world.now, state.mishaps, state.crashes, state.behind
     )
     .unwrap();
-    write!(
-        text,
-        "{:?}|{:?}|{:?}|{:?}|{:?}|",
-        world.job, world.pods, world.batch_pods, world.batch_jobs, world.children
-    )
-    .unwrap();
-    let view = &state.view;
+    job(&mut text, world.job.as_ref());
     write!(
         text,
         "{:?}|{:?}|{:?}|{:?}|",
-        view.job, view.pods, view.batch_pods, view.batch_jobs
+        world.pods, world.batch_pods, world.batch_jobs, world.children
+    )
+    .unwrap();
+    let view = &state.view;
+    job(&mut text, view.job.as_deref());
+    write!(
+        text,
+        "{:?}|{:?}|{:?}|",
+        view.pods, view.batch_pods, view.batch_jobs
     )
     .unwrap();
     write!(
@@ -62,6 +65,21 @@ fn text(state: &State) -> String {
         in_flight(&mut text, flight);
     }
     text
+}
+
+/// Of the spec, what users change here.
+fn job(text: &mut String, job: Option<&RawJob>) {
+    let Some(job) = job else { return };
+    let suspend = &job.spec["runPolicy"]["suspend"];
+    let version = &job.resource_version;
+    write!(text, "resource_version: \"{version}\" {} {suspend} ", job.status).unwrap();
+    let fields = job.spec.as_object().unwrap().values();
+    for role in fields
+        .filter_map(Value::as_object)
+        .flat_map(|roles| roles.values())
+    {
+        write!(text, "{} ", role["replicas"]).unwrap();
+    }
 }
 
 fn digest(extra: &common::plan::Extra) -> u64 {

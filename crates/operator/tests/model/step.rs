@@ -193,6 +193,7 @@ impl State {
             object,
             cause: RefusalCause::Predecessor,
             message: "it has not gone yet".to_owned(),
+            deletion: false,
         })
     }
 
