@@ -188,7 +188,7 @@ fn a_launcher_under_never_is_tried_again_within_the_limit() {
     story.when("applied", |_| {});
     story.when("all pods run", World::run_all);
     story.when("mpirun exits 1", |w| {
-        w.end("j-launcher", "main", 1, "Error", None)
+        w.end("j-launcher", "main", 1, "Error", None);
     });
     story.when("its batch Job tries again", World::run_all);
     assert!(
@@ -197,7 +197,7 @@ fn a_launcher_under_never_is_tried_again_within_the_limit() {
         story.tale
     );
     story.when("mpirun exits 1 again", |w| {
-        w.end("j-launcher", "main", 1, "Error", None)
+        w.end("j-launcher", "main", 1, "Error", None);
     });
     assert!(
         status::is_true(&story.world.status(), ConditionType::Failed),
