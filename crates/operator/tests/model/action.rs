@@ -42,7 +42,7 @@ impl Action {
 /// All that can happen.
 pub(crate) fn actions(state: &State, case: &Case) -> Vec<Action> {
     let mut all = progress(state, case);
-    if state.crashes > 0 && state.flight.is_some() {
+    if state.mishaps > 0 && state.flight.is_some() {
         all.push(Action::Crash);
     }
     if state.mishaps > 0 && state.world.job.is_some() {

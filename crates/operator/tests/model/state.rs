@@ -69,7 +69,6 @@ pub(crate) struct State {
     /// The newest incarnation that was ever made of each name.
     pub(crate) made: BTreeMap<String, u32>,
     pub(crate) mishaps: u8,
-    pub(crate) crashes: u8,
     /// Edits of the job by users.
     pub(crate) edits: u32,
 }
@@ -87,7 +86,6 @@ impl State {
             flight: None,
             made: BTreeMap::new(),
             mishaps: case.most,
-            crashes: case.crashes,
             edits: 0,
         }
     }
@@ -103,7 +101,7 @@ impl State {
                 view.batch_pods = pods.map(|(uid, pod)| (uid, Arc::new(pod))).collect();
             }
             Watch::BatchJobs => {
-                view.batch_jobs = self.world.batch_jobs.iter().cloned().map(Arc::new).collect()
+                view.batch_jobs = self.world.batch_jobs.iter().cloned().map(Arc::new).collect();
             }
         }
         view

@@ -7,7 +7,7 @@ use common::api::{ConditionType, JobStatus};
 use common::observe::Phase;
 use common::observe::{Refusal, RefusalCause, Vanished};
 use common::testing::Answer;
-use common::{RoleInfo, Write, status};
+use common::{Write, status};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
@@ -114,7 +114,9 @@ impl State {
                     return;
                 }
                 self.store(status);
-                flight.version = self.world.job.as_ref().unwrap().resource_version.clone();
+                flight
+                    .version
+                    .clone_from(&self.world.job.as_ref().unwrap().resource_version);
                 self.vanished.retain(|vanished| !flight.shown.contains(vanished));
             }
             Request::Write(n) => {
@@ -254,7 +256,7 @@ impl State {
                 self.edit(|spec| spec["runPolicy"]["suspend"] = json!(wanted));
             }
             Mishap::Scale => {
-                let role: &RoleInfo = case.framework.kind().roles.last().unwrap();
+                let role = case.scaled();
                 let field = case.framework.kind().replicas_field;
                 self.edit(|spec| {
                     let replicas = &mut spec[field][role.role.0]["replicas"];
@@ -275,14 +277,16 @@ impl State {
     }
 
     fn crash(&mut self) {
-        self.crashes -= 1;
+        self.mishaps -= 1;
         self.flight = None;
         self.vanished.clear();
         self.own_deletes.clear();
         self.refusals.clear();
         self.behind.clear();
         self.view = View::default();
-        Watch::ALL.into_iter().for_each(|watch| self.deliver(watch));
+        for watch in Watch::ALL {
+            self.deliver(watch);
+        }
     }
 }
 
