@@ -29,7 +29,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::Framework;
-use common::testing::{manifest, meanings};
+use common::testing::{World, manifest, meanings};
 use serde_json::{Value, json};
 
 use explore::{Explored, explore};
@@ -72,7 +72,17 @@ impl Case {
     }
 
     /// The job: one pod of the role that comes first, one worker, and what else there must be.
-    fn manifest(&self) -> Value {
+    pub(crate) fn manifest(&self) -> Value {
+        // The policy under which a failed pod is begun anew, of those that the kind has.
+        let all = ["ExitCode", "OnFailure", "Never"].map(|policy| self.with_policy(policy));
+        let valid = |job: &&Value| {
+            let world = World::new(self.framework, job);
+            common::resolve::resolve(self.framework, world.job.as_ref().unwrap()).is_ok()
+        };
+        all.iter().find(valid).expect("a valid job").clone()
+    }
+
+    fn with_policy(&self, policy: &str) -> Value {
         let info = self.framework.kind();
         let (first, last) = (info.roles.first().unwrap(), self.scaled());
         let needed = |role: &&common::RoleInfo| {
@@ -81,7 +91,7 @@ impl Case {
         let roles: Vec<(&str, u32)> = info.roles.iter().filter(needed).map(|r| (r.role.0, 1)).collect();
         let mut manifest = manifest(self.framework, "j", &roles);
         for (role, _) in roles {
-            manifest["spec"][info.replicas_field][role]["restartPolicy"] = json!("ExitCode");
+            manifest["spec"][info.replicas_field][role]["restartPolicy"] = json!(policy);
         }
         manifest["spec"]["runPolicy"] = self.policy.clone();
         if let Some(stamp) = info.stamp {
