@@ -125,6 +125,21 @@ fn on_cluster(args: &Args, stages: &mut Stages, target: &Target) -> Result<()> {
     if !args.queue {
         cargo_args.extend(NEED_GUESTS.iter().flat_map(|name| ["--skip", name]));
     }
+    if args.only.is_none() {
+        // As the tests without a cluster were built, so that nothing is built again.
+        let conformance = [
+            "--workspace",
+            "--exclude",
+            "e2e",
+            "--test",
+            "conformance",
+            "--",
+            "--ignored",
+        ];
+        stages.attempt("the API server in memory is like a real one", |stages| {
+            stages.cargo_test(&conformance, &[])
+        });
+    }
     let tests = stages.run("tests on the cluster", |stages| {
         stages.cargo_test(&cargo_args, &env)?;
         let name = args.only.as_deref().unwrap_or_default();
