@@ -75,11 +75,11 @@ impl World {
 
     /// Starts an operator with its defaults, but for the addresses; its Lease is in that namespace.
     pub fn operator(&self, namespace: &str) -> Operator {
-        self.operator_through(namespace, &self.server.kubeconfig())
+        self.operator_through(namespace, &self.server.kubeconfig(), &[])
     }
 
-    /// The same, with a kubeconfig of its own.
-    pub fn operator_through(&self, namespace: &str, kubeconfig: &Path) -> Operator {
+    /// The same, with a kubeconfig of its own, and further flags.
+    pub fn operator_through(&self, namespace: &str, kubeconfig: &Path, flags: &[&str]) -> Operator {
         let program = std::env::var_os("TRAINYARD_OPERATOR_BIN").expect(
             "no operator: run `cargo xtask test`, or set TRAINYARD_OPERATOR_BIN to a release build of it",
         );
@@ -89,6 +89,7 @@ impl World {
         let mut command = Command::new(program);
         command
             .args(["run", "--health-probe-bind-address=0"])
+            .args(flags)
             .arg(format!("--leader-election-namespace={namespace}"))
             .arg(format!("--metrics-bind-address=127.0.0.1:{metrics}"))
             .env("KUBECONFIG", kubeconfig)

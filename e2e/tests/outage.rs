@@ -67,7 +67,9 @@ fn a_connection_on_which_every_third_request_goes_wrong() {
     let world = World::start("faulty");
     let proxy = Proxy::start(&world.server.kubeconfig(), 7);
     world.must(&["create", "namespace", "faulty"]);
-    let operator = world.operator_through("default", proxy.kubeconfig());
+    // Nothing here takes the finalizer off a PodGroup that is deleted.
+    let gangs = ["--gang-scheduler=none"];
+    let operator = world.operator_through("default", proxy.kubeconfig(), &gangs);
     assert!(world.create_jobs("faulty", JOBS).wait().unwrap().success());
     wait_for("pods through the storm", || {
         (world.count("faulty") == JOBS * 4).then_some(())
