@@ -193,6 +193,7 @@ mod tests {
                 "crates",
                 "deploy",
                 "docs",
+                "e2e/cluster",
             ])
             .current_dir(root())
             .output()
@@ -207,7 +208,7 @@ mod tests {
         let text = fs::read_to_string(&manifest).unwrap();
         let text = text.replace(
             "\"crates/*\", \"e2e\", \"e2e/cluster\", \"xtask\"",
-            "\"crates/*\"",
+            "\"crates/*\", \"e2e/cluster\"",
         );
         fs::write(&manifest, text).unwrap();
         run(&args("NovelJob", &copy)).unwrap();

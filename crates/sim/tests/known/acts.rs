@@ -208,7 +208,7 @@ pub(crate) async fn runs(teller: &Teller) {
 /// Runs, ends well, and nothing is left to do.
 pub(crate) async fn ends_well(stage: Stage) {
     succeeds(&stage).await;
-    stage.ends().await;
+    stage.closes().await;
 }
 
 /// Runs and ends well, and all is right so far.

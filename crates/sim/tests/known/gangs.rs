@@ -99,7 +99,7 @@ async fn pods_are_made_though_nobody_says_anything_of_their_gang() {
                     .is_none_or(serde_json::Map::is_empty)
             );
             assert_eq!(stage.pods().len(), stage.wanted(), "{}", stage.info().kind);
-            stage.ends().await;
+            stage.closes().await;
         }
     }
 }
@@ -161,7 +161,7 @@ async fn a_pod_group_is_there_while_pods_need_it_and_no_longer() {
                     Teller::ends(&stage).await;
                     stage.pass(10).await;
                     assert_eq!(there(&stage), 0, "{told}: ended");
-                    stage.ends().await;
+                    stage.closes().await;
                 }
             }
         }
@@ -211,7 +211,7 @@ async fn a_deleted_job_leaves_no_pod_group() {
                 t.pods().is_empty() && groups(t, scheduler.0).is_empty()
             })
             .await;
-            stage.ends().await;
+            stage.closes().await;
         }
     }
 }
@@ -282,7 +282,7 @@ async fn two_halves_of_gangs_under_a_quota_say_so_and_go_on_when_there_is_room()
             when(&stage, "it runs", |t| is(t, "Running")).await;
             stage.pass(60).await;
             assert_eq!(restarts(&stage), (0, 0), "{told}");
-            stage.ends().await;
+            stage.closes().await;
         }
     }
 }

@@ -254,8 +254,11 @@ async fn made_by(stage: &Stage) -> Vec<(Key, Value)> {
         .all()
         .filter(|(_, object)| controller_uid(object) == uid(&job));
     own.map(|(key, object)| {
-        let stranger = json!({"apiVersion": object["apiVersion"], "kind": object["kind"],
+        let mut stranger = json!({"apiVersion": object["apiVersion"], "kind": object["kind"],
             "metadata": {"name": key.name, "namespace": key.namespace, "labels": object["metadata"]["labels"]}});
+        if key.resource == PODS {
+            stranger["spec"] = json!({"containers": [{"name": "main"}]});
+        }
         (key.clone(), stranger)
     })
     .collect()

@@ -153,7 +153,7 @@ async fn an_evicted_pod_is_replaced_or_the_job_ends_in_good_order() {
                     stage.finish().await;
                     when(&stage, "it is gone", |t| t.job().is_null()).await;
                 }
-                stage.ends().await;
+                stage.closes().await;
             }
         }
     }
@@ -204,7 +204,7 @@ async fn a_leader_without_a_result_is_begun_anew_within_the_limit_and_then_the_j
             }
             Teller::ends(&stage).await;
             assert!(is(&stage, "Failed"), "{told}: {}", stage.job()["status"]);
-            stage.ends().await;
+            stage.closes().await;
         }
     }
 }

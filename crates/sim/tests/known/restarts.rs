@@ -83,7 +83,7 @@ async fn a_limit_is_exactly_so_many_restarts() {
                     usize::try_from(limit).unwrap()
                 };
                 assert_eq!(made, wanted + 1, "{}", told());
-                stage.ends().await;
+                stage.closes().await;
             }
         }
     }
@@ -114,7 +114,7 @@ async fn a_launcher_is_tried_so_often_and_no_more() {
                 .filter(|pod| stage.info().slot_of("j", value::name(pod)).is_none())
                 .count();
             assert_eq!(launchers, usize::try_from(limit).unwrap() + 1);
-            stage.ends().await;
+            stage.closes().await;
         }
     }
 }
@@ -153,7 +153,7 @@ async fn restarts_and_their_pauses_outlive_the_process() {
         to(&stage, &victim, |store, key| fail(store, key, 137, None));
         Teller::ends(&stage).await;
         assert!(is(&stage, "Failed"), "{}", stage.job()["status"]);
-        stage.ends().await;
+        stage.closes().await;
     }
 }
 
@@ -207,7 +207,7 @@ async fn exit_codes_are_told_apart() {
         to(&stage, &last(&stage), |store, key| fail(store, key, 1, None));
         Teller::ends(&stage).await;
         assert!(is(&stage, "Failed"));
-        stage.ends().await;
+        stage.closes().await;
     }
 }
 

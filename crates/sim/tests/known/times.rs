@@ -44,7 +44,7 @@ async fn a_deadline_fires_though_nothing_else_happens() {
                 stage.info().kind,
                 lasted(&stage)
             );
-            stage.ends().await;
+            stage.closes().await;
         }
     }
 }
@@ -71,7 +71,7 @@ async fn a_resumed_job_has_all_its_time() {
             stage.info().kind,
             lasted(&stage)
         );
-        stage.ends().await;
+        stage.closes().await;
     }
 }
 
@@ -115,7 +115,7 @@ async fn of_two_timers_none_is_lost() {
             stage.info().kind,
             lasted(&stage)
         );
-        stage.ends().await;
+        stage.closes().await;
     }
 }
 
@@ -163,7 +163,7 @@ async fn a_time_to_live_counts_from_whatever_end() {
                     stage.pass(7200).await;
                     assert!(has_ended(&stage), "{told}");
                     assert!(ended.is_some(), "{told}");
-                    stage.ends().await;
+                    stage.closes().await;
                     continue;
                 };
                 if ttl == 300 {
@@ -175,7 +175,7 @@ async fn a_time_to_live_counts_from_whatever_end() {
                     let lived = gone.as_second() - ended.0.as_second();
                     assert!((ttl..=ttl + 1).contains(&lived), "{told}: {lived}");
                 }
-                stage.ends().await;
+                stage.closes().await;
             }
         }
     }
@@ -207,7 +207,7 @@ async fn a_time_to_live_that_was_raised_unseen_holds() {
         when(&stage, "it is gone", |t| t.job().is_null()).await;
         let lived = stage.shared.lock().server.store.now().as_second() - ended;
         assert!((100..=101).contains(&lived), "{}: {lived}", stage.info().kind);
-        stage.ends().await;
+        stage.closes().await;
     }
 }
 
@@ -227,7 +227,7 @@ async fn a_suspended_job_lives_on() {
         stage.runs().await;
         stage.finish().await;
         when(&stage, "it is gone", |t| t.job().is_null()).await;
-        stage.ends().await;
+        stage.closes().await;
     }
 }
 
@@ -321,6 +321,6 @@ async fn start_and_end_are_stated_once() {
         stage.restart();
         stage.pass(600).await;
         assert_eq!(status(&stage).completion_time, ended.completion_time, "{kind}");
-        stage.ends().await;
+        stage.closes().await;
     }
 }
