@@ -23,6 +23,7 @@ pub mod proxy;
 
 use std::io::Write;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -35,6 +36,12 @@ pub const DIGITS: &str = "docker.io/trainyard/pytorch-digits:0.1.0";
 pub const SYSTEM: &str = "trainyard-system";
 /// How long a test waits for anything: far longer than a slow machine needs.
 pub const PATIENCE: Duration = Duration::from_mins(5);
+
+/// One test of a program at a time has what all of them would change or fill: the operator, the nodes, the processors.
+pub fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// A kubectl command against the cluster under test.
 #[must_use]

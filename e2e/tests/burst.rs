@@ -7,7 +7,6 @@
     reason = "tests fail by panicking"
 )]
 
-use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use e2e::bare::World;
@@ -17,12 +16,6 @@ use e2e::wait_for;
 const JOBS: usize = 200;
 const PODS_PER_JOB: usize = 4;
 const PODS: usize = JOBS * PODS_PER_JOB;
-
-/// One test at a time has the processors.
-fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-}
 
 /// Each slot was made once, whatever happened meanwhile.
 fn assert_nothing_doubled(watch: &Watch) {
@@ -37,7 +30,7 @@ fn assert_nothing_doubled(watch: &Watch) {
 
 #[test]
 fn two_hundred_jobs_at_once() {
-    let _alone = alone();
+    let _alone = e2e::alone();
     let world = World::start("burst");
     let watch = world.watch("burst");
     // All jobs wait when the operator starts: kubectl makes them too slowly to keep it busy.
@@ -74,7 +67,7 @@ fn two_hundred_jobs_at_once() {
 
 #[test]
 fn killed_in_the_middle_of_two_hundred_jobs() {
-    let _alone = alone();
+    let _alone = e2e::alone();
     let world = World::start("killed");
     let mut operator = world.operator("default").leading();
     let watch = world.watch("killed");

@@ -11,8 +11,6 @@
     reason = "tests fail by panicking and talk to people"
 )]
 
-use std::sync::{Mutex, MutexGuard};
-
 use e2e::gang::GangScheduler;
 use e2e::{Space, TOOLBOX, find, kubectl, must, script, wait_for};
 use serde_json::{Value, json};
@@ -21,12 +19,6 @@ const SCHEDULER: &str = "coscheduling";
 const GROUP_LABEL: &str = "scheduling.x-k8s.io/pod-group";
 /// A resource that only this test has a use for: a group that waits takes nothing from other tests.
 const SEATS: &str = "example.com/seats";
-
-/// One test at a time has seats.
-fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-}
 
 /// Seats on the node, until the end of the test.
 struct Seats(String);
@@ -113,7 +105,7 @@ fn placed(space: &Space, pods: &[&str]) -> Vec<String> {
 
 #[test]
 fn coscheduling_places_a_group_as_a_whole_or_not_at_all() {
-    let _alone = alone();
+    let _alone = e2e::alone();
     let space = Space::new("coscheduling");
     let _seats = Seats::new("3");
     group(&space, "fits", 2);
@@ -167,7 +159,7 @@ fn finish(space: &Space, job: &str) {
 
 #[test]
 fn coscheduling_runs_jobs_that_do_not_fit_together_one_after_the_other() {
-    let _alone = alone();
+    let _alone = e2e::alone();
     let _operator = GangScheduler::of(SCHEDULER);
     let _seats = Seats::new("4");
     let space = Space::new("coscheduling-jobs");

@@ -9,7 +9,7 @@
 )]
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::MutexGuard;
 use std::time::Instant;
 
 use e2e::incarnations::Watch;
@@ -19,8 +19,7 @@ use serde_json::{Value, json};
 
 /// One test at a time fills the node.
 fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    let guard = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let guard = e2e::alone();
     // What the test before has left counts as taken for a moment, and then there would be more room than was measured.
     wait_for("namespaces of earlier tests to go", || {
         let goes = |space: &Value| space["status"]["phase"] == "Terminating";

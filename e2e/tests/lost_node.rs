@@ -8,18 +8,10 @@
     reason = "tests fail by panicking"
 )]
 
-use std::sync::{Mutex, MutexGuard};
-
 use e2e::incarnations::Watch;
 use e2e::node::Spare;
 use e2e::{SYSTEM, Space, TOOLBOX, find, kubectl, must, script, uid, wait_for};
 use serde_json::{Value, json};
-
-/// One operator's limit at a time.
-fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-}
 
 /// The operator with a limit of a test's own, and with its usual one again when the test ends, however it ends.
 struct Limit;
@@ -141,7 +133,7 @@ fn goes_on_elsewhere(space: &Space, job: &str, old: &Value, words: &[&str]) {
 
 #[test]
 fn a_worker_of_a_spare_node_that_is_lost_goes_on_elsewhere() {
-    let _alone = alone();
+    let _alone = e2e::alone();
     let node = Spare::add("lost");
     let _limit = Limit::of("5s");
     let space = Space::new("lost");
@@ -158,7 +150,7 @@ fn a_worker_of_a_spare_node_that_is_lost_goes_on_elsewhere() {
 
 #[test]
 fn a_spare_node_out_of_service_is_not_waited_for() {
-    let _alone = alone();
+    let _alone = e2e::alone();
     let node = Spare::add("outage");
     let space = Space::new("outage");
     let watch = watch(&space);
@@ -191,7 +183,7 @@ fn a_spare_node_out_of_service_is_not_waited_for() {
 
 #[test]
 fn a_launcher_on_a_spare_node_that_is_lost_begins_anew() {
-    let _alone = alone();
+    let _alone = e2e::alone();
     let node = Spare::add("lostmpi");
     let _limit = Limit::of("5s");
     let space = Space::of("mpij", "lostmpi");

@@ -9,17 +9,10 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::sync::{Mutex, MutexGuard};
 
 use e2e::incarnations::Watch;
 use e2e::{SYSTEM, Space, must, script, wait_for};
 use serde_json::{Value, json};
-
-/// One test at a time does things to the operator.
-fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-}
 
 /// Kills the operator as a lack of memory would: without a word. On nodes that are elsewhere its pod is removed by force.
 fn kill_operator() {
@@ -102,7 +95,7 @@ fn await_ready(replicas: u64) {
 
 #[test]
 fn killed_twice_in_a_burst_nothing_is_doubled_or_lost() {
-    let _alone = alone();
+    let _alone = e2e::alone();
     let space = Space::new("burst");
     let watch = Watch::start(|args| e2e::kubectl(&[&["-n", &space.name], args].concat()));
     let jobs: Vec<Value> = (0..20)
@@ -154,7 +147,7 @@ fn killed_twice_in_a_burst_nothing_is_doubled_or_lost() {
 
 #[test]
 fn the_leader_goes_and_the_other_takes_over() {
-    let _alone = alone();
+    let _alone = e2e::alone();
     let space = Space::new("leader");
     let scale = |replicas: &str| {
         must(&[

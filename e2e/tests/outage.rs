@@ -9,18 +9,11 @@
 )]
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use e2e::bare::World;
 use e2e::proxy::Proxy;
 use e2e::wait_for;
-
-/// One test at a time has the processors.
-fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-}
 
 /// All pods of so many jobs are there, each as this attempt, and none was ever made more often than that says.
 fn assert_all_once(world: &World, namespace: &str, jobs: usize, attempt: u32) {
@@ -63,7 +56,7 @@ fn all_jobs(world: &World, namespace: &str, suspend: bool) {
 #[test]
 fn a_connection_on_which_every_third_request_goes_wrong() {
     const JOBS: usize = 40;
-    let _alone = alone();
+    let _alone = e2e::alone();
     let world = World::start("faulty");
     let proxy = Proxy::start(&world.server.kubeconfig(), 7);
     world.must(&["create", "namespace", "faulty"]);
@@ -88,7 +81,7 @@ fn a_connection_on_which_every_third_request_goes_wrong() {
 #[test]
 fn etcd_and_the_api_server_die_in_a_burst_of_two_hundred_jobs() {
     const JOBS: usize = 200;
-    let _alone = alone();
+    let _alone = e2e::alone();
     let world = World::start("outage");
     world.must(&["create", "namespace", "outage"]);
     // All jobs wait when the operator starts: kubectl would not survive what follows.
@@ -110,7 +103,7 @@ fn etcd_and_the_api_server_die_in_a_burst_of_two_hundred_jobs() {
 #[test]
 fn the_leader_is_killed_in_a_burst_and_the_standby_takes_over() {
     const JOBS: usize = 100;
-    let _alone = alone();
+    let _alone = e2e::alone();
     let world = World::start("takeover");
     world.must(&["create", "namespace", "takeover"]);
     let leader = world.operator("default").leading();

@@ -13,6 +13,7 @@ mod describe;
 mod gang;
 mod nodes;
 mod request;
+mod rest;
 mod story;
 pub mod vectors;
 
@@ -520,6 +521,11 @@ impl World {
         self.miss(gone);
         self.batch_pods.retain(|(_, pod)| !goes(pod));
         self.lost_nodes = lost;
+        self.after_reaping();
+    }
+
+    /// What goes or goes on once pods are gone.
+    fn after_reaping(&mut self) {
         self.reap_batch_jobs();
         if !self.has_gang() {
             self.children.retain(|child| !child.deleting);

@@ -78,25 +78,6 @@ fn pods(world: &World) -> usize {
     world.pods.len() + world.batch_pods.len()
 }
 
-/// Passes that something else caused.
-fn look_again(framework: &dyn Framework, world: &mut World) {
-    for _ in 0..3 {
-        world.pass_time(700);
-        let plan = world.plan(framework);
-        assert!(
-            plan.intent.is_none() && world.open(&plan).is_empty(),
-            "{:?}",
-            plan.writes
-        );
-        assert!(
-            plan.notes.is_empty() && plan.counters.is_empty(),
-            "{:?}",
-            plan.notes
-        );
-        assert_eq!(plan.status, Some(world.status()));
-    }
-}
-
 #[test]
 fn suspended_from_the_beginning_it_makes_nothing_at_all() {
     for_every_kind(|framework| {
@@ -114,7 +95,7 @@ fn suspended_from_the_beginning_it_makes_nothing_at_all() {
         assert_eq!(conditions(&status), [(created, held), (suspended, held)]);
         assert_eq!(status.start_time, None, "it has not begun");
         assert_eq!((active(&status), status.attempt), (0, 0));
-        look_again(framework, &mut world);
+        world.rests(framework);
         // It begins as any other.
         suspend(&mut world, false);
         bring_up(framework, &mut world);
@@ -162,7 +143,7 @@ fn active_reads_0_only_when_the_pods_are_gone() {
             [format!("{}Suspended", framework.kind().kind)],
             "one event"
         );
-        look_again(framework, &mut world);
+        world.rests(framework);
     });
 }
 
@@ -223,7 +204,7 @@ fn resumed_it_is_made_from_the_templates_as_they_are_then() {
             for replica in spec(&mut world)[map].as_object_mut().unwrap().values_mut() {
                 merge(&mut replica["template"], &directives());
             }
-            look_again(framework, &mut world);
+            world.rests(framework);
             suspend(&mut world, false);
             let mut plans = world.settle(framework);
             world.run_all();
@@ -317,7 +298,7 @@ fn pods_that_nobody_saw_when_it_was_suspended_are_no_incarnation_that_comes_agai
         world.reap();
         world.settle(framework);
         assert_eq!((pods(&world), active(&world.status())), (0, 0));
-        look_again(framework, &mut world);
+        world.rests(framework);
         suspend(&mut world, false);
         bring_up(framework, &mut world);
         let mut created = world.created.clone();
@@ -376,7 +357,7 @@ fn an_ended_job_is_left_alone_whatever_suspend_says() {
         let left = world.describe();
         for say in [true, false] {
             suspend(&mut world, say);
-            look_again(framework, &mut world);
+            world.rests(framework);
             assert_eq!((world.status(), world.describe()), (ended.clone(), left.clone()));
         }
     });
@@ -400,7 +381,7 @@ fn a_job_that_is_not_valid_any_more_is_suspended_all_the_same() {
         world.reap();
         world.settle(framework);
         assert_eq!((pods(&world), active(&world.status())), (0, 0));
-        look_again(framework, &mut world);
+        world.rests(framework);
         // Resumed it says again what is wrong, and begins when that is mended.
         suspend(&mut world, false);
         let plans = world.settle(framework);

@@ -80,10 +80,6 @@ impl World {
         let goes = |pod: &crate::observe::PodView| pod.uid == *uid && pod.deleting;
         self.pods.retain(|pod| !goes(pod));
         self.batch_pods.retain(|(_, pod)| !goes(pod));
-        self.reap_batch_jobs();
-        if !self.has_gang() {
-            self.children.retain(|child| !child.deleting);
-        }
-        self.control_batch_jobs();
+        self.after_reaping();
     }
 }

@@ -90,28 +90,8 @@ impl State {
         }
     }
 
-    /// What a watch would tell now.
-    pub(crate) fn truth(&self, watch: Watch) -> View {
-        let mut view = View::default();
-        match watch {
-            Watch::Job => view.job = self.world.job.clone().map(Arc::new),
-            Watch::Pods => {
-                view.pods = self.world.pods.iter().cloned().map(Arc::new).collect();
-                let pods = self.world.batch_pods.iter().cloned();
-                view.batch_pods = pods.map(|(uid, pod)| (uid, Arc::new(pod))).collect();
-            }
-            Watch::BatchJobs => {
-                view.batch_jobs = self.world.batch_jobs.iter().cloned().map(Arc::new).collect();
-            }
-        }
-        view
-    }
-
     /// Whether a watch has something to tell.
     pub(crate) fn lags(&self, watch: Watch) -> bool {
-        let known = |pods: &[Arc<PodView>], there: &[PodView]| {
-            pods.len() == there.len() && pods.iter().zip(there).all(|(a, b)| **a == *b)
-        };
         let (view, world) = (&self.view, &self.world);
         match watch {
             Watch::Job => {
@@ -119,22 +99,11 @@ impl State {
                 view.job.as_ref().map(|job| id(job)) != world.job.as_ref().map(id)
             }
             Watch::Pods => {
-                let carried = view.batch_pods.len() == world.batch_pods.len()
-                    && view
-                        .batch_pods
-                        .iter()
-                        .zip(&world.batch_pods)
-                        .all(|((a, x), (b, y))| a == b && **x == *y);
-                !carried || !known(&view.pods, &world.pods)
+                let carried = view.batch_pods.iter().map(|(owner, pod)| (owner, &**pod));
+                !same(&view.pods, &world.pods)
+                    || !carried.eq(world.batch_pods.iter().map(|(owner, pod)| (owner, pod)))
             }
-            Watch::BatchJobs => {
-                view.batch_jobs.len() != world.batch_jobs.len()
-                    || view
-                        .batch_jobs
-                        .iter()
-                        .zip(&world.batch_jobs)
-                        .any(|(a, b)| **a != *b)
-            }
+            Watch::BatchJobs => !same(&view.batch_jobs, &world.batch_jobs),
         }
     }
 
@@ -202,4 +171,8 @@ impl State {
         });
         pods.chain(carried).collect()
     }
+}
+
+fn same<T: PartialEq>(known: &[Arc<T>], there: &[T]) -> bool {
+    known.iter().map(|known| &**known).eq(there)
 }

@@ -50,16 +50,11 @@ fn container(case: &Case) -> &'static str {
 impl State {
     fn deliver(&mut self, watch: Watch) {
         self.behind.remove(&watch);
-        let View {
-            job,
-            pods,
-            batch_pods,
-            batch_jobs,
-        } = self.truth(watch);
+        let world = &self.world;
         match watch {
-            Watch::Job => self.view.job = job,
+            Watch::Job => self.view.job = world.job.clone().map(Arc::new),
             Watch::Pods => {
-                let there: BTreeSet<_> = pods.iter().map(|pod| &pod.uid).collect();
+                let there: BTreeSet<_> = world.pods.iter().map(|pod| &pod.uid).collect();
                 for pod in self.view.pods.iter().filter(|pod| !there.contains(&pod.uid)) {
                     let vanished = Vanished {
                         name: pod.name.clone(),
@@ -69,10 +64,12 @@ impl State {
                     };
                     miss(&mut self.vanished, &mut self.own_deletes, &pod.uid, vanished);
                 }
-                (self.view.pods, self.view.batch_pods) = (pods, batch_pods);
+                let carried = world.batch_pods.iter().cloned();
+                self.view.batch_pods = carried.map(|(owner, pod)| (owner, Arc::new(pod))).collect();
+                self.view.pods = world.pods.iter().cloned().map(Arc::new).collect();
             }
             Watch::BatchJobs => {
-                let there: BTreeSet<_> = batch_jobs.iter().map(|job| &job.uid).collect();
+                let there: BTreeSet<_> = world.batch_jobs.iter().map(|job| &job.uid).collect();
                 for job in self
                     .view
                     .batch_jobs
@@ -87,7 +84,7 @@ impl State {
                     };
                     miss(&mut self.vanished, &mut self.own_deletes, &job.uid, vanished);
                 }
-                self.view.batch_jobs = batch_jobs;
+                self.view.batch_jobs = world.batch_jobs.iter().cloned().map(Arc::new).collect();
             }
         }
     }

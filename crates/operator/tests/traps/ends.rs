@@ -9,8 +9,8 @@ use common::{resolve, status};
 use serde_json::json;
 
 use crate::kit::{
-    by_policy, by_timer, come_back, counted, end, finish, for_every_kind, held, is, job, last, notes,
-    nothing_more, policy, replacing, running, spec,
+    by_policy, by_timer, come_back, counted, end, finish, for_every_kind, held, is, job, last, notes, policy,
+    replacing, running, spec,
 };
 
 /// How a job ends.
@@ -142,7 +142,7 @@ fn each_end_is_counted_once() {
             assert_eq!(counted(&plans, Counter::Created), 1, "{how}");
             assert_eq!(counted(&plans, Counter::Failed), failed, "{how}");
             assert_eq!(counted(&plans, Counter::Succeeded), 1 - failed, "{how}");
-            nothing_more(framework, &mut world);
+            world.rests(framework);
         }
     });
 }
@@ -178,7 +178,7 @@ fn what_is_over_is_told_once_and_its_gang_goes() {
         finish(framework, &mut world);
         world.settle(framework);
         assert!(is(&world, ConditionType::Succeeded) && world.pod_group().is_none());
-        nothing_more(framework, &mut world);
+        world.rests(framework);
     });
 }
 
@@ -195,7 +195,7 @@ fn a_job_that_has_ended_makes_nothing_whatever_becomes_of_its_pods() {
             world.batch_pods.clear();
             world.children.clear();
             world.extras.clear();
-            nothing_more(framework, &mut world);
+            world.rests(framework);
             assert_eq!(world.created.len(), made);
         }
     });

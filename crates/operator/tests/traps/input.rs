@@ -10,8 +10,8 @@ use common::{Framework, names, resolve};
 use serde_json::{Value, json};
 
 use crate::kit::{
-    active, bring_up, come_back, end, for_every_kind, is, job, last, message, notes, nothing_more, policy,
-    replacing, running, spec,
+    active, bring_up, come_back, end, for_every_kind, is, job, last, message, notes, policy, replacing,
+    running, spec,
 };
 
 /// Keys in lower case were refused, though they have a meaning.
@@ -146,7 +146,7 @@ fn a_mistake_is_told_once_in_a_condition_and_an_event() {
             assert_eq!(told.len(), 1, "{told:?}");
             assert_eq!(told[0].message, message(&world, ConditionType::Failed));
             assert!(told[0].message.contains(" is not valid: spec."), "{told:?}");
-            nothing_more(framework, &mut world);
+            world.rests(framework);
         }
     });
 }

@@ -175,22 +175,3 @@ pub(crate) fn by_timer(
     }
     panic!("{:?}", world.status());
 }
-
-/// Time goes by: nothing is written, told or counted.
-pub(crate) fn nothing_more(framework: &'static dyn Framework, world: &mut World) {
-    for _ in 0..3 {
-        world.pass_time(700);
-        let plan = world.plan(framework);
-        assert!(
-            plan.intent.is_none() && world.open(&plan).is_empty(),
-            "{:?}",
-            plan.writes
-        );
-        assert!(
-            plan.notes.is_empty() && plan.counters.is_empty(),
-            "{:?}",
-            plan.notes
-        );
-        assert_eq!(plan.status, Some(world.status()));
-    }
-}

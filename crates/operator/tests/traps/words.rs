@@ -75,7 +75,7 @@ fn a_gang_that_waits_writes_nothing_as_time_goes_by() {
                 world.status().waiting_for.unwrap().contains("no room"),
                 "{gang:?}"
             );
-            crate::kit::nothing_more(framework, &mut world);
+            world.rests(framework);
         }
     });
 }
