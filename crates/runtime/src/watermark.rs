@@ -52,7 +52,9 @@ impl Watermark {
             *of = uid.clone();
             marks.clear();
         }
-        if marks.iter().any(|m| m.resource == resource && m.rv >= rv) {
+        if let Some(younger) = marks.iter_mut().find(|m| m.resource == resource && m.rv >= rv) {
+            // Answers may come in another order than the writes: the view has as long for the last as for the first.
+            younger.since = Instant::now();
             return;
         }
         marks.retain(|m| m.resource != resource);
@@ -193,5 +195,19 @@ mod tests {
         assert_eq!(overdue[0].1.object, object("a"));
         marks.settle(&key(), &overdue[0].1);
         assert_eq!(marks.lags(&key(), &uid, |_| 0), Lag::No);
+    }
+
+    /// Storm 468: a Service whose answer was late was made again at once, since the wait had begun with another's.
+    #[tokio::test(start_paused = true)]
+    async fn the_wait_begins_with_the_last_answer_whatever_its_version() {
+        let (mut marks, uid, limit) = (Watermark::default(), Uid::new("J"), Duration::from_secs(5));
+        marks.wrote(&key(), &uid, SERVICES, object("b"), 11);
+        tokio::time::advance(limit).await;
+        marks.wrote(&key(), &uid, SERVICES, object("a"), 10);
+        assert!(marks.overdue(limit, |_| 0).is_empty());
+        tokio::time::advance(limit).await;
+        let overdue = marks.overdue(limit, |_| 0);
+        assert_eq!(overdue.len(), 1);
+        assert_eq!(overdue[0].1.rv, 11);
     }
 }

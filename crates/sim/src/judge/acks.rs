@@ -20,6 +20,9 @@ const LASTS: Duration = Duration::from_secs(15);
 /// For so long nobody may act on a view without his own writes; then he need not wait for a watch that is silent.
 const WAITS: Duration = Duration::from_secs(5);
 
+/// What is made when a plan says that it is missing.
+const CREATED_ONCE: [&str; 5] = ["pods", "jobs", "services", "podgroups", "horizontalpodautoscalers"];
+
 /// What operators have been told.
 #[derive(Debug, Default)]
 pub(super) struct Known {
@@ -56,8 +59,8 @@ impl Judge {
     pub fn answered(&mut self, now: Timestamp, who: Who, request: &Request, answer: &Value) {
         let Who::Operator(_) = who else { return };
         match request.verb {
-            // What carries slots; what is merely ensured is asked for over and over.
-            Verb::Create if matches!(request.plural.as_str(), "pods" | "jobs") => {
+            // What is merely ensured is asked for over and over.
+            Verb::Create if CREATED_ONCE.contains(&request.plural.as_str()) => {
                 self.known.made.insert(uid(answer).to_owned(), (who, now));
             }
             Verb::Patch if request.subresource == "status" && self.is_of_job(request) => {
