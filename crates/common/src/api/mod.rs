@@ -9,6 +9,6 @@ pub mod status;
 pub use replica_spec::{ReplicaSpec, RestartPolicy};
 pub use run_policy::{CleanPodPolicy, RestartScope, RunPolicy, SchedulingPolicy, SuccessPolicy};
 pub use status::{
-    ConditionStatus, ConditionType, FirstFailure, JobCondition, JobStatus, ReplicaStatus, RestartCounts,
-    SlotStatus, WholeRestarts,
+    ConditionStatus, ConditionType, FirstFailure, GangStatus, JobCondition, JobStatus, ReplicaStatus,
+    RestartCounts, SlotStatus, WholeRestarts,
 };

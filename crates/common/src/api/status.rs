@@ -46,6 +46,9 @@ pub struct JobStatus {
     /// Restarts of all pods together, under `runPolicy.restartScope: Job`. Trainyard's addition.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub whole_restarts: Option<WholeRestarts>,
+    /// A gang of which a part is refused; absent once all of it runs. Trainyard's addition.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gang: Option<GangStatus>,
     /// The pod that failed first when the job last was in trouble; kept after its pods are gone. Trainyard's addition.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_failure: Option<FirstFailure>,
@@ -133,6 +136,24 @@ pub struct WholeRestarts {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<Time>,
     /// Why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// A gang of which a part is refused, by a quota for example.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct GangStatus {
+    /// Since when a part of it waits for the rest; absent while that is not so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub incomplete_since: Option<Time>,
+    /// How often what there was of it was given back, so that others could go on.
+    #[serde(skip_serializing_if = "is_first")]
+    pub given_back: u32,
+    /// Nothing of it is made before this time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<Time>,
+    /// Why it was given back.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }

@@ -7,13 +7,15 @@
 //! 5. Would its leader be scaled away?         leader
 //! 6. Has it just ended, well or badly?        outcome (success, deadline, failures, limit)
 //! 7. Must pods be replaced?                   restart (each by itself), whole (all together)
-//! 8. What is missing?                         start; whether it may be made yet: gang
+//! 8. Does a part of it wait in vain?          give_back
+//! 9. What is missing?                         start; whether it may be made yet: gang
 //!
 //! A pod on a node that does not answer is nobody's question: whoever deletes it asks `nodes` how.
 
 mod finished;
 mod first_failure;
 mod gang;
+mod give_back;
 mod invalid;
 mod kept;
 mod leader;
@@ -91,6 +93,7 @@ fn decide(
         .or_else(|| leader::plan(&question))
         .or_else(|| outcome::plan(&question))
         .or_else(|| restart::plan(&question))
+        .or_else(|| give_back::plan(&question))
         .unwrap_or_else(|| start::plan(&question))
 }
 

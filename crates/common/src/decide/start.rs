@@ -16,7 +16,8 @@ use crate::tally::{SlotState, SlotTally};
 use super::finished::delete_child;
 use super::restart::{SCALED_DOWN, delete_slot, needs};
 use super::{
-    Question, after, answer, created_message, done, gang, kept, nodes, outcome, success, warning, whole,
+    Question, after, answer, created_message, done, gang, give_back, kept, nodes, outcome, success, warning,
+    whole,
 };
 
 /// Pause before the second restart of a slot, in seconds; doubled for each further one. The first restart is at once.
@@ -86,13 +87,15 @@ pub(super) fn plan(q: &Question<'_>) -> Plan {
         waits_for: waits_for.or_else(|| gang.hold.clone()),
     };
     notes.extend(trouble(q, &mut status, creating, &gang, waits));
+    give_back::record(q, &mut status);
+    let next = give_back::next(q, &status);
     let mut plan = answer(&q.job.stored, status, writes, notes);
     // Which meaning the job has must be stored before anything is made of it.
     if q.job.info.stamp.is_some() && q.job.stored.dialect.is_none() {
         plan.intent.clone_from(&plan.status);
     }
     let deadline = outcome::deadline(q).or_else(|| Some(after(q.now(), q.job.policy.active_deadline?)));
-    plan.wake = [deadline, held_until].into_iter().flatten().min();
+    plan.wake = [deadline, held_until, next].into_iter().flatten().min();
     plan
 }
 
@@ -261,7 +264,7 @@ fn not_before(q: &Question<'_>, slot: &SlotTally) -> Option<Timestamp> {
         let restarts = stored.attempt.saturating_sub(q.job.stored.attempt);
         due(q, stored.since.as_ref()?, restarts)
     });
-    own.max(whole::not_before(q))
+    own.max(whole::not_before(q)).max(give_back::not_before(q))
 }
 
 /// When the last of so many restarts, decided at `since`, is due.
@@ -391,7 +394,7 @@ pub(super) fn refused(q: &Question<'_>, status: &mut JobStatus, refusal: &Refusa
     news.then(|| warning(format!("Failed{what}{kind}"), text))
 }
 
-fn refusal_text(refusal: &Refusal) -> String {
+pub(super) fn refusal_text(refusal: &Refusal) -> String {
     let Refusal {
         object,
         deletion,
@@ -440,6 +443,9 @@ fn pod_trouble(pod: &PodView) -> Option<(String, String)> {
 }
 
 fn waiting_for_time(q: &Question<'_>, held_until: Option<Timestamp>) -> Option<String> {
+    if let Some(given_back) = give_back::words(&q.job.stored, q.now()) {
+        return Some(given_back);
+    }
     let previous = q.tally.slots.iter().find(|s| s.state == SlotState::Previous);
     let terminating = previous.map(|s| {
         let what = match s.slot.workload {

@@ -28,6 +28,7 @@ fn suspend(q: &Question<'_>) -> Plan {
     let (reason, message) = (format!("{kind}Suspended"), format!("{} is suspended.", q.title()));
     let mut status = without_pods(q);
     whole::retire_all(q, &mut status);
+    status.gang = None;
     let now = q.now();
     if status::is_true(&status, ConditionType::Running) {
         let running = ConditionType::Running;

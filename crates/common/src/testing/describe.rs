@@ -145,6 +145,10 @@ pub fn describe_status(status: &JobStatus) -> String {
         let reason = whole.reason.as_deref().unwrap_or("");
         let _ = writeln!(text, "all restarted: {} because {reason}", whole.count);
     }
+    if let Some(gang) = &status.gang {
+        let (times, since) = (gang.given_back, gang.incomplete_since.is_some());
+        let _ = writeln!(text, "gang: incomplete={since}, given back {times} times");
+    }
     text += &status
         .first_failure
         .as_ref()
