@@ -66,7 +66,10 @@ impl Judge {
         let Who::Operator(_) = who else { return };
         match request.verb {
             // What is merely ensured is asked for over and over.
-            Verb::Create if CREATED_ONCE.contains(&request.plural.as_str()) => {
+            // (Nor what somebody has hidden before the answer came.)
+            Verb::Create
+                if CREATED_ONCE.contains(&request.plural.as_str()) && !self.hidden.contains(uid(answer)) =>
+            {
                 self.known.made.insert(uid(answer).to_owned(), (who, now));
             }
             Verb::Patch if request.subresource == "status" && self.is_of_job(request) => {
