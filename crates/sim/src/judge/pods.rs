@@ -57,18 +57,20 @@ impl Judge {
         }
     }
 
-    /// Never two live pods of a slot, and no incarnation of one twice.
+    /// Never two live pods of a slot, and no incarnation of one twice. (A pod whose label somebody took away is in nobody's
+    /// sight. Its name is in the way of its successor, but for a launcher's, whose batch Job gives each another.)
     fn one_at_a_time(&mut self, store: &Store, change: &Change, pod: &Value) {
         let wanted = self.slot(pod);
         let twins = store.list(PODS, &change.key.namespace).map(|(_, p)| p);
         let twins: Vec<&Object> = twins
             .filter(|p| uid(p) != uid(pod) && !has_ended(p) && self.slot(p) == wanted)
+            .filter(|p| !self.hidden.contains(uid(p)))
             .collect();
         if let Some(twin) = twins.iter().find(|p| !deleting(p)) {
             let (one, other) = (name(pod), name(twin));
             self.wrong(format!("{one} and {other} are of one slot, and both live"));
         }
-        let older = |p: &&&Object| attempt(p) < attempt(pod) && !self.hidden.contains(uid(p));
+        let older = |p: &&&Object| attempt(p) < attempt(pod);
         if let Some(twin) = twins.iter().find(older) {
             let (new, old) = (name(pod), name(twin));
             self.wrong(format!("{new} is made beside {old}, which is of the slot's past"));
