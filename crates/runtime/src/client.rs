@@ -3,6 +3,7 @@
 //! No client-side rate limit (fairness is the API server's job) but a bound on the writes in flight; no retries here,
 //! since the queue retries whole passes.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +19,9 @@ use crate::resource::{ObjectName, Resource};
 
 /// Writes in flight over all jobs: more only add latency at the API server.
 const WRITES: usize = 32;
+/// A write that takes longer is not counted among them any more: what it waits for (a webhook that does not answer, say) must
+/// not hold up writes for other jobs.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// Longest time for one request, a watch excepted.
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// Asks for metadata alone, in answers to writes and look-ups too.
@@ -228,7 +232,7 @@ impl Api {
     }
 
     async fn write(&self, call: Call) -> Result<Vec<u8>, RequestError> {
-        let _place = self
+        let place = self
             .writes
             .acquire()
             .await
@@ -236,7 +240,12 @@ impl Api {
         if !self.gate.is_open() {
             return Err(RequestError::NotLeader);
         }
-        self.bounded(call).await
+        let mut answer = pin!(self.bounded(call));
+        if let Ok(answer) = tokio::time::timeout(PATIENCE, &mut answer).await {
+            return answer;
+        }
+        drop(place);
+        answer.await
     }
 
     async fn bounded(&self, call: Call) -> Result<Vec<u8>, RequestError> {

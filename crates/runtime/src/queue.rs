@@ -1,8 +1,8 @@
 //! Which job is looked at next: dedup, delay, back-off, one run per key at a time, a bound on all runs together.
 //!
 //! Invariants: of several wake-ups of a key the earliest holds; a wake-up during a run leads to one more run; a run
-//! that panics or overruns its deadline is that key's failure and nobody else's. News go before bulk work (finished
-//! jobs after a start), but bulk work is never starved.
+//! that panics or overruns its deadline is that key's failure and nobody else's; one that waits for an answer that does
+//! not come makes room for others. News go before bulk work (finished jobs after a start), but bulk work is never starved.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::future::Future;
@@ -241,12 +241,29 @@ impl<K: Clone + Eq + Hash + Ord> State<K> {
 /// What the runs of a queue may cost.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
-    /// Runs at a time.
+    /// Runs at a time, not counting those that have taken longer than `patience`.
     pub(crate) concurrency: usize,
+    /// Runs at a time, however long they take.
+    pub(crate) most: usize,
+    /// After this time a run costs nothing any more: it waits for an answer.
+    pub(crate) patience: Duration,
     /// Longest time for one run.
     pub(crate) deadline: Duration,
     /// Time that runs get to end once no new ones are begun.
     pub(crate) drain: Duration,
+}
+
+impl Limits {
+    /// When there is room for one run more beside those begun at these times; `None` if there is.
+    fn room(&self, begun: impl Iterator<Item = Instant>, now: Instant) -> Option<Instant> {
+        let ends = begun.map(|begun| begun + self.patience);
+        let mut counted: Vec<Instant> = ends.filter(|end| *end > now).collect();
+        if counted.len() < self.concurrency {
+            return None;
+        }
+        counted.sort_unstable();
+        counted.get(counted.len() - self.concurrency).copied()
+    }
 }
 
 /// Why a run has no verdict of its own.
@@ -271,14 +288,14 @@ pub(crate) async fn serve<K, W, F>(
     F: Future<Output = Verdict> + Send + 'static,
 {
     let mut runs: tokio::task::JoinSet<Option<Verdict>> = tokio::task::JoinSet::new();
-    let mut keys: HashMap<tokio::task::Id, K> = HashMap::new();
-    let ended = |keys: &mut HashMap<tokio::task::Id, K>, joined| {
+    let mut keys: HashMap<tokio::task::Id, (K, Instant)> = HashMap::new();
+    let ended = |keys: &mut HashMap<tokio::task::Id, (K, Instant)>, joined| {
         let (id, verdict) = match joined {
             Ok((id, Some(verdict))) => (id, Ok(verdict)),
             Ok((id, None)) => (id, Err(Mishap::Deadline)),
             Err(error) => (tokio::task::JoinError::id(&error), Err(Mishap::Panic)),
         };
-        let Some(key) = keys.remove(&id) else { return };
+        let Some((key, _)) = keys.remove(&id) else { return };
         let verdict = verdict.unwrap_or_else(|why| {
             mishap(&key, why);
             Verdict::Retry(Duration::ZERO)
@@ -287,14 +304,16 @@ pub(crate) async fn serve<K, W, F>(
     };
     tokio::pin!(stop);
     loop {
+        let room = limits.room(keys.values().map(|(_, begun)| *begun), Instant::now());
         tokio::select! {
             biased;
             () = &mut stop => break,
             Some(joined) = runs.join_next_with_id() => ended(&mut keys, joined),
-            key = queue.next(), if runs.len() < limits.concurrency => {
+            () = tokio::time::sleep_until(room.unwrap_or_else(Instant::now)), if room.is_some() => {}
+            key = queue.next(), if room.is_none() && runs.len() < limits.most => {
                 let run = tokio::time::timeout(limits.deadline, work(key.clone()));
                 let id = runs.spawn(async move { run.await.ok() }).id();
-                keys.insert(id, key);
+                keys.insert(id, (key, Instant::now()));
             }
         }
     }

@@ -28,6 +28,9 @@ use crate::view::View;
 use crate::watch::{self, Shape, Source, Watch};
 use crate::world::World;
 
+/// A pass that takes longer waits for an answer, and makes room for another; for so many times as many at most.
+const PATIENCE: Duration = Duration::from_secs(5);
+const STUCK: usize = 8;
 /// Longest time for one pass.
 const DEADLINE: Duration = Duration::from_mins(1);
 /// Time that passes get to end after a SIGTERM.
@@ -40,7 +43,7 @@ const LOOK: Duration = Duration::from_secs(1);
 pub struct Options {
     /// The one namespace whose jobs are run; all if absent.
     pub namespace: Option<String>,
-    /// Passes at a time.
+    /// Passes at a time, not counting those that have waited for an answer for some seconds.
     pub concurrency: usize,
     /// Settings that change what pods and services look like; which gang scheduler there is, is found out.
     pub settings: Settings,
@@ -210,6 +213,8 @@ impl Connections {
         };
         let limits = Limits {
             concurrency: options.concurrency.max(1),
+            most: options.concurrency.max(1).saturating_mul(STUCK),
+            patience: PATIENCE,
             deadline: DEADLINE,
             drain: DRAIN,
         };

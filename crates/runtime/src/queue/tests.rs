@@ -17,6 +17,8 @@ fn now_or_none(queue: &Queue<u32>) -> Option<u32> {
 
 const LIMITS: Limits = Limits {
     concurrency: 4,
+    most: 6,
+    patience: Duration::from_secs(5),
     deadline: Duration::from_mins(1),
     drain: Duration::from_secs(10),
 };
@@ -202,4 +204,30 @@ async fn at_the_end_runs_under_way_get_time_to_end() {
         (finished.load(Ordering::Relaxed), start.elapsed()),
         (1, Duration::from_secs(11))
     );
+}
+
+/// Runs that wait for an answer make room for others, up to a bound of their own.
+#[tokio::test(start_paused = true)]
+async fn runs_that_wait_make_room_but_not_without_end() {
+    let queue = Arc::new(queue());
+    for key in 0..9 {
+        queue.wake(&key);
+    }
+    let running = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&running);
+    let work = move |_| {
+        let count = Arc::clone(&count);
+        async move {
+            count.fetch_add(1, Ordering::SeqCst);
+            std::future::pending().await
+        }
+    };
+    let stop = tokio::time::sleep(Duration::from_secs(50));
+    let served = Arc::clone(&queue);
+    let serving = tokio::spawn(async move { serve(&served, LIMITS, stop, work, |_, _| {}).await });
+    for (after, begun) in [(1, 4), (5, 6), (30, 6)] {
+        tokio::time::sleep(Duration::from_secs(after)).await;
+        assert_eq!(running.load(Ordering::SeqCst), begun);
+    }
+    serving.abort();
 }
