@@ -8,6 +8,7 @@ use runtime::GangChoice;
 use serde_json::{Value, json};
 use sim::cluster::{NAMESPACE, Setup};
 use sim::kubernetes::fail;
+use sim::link::Fate;
 use sim::refusal::Refusal;
 use sim::request::Verb;
 use sim::store::{Key, Object, Who};
@@ -20,7 +21,7 @@ use crate::acts::{
     alive, belongings, by_batch_job, ends_well, is, last, policy, replaced, restarts, rule, suspend,
     suspended, to, when,
 };
-use crate::stage::{RuleId, Scene, Stage, kinds, refused};
+use crate::stage::{RuleId, Scene, Stage, fated, kinds, refused};
 
 /// All gang schedulers.
 fn schedulers() -> [(PodGroupApi, GangChoice); 3] {
@@ -294,6 +295,52 @@ async fn a_gang_that_was_refused_in_part_goes_on_when_there_is_room() {
             assert_eq!(restarts(&stage), (0, 0), "{told}");
             stage.closes().await;
         }
+    }
+}
+
+/// Between "it is given back", the deletes and the creates the operator dies: nothing is made twice or left.
+#[tokio::test(start_paused = true)]
+async fn what_is_given_back_and_cut_anywhere_is_given_back_once() {
+    for framework in kinds().into_iter().filter(|f| !by_batch_job(f.kind())) {
+        let (mut n, mut carried_out) = (1, false);
+        loop {
+            let mut stage = Stage::empty(framework, scene(&(PodGroupApi::Native, GangChoice::Auto)));
+            let quota = quota(&stage, 1, |_, _| true);
+            stage.create(|_| {});
+            stage.pass(60).await;
+            let (mut left, when_dead) = (n, carried_out);
+            let death = stage.sky.rule(move |request| {
+                // Tries that are refused are not of interest.
+                let counts = request.verb.writes()
+                    && !sim::cluster::is_aside(request)
+                    && !(request.verb == Verb::Create && request.plural == PODS.plural);
+                left -= i32::from(counts);
+                let fatal = Fate::Fatal {
+                    carried_out: when_dead,
+                };
+                (counts && left == 0).then_some(fated(fatal))
+            });
+            let dead = tokio::select! {
+                () = stage.restart_once_dead() => true,
+                () = tokio::time::sleep(Duration::from_secs(120)) => false,
+            };
+            stage.sky.end(death);
+            let told = format!("{} {n} {carried_out}", framework.kind().kind);
+            when(&stage, "all is given back", |t| {
+                given_back(t, "j") == 1 && t.pods().is_empty()
+            })
+            .await;
+            stage.sky.end(quota);
+            stage.runs().await;
+            assert_eq!(restarts(&stage), (0, 0), "{told}");
+            ends_well(stage).await;
+            if !dead {
+                break;
+            }
+            n += i32::from(carried_out);
+            carried_out = !carried_out;
+        }
+        assert!(n > 2, "{} has so few writes: {n}", framework.kind().kind);
     }
 }
 
