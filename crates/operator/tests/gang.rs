@@ -156,3 +156,30 @@ fn a_lost_pod_is_placed_beside_those_that_run_and_the_gang_ends_with_the_job() {
         assert!(world.pod_group().is_none(), "{:?}", world.pod_group());
     }
 }
+
+/// One of a gang is lost, its place is taken, and the others keep theirs while they wait for it (vol#5805).
+#[test]
+fn begun_anew_together_a_gang_without_a_place_holds_none() {
+    for framework in meanings(operator::FRAMEWORKS) {
+        let mut world = job(framework);
+        world.job.as_mut().unwrap().spec["runPolicy"]["restartScope"] = "Job".into();
+        world.settle(framework);
+        bring_up(framework, &mut world);
+        let lost = world.pods.last().unwrap().name.to_string();
+        world.delete(&lost);
+        for _ in 0..3 {
+            world.settle(framework);
+            world.reap();
+        }
+        world.settle(framework);
+        let before = waiting(&world);
+        assert!(before >= 2, "{before}");
+        assert_eq!(world.schedule(before - 1), 0, "somebody else has a place of them");
+        let carried = world.batch_pods.iter().map(|(_, pod)| pod);
+        let placed = world.pods.iter().chain(carried).filter(|pod| pod.node.is_some());
+        assert_eq!(placed.count(), 0, "none is held");
+        bring_up(framework, &mut world);
+        assert!(status::is_true(&world.status(), ConditionType::Running));
+        assert_eq!(world.status().whole_restarts.unwrap().count, 1);
+    }
+}
