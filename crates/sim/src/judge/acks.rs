@@ -21,7 +21,13 @@ const LASTS: Duration = Duration::from_secs(15);
 const WAITS: Duration = Duration::from_secs(5);
 
 /// What is made when a plan says that it is missing.
-const CREATED_ONCE: [&str; 5] = ["pods", "jobs", "services", "podgroups", "horizontalpodautoscalers"];
+const CREATED_ONCE: [&str; 5] = [
+    "pods",
+    "jobs",
+    "services",
+    "podgroups",
+    "horizontalpodautoscalers",
+];
 
 /// What operators have been told.
 #[derive(Debug, Default)]

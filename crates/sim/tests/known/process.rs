@@ -166,6 +166,72 @@ async fn somebody_elses_finalizer_is_waited_for_and_there_is_none_of_ours() {
     }
 }
 
+/// In which order the controller of namespaces comes by the resources of one: it asks for them in no order of its own.
+const ORDERS: [&str; 3] = ["jobs first", "jobs last", "backwards"];
+
+/// A namespace is deleted while no operator runs, and never ends: something waits for an operator that is gone
+/// (k8s#108645, kueue#4224).
+#[tokio::test(start_paused = true)]
+async fn a_namespace_does_not_end_without_an_operator() {
+    for framework in kinds() {
+        for order in ORDERS {
+            let mut stage = Stage::new(framework, Scene::gang(PodGroupApi::Native), |_| {});
+            stage.runs().await;
+            stage.crash();
+            let case = format!("{} {order}", stage.info().kind);
+            let namespace = Key::new(NAMESPACES, "", NAMESPACE);
+            // Nothing new is made in it from now on.
+            let mut types = stage.shared.lock().server.store.types.clone();
+            types.retain(|of| of.namespaced);
+            let jobs = stage.resource();
+            types.sort_by_key(|of| (of.resource == jobs) == (order == "jobs last"));
+            if order == "backwards" {
+                types.reverse();
+            }
+            let begun = Instant::now();
+            while stage
+                .shared
+                .lock()
+                .server
+                .store
+                .all()
+                .any(|(key, _)| key.namespace == NAMESPACE)
+            {
+                let left = stage.shared.store(|store| {
+                    for of in &types {
+                        let keys: Vec<Key> = store
+                            .list(of.resource, NAMESPACE)
+                            .map(|(key, _)| key.clone())
+                            .collect();
+                        for key in keys {
+                            let options = DeleteOptions {
+                                propagation: Some("Background".to_owned()),
+                                ..DeleteOptions::default()
+                            };
+                            store.delete(Who::Kubernetes, &key, &options).unwrap();
+                        }
+                    }
+                    store
+                        .all()
+                        .map(|(key, _)| format!("{}/{}", key.resource.plural, key.name))
+                        .collect::<Vec<_>>()
+                });
+                assert!(begun.elapsed() < Duration::from_mins(2), "{case}: {left:?}");
+                stage.pass(5).await;
+            }
+            stage
+                .shared
+                .store(|store| store.remove(Who::Kubernetes, &namespace));
+            // The next operator finds nothing, and has nothing to say.
+            let writes = stage.writes();
+            stage.start();
+            stage.pass(1200).await;
+            assert_eq!(stage.writes(), writes, "{case}");
+            stage.is_right();
+        }
+    }
+}
+
 /// What there is in the namespace but jobs, events and leases.
 fn rest(teller: &Teller) -> Vec<String> {
     let aside = [EVENTS, LEASES, NAMESPACES, NODES, teller.resource()];
