@@ -19,7 +19,7 @@ use common::plan::Write;
 use common::resolve::ServiceMode;
 use common::testing::{World, whole};
 use common::{Framework, Settings, status};
-use kube_cel::Validator;
+use kube_cel::{CompiledSchema, Validator, compile_schema};
 use operator::FRAMEWORKS;
 use serde_json::{Value, json};
 
@@ -66,13 +66,19 @@ fn longest(framework: &dyn Framework, job: &Value) -> usize {
     MAX_LABEL - added.max().unwrap()
 }
 
-/// What the API server says to such a job, in all versions alike.
-fn answer(kind: &dyn Framework, job: &Value) -> Vec<String> {
+/// The rules of a kind, one schema for each version.
+fn schemas(kind: &dyn Framework) -> Vec<CompiledSchema> {
     let crd = serde_json::to_value(kind.crd()).unwrap();
-    let versions = crd["spec"]["versions"].as_array().unwrap();
-    let mut answers = versions.iter().map(|version| {
-        let schema = &version["schema"]["openAPIV3Schema"];
-        let errors = Validator::new().validate(schema, job, None).err();
+    let versions = crd["spec"]["versions"].as_array().unwrap().iter();
+    versions
+        .map(|version| compile_schema(&version["schema"]["openAPIV3Schema"]))
+        .collect()
+}
+
+/// What the API server says to such a job, in all versions alike.
+fn answer(schemas: &[CompiledSchema], job: &Value) -> Vec<String> {
+    let mut answers = schemas.iter().map(|schema| {
+        let errors = Validator::new().validate_compiled(schema, job, None).err();
         let errors = errors.iter().flat_map(kube_cel::ValidationErrors::as_slice);
         errors
             .map(|e| format!("{}: {}", e.field_path.trim_start_matches('.'), e.message))
@@ -229,6 +235,7 @@ fn generated(prefix: &str) -> String {
 #[test]
 fn a_job_is_accepted_whose_pods_and_services_cannot_be_named() {
     for (kind, framework) in meanings() {
+        let schemas = schemas(kind);
         for role in framework.kind().roles {
             // Indices of one digit and of two, where the role may have so many.
             let counts = [10, 100].map(|count| role.max_replicas.map_or(count, |most| most.min(count)));
@@ -237,19 +244,19 @@ fn a_job_is_accepted_whose_pods_and_services_cannot_be_named() {
                 let named = |length: usize| job(framework, role, replicas, &"a".repeat(length));
                 let case = format!("{} {} {replicas}", framework.kind().kind, role.role);
                 for length in [max - 1, max] {
-                    assert_eq!(answer(kind, &named(length)), [""; 0], "{case} {length}");
+                    assert_eq!(answer(&schemas, &named(length)), [""; 0], "{case} {length}");
                 }
                 made(framework, &named(max - 1), &Settings::default()).expect(&case);
                 // More pods have the same names, and take long.
                 let all = settings().into_iter().take(if replicas < 100 { 4 } else { 1 });
-                let names: BTreeSet<String> = all
+                let found: BTreeSet<String> = all
                     .flat_map(|settings| made(framework, &named(max), &settings).expect(&case))
                     .collect();
                 // No shorter than it need be.
-                let most = names.iter().map(String::len).max();
-                assert_eq!(most, Some(MAX_LABEL), "{case}: {names:?}");
+                let most = found.iter().map(String::len).max();
+                assert_eq!(most, Some(MAX_LABEL), "{case}: {found:?}");
 
-                let answer = answer(kind, &named(max + 1));
+                let answer = answer(&schemas, &named(max + 1));
                 let limit = format!("metadata.name: must be no more than {max} characters ");
                 assert!(
                     answer.len() == 1 && answer[0].starts_with(&limit),
@@ -270,13 +277,14 @@ fn a_job_is_accepted_whose_pods_and_services_cannot_be_named() {
 #[test]
 fn a_job_is_accepted_whose_name_is_no_label() {
     for (kind, framework) in meanings() {
+        let schemas = schemas(kind);
         let role = framework.kind().roles.last().unwrap();
         let max = longest(framework, &job(framework, role, 10, "j"));
         let long = "a".repeat(90);
         let good = [generated("train-"), generated("a"), generated(&long[..max - 5])];
         for name in &good {
             let job = job(framework, role, 10, name);
-            assert_eq!(answer(kind, &job), [""; 0], "{name}");
+            assert_eq!(answer(&schemas, &job), [""; 0], "{name}");
             let names = made(framework, &job, &Settings::default()).expect(name);
             assert!(names.len() > 1, "{name}: {names:?}");
         }
@@ -290,7 +298,7 @@ fn a_job_is_accepted_whose_name_is_no_label() {
         ];
         for name in &bad {
             let job = job(framework, role, 10, name);
-            let answer = answer(kind, &job);
+            let answer = answer(&schemas, &job);
             assert!(
                 answer.iter().any(|a| a.starts_with("metadata.name: ")),
                 "{name}: {answer:?}"

@@ -169,6 +169,27 @@ async fn somebody_elses_finalizer_is_waited_for_and_there_is_none_of_ours() {
 /// In which order the controller of namespaces comes by the resources of one: it asks for them in no order of its own.
 const ORDERS: [&str; 3] = ["jobs first", "jobs last", "backwards"];
 
+/// Deletes all that is left in the namespace; answers with what there was, if there was anything.
+fn sweep(stage: &Stage, jobs: Resource, order: &str) -> Option<Vec<Key>> {
+    let background = DeleteOptions {
+        propagation: Some("Background".to_owned()),
+        ..DeleteOptions::default()
+    };
+    stage.shared.store(|store| {
+        let all = store.all().map(|(key, _)| key.clone());
+        let mut left: Vec<Key> = all.filter(|key| key.namespace == NAMESPACE).collect();
+        match order {
+            "jobs first" => left.sort_by_key(|key| key.resource != jobs),
+            "jobs last" => left.sort_by_key(|key| key.resource == jobs),
+            _ => left.reverse(),
+        }
+        for key in &left {
+            store.delete(Who::Kubernetes, key, &background).unwrap();
+        }
+        (!left.is_empty()).then_some(left)
+    })
+}
+
 /// A namespace is deleted while no operator runs, and never ends: something waits for an operator that is gone
 /// (k8s#108645, kueue#4224).
 #[tokio::test(start_paused = true)]
@@ -179,46 +200,12 @@ async fn a_namespace_does_not_end_without_an_operator() {
             stage.runs().await;
             stage.crash();
             let case = format!("{} {order}", stage.info().kind);
-            let namespace = Key::new(NAMESPACES, "", NAMESPACE);
-            // Nothing new is made in it from now on.
-            let mut types = stage.shared.lock().server.store.types.clone();
-            types.retain(|of| of.namespaced);
-            let jobs = stage.resource();
-            types.sort_by_key(|of| (of.resource == jobs) == (order == "jobs last"));
-            if order == "backwards" {
-                types.reverse();
-            }
-            let begun = Instant::now();
-            while stage
-                .shared
-                .lock()
-                .server
-                .store
-                .all()
-                .any(|(key, _)| key.namespace == NAMESPACE)
-            {
-                let left = stage.shared.store(|store| {
-                    for of in &types {
-                        let keys: Vec<Key> = store
-                            .list(of.resource, NAMESPACE)
-                            .map(|(key, _)| key.clone())
-                            .collect();
-                        for key in keys {
-                            let options = DeleteOptions {
-                                propagation: Some("Background".to_owned()),
-                                ..DeleteOptions::default()
-                            };
-                            store.delete(Who::Kubernetes, &key, &options).unwrap();
-                        }
-                    }
-                    store
-                        .all()
-                        .map(|(key, _)| format!("{}/{}", key.resource.plural, key.name))
-                        .collect::<Vec<_>>()
-                });
+            let (jobs, begun) = (stage.resource(), Instant::now());
+            while let Some(left) = sweep(&stage, jobs, order) {
                 assert!(begun.elapsed() < Duration::from_mins(2), "{case}: {left:?}");
                 stage.pass(5).await;
             }
+            let namespace = Key::new(NAMESPACES, "", NAMESPACE);
             stage
                 .shared
                 .store(|store| store.remove(Who::Kubernetes, &namespace));

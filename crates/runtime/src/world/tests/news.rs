@@ -22,6 +22,11 @@ type Case = (&'static str, Vec<Change>, Change);
 /// The fields of a view, by name.
 type Fields = Vec<(String, String)>;
 
+/// A case of the usual object.
+fn case(field: &'static str, pointer: &'static str, value: Value) -> Case {
+    (field, Vec::new(), (pointer, value))
+}
+
 /// Makes a change.
 fn set(object: &mut Value, (pointer, value): &Change) {
     let (parent, key) = pointer.rsplit_once('/').unwrap();
@@ -46,7 +51,9 @@ impl Kind {
     /// Whether the owner is queued when the object becomes another one, and which fields of the view do.
     fn change(&self, before: &[Change], change: &Change) -> (bool, Vec<String>) {
         let mut object = self.usual.clone();
-        before.iter().for_each(|change| set(&mut object, change));
+        for change in before {
+            set(&mut object, change);
+        }
         let world = world();
         world.put(Resource::jobs(&KIND), read_job(&job()));
         let old = (self.read)(&object);
@@ -245,12 +252,66 @@ fn pods() -> Kind {
     }
 }
 
+/// Changes of what decisions read of the containers of a pod.
+fn of_containers() -> Vec<Case> {
+    vec![
+        case(
+            "now.exit_code",
+            "/status/initContainerStatuses/1/state/terminated/exitCode",
+            json!(3),
+        ),
+        case(
+            "now.terminated.reason",
+            "/status/initContainerStatuses/1/state/terminated/reason",
+            json!("OOMKilled"),
+        ),
+        case(
+            "now.terminated.message",
+            "/status/initContainerStatuses/1/state/terminated/message",
+            json!("n"),
+        ),
+        case(
+            "now.finished_at",
+            "/status/initContainerStatuses/1/state/terminated/finishedAt",
+            json!("2026-01-01T00:02:00Z"),
+        ),
+        case(
+            "now.waiting.reason",
+            "/status/containerStatuses/0/state/waiting/reason",
+            json!("ImagePullBackOff"),
+        ),
+        case(
+            "now.waiting.message",
+            "/status/containerStatuses/0/state/waiting/message",
+            json!("n"),
+        ),
+        case(
+            "earlier.exit_code",
+            "/status/containerStatuses/0/lastState/terminated/exitCode",
+            json!(3),
+        ),
+        case(
+            "earlier.terminated.reason",
+            "/status/containerStatuses/0/lastState/terminated/reason",
+            json!("OOMKilled"),
+        ),
+        case(
+            "earlier.terminated.message",
+            "/status/containerStatuses/0/lastState/terminated/message",
+            json!("n"),
+        ),
+        case(
+            "earlier.finished_at",
+            "/status/containerStatuses/0/lastState/terminated/finishedAt",
+            json!("2026-01-01T00:02:00Z"),
+        ),
+    ]
+}
+
 #[tokio::test]
 async fn whatever_decisions_read_of_a_pod_is_news() {
     let deleting = || ("/metadata/deletionTimestamp", json!("2026-01-01T00:05:00Z"));
     let grace = |seconds: i64| ("/metadata/deletionGracePeriodSeconds", json!(seconds));
-    let case =
-        |field: &'static str, pointer: &'static str, value: Value| (field, Vec::new(), (pointer, value));
     let mut cases = vec![
         case("owner", "/metadata/ownerReferences/0/uid", json!("K")),
         case("owner", "/metadata/ownerReferences", json!([])),
@@ -307,58 +368,7 @@ async fn whatever_decisions_read_of_a_pod_is_news() {
     for phase in ["Pending", "Succeeded", "Failed", "Unknown"] {
         cases.push(case("phase", "/status/phase", json!(phase)));
     }
-    cases.extend([
-        case(
-            "now.exit_code",
-            "/status/initContainerStatuses/1/state/terminated/exitCode",
-            json!(3),
-        ),
-        case(
-            "now.terminated.reason",
-            "/status/initContainerStatuses/1/state/terminated/reason",
-            json!("OOMKilled"),
-        ),
-        case(
-            "now.terminated.message",
-            "/status/initContainerStatuses/1/state/terminated/message",
-            json!("n"),
-        ),
-        case(
-            "now.finished_at",
-            "/status/initContainerStatuses/1/state/terminated/finishedAt",
-            json!("2026-01-01T00:02:00Z"),
-        ),
-        case(
-            "now.waiting.reason",
-            "/status/containerStatuses/0/state/waiting/reason",
-            json!("ImagePullBackOff"),
-        ),
-        case(
-            "now.waiting.message",
-            "/status/containerStatuses/0/state/waiting/message",
-            json!("n"),
-        ),
-        case(
-            "earlier.exit_code",
-            "/status/containerStatuses/0/lastState/terminated/exitCode",
-            json!(3),
-        ),
-        case(
-            "earlier.terminated.reason",
-            "/status/containerStatuses/0/lastState/terminated/reason",
-            json!("OOMKilled"),
-        ),
-        case(
-            "earlier.terminated.message",
-            "/status/containerStatuses/0/lastState/terminated/message",
-            json!("n"),
-        ),
-        case(
-            "earlier.finished_at",
-            "/status/containerStatuses/0/lastState/terminated/finishedAt",
-            json!("2026-01-01T00:02:00Z"),
-        ),
-    ]);
+    cases.extend(of_containers());
     // Containers do not change their names, nor what they are.
     pods().news_but(&cases, &["now.name", "now.init", "earlier.name", "earlier.init"]);
 }
@@ -465,8 +475,6 @@ async fn whatever_decisions_read_of_a_batch_job_is_news_and_nothing_else() {
                     "lastTransitionTime": "2026-01-01T00:00:00Z"}]},
         }),
     };
-    let case =
-        |field: &'static str, pointer: &'static str, value: Value| (field, Vec::new(), (pointer, value));
     let open = vec![("/status/conditions", json!([]))];
     let ended = json!([{"type": "Complete", "status": "True"}]);
     jobs.news(&[
@@ -547,8 +555,6 @@ fn child_fields(object: &Object) -> Fields {
 
 /// Changes of what decisions read of all children.
 fn of_children() -> Vec<Case> {
-    let case =
-        |field: &'static str, pointer: &'static str, value: Value| (field, Vec::new(), (pointer, value));
     vec![
         case("owner", "/metadata/ownerReferences/0/uid", json!("K")),
         case("name", "/metadata/name", json!("k")),
@@ -627,8 +633,6 @@ fn pod_groups(api: PodGroupApi) -> Kind {
 
 #[tokio::test]
 async fn whatever_decisions_read_of_a_pod_group_is_news_and_nothing_else() {
-    let case =
-        |field: &'static str, pointer: &'static str, value: Value| (field, Vec::new(), (pointer, value));
     for api in [
         PodGroupApi::Native,
         PodGroupApi::Volcano,
@@ -720,8 +724,6 @@ async fn whatever_decisions_read_of_a_job_is_news_and_nothing_else() {
             usual
         },
     };
-    let case =
-        |field: &'static str, pointer: &'static str, value: Value| (field, Vec::new(), (pointer, value));
     let cases = [
         case("uid", "/metadata/uid", json!("K")),
         case(
