@@ -426,18 +426,19 @@ impl View {
             Some(Change::Gone(job)) => Some(job),
             Some(Change::Put { now, replaced }) => {
                 if let Some(owner) = now.owner {
-                    self.carriers_of
-                        .entry(owner.clone())
-                        .or_default()
-                        .insert(now.uid.clone());
-                    self.carriers.insert(now.uid.clone(), owner);
+                    let before = self.carriers.insert(now.uid.clone(), owner.clone());
+                    if let Some(before) = before.filter(|before| *before != owner) {
+                        self.disown(&before, &now.uid);
+                    }
+                    self.carriers_of.entry(owner).or_default().insert(now.uid.clone());
                 }
                 self.touch(&now.name, Some(&now.uid), effects);
                 replaced
             }
         };
         let Some(job) = gone else { return };
-        self.touch(&job.name, Some(&job.uid), effects);
+        // Its job itself: by now the batch Job may be another one's.
+        self.touch(&job.name, job.owner.as_ref(), effects);
         effects.freed.push((BATCH_JOBS, job.name.clone()));
         self.forget_carrier(&job.uid);
         let Some(owner) = job.owner else { return };
@@ -462,13 +463,19 @@ impl View {
         if there || self.pods.all_of(uid).next().is_some() {
             return;
         }
+        let owner = owner.clone();
+        self.disown(&owner, uid);
+        self.carriers.remove(uid);
+    }
+
+    /// A batch Job is none of this job's any more.
+    fn disown(&mut self, owner: &Uid, uid: &Uid) {
         if let Some(carriers) = self.carriers_of.get_mut(owner) {
             carriers.remove(uid);
             if carriers.is_empty() {
                 self.carriers_of.remove(owner);
             }
         }
-        self.carriers.remove(uid);
     }
 
     fn child_changed(&self, resource: Resource, change: Option<Change<ChildView>>, effects: &mut Effects) {

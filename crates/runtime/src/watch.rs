@@ -434,6 +434,8 @@ struct VersionOnly {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
     use axum::Router;
     use axum::http::StatusCode;
     use proptest::prelude::*;
@@ -494,6 +496,78 @@ mod tests {
             let counted = text.contains("watch_errors_total{");
             assert_eq!((watch.told, counted), (once, !once), "{shape:?} {code}");
         }
+    }
+
+    /// The metric of the seconds since a watch brought anything.
+    fn idle(metrics: &Metrics) -> u64 {
+        metrics.refresh(0, 0, 0, 0, false);
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &metrics.registry()).unwrap();
+        let name = "trainyard_watch_idle_seconds{resource=\"pods\"} ";
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        line.unwrap_or_else(|| panic!("{text}")).parse().unwrap()
+    }
+
+    /// Nobody could tell from outside that a watch had been silent for hours (kubernetes/kube-state-metrics#694,
+    /// emberstack/kubernetes-reflector#246).
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_watch_is_told_by_its_metric_until_it_says_something() {
+        let speaks = Arc::new(AtomicBool::new(false));
+        let (open, lists) = (Arc::clone(&speaks), Arc::new(AtomicUsize::new(0)));
+        let listed = Arc::clone(&lists);
+        let answer = move |uri: http::Uri| {
+            let bookmarks = open.load(Ordering::SeqCst);
+            let watches = uri.query().is_some_and(|query| query.contains("watch=true"));
+            let counts = usize::from(!watches);
+            let version = listed.fetch_add(counts, Ordering::SeqCst) + counts;
+            let metadata = serde_json::json!({"resourceVersion": version.to_string()});
+            async move {
+                if !watches {
+                    let list = serde_json::json!({"metadata": metadata, "items": []});
+                    return axum::body::Body::from(list.to_string());
+                }
+                // Its connection stands, whether or not it says anything.
+                axum::body::Body::from_stream(futures::stream::unfold((), move |()| {
+                    let bookmark = serde_json::json!({"type": "BOOKMARK", "object": {"metadata": metadata}});
+                    async move {
+                        if !bookmarks {
+                            std::future::pending::<()>().await;
+                        }
+                        tokio::time::sleep(Duration::from_mins(1)).await;
+                        Some((Ok::<_, std::io::Error>(format!("{bookmark}\n")), ()))
+                    }
+                }))
+            }
+        };
+        let mut watch = answered(PODS, Shape::Pod, StatusCode::OK);
+        let client = kube::Client::new(Router::new().fallback(answer), "default");
+        watch.api = Api::new(client, watch.metrics.clone(), Arc::new(Leadership::always()));
+        let metrics = watch.metrics.clone();
+        let running = tokio::spawn(watch.run());
+        let wait = async |seconds| tokio::time::sleep(Duration::from_secs(seconds)).await;
+        wait(1).await;
+        assert!(idle(&metrics) <= 1);
+        // Given up and begun anew, again and again: that is no news.
+        for so_far in [60, 120, 180, 240] {
+            wait(60).await;
+            assert!(
+                (so_far..=so_far + 2).contains(&idle(&metrics)),
+                "{so_far}: {}",
+                idle(&metrics)
+            );
+        }
+        assert_eq!(lists.load(Ordering::SeqCst), 1);
+        speaks.store(true, Ordering::SeqCst);
+        // The third of them is not gone on from: all is listed.
+        wait(60).await;
+        assert_eq!(lists.load(Ordering::SeqCst), 2);
+        assert!(idle(&metrics) <= 60, "{}", idle(&metrics));
+        for _ in 0..10 {
+            wait(45).await;
+            assert!(idle(&metrics) <= 60, "{}", idle(&metrics));
+        }
+        assert_eq!(lists.load(Ordering::SeqCst), 2);
+        running.abort();
     }
 
     /// Bytes of frames as they come, with some of them changed.

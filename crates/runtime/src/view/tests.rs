@@ -170,6 +170,25 @@ fn pods_of_a_batch_job_are_news_for_its_job_and_outlive_it() {
 }
 
 #[test]
+fn a_batch_job_that_becomes_another_jobs_takes_its_pods_along() {
+    let mut view = view();
+    view.put(job("j", "J", 1));
+    view.put(job("k", "K", 1));
+    view.put(batch_job("j-launcher", "B", 2));
+    view.put(pod("j-launcher-x", "P", "B", 3, "Running"));
+    let effects = view.put(batch_job_of("j-launcher", "B", "K", 4));
+    assert_eq!(touched(&effects), ["j", "k"]);
+    let there = |view: &View, uid: &str| {
+        let family = view.family(&Uid::new(uid));
+        (family.batch_jobs.len(), family.batch_pods.len())
+    };
+    assert_eq!((there(&view, "J"), there(&view, "K")), ((0, 0), (1, 1)));
+    view.remove(&batch_job_of("j-launcher", "B", "K", 5));
+    view.remove(&pod("j-launcher-x", "P", "B", 6, "Failed"));
+    assert!(view.carriers.is_empty() && view.carriers_of.is_empty());
+}
+
+#[test]
 fn a_job_of_the_same_name_outlives_the_look_up_of_its_predecessor() {
     let mut view = view();
     let key = JobKey {

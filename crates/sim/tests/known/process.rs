@@ -166,6 +166,59 @@ async fn somebody_elses_finalizer_is_waited_for_and_there_is_none_of_ours() {
     }
 }
 
+/// In which order the controller of namespaces comes by the resources of one: it asks for them in no order of its own.
+const ORDERS: [&str; 3] = ["jobs first", "jobs last", "backwards"];
+
+/// Deletes all that is left in the namespace; answers with what there was, if there was anything.
+fn sweep(stage: &Stage, jobs: Resource, order: &str) -> Option<Vec<Key>> {
+    let background = DeleteOptions {
+        propagation: Some("Background".to_owned()),
+        ..DeleteOptions::default()
+    };
+    stage.shared.store(|store| {
+        let all = store.all().map(|(key, _)| key.clone());
+        let mut left: Vec<Key> = all.filter(|key| key.namespace == NAMESPACE).collect();
+        match order {
+            "jobs first" => left.sort_by_key(|key| key.resource != jobs),
+            "jobs last" => left.sort_by_key(|key| key.resource == jobs),
+            _ => left.reverse(),
+        }
+        for key in &left {
+            store.delete(Who::Kubernetes, key, &background).unwrap();
+        }
+        (!left.is_empty()).then_some(left)
+    })
+}
+
+/// A namespace is deleted while no operator runs, and never ends: something waits for an operator that is gone
+/// (k8s#108645, kueue#4224).
+#[tokio::test(start_paused = true)]
+async fn a_namespace_does_not_end_without_an_operator() {
+    for framework in kinds() {
+        for order in ORDERS {
+            let mut stage = Stage::new(framework, Scene::gang(PodGroupApi::Native), |_| {});
+            stage.runs().await;
+            stage.crash();
+            let case = format!("{} {order}", stage.info().kind);
+            let (jobs, begun) = (stage.resource(), Instant::now());
+            while let Some(left) = sweep(&stage, jobs, order) {
+                assert!(begun.elapsed() < Duration::from_mins(2), "{case}: {left:?}");
+                stage.pass(5).await;
+            }
+            let namespace = Key::new(NAMESPACES, "", NAMESPACE);
+            stage
+                .shared
+                .store(|store| store.remove(Who::Kubernetes, &namespace));
+            // The next operator finds nothing, and has nothing to say.
+            let writes = stage.writes();
+            stage.start();
+            stage.pass(1200).await;
+            assert_eq!(stage.writes(), writes, "{case}");
+            stage.is_right();
+        }
+    }
+}
+
 /// What there is in the namespace but jobs, events and leases.
 fn rest(teller: &Teller) -> Vec<String> {
     let aside = [EVENTS, LEASES, NAMESPACES, NODES, teller.resource()];

@@ -9,6 +9,7 @@ use sim::cluster::NAMESPACE;
 use sim::judge::stored;
 use sim::kubernetes::fail;
 use sim::link::Fate;
+use sim::refusal::Refusal;
 use sim::request::{Request, Verb};
 use sim::server::Answer;
 use sim::store::{Frame, Key, Store, Who};
@@ -16,7 +17,7 @@ use sim::story::pod_key;
 use sim::types::{BATCH_JOBS, PODS, Resource};
 use sim::value::{self, name, phase, uid};
 
-use super::stage::{Scene, Stage, by_batch_job, fated, kinds, replaced};
+use super::stage::{Scene, Stage, by_batch_job, fated, kinds, refused, replaced};
 
 /// All that a job makes and the operator watches.
 const CHILDREN: [&str; 4] = ["pods", "services", "jobs", "horizontalpodautoscalers"];
@@ -101,6 +102,68 @@ async fn what_was_made_and_deleted_unseen_is_waited_for() {
         assert!(now.iter().all(|pod| pods.iter().all(|old| uid(old) != uid(pod))));
         stage.runs().await;
         stage.closes().await;
+    }
+}
+
+/// No event ever comes of what was made, since somebody takes off the label that it is selected by before it is stored, and
+/// nothing can be looked up: bookmarks alone say how far a quiet watch is (k8s#129795).
+#[tokio::test(start_paused = true)]
+async fn a_quiet_watch_with_bookmarks_only_is_waited_for_in_vain() {
+    for framework in kinds() {
+        let stage = Stage::empty(framework, Scene::default());
+        stage.pass(1).await;
+        let shared = stage.shared.clone();
+        let webhook = stage.sky.rule(move |request| {
+            let carries = request.is_of(PODS) || request.is_of(BATCH_JOBS);
+            match request.verb {
+                Verb::Create if carries => {
+                    let mut request = request.clone();
+                    for labels in ["/metadata/labels", "/spec/template/metadata/labels"] {
+                        if let Some(labels) = request.body.pointer_mut(labels).and_then(Value::as_object_mut)
+                        {
+                            labels.remove(common::names::OPERATOR_NAME);
+                        }
+                    }
+                    Some(fated(match shared.answer(Who::Client, &request) {
+                        Ok(Answer::Object(code, object)) => Fate::Answered(code, object),
+                        Ok(Answer::Watch(_)) => panic!("a create is no watch"),
+                        Err(refusal) => Fate::Refused(refusal),
+                    }))
+                }
+                Verb::Get if carries => Some(refused(Refusal::internal())),
+                _ => None,
+            }
+        });
+        stage.create(|_| {});
+        stage.pass(10).await;
+        let pods: Vec<Key> = stage.pods().iter().map(|pod| pod_key(pod)).collect();
+        assert!(!pods.is_empty(), "{}", stage.info().kind);
+        let passes = stage.clock.asked();
+        stage.nudge("once more");
+        // The first watch began a minute before its first bookmark.
+        stage.pass(48).await;
+        assert_eq!(stage.clock.asked(), passes, "{}", stage.info().kind);
+        stage.pass(2).await;
+        assert!(
+            stage.clock.asked() > passes,
+            "{}: {:?}",
+            stage.info().kind,
+            stage.writes()
+        );
+        stage.sky.end(webhook);
+        let hidden = stage
+            .shared
+            .list(BATCH_JOBS)
+            .into_iter()
+            .map(|job| Key::new(BATCH_JOBS, NAMESPACE, name(&job)));
+        for key in pods.into_iter().chain(hidden) {
+            let value = stage.info().controller;
+            stage.shared.edit(&key, Who::User, |object| {
+                object["metadata"]["labels"][common::names::OPERATOR_NAME] = json!(value);
+            });
+        }
+        stage.runs().await;
+        stage.is_right();
     }
 }
 

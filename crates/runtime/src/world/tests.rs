@@ -1,0 +1,81 @@
+//! From what a watch brings to who is queued, and when a pass may begin.
+
+mod memory;
+mod news;
+
+use common::KindInfo;
+use futures::FutureExt;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::decode;
+use crate::queue::Verdict;
+use crate::resource::{PODS, SERVICES};
+
+static KIND: KindInfo = KindInfo {
+    kind: "TestJob",
+    plural: "testjobs",
+    controller: "testjob-controller",
+    framework: "test",
+    replicas_field: "replicaSpecs",
+    ..KindInfo::COMMON
+};
+
+/// A world with nothing in it, whose queue hands out keys.
+fn world() -> World {
+    let view = View::new([(Resource::jobs(&KIND), KIND.kind)]);
+    let world = World::new(view, Metrics::default(), Clock::default());
+    world.queue.open();
+    world
+}
+
+/// Job `j`, of UID `J`.
+fn job() -> Value {
+    json!({
+        "metadata": {"namespace": "ns", "name": "j", "uid": "J", "resourceVersion": "1",
+            "labels": {"mine": "1"}, "annotations": {"a": "1"}},
+        "spec": {"replicaSpecs": {"Worker": {"replicas": 2}}},
+        "status": {"conditions": [{"type": "Running", "status": "True"}]},
+    })
+}
+
+fn read_job(job: &Value) -> Object {
+    Object::Job(Box::new(decode::job(&KIND, job.to_string().as_bytes()).unwrap()))
+}
+
+/// The names of the jobs that are to be looked at; none of them is any more.
+fn queued(world: &World) -> Vec<String> {
+    let mut keys = Vec::new();
+    while let Some(key) = world.queue.next().now_or_never() {
+        world.queue.finish(&key, &Verdict::Done(None));
+        keys.push(key.name.to_string());
+    }
+    keys
+}
+
+/// Nothing that was written came in sight, nor did anything else happen: bookmarks alone told how far the watch was
+/// (k8s#129795, KEP-5647).
+#[tokio::test(start_paused = true)]
+async fn a_quiet_watch_with_bookmarks_only_says_how_far_it_is() {
+    let world = world();
+    let Object::Job(held) = read_job(&job()) else {
+        panic!()
+    };
+    let (key, raw) = (held.key.clone(), held.raw());
+    world.put(Resource::jobs(&KIND), read_job(&job()));
+    assert_eq!(queued(&world), ["j"]);
+    for (name, rv) in [("j-worker-0", 10), ("j-worker-1", 12), ("j-worker-2", 11)] {
+        world.wrote(&raw, PODS, ObjectName::new("ns", name), rv);
+    }
+    let begins = |world: &World| matches!(world.begin(&key), Start::Go(_));
+    assert!(!begins(&world));
+    for (resource, rv) in [(PODS, 11), (SERVICES, 99), (PODS, 9)] {
+        world.bookmark(resource, rv);
+        assert!(queued(&world).is_empty() && !begins(&world), "{resource:?} {rv}");
+    }
+    world.bookmark(PODS, 12);
+    assert_eq!(queued(&world), ["j"]);
+    assert!(begins(&world));
+    world.bookmark(PODS, 13);
+    assert!(queued(&world).is_empty(), "nobody waits for it any more");
+}
