@@ -1,5 +1,6 @@
 //! Project automation. `cargo xtask --help` lists what there is; CI and the justfile call the same commands.
 
+mod breakages;
 mod cluster;
 mod codegen;
 mod demo;
@@ -36,6 +37,8 @@ enum Command {
     Tidy(tidy::Args),
     /// Lay out the crate of a new kind of job, and enter it in the registry.
     NewKind(new_kind::Args),
+    /// Break the operator on purpose, one bug at a time, and see that a test fails for each (crates/sim/breakages.yaml).
+    Breakages(breakages::Args),
     /// Check licences, unwanted crates and sources of all dependencies (deny.toml).
     Deny(deny::Args),
     /// List what the operator's binary is made of (SBOM, CycloneDX).
@@ -53,6 +56,7 @@ fn main() -> anyhow::Result<()> {
         Command::Codegen(args) => codegen::run(args),
         Command::Tidy(args) => tidy::run(args),
         Command::NewKind(args) => new_kind::run(&args),
+        Command::Breakages(args) => breakages::run(&args),
         Command::Deny(args) => deny::run(args),
         Command::Sbom(args) => sbom::run(&args),
         Command::Demo(args) => demo::run(&args),

@@ -11,7 +11,7 @@ use runtime::GangChoice;
 use serde_json::{Value, json};
 use sim::cluster::{NAMESPACE, Setup};
 use sim::kubernetes::fail;
-use sim::link::{Fair, Fate, Link};
+use sim::link::{Fair, Fate, Link, Trip};
 use sim::ops::DeleteOptions;
 use sim::process::{Conduct, Process};
 use sim::refusal::Refusal;
@@ -465,6 +465,60 @@ async fn a_late_write_of_who_led_before_does_no_harm() {
             n += 1;
         }
         assert!(n > 3, "{}: {n}", framework.kind().kind);
+    }
+}
+
+/// A leader whose lease is not renewed, while everything else goes through, writes until another leads (k8s#23731): a pass
+/// that is under way ends with the trust in the lease, not with the pass.
+#[tokio::test(start_paused = true)]
+async fn who_cannot_renew_the_lease_stops_before_another_leads() {
+    for framework in kinds() {
+        let scene = Scene {
+            elected: true,
+            replicas: 48,
+            ..Scene::default()
+        };
+        let stage = Stage::empty(framework, scene);
+        stage.pass(5).await;
+        let _follower = standby(&stage, 100);
+        stage.pass(10).await;
+        // Reads of the lease are as late as its holder waits for, so that it learns last of all that it is lost.
+        let late = |there: u64, fate| Trip {
+            there: Duration::from_millis(there),
+            fate,
+            ..Trip::FAIR
+        };
+        let lost = Fate::Lost {
+            carried_out: false,
+            broken: false,
+        };
+        stage.sky.rule(move |request| {
+            if request.is_of(LEASES) {
+                let fate = if request.verb.writes() {
+                    lost.clone()
+                } else {
+                    Fate::Served
+                };
+                return Some(late(2900, fate));
+            }
+            // To make all pods takes longer than the lease lasts.
+            let slow = request.verb == Verb::Create && request.is_of(PODS);
+            slow.then(|| late(2500, Fate::Served))
+        });
+        stage.create(|_| {});
+        stage.pass(60).await;
+        let kind = stage.info().kind;
+        let made = |stage: &Stage, by: usize| {
+            let inside = stage.shared.lock();
+            let by_it = inside.written.iter().filter(|w| w.who == Who::Operator(by));
+            by_it
+                .filter(|w| w.code == 201 && w.line.contains("create pods/"))
+                .count()
+        };
+        assert!(made(&stage, 1) > 0, "{kind}: it had begun");
+        assert!(made(&stage, 100) > 0, "{kind}: and another had to go on");
+        runs(&stage).await;
+        stage.is_right();
     }
 }
 

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use crate::acts::{
     DISRUPTIONS, alive, by_batch_job, ends_well, first, has_ended, is, last, message, policy, replaced,
-    restarts, rule, status, succeeds, to, uid, when,
+    restarts, rule, status, succeeds, suspend, suspended, to, uid, when,
 };
 use crate::stage::{Scene, Stage, fated, kinds};
 
@@ -283,6 +283,48 @@ async fn nobody_is_left_in_the_old_rendezvous() {
                 "{}",
                 stage.info().kind
             );
+            ends_well(stage).await;
+        }
+    }
+}
+
+/// What one member had done before all began anew counted as done afterwards (kueue#10487): it was not made again, and the
+/// others waited for it.
+#[tokio::test(start_paused = true)]
+async fn what_was_done_before_all_began_anew_is_done_again() {
+    for framework in kinds() {
+        for suspends in [false, true] {
+            let scene = Scene {
+                replicas: 3,
+                ..Scene::default()
+            };
+            let stage = Stage::new(framework, scene, |manifest| {
+                replaced(framework.kind(), manifest);
+                rule(manifest, "restartScope", "Job");
+                rule(manifest, "cleanPodPolicy", "None");
+            });
+            stage.runs().await;
+            let kind = stage.info().kind;
+            to(&stage, &last(&stage), |store, key| fail(store, key, 0, None));
+            stage.pass(3).await;
+            let done = |stage: &Stage| {
+                let counts = status(stage).replica_statuses;
+                counts.values().any(|counts| counts.succeeded_indices.is_some())
+            };
+            assert!(
+                done(&stage) && alive(&stage).len() < stage.wanted(),
+                "{kind}: one is done"
+            );
+            if suspends {
+                suspend(&stage, true);
+                suspended(&stage).await;
+                suspend(&stage, false);
+            } else {
+                to(&stage, &last(&stage), |store, key| fail(store, key, 137, None));
+            }
+            stage.pass(60).await;
+            assert_eq!(alive(&stage).len(), stage.wanted(), "{kind} {suspends}");
+            assert!(!done(&stage), "{kind} {suspends}: {}", stage.job()["status"]);
             ends_well(stage).await;
         }
     }
