@@ -350,3 +350,38 @@ fn a_launcher_that_waits_for_its_workers_does_not_keep_its_gang_waiting() {
         });
     }
 }
+
+/// A quota has room for a part of a gang: it is given back, another job gets it, and the gang runs when there is room.
+#[test]
+fn of_a_gang_that_a_quota_refuses_in_part_nothing_is_held() {
+    let space = Space::new("gang-quota");
+    let quota = |pods: u32| {
+        json!({
+            "apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "q"},
+            "spec": {"hard": {"pods": pods.to_string()}},
+        })
+    };
+    space.apply(&quota(2));
+    wait_for("the quota to hold", || {
+        let quota = space.get("resourcequota", "q")?;
+        (quota["status"]["hard"]["pods"] == "2").then_some(())
+    });
+    let mut large = gang("large", 3, 1, "true");
+    large["spec"]["runPolicy"]["schedulingPolicy"] = json!({"scheduleTimeoutSeconds": 10});
+    space.apply(&large);
+    space.event("large", "GangGivenBack", &["given back", "exceeded quota: q"]);
+    let status = space.status("large");
+    assert_eq!(status["gang"]["givenBack"], 1, "{status}");
+    assert!(status.get("restartCounts").is_none(), "{status}");
+    space.apply(&gang("small", 2, 1, "true"));
+    space.until("small", "Succeeded");
+    space.must(&["delete", space.kind, "small"]);
+    space.apply(&quota(3));
+    space.until("large", "Succeeded");
+    assert!(
+        space
+            .pods("large")
+            .iter()
+            .all(|pod| { pod["metadata"]["labels"]["trainyard.dev/attempt"] == "1" })
+    );
+}

@@ -50,6 +50,12 @@ fn tell(world: &mut World) -> Plan {
     plan
 }
 
+/// Until something is due, in seconds.
+fn wait(world: &World) -> i64 {
+    let wake = world.plan(&FRAMEWORK).wake.unwrap();
+    wake.duration_since(world.now).as_secs()
+}
+
 fn gives_back(plan: &Plan) -> bool {
     plan.intent.is_some() && plan.writes.iter().any(|w| matches!(w, Write::DeletePod { .. }))
 }
@@ -78,8 +84,7 @@ fn after_two_minutes_or_when_the_job_says() {
 #[test]
 fn it_is_looked_at_when_that_is_due() {
     let world = half(Gang::Native, |_| {});
-    let wake = world.plan(&FRAMEWORK).wake.unwrap();
-    assert_eq!(wake.duration_since(world.now).as_secs(), 120);
+    assert_eq!(wait(&world), 120);
 }
 
 #[test]
@@ -119,7 +124,9 @@ fn each_time_it_waits_longer() {
     let mut world = half(Gang::Native, |_| {});
     let mut pauses = Vec::new();
     for _ in 0..5 {
-        world.pass_time(120);
+        let patience = wait(&world);
+        assert!([120, 200, 280, 360].contains(&patience), "{patience}");
+        world.pass_time(patience);
         let plan = world.plan(&FRAMEWORK);
         assert!(gives_back(&plan));
         world.refusals.clear();
@@ -161,6 +168,18 @@ fn nothing_is_given_back_that_others_cannot_use_or_that_runs() {
         assert!(!late(world), "{cause:?} has nothing to do with what is held");
     }
     let mut world = half(Gang::Native, |_| {});
+    world.refusals[0].message = "serviceaccounts \"none\" not found".to_owned();
+    assert!(!late(world), "no quota says so");
+    let enough = |spec: &mut Value| spec["runPolicy"] = json!({"schedulingPolicy": {"minAvailable": 2}});
+    assert!(!late(half(Gang::Native, enough)), "two can be placed");
+    let own = |spec: &mut Value| {
+        for role in ["Master", "Worker"] {
+            spec["pytorchReplicaSpecs"][role]["template"]["spec"]["schedulingGroup"] =
+                json!({"podGroupName": "own"});
+        }
+    };
+    assert!(!late(half(Gang::Native, own)), "they are in a gang of the user's");
+    let mut world = half(Gang::Native, |_| {});
     world.pod("j-master-0").node = Some("node-1".into());
     assert!(!late(world), "a pod has a place");
     let mut world = half(Gang::Native, |_| {});
@@ -189,4 +208,30 @@ fn suspension_forgets_it_and_a_clock_that_was_ahead_holds_nothing_up() {
     );
     world.pass_time(120);
     assert!(gives_back(&world.plan(&FRAMEWORK)));
+}
+
+#[test]
+fn what_is_whole_in_between_has_all_its_time_again() {
+    let mut world = half(Gang::Native, |_| {});
+    world.pass_time(100);
+    world.refusals.clear();
+    world.settle(&FRAMEWORK);
+    assert_eq!(world.pods.len(), 3);
+    world.pass_time(3600);
+    world.pods.retain(|pod| &*pod.name != "j-worker-1");
+    refuse(&mut world, RefusalCause::Forbidden);
+    tell(&mut world);
+    assert!(!gives_back(&world.plan(&FRAMEWORK)));
+    assert_eq!(wait(&world), 120);
+}
+
+#[test]
+fn a_deadline_that_comes_before_the_next_try_is_not_missed() {
+    let mut world = half(Gang::Native, |spec| {
+        spec["runPolicy"] = json!({"activeDeadlineSeconds": 150});
+    });
+    world.pass_time(120);
+    let plan = world.plan(&FRAMEWORK);
+    assert!(gives_back(&plan));
+    assert_eq!(plan.wake.unwrap().duration_since(world.now).as_secs(), 30);
 }

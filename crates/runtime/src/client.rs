@@ -104,6 +104,11 @@ impl Api {
         }
     }
 
+    /// Whether writes wait for others to be answered.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.writes.available_permits() == 0
+    }
+
     /// Creates an object; answers with its metadata.
     pub(crate) async fn create(
         &self,

@@ -19,6 +19,8 @@ use crate::backoff;
 const FIRST_DELAY: Duration = Duration::from_millis(200);
 /// Longest delay after failures.
 const MAX_DELAY: Duration = Duration::from_mins(1);
+/// How often it is looked whether runs still wait for their turn.
+const AGAIN: Duration = Duration::from_millis(500);
 /// One run in so many goes to bulk work even while there is news.
 const BULK_SHARE: u32 = 8;
 
@@ -245,7 +247,7 @@ pub(crate) struct Limits {
     pub(crate) concurrency: usize,
     /// Runs at a time, however long they take.
     pub(crate) most: usize,
-    /// After this time a run costs nothing any more: it waits for an answer.
+    /// After this time a run waits for an answer, unless it waits for its turn.
     pub(crate) patience: Duration,
     /// Longest time for one run.
     pub(crate) deadline: Duration,
@@ -254,8 +256,17 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
-    /// When there is room for one run more beside those begun at these times; `None` if there is.
-    fn room(&self, begun: impl Iterator<Item = Instant>, now: Instant) -> Option<Instant> {
+    /// When there may be room for one run more beside those begun at these times; `None` if there is. While runs wait for
+    /// their `turn`, all are counted: more of them would only make each take longer.
+    fn room(
+        &self,
+        begun: impl ExactSizeIterator<Item = Instant>,
+        now: Instant,
+        turn: bool,
+    ) -> Option<Instant> {
+        if turn && begun.len() >= self.concurrency {
+            return Some(now + AGAIN);
+        }
         let ends = begun.map(|begun| begun + self.patience);
         let mut counted: Vec<Instant> = ends.filter(|end| *end > now).collect();
         if counted.len() < self.concurrency {
@@ -275,11 +286,13 @@ pub(crate) enum Mishap {
     Deadline,
 }
 
-/// Runs `work` for one key after the other until `stop` resolves, then lets the runs under way end.
+/// Runs `work` for one key after the other until `stop` resolves, then lets the runs under way end. `turn` says whether runs
+/// wait for each other now.
 pub(crate) async fn serve<K, W, F>(
     queue: &Queue<K>,
     limits: Limits,
     stop: impl Future<Output = ()>,
+    turn: impl Fn() -> bool,
     work: W,
     mishap: impl Fn(&K, Mishap),
 ) where
@@ -304,7 +317,7 @@ pub(crate) async fn serve<K, W, F>(
     };
     tokio::pin!(stop);
     loop {
-        let room = limits.room(keys.values().map(|(_, begun)| *begun), Instant::now());
+        let room = limits.room(keys.values().map(|(_, begun)| *begun), Instant::now(), turn());
         tokio::select! {
             biased;
             () = &mut stop => break,

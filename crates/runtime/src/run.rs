@@ -28,9 +28,10 @@ use crate::view::View;
 use crate::watch::{self, Shape, Source, Watch};
 use crate::world::World;
 
-/// A pass that takes longer waits for an answer, and makes room for another; for so many times as many at most.
+/// A pass that takes longer waits for an answer, and makes room for another.
 const PATIENCE: Duration = Duration::from_secs(5);
-const STUCK: usize = 8;
+/// With those there are so many times as many passes at most.
+const STUCK: usize = 4;
 /// Longest time for one pass.
 const DEADLINE: Duration = Duration::from_mins(1);
 /// Time that passes get to end after a SIGTERM.
@@ -466,7 +467,8 @@ async fn serve_queue(
         metrics.pass(result, None);
         tracing::error!(kind = key.kind, namespace = %key.namespace, name = %key.name, "{text}");
     };
-    queue::serve(world.queue(), limits, stop.cancelled(), work, mishap).await;
+    let turn = || reconciler.hands.api.is_busy();
+    queue::serve(world.queue(), limits, stop.cancelled(), turn, work, mishap).await;
 }
 
 #[cfg(test)]

@@ -110,7 +110,7 @@ impl Answer {
 }
 
 impl Members {
-    fn has(&self, slot: &SlotTally) -> bool {
+    pub(super) fn has(&self, slot: &SlotTally) -> bool {
         self.roles.contains(&slot.slot.id.role)
     }
 }

@@ -1,7 +1,8 @@
 //! A gang of which a part is refused gives back what it has: two halves under one quota would wait for each other for ever.
 //!
-//! Invariants: nothing is given back of a job of which a pod has a place, runs or has ended; the next attempt of all is
-//! stored first; then nothing is made for longer than others wait between two tries.
+//! Invariants: nothing is given back of a job of which a pod has a place, runs or has ended, nor of a gang that has as many
+//! pods as it needs; the next attempt of all is stored first; then nothing is made for longer than others wait between two
+//! tries.
 
 use jiff::Timestamp;
 
@@ -9,19 +10,28 @@ use crate::api::{GangStatus, JobStatus};
 use crate::observe::{Refusal, RefusalCause};
 use crate::plan::Plan;
 use crate::status;
-use crate::tally::SlotState;
+use crate::tally::{SlotState, SlotTally};
 
-use super::{Question, after, answer, start, warning, whole};
+use super::{Question, after, answer, gang, outcome, start, warning, whole};
 
-/// So long a part of a gang waits for the rest, in seconds, where its job does not say.
+/// So long a part of a gang waits for the rest at least, in seconds, where its job does not say.
 const PATIENCE: i64 = 120;
+/// By so many of these steps, in seconds, some wait longer than others: who is refused tries again within a minute or so, and
+/// then has got what the first one has given back.
+const STEPS: i64 = 4;
+const STEP: i64 = 80;
+/// Longest reason that is stored, in characters.
+const LONGEST_REASON: usize = 160;
 /// Shortest pause after it was given back, in seconds; doubled with each time. Others try once a minute.
 const PAUSE: i64 = 120;
 /// Longest shortest pause, in seconds.
 const MAX_PAUSE: i64 = 600;
 
 pub(super) fn plan(q: &Question<'_>) -> Option<Plan> {
-    let why = start::refusal_text(refusal(q)?);
+    let why: String = start::refusal_text(refusal(q)?)
+        .chars()
+        .take(LONGEST_REASON)
+        .collect();
     let known = q.job.stored.gang.clone().unwrap_or_default();
     if due(q, &known)? > q.now() || !is_part(q) {
         return None;
@@ -42,12 +52,12 @@ pub(super) fn plan(q: &Question<'_>) -> Option<Plan> {
     let plan = answer(&q.job.stored, status.clone(), whole::carriers(q).collect(), notes);
     Some(Plan {
         intent: Some(status),
-        wake: Some(not_before),
+        wake: outcome::deadline(q).into_iter().chain([not_before]).min(),
         ..plan
     })
 }
 
-/// Notes since when a part of the gang waits for the rest; forgets it when the gang is whole, and all when it has begun.
+/// Notes since when a part of the gang waits for the rest; forgets it when it does not any more, and all when the gang has begun.
 pub(super) fn record(q: &Question<'_>, status: &mut JobStatus) {
     if is_part(q) {
         if refusal(q).is_some() {
@@ -59,9 +69,7 @@ pub(super) fn record(q: &Question<'_>, status: &mut JobStatus) {
         }
     } else if q.tally.slots.iter().all(|slot| has_begun(&slot.state)) {
         status.gang = None;
-    } else if let Some(gang) = &mut status.gang
-        && q.tally.slots.iter().all(|slot| slot.state != SlotState::Missing)
-    {
+    } else if let Some(gang) = &mut status.gang {
         gang.incomplete_since = None;
     }
 }
@@ -73,46 +81,60 @@ pub(super) fn next(q: &Question<'_>, status: &JobStatus) -> Option<Timestamp> {
 
 /// Before this time nothing of the job is made.
 pub(super) fn not_before(q: &Question<'_>) -> Option<Timestamp> {
-    let stated = q.job.stored.gang.as_ref()?.not_before.as_ref()?.0;
-    // What a clock has said that was ahead must not hold it up.
-    (stated <= after(q.now(), 2 * MAX_PAUSE)).then_some(stated)
+    until(&q.job.stored, q.now())
 }
 
 /// Why nothing is made now, and when it will be.
 pub(super) fn words(status: &JobStatus, now: Timestamp) -> Option<String> {
-    let gang = status.gang.as_ref()?;
-    let at = gang.not_before.as_ref()?.0;
+    let (gang, at) = (status.gang.as_ref()?, until(status, now)?);
     let why = gang.reason.as_deref().unwrap_or("a part of them was refused");
     (at > now).then(|| {
         format!("what there was of its pods was given back, so that others can go on; all are made again at {at}: {why}")
     })
 }
 
+fn until(status: &JobStatus, now: Timestamp) -> Option<Timestamp> {
+    let stated = status.gang.as_ref()?.not_before.as_ref()?.0;
+    // What a clock has said that was ahead must not hold it up.
+    (stated <= after(now, 2 * MAX_PAUSE)).then_some(stated)
+}
+
 fn due(q: &Question<'_>, gang: &GangStatus) -> Option<Timestamp> {
     let stated = q.job.policy.scheduling.schedule_timeout_seconds;
     let patience = stated.filter(|s| *s > 0).map_or(PATIENCE, i64::from);
-    Some(after(gang.incomplete_since.as_ref()?.0, patience))
+    let longer = mixed(q, gang.given_back).rem_euclid(STEPS).saturating_mul(STEP);
+    Some(after(
+        gang.incomplete_since.as_ref()?.0,
+        patience.saturating_add(longer),
+    ))
 }
 
-/// The refusal of a pod that has nothing to do with what the pod says.
+/// The refusal of a pod that others can do something about by giving back theirs: a quota's. The API server has no code of
+/// its own for that (`k8s.io/apiserver/pkg/admission/plugin/resourcequota`: "exceeded quota").
 fn refusal<'a>(q: &'a Question<'_>) -> Option<&'a Refusal> {
     let of_pod =
         |refusal: &&Refusal| refusal.object.starts_with("Pod ") || refusal.object.starts_with("Job ");
     let refusals = q.observed.refusals.iter().filter(of_pod);
-    let mut of_others = refusals.filter(|r| r.cause == RefusalCause::Forbidden && !r.deletion);
+    let mut of_others = refusals.filter(|r| {
+        r.cause == RefusalCause::Forbidden && !r.deletion && r.message.contains("exceeded quota")
+    });
     of_others.next()
 }
 
-/// Whether a part of a gang is there, and nothing of it has a place.
+/// Whether a part of a gang is there that is not enough, the rest is to be made now, and nothing of the job has a place.
 fn is_part(q: &Question<'_>) -> bool {
+    let Some(members) = gang::members(q) else {
+        return false;
+    };
     let slots = || q.tally.slots.iter();
-    let waits = |state: &SlotState| *state == SlotState::Pending;
-    let placed = slots().any(|slot| slot.pod.as_ref().is_some_and(|pod| pod.node.is_some()));
-    q.settings.gang.api().is_some()
-        && !placed
-        && slots().any(|slot| waits(&slot.state))
-        && slots().any(|slot| slot.state == SlotState::Missing)
-        && slots().all(|slot| waits(&slot.state) || slot.state == SlotState::Missing)
+    let placed = |slot: &SlotTally| slot.pod.as_ref().is_some_and(|pod| pod.node.is_some());
+    let waits = |slot: &&SlotTally| slot.state == SlotState::Pending;
+    let begun = slots().any(|slot| placed(slot) || !(waits(&slot) || slot.state == SlotState::Missing));
+    let there = slots().filter(waits).filter(|slot| members.has(slot)).count();
+    let enough = q.job.policy.scheduling.min_available;
+    let enough = enough.is_some_and(|n| usize::try_from(n).is_ok_and(|n| there >= n));
+    let lacks = || start::missing_slots(q).slots.iter().any(|slot| members.has(slot));
+    !begun && there > 0 && !enough && lacks()
 }
 
 fn has_begun(state: &SlotState) -> bool {
@@ -132,9 +154,13 @@ fn pause(q: &Question<'_>, times: u32) -> i64 {
     let least = PAUSE
         .saturating_mul(1_i64.checked_shl(times.saturating_sub(1).min(8)).unwrap_or(1))
         .min(MAX_PAUSE);
+    least.saturating_add(mixed(q, times).rem_euclid(least))
+}
+
+/// A number that is another for each job, and each time.
+fn mixed(q: &Question<'_>, times: u32) -> i64 {
     let bytes = q.observed.job.uid.as_str().bytes().chain(times.to_le_bytes());
-    let mixed = bytes.fold(0_i64, |sum, byte| {
+    bytes.fold(0_i64, |sum, byte| {
         sum.wrapping_mul(31).wrapping_add(i64::from(byte))
-    });
-    least.saturating_add(mixed.rem_euclid(least))
+    })
 }

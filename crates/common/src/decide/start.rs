@@ -148,9 +148,9 @@ fn leftovers(q: &Question<'_>) -> impl Iterator<Item = Write> {
 
 /// What is to be made of what is missing.
 #[derive(Default)]
-struct Missing<'a> {
+pub(super) struct Missing<'a> {
     /// Slots whose pods and batch Jobs are to be made now; those that need others last.
-    slots: Vec<&'a SlotTally>,
+    pub(super) slots: Vec<&'a SlotTally>,
     /// Slots that are made when others are ready.
     waiting: Vec<SlotId>,
     /// When the next one that must wait is due.
@@ -159,7 +159,7 @@ struct Missing<'a> {
     waits_for: Option<String>,
 }
 
-fn missing_slots<'a>(q: &'a Question<'_>) -> Missing<'a> {
+pub(super) fn missing_slots<'a>(q: &'a Question<'_>) -> Missing<'a> {
     let mut missing = Missing::default();
     let mut slots: Vec<_> = q
         .tally

@@ -4,9 +4,7 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 
 /// Most requests of one job in flight.
-const WIDEST: usize = 32;
-/// So many at first, of requests of which one does not tell how the others will fare.
-pub(super) const USUAL: usize = 8;
+pub(super) const WIDEST: usize = 32;
 
 /// Sends requests in order, `window` of them at a time at first; each that goes through widens the window by one, so
 /// that it doubles with every round. After a failure no more are sent; those in flight are waited for. Answers with

@@ -212,7 +212,7 @@ async fn send(hands: &Hands, kind: &'static KindInfo, pass: &Pass, writes: Vec<W
         let window = if class == WriteClass::Pods {
             1
         } else {
-            fan_out::USUAL
+            fan_out::WIDEST
         };
         let failed = fan_out::fan_out(requests, window).await;
         if !failed.is_empty() {

@@ -160,6 +160,7 @@ async fn a_panic_or_a_run_without_end_costs_its_own_key_only() {
                 &queue,
                 LIMITS,
                 tokio::time::sleep(Duration::from_mins(1)),
+                || false,
                 work,
                 count,
             )
@@ -196,6 +197,7 @@ async fn at_the_end_runs_under_way_get_time_to_end() {
         &queue,
         LIMITS,
         tokio::time::sleep(Duration::from_secs(1)),
+        || false,
         work,
         |_, _| {},
     )
@@ -206,28 +208,69 @@ async fn at_the_end_runs_under_way_get_time_to_end() {
     );
 }
 
-/// Runs that wait for an answer make room for others, up to a bound of their own.
+/// Runs that wait for an answer make room for others, up to a bound of their own; those that wait for each other do not.
 #[tokio::test(start_paused = true)]
 async fn runs_that_wait_make_room_but_not_without_end() {
-    let queue = Arc::new(queue());
-    for key in 0..9 {
+    for turn in [false, true] {
+        let queue = Arc::new(queue());
+        for key in 0..9 {
+            queue.wake(&key);
+        }
+        let running = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&running);
+        let work = move |_| {
+            let count = Arc::clone(&count);
+            async move {
+                count.fetch_add(1, Ordering::SeqCst);
+                std::future::pending().await
+            }
+        };
+        let stop = tokio::time::sleep(Duration::from_secs(50));
+        let served = Arc::clone(&queue);
+        let serve = async move { serve(&served, LIMITS, stop, move || turn, work, |_, _| {}).await };
+        let serving = tokio::spawn(serve);
+        let most = if turn { 4 } else { 6 };
+        for (after, begun) in [(1, 4), (5, most), (30, most)] {
+            tokio::time::sleep(Duration::from_secs(after)).await;
+            assert_eq!(running.load(Ordering::SeqCst), begun, "{turn}");
+        }
+        serving.abort();
+    }
+}
+
+/// A burst, in which all wait for a few places: no run may miss its deadline because too many are begun.
+#[tokio::test(start_paused = true)]
+async fn in_a_burst_runs_do_not_crowd_each_other_out() {
+    let (queue, places) = (Arc::new(queue()), Arc::new(tokio::sync::Semaphore::new(4)));
+    for key in 0..40 {
         queue.wake(&key);
     }
-    let running = Arc::new(AtomicUsize::new(0));
-    let count = Arc::clone(&running);
+    let mishaps = Arc::new(AtomicUsize::new(0));
+    let (own, count) = (Arc::clone(&places), Arc::clone(&mishaps));
     let work = move |_| {
-        let count = Arc::clone(&count);
+        let places = Arc::clone(&own);
         async move {
-            count.fetch_add(1, Ordering::SeqCst);
-            std::future::pending().await
+            let requests = (0..8).map(|_| async {
+                let _place = places.acquire().await;
+                tokio::time::sleep(Duration::from_secs(6)).await;
+            });
+            futures::future::join_all(requests).await;
+            Verdict::Done(None)
         }
     };
-    let stop = tokio::time::sleep(Duration::from_secs(50));
-    let served = Arc::clone(&queue);
-    let serving = tokio::spawn(async move { serve(&served, LIMITS, stop, work, |_, _| {}).await });
-    for (after, begun) in [(1, 4), (5, 6), (30, 6)] {
-        tokio::time::sleep(Duration::from_secs(after)).await;
-        assert_eq!(running.load(Ordering::SeqCst), begun);
-    }
-    serving.abort();
+    let limits = Limits { most: 32, ..LIMITS };
+    let stop = tokio::time::sleep(Duration::from_mins(10));
+    let miss = move |_: &u32, _| {
+        count.fetch_add(1, Ordering::SeqCst);
+    };
+    serve(
+        &queue,
+        limits,
+        stop,
+        move || places.available_permits() == 0,
+        work,
+        miss,
+    )
+    .await;
+    assert_eq!(mishaps.load(Ordering::SeqCst), 0);
 }

@@ -90,7 +90,12 @@ fn measure() {
         world.replace(PODS, list, version).unwrap();
     }
     let (after, most) = resident();
-    println!("MEASURED {} {} {}", grown - before, after - before, most - before);
+    println!(
+        "MEASURED {} {} {}",
+        grown.saturating_sub(before),
+        after - before,
+        most - before
+    );
 }
 
 /// Memory grew with all that the API server sends of a pod, or with each relist (Mellanox/network-operator#3173,
