@@ -292,6 +292,9 @@ impl World {
     pub(crate) fn looked_up(&self, key: &JobKey, mark: &Mark, found: Option<Object>) {
         let mut inner = self.lock();
         let effects = match found {
+            // The watch may have overtaken the answer: then it has told all that there was until then, and an object that
+            // is not in the view has been deleted since. It would stay there for ever.
+            Some(object) if object.rv() <= inner.view.reached(mark.resource) => Effects::default(),
             Some(object) => inner.view.put(object),
             None => inner.view.absent(mark.resource, key, &mark.object, mark.rv),
         };

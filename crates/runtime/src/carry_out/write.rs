@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use common::observe::{Refusal, RefusalCause};
 use common::plan::{Child, ChildKind};
-use common::{Attempt, KindInfo, RawJob, Uid, Write};
+use common::{Attempt, KindInfo, RawJob, Uid, Write, names};
 use serde_json::{Value, json};
 
 use crate::answer::{RequestError, RetryClass};
@@ -142,7 +142,15 @@ impl Wanted<'_> {
         };
         let found =
             decode::identity(&answer).map_err(|e| self.refused(&RequestError::NoAnswer(e.to_string())))?;
-        let Some((cause, message)) = self.judge(&found) else {
+        // Ours, but no watch will ever show it, nor tell when it is gone.
+        let hidden = || {
+            let lost = format!(
+                "its label {} is gone; put it back, or delete it",
+                names::OPERATOR_NAME
+            );
+            (self.attempt.is_some() && !found.selected).then_some((RefusalCause::Foreign, lost))
+        };
+        let Some((cause, message)) = self.judge(&found).or_else(hidden) else {
             hands
                 .world
                 .wrote(self.job, self.resource, self.name.clone(), found.rv);

@@ -79,3 +79,36 @@ async fn a_quiet_watch_with_bookmarks_only_says_how_far_it_is() {
     world.bookmark(PODS, 13);
     assert!(queued(&world).is_empty(), "nobody waits for it any more");
 }
+
+/// A look-up is answered late: by then the watch has told of the object and of its end (storm 6053).
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_the_watch_has_overtaken_brings_nothing_back() {
+    let pod = |rv: u64| {
+        let pod = json!({
+            "metadata": {"namespace": "ns", "name": "j-worker-0", "uid": "P", "resourceVersion": rv.to_string(),
+                "ownerReferences": [{"uid": "J", "kind": "TestJob", "name": "j", "controller": true}]},
+        });
+        Object::Pod(decode::pod(pod.to_string().as_bytes()).unwrap())
+    };
+    for (overtaken, left) in [(false, 1), (true, 0)] {
+        let world = world();
+        let Object::Job(held) = read_job(&job()) else {
+            panic!()
+        };
+        let (key, raw) = (held.key.clone(), held.raw());
+        world.put(Resource::jobs(&KIND), read_job(&job()));
+        world.wrote(&raw, PODS, ObjectName::new("ns", "j-worker-0"), 10);
+        tokio::time::advance(INVISIBLE).await;
+        let (of, mark) = world.overdue().pop().unwrap();
+        assert_eq!(of, key);
+        if overtaken {
+            world.put(PODS, pod(10));
+            world.remove(PODS, &pod(12));
+        }
+        world.looked_up(&key, &mark, Some(pod(10)));
+        let Start::Go(pass) = world.begin(&key) else {
+            panic!()
+        };
+        assert_eq!(pass.observed.pods.len(), left, "{overtaken}");
+    }
+}
