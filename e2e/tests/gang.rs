@@ -369,6 +369,10 @@ fn of_a_gang_that_a_quota_refuses_in_part_nothing_is_held() {
     let mut large = gang("large", 3, 1, "true");
     large["spec"]["runPolicy"]["schedulingPolicy"] = json!({"scheduleTimeoutSeconds": 10});
     space.apply(&large);
+    wait_for("a part of it to be refused", || {
+        let status = space.status("large");
+        status["gang"].get("incompleteSince").map(|_| ())
+    });
     space.event("large", "GangGivenBack", &["given back", "exceeded quota: q"]);
     let status = space.status("large");
     assert_eq!(status["gang"]["givenBack"], 1, "{status}");

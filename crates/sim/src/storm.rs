@@ -29,6 +29,8 @@ use crate::value::{self, text};
 
 /// Longest time that a job may take to end once the storm is over.
 const PATIENCE: Duration = Duration::from_hours(3);
+/// Who was told to wake at a time by a clock that was wrong looks by himself after ten minutes, and a little more.
+const SAFETY: Duration = Duration::from_mins(13);
 /// Longer than any back-off: what has not changed for so long is at rest.
 const RESTS: Duration = Duration::from_mins(2);
 /// By then what belongs to nobody is collected.
@@ -67,6 +69,11 @@ impl Log {
     pub fn note(&self, what: &'static str) {
         let mut faults = self.faults.lock().unwrap_or_else(PoisonError::into_inner);
         *faults.entry(what).or_default() += 1;
+    }
+
+    fn has_seen(&self, what: &str) -> bool {
+        let faults = self.faults.lock().unwrap_or_else(PoisonError::into_inner);
+        faults.contains_key(what)
     }
 
     fn is_over(&self) -> bool {
@@ -296,6 +303,9 @@ async fn run(frameworks: &'static [&'static dyn Framework], seed: u64, traced: b
         }
         log.over.store(true, Ordering::SeqCst);
         meddler.mend();
+        if log.has_seen("clock jumped") {
+            tokio::time::sleep(SAFETY).await;
+        }
         let mut found = rest(&cluster.shared, &key, &case.conduct).await;
         found.extend(calm(&cluster.shared, &key).await);
         found.extend(quiet::left_to_do(
