@@ -465,3 +465,20 @@ fn what_waits_in_volcanos_queue_after_a_resume_has_not_begun() {
         story.tale
     );
 }
+
+#[test]
+fn a_pod_group_that_still_goes_is_waited_for() {
+    let mut world = native(&[("Worker", 2)], |_| {}).world;
+    world.settle(&FRAMEWORK);
+    world.pods.clear();
+    for child in world.children.iter_mut().filter(|c| c.pod_group.is_some()) {
+        child.deleting = true;
+    }
+    let plan = world.plan(&FRAMEWORK);
+    let makes = |write: &Write| matches!(write, Write::CreatePod { .. });
+    assert!(!plan.writes.iter().any(makes), "they would belong to what goes");
+    assert_eq!(
+        plan.status.unwrap().waiting_for.as_deref(),
+        Some("PodGroup j has to terminate first")
+    );
+}
