@@ -140,6 +140,20 @@ impl View {
         }
     }
 
+    /// A pod that runs under a name that begins like this, and whose controller is not known: who starts after a batch Job was
+    /// deleted, and before its pods are collected, cannot tell whose they are.
+    pub(crate) fn stranded(&self, namespace: &str, prefix: &str) -> Option<ObjectName> {
+        let known = |uid: &Uid| self.keys.contains_key(uid) || self.carriers.contains_key(uid);
+        let mut pods = self.pods.iter();
+        let pod = pods.find(|pod| {
+            *pod.name.namespace == *namespace
+                && pod.name.name.starts_with(prefix)
+                && !pod.value.has_ended()
+                && pod.owner.as_ref().is_some_and(|owner| !known(owner))
+        });
+        pod.map(|pod| pod.name.clone())
+    }
+
     /// Nodes that do not answer, of those that pods of the family are on.
     pub(crate) fn lost_nodes(
         &self,

@@ -266,6 +266,12 @@ impl World {
         self.remember(job, |record| record.told(shown, written));
     }
 
+    /// A pod that an earlier batch Job of this name has left behind.
+    pub(crate) fn stranded(&self, batch_job: &ObjectName) -> Option<ObjectName> {
+        let prefix = format!("{}-", batch_job.name);
+        self.lock().view.stranded(&batch_job.namespace, &prefix)
+    }
+
     /// A job waits for a name to become free.
     pub(crate) fn block(&self, job: &RawJob, resource: Resource, name: ObjectName) {
         let mut inner = self.lock();

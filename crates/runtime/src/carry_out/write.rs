@@ -75,8 +75,12 @@ pub(super) async fn send(
             attempt,
             slot: _,
         } => {
-            let wanted = wanted(BATCH_JOBS, "Job", job.metadata.name.as_deref(), Some(*attempt));
-            wanted.create(hands, job).await
+            let carrier = wanted(BATCH_JOBS, "Job", job.metadata.name.as_deref(), Some(*attempt));
+            if let Some(pod) = hands.world.stranded(&carrier.name) {
+                hands.world.block(carrier.job, PODS, pod.clone());
+                return Err(wanted(PODS, "Pod", Some(&pod.name), None).stays_behind());
+            }
+            carrier.create(hands, job).await
         }
         Write::DeleteBatchJob { name, uid } => {
             wanted(BATCH_JOBS, "Job", Some(name), None)
@@ -164,6 +168,11 @@ impl Wanted<'_> {
     pub(super) fn just_gone(&self) -> Refused {
         let message = "it has just gone".to_owned();
         self.refusal(RefusalCause::Predecessor, message, RetryClass::Transient, PACE)
+    }
+
+    /// Two launchers must never run at a time, whoever made the first.
+    fn stays_behind(&self) -> Refused {
+        self.taken(RefusalCause::Predecessor, "its batch Job is gone".to_owned())
     }
 
     /// The name is taken, and not by the object that is wanted.

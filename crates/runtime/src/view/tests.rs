@@ -188,6 +188,33 @@ fn a_batch_job_that_becomes_another_jobs_takes_its_pods_along() {
     assert!(view.carriers.is_empty() && view.carriers_of.is_empty());
 }
 
+/// Who starts when a batch Job is gone and its pod is not yet must not make another beside it (storms 6746, 8394, 9138, 9818).
+#[test]
+fn a_pod_that_a_batch_job_has_left_behind_is_found_by_its_name() {
+    let mut view = view();
+    view.put(job("j", "J", 1));
+    view.put(pod("j-launcher-x", "P", "B", 3, "Running"));
+    let stranded =
+        |view: &View, namespace: &str, prefix: &str| view.stranded(namespace, prefix).map(|pod| pod.name);
+    assert_eq!(
+        stranded(&view, "ns", "j-launcher-").as_deref(),
+        Some("j-launcher-x")
+    );
+    assert_eq!(stranded(&view, "other", "j-launcher-"), None);
+    assert_eq!(stranded(&view, "ns", "i-launcher-"), None);
+    view.put(pod("j-launcher-x", "P", "B", 4, "Failed"));
+    assert_eq!(stranded(&view, "ns", "j-launcher-"), None, "it has ended");
+    view.put(pod("j-launcher-y", "Q", "J", 5, "Running"));
+    assert_eq!(stranded(&view, "ns", "j-launcher-"), None, "a job's own");
+    view.put(batch_job("j-launcher", "C", 6));
+    view.put(pod("j-launcher-z", "R", "C", 7, "Running"));
+    assert_eq!(
+        stranded(&view, "ns", "j-launcher-"),
+        None,
+        "of a batch Job that is known"
+    );
+}
+
 #[test]
 fn a_job_of_the_same_name_outlives_the_look_up_of_its_predecessor() {
     let mut view = view();
