@@ -1,6 +1,7 @@
 //! Steps of a long run: each with its time, and what its tests said.
 
 use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -127,6 +128,19 @@ pub(crate) fn must(mut command: Command) -> Result<()> {
         .with_context(|| format!("starting {}", command.get_program().display()))?;
     ensure!(status.success(), "{command:?}: {status}");
     Ok(())
+}
+
+/// Files of a checkout that git knows, or would: new ones count too.
+pub(crate) fn tracked(root: &Path) -> Result<Vec<PathBuf>> {
+    let output = Command::new("git")
+        .args(["ls-files", "--cached", "--others", "--exclude-standard"])
+        .current_dir(root)
+        .output()
+        .context("git")?;
+    ensure!(output.status.success(), "git ls-files: {}", output.status);
+    let listed = String::from_utf8(output.stdout)?;
+    let files = listed.lines().map(PathBuf::from);
+    Ok(files.filter(|file| root.join(file).is_file()).collect())
 }
 
 /// The checkout.

@@ -11,6 +11,8 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use source::Source;
 
+use crate::stage::tracked;
+
 /// Most lines of a function outside tests.
 const FUNCTION: usize = 90;
 /// Most lines of a file outside tests.
@@ -89,20 +91,6 @@ fn report(findings: &[Finding]) -> Result<()> {
     let breaches: usize = findings.iter().map(|finding| finding.breaches.len()).sum();
     ensure!(breaches == 0, "{breaches} breaches of house rules");
     Ok(())
-}
-
-/// Files that git knows, or would: new ones count too.
-fn tracked(root: &Path) -> Result<Vec<PathBuf>> {
-    let listed = output(
-        root,
-        "git",
-        &["ls-files", "--cached", "--others", "--exclude-standard"],
-    )?;
-    Ok(listed
-        .lines()
-        .map(PathBuf::from)
-        .filter(|path| root.join(path).is_file())
-        .collect())
 }
 
 fn sources(root: &Path, files: &[PathBuf]) -> Result<Vec<Source>> {

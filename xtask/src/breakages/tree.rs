@@ -13,6 +13,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
 use super::list::Breakage;
+use crate::stage::tracked;
 
 /// Between two looks whether a test has ended.
 const LOOK: Duration = Duration::from_millis(100);
@@ -34,7 +35,7 @@ impl Tree {
     /// Makes the copy say what the checkout says.
     pub(super) fn copy(root: &Path) -> Result<Self> {
         let folder = root.join("target/breakages/tree");
-        let wanted = tracked(root)?;
+        let wanted: BTreeSet<PathBuf> = tracked(root)?.into_iter().collect();
         for file in &wanted {
             let (from, to) = (root.join(file), folder.join(file));
             let bytes = fs::read(&from).with_context(|| from.display().to_string())?;
@@ -147,19 +148,6 @@ impl Tree {
             .map(PathBuf::from)
             .context("cargo does not say what it built")
     }
-}
-
-/// Files that git knows, or would.
-fn tracked(root: &Path) -> Result<BTreeSet<PathBuf>> {
-    let output = Command::new("git")
-        .args(["ls-files", "--cached", "--others", "--exclude-standard"])
-        .current_dir(root)
-        .output()
-        .context("git")?;
-    ensure!(output.status.success(), "git ls-files: {}", output.status);
-    let listed = String::from_utf8(output.stdout)?;
-    let files = listed.lines().map(PathBuf::from);
-    Ok(files.filter(|file| root.join(file).is_file()).collect())
 }
 
 /// Name of the test that a line says has failed.

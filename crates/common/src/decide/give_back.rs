@@ -12,7 +12,7 @@ use crate::plan::Plan;
 use crate::status;
 use crate::tally::{SlotState, SlotTally};
 
-use super::{Question, after, answer, gang, outcome, start, warning, whole};
+use super::{Question, after, answer, doubled, gang, outcome, restart, start, warning, whole};
 
 /// So long a part of a gang waits for the rest at least, in seconds, where its job does not say.
 const PATIENCE: i64 = 120;
@@ -20,18 +20,13 @@ const PATIENCE: i64 = 120;
 /// then has got what the first one has given back.
 const STEPS: i64 = 4;
 const STEP: i64 = 80;
-/// Longest reason that is stored, in characters.
-const LONGEST_REASON: usize = 160;
 /// Shortest pause after it was given back, in seconds; doubled with each time. Others try once a minute.
 const PAUSE: i64 = 120;
 /// Longest shortest pause, in seconds.
 const MAX_PAUSE: i64 = 600;
 
 pub(super) fn plan(q: &Question<'_>) -> Option<Plan> {
-    let why: String = start::refusal_text(refusal(q)?)
-        .chars()
-        .take(LONGEST_REASON)
-        .collect();
+    let why = restart::cut(&start::refusal_text(refusal(q)?));
     let known = q.job.stored.gang.clone().unwrap_or_default();
     if due(q, &known)? > q.now() || !is_part(q) {
         return None;
@@ -151,9 +146,7 @@ fn has_begun(state: &SlotState) -> bool {
 
 /// Rivals that gave back at the same time must not try again at the same time.
 fn pause(q: &Question<'_>, times: u32) -> i64 {
-    let least = PAUSE
-        .saturating_mul(1_i64.checked_shl(times.saturating_sub(1).min(8)).unwrap_or(1))
-        .min(MAX_PAUSE);
+    let least = doubled(PAUSE, times.saturating_sub(1), MAX_PAUSE);
     least.saturating_add(mixed(q, times).rem_euclid(least))
 }
 

@@ -242,6 +242,12 @@ fn after(time: Timestamp, seconds: i64) -> Timestamp {
         .unwrap_or(Timestamp::MAX)
 }
 
+/// A delay in seconds, doubled so many times, and `max` at most.
+fn doubled(first: i64, times: u32, max: i64) -> i64 {
+    let factor = 1_i64.checked_shl(times.min(16)).unwrap_or(1);
+    first.saturating_mul(factor).min(max)
+}
+
 /// Sorts the writes and says whether the status is worth a request of its own at once.
 fn answer(stored: &JobStatus, status: JobStatus, mut writes: Vec<Write>, notes: Vec<Note>) -> Plan {
     writes.sort_by_key(Write::class);

@@ -238,9 +238,14 @@ fn reason(q: &Question<'_>, slot: &SlotTally) -> String {
     }
 }
 
+/// A reason, cut to what a status has room for.
+pub(super) fn cut(reason: &str) -> String {
+    reason.chars().take(LONGEST_REASON).collect()
+}
+
 /// The same, cut to what a status has room for.
 fn short_reason(q: &Question<'_>, slot: &SlotTally) -> String {
-    reason(q, slot).chars().take(LONGEST_REASON).collect()
+    cut(&reason(q, slot))
 }
 
 /// Why the pod of a slot was taken away, in one word, if it says so.

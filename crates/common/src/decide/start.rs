@@ -16,8 +16,8 @@ use crate::tally::{SlotState, SlotTally};
 use super::finished::delete_child;
 use super::restart::{SCALED_DOWN, delete_slot, needs};
 use super::{
-    Question, after, answer, created_message, done, gang, give_back, kept, nodes, outcome, success, warning,
-    whole,
+    Question, after, answer, created_message, done, doubled, gang, give_back, kept, nodes, outcome, success,
+    warning, whole,
 };
 
 /// Pause before the second restart of a slot, in seconds; doubled for each further one. The first restart is at once.
@@ -274,10 +274,10 @@ pub(super) fn due(q: &Question<'_>, since: &Time, restarts: u32) -> Option<Times
         return None;
     }
     let repeated = restarts.checked_sub(2)?;
-    let delay = RESTART_DELAY
-        .saturating_mul(1_i64.checked_shl(repeated.min(16)).unwrap_or(1))
-        .min(MAX_RESTART_DELAY);
-    Some(after(since.0, delay))
+    Some(after(
+        since.0,
+        doubled(RESTART_DELAY, repeated, MAX_RESTART_DELAY),
+    ))
 }
 
 fn creation_note(pods: &[Write]) -> Option<Note> {
