@@ -403,9 +403,8 @@ pub(super) fn refusal_text(refusal: &Refusal) -> String {
     } = refusal;
     match cause {
         RefusalCause::Foreign => format!("{object} exists and does not belong to this job: {message}"),
-        RefusalCause::Predecessor => {
-            format!("{object} of an earlier job of this name has to terminate first")
-        }
+        RefusalCause::Unlabelled => format!("{object} of this job is not seen: {message}"),
+        RefusalCause::Predecessor => format!("{object} has to terminate first: {message}"),
         RefusalCause::Forbidden | RefusalCause::Invalid | RefusalCause::Transient if *deletion => {
             format!("the deletion of {object} was refused: {message}")
         }

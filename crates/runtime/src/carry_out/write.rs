@@ -146,15 +146,7 @@ impl Wanted<'_> {
         };
         let found =
             decode::identity(&answer).map_err(|e| self.refused(&RequestError::NoAnswer(e.to_string())))?;
-        // Ours, but no watch will ever show it, nor tell when it is gone.
-        let hidden = || {
-            let lost = format!(
-                "its label {} is gone; put it back, or delete it",
-                names::OPERATOR_NAME
-            );
-            (self.attempt.is_some() && !found.selected).then_some((RefusalCause::Foreign, lost))
-        };
-        let Some((cause, message)) = self.judge(&found).or_else(hidden) else {
+        let Some((cause, message)) = self.judge(&found) else {
             hands
                 .world
                 .wrote(self.job, self.resource, self.name.clone(), found.rv);
@@ -188,16 +180,28 @@ impl Wanted<'_> {
     /// Why the object that has the name is not the one that is wanted; `None` if it is.
     pub(super) fn judge(&self, found: &Identity) -> Option<(RefusalCause, String)> {
         let ours = found.owner.as_ref().is_some_and(|(uid, ..)| *uid == self.job.uid);
-        let same_attempt = self.attempt.is_none_or(|attempt| attempt == found.attempt);
-        if ours && same_attempt && !found.deleting {
-            return None;
+        if ours && !found.deleting {
+            // No watch will ever show it, nor tell when it is gone.
+            if self.attempt.is_some() && !found.selected {
+                let label = names::OPERATOR_NAME;
+                let lost = format!("its label {label} is gone; put it back, or delete the pod");
+                return Some((RefusalCause::Unlabelled, lost));
+            }
+            if self.attempt.is_none_or(|attempt| attempt == found.attempt) {
+                return None;
+            }
         }
         let namesake = found
             .owner
             .as_ref()
             .is_some_and(|(_, kind, name)| kind == self.job_kind.kind && **name == *self.job.key.name);
-        if ours || namesake || found.deleting {
-            return Some((RefusalCause::Predecessor, "it has not gone yet".to_owned()));
+        let predecessor = match (ours, namesake, found.deleting) {
+            (true, ..) => Some("it is of an earlier attempt"),
+            (_, true, _) => Some("it is of an earlier job of this name"),
+            (.., going) => going.then_some("it is on its way out"),
+        };
+        if let Some(why) = predecessor {
+            return Some((RefusalCause::Predecessor, why.to_owned()));
         }
         let whose = match &found.owner {
             Some((_, kind, name)) => format!("it belongs to {kind} {name}"),

@@ -24,6 +24,7 @@ mod restarts;
 )]
 mod stage;
 mod status;
+mod strays;
 mod suspension;
 mod times;
 mod views;

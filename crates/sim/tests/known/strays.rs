@@ -1,0 +1,96 @@
+//! Pods that nobody leads to any more: the owner is gone, or the label by which they are watched.
+
+use common::names::OPERATOR_NAME;
+use sim::cluster::{NAMESPACE, Setup};
+use sim::kubernetes::Pace;
+use sim::store::{Key, Object, Who};
+use sim::story::pod_key;
+use sim::types::BATCH_JOBS;
+use sim::value::name;
+
+use super::acts::{alive, is, twins, waits_for, without_twins_until};
+use super::stage::{Scene, Stage, by_batch_job, kinds};
+
+/// A cluster whose pods take a minute to stop.
+fn slow() -> Scene {
+    let pace = Pace {
+        stop: (60_000, 0),
+        ..Pace::STEADY
+    };
+    let setup = Setup {
+        pace,
+        ..Setup::default()
+    };
+    Scene {
+        setup,
+        ..Scene::default()
+    }
+}
+
+/// A batch Job was deleted while no operator ran, and its pod took its time: who started then made a second launcher beside it
+/// (storms 6746, 8394, 9138, 9818).
+#[tokio::test(start_paused = true)]
+async fn a_launcher_runs_beside_one_that_was_left_behind() {
+    for framework in kinds() {
+        if !by_batch_job(framework.kind()) {
+            continue;
+        }
+        let mut stage = Stage::new(framework, slow(), |_| {});
+        let kind = framework.kind().kind;
+        stage.runs().await;
+        let carrier = stage.shared.list(BATCH_JOBS)[0].clone();
+        stage.crash();
+        stage.delete(&Key::new(BATCH_JOBS, NAMESPACE, name(&carrier)), None);
+        stage.pass(1).await;
+        stage.start();
+        stage.pass(30).await;
+        assert_eq!(twins(&stage), None, "{kind}");
+        let words = waits_for(&stage);
+        assert!(words.contains("its batch Job is gone"), "{kind}: {words}");
+        without_twins_until(&stage, "it runs again", |t| {
+            alive(t).len() == t.wanted() && is(t, "Running")
+        })
+        .await;
+        stage.runs().await;
+        stage.closes().await;
+    }
+}
+
+/// A pod whose label was taken away holds its name, and no watch tells when that is free again: the job waited for ten minutes
+/// and did not say for what (storm 7101).
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_lost_its_label_is_waited_for_in_silence() {
+    for framework in kinds() {
+        for way_out in ["put back", "deleted"] {
+            let stage = Stage::running(framework).await;
+            let told = format!("{} {way_out}", framework.kind().kind);
+            let slot = |pod: &Object| framework.kind().slot_of("j", name(pod)).is_some();
+            let pod = pod_key(stage.pods().iter().rev().find(|pod| slot(pod)).unwrap());
+            let label = |from: &str, to: &str| {
+                stage.shared.edit(&pod, Who::User, |pod| {
+                    let labels = pod["metadata"]["labels"].as_object_mut().unwrap();
+                    let value = labels.remove(from).unwrap();
+                    labels.insert(to.to_owned(), value);
+                });
+            };
+            label(OPERATOR_NAME, "kept");
+            stage.pass(300).await;
+            let tries = stage.count("409 create pods/");
+            assert!((3..20).contains(&tries), "{told}: {tries} in 5 minutes");
+            assert!(
+                waits_for(&stage).contains(OPERATOR_NAME),
+                "{told}: {}",
+                stage.job()["status"]
+            );
+            match way_out {
+                "put back" => label("kept", OPERATOR_NAME),
+                _ => stage.delete(&pod, None),
+            }
+            stage.pass(150).await;
+            assert!(is(&stage, "Running"), "{told}: {}", stage.job()["status"]);
+            assert_eq!(alive(&stage).len(), stage.wanted(), "{told}");
+            assert!(waits_for(&stage).is_empty(), "{told}");
+            stage.closes().await;
+        }
+    }
+}
