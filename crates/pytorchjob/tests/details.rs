@@ -1,0 +1,388 @@
+//! Details that no story turns on, and that a user reads all the same: each was found by changing what is decided until no
+//! other test saw it (`cargo mutants`).
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "tests fail by panicking, and read better without ceremony"
+)]
+
+use common::api::{ConditionType, FirstFailure};
+use common::gang::{Gang, Placement};
+use common::observe::{PodDetail, Refusal, RefusalCause};
+use common::plan::{Counter, NoteKind, Plan, Write};
+use common::status;
+use common::testing::{Story, World};
+use pytorchjob::FRAMEWORK;
+use serde_json::{Value, json};
+
+const ALL: &[(&str, u32)] = &[("Master", 1), ("Worker", 2)];
+
+fn started(edit: impl FnOnce(&mut Value)) -> Story {
+    Story::started(&FRAMEWORK, ALL, edit)
+}
+
+fn fails(world: &mut World, pod: &str) {
+    world.end(pod, "pytorch", 1, "Error", None);
+}
+
+fn first(story: &Story) -> FirstFailure {
+    story.world.status().first_failure.unwrap()
+}
+
+fn message(story: &Story, condition: ConditionType) -> String {
+    let status = story.world.status();
+    let condition = status::condition(&status, condition).unwrap();
+    condition.message.clone().unwrap()
+}
+
+fn warnings(plan: &Plan) -> Vec<&str> {
+    let notes = plan.notes.iter().filter(|note| note.kind == NoteKind::Warning);
+    notes.map(|note| &*note.reason).collect()
+}
+
+#[test]
+fn who_was_taken_away_is_named_with_role_and_time() {
+    let mut story = started(|_| {});
+    story.when("somebody deletes worker 1", |w| {
+        w.pass_time(7);
+        w.delete("j-worker-1");
+    });
+    let now = story.world.now;
+    let first = first(&story);
+    assert_eq!(
+        (&*first.role, first.index, first.reason.as_deref()),
+        ("Worker", 1, Some("Deleted"))
+    );
+    assert_eq!(first.finished_at.unwrap().0, now);
+}
+
+#[test]
+fn who_failed_before_by_himself_is_a_follower_now() {
+    let mut story = started(|_| {});
+    story.when("worker 1 fails", |w| fails(w, "j-worker-1"));
+    story.when("it is gone", World::reap);
+    story.when("time passes", |w| w.pass_time(600));
+    story.when("all run again", World::run_all);
+    assert_eq!(story.world.pod("j-worker-1").attempt.0, 1);
+    story.when("worker 0 fails", |w| fails(w, "j-worker-0"));
+    story.when("which worker 1 cannot bear", |w| {
+        w.pass_time(2);
+        fails(w, "j-worker-1");
+    });
+    let first = first(&story);
+    assert_eq!(
+        (&*first.pod, first.follower_count),
+        ("j-worker-0", 1),
+        "{}",
+        story.tale
+    );
+}
+
+#[test]
+fn of_two_that_failed_alike_in_one_second_the_first_that_is_seen_stays_the_first() {
+    let mut story = started(|_| {});
+    story.when("worker 1 fails", |w| fails(w, "j-worker-1"));
+    story.when("and so does worker 0", |w| fails(w, "j-worker-0"));
+    assert_eq!(&*first(&story).pod, "j-worker-1");
+}
+
+#[test]
+fn a_pod_whose_node_is_silent_is_the_cause_of_what_fails_with_it() {
+    let mut story = Story::new(&FRAMEWORK, ALL, |_| {});
+    story.world.nodes = 2;
+    story.when("applied", |_| {});
+    story.when("all pods run", World::run_all);
+    assert_eq!(story.world.pod("j-worker-0").node.as_deref(), Some("node-2"));
+    story.when("its node falls silent", |w| w.lose_node("node-2"));
+    story.when("worker 1 misses it", |w| {
+        w.pass_time(20);
+        fails(w, "j-worker-1");
+    });
+    let first = first(&story);
+    assert_eq!(
+        (&*first.pod, first.reason.as_deref(), first.follower_count),
+        ("j-worker-0", Some("NodeLost"), 1)
+    );
+}
+
+/// Where a queue admits gangs it has no start time while it waits to go on, and yet it has begun.
+#[test]
+fn what_waits_to_go_on_can_be_suspended_whatever_else_is_wrong_with_it() {
+    let mut story = started(|spec| spec["runPolicy"] = json!({"suspend": false}));
+    story.when("suspended", |w| w.edit("/runPolicy/suspend", json!(true)));
+    story.when("all is gone", World::reap);
+    story.world.settings.gang = Gang::Volcano;
+    story.when("resumed, it waits in a queue", |w| {
+        w.edit("/runPolicy/suspend", json!(false));
+    });
+    let waits = story.world.status();
+    assert!(waits.start_time.is_none() && waits.attempt > 0, "{waits:?}");
+    story.when("it cannot be run any more, and is suspended", |w| {
+        w.edit("/pytorchReplicaSpecs/Worker/template/spec/containers", json!([]));
+        w.edit("/runPolicy/suspend", json!(true));
+    });
+    let status = story.world.status();
+    assert!(
+        status::is_true(&status, ConditionType::Suspended),
+        "{}",
+        story.tale
+    );
+    assert!(!status::is_finished(&status), "{}", story.tale);
+}
+
+#[test]
+fn a_failure_is_told_at_once_and_mere_counts_are_not() {
+    let mut story = Story::new(&FRAMEWORK, ALL, |_| {});
+    story.when("applied", |_| {});
+    story.when("the master runs", |w| w.run(&["j-master-0"]));
+    story.world.run(&["j-worker-0"]);
+    let counts = story.world.plan(&FRAMEWORK);
+    assert_ne!(counts.status, Some(story.world.status()));
+    assert!(!counts.urgent);
+    fails(&mut story.world, "j-worker-1");
+    let failure = story.world.plan(&FRAMEWORK);
+    assert!(failure.urgent || failure.intent.is_some());
+    let mut story = started(|_| {});
+    story.world.end("j-master-0", "pytorch", 0, "Completed", None);
+    assert!(story.world.plan(&FRAMEWORK).urgent, "the end");
+}
+
+#[test]
+fn running_pods_are_cleaned_up_at_once_and_those_that_end_by_themselves_are_not() {
+    let mut story = started(|spec| spec["runPolicy"] = json!({"cleanPodPolicy": "Running"}));
+    story.world.pod("j-worker-1").detail = {
+        let mut ended = World::new(&FRAMEWORK, &common::testing::manifest(&FRAMEWORK, "j", ALL));
+        ended.settle(&FRAMEWORK);
+        ended.end("j-worker-1", "pytorch", 0, "Completed", None);
+        ended.pod("j-worker-1").detail.take()
+    };
+    story.when("the master is done", |w| {
+        w.end("j-master-0", "pytorch", 0, "Completed", None);
+    });
+    let goes = |story: &mut Story, pod: &str| story.world.pod(pod).deleting;
+    assert!(goes(&mut story, "j-worker-0"), "it runs: {}", story.tale);
+    assert!(
+        !goes(&mut story, "j-worker-1"),
+        "it ends by itself: {}",
+        story.tale
+    );
+    story.when("ten seconds pass", |w| w.pass_time(10));
+    assert!(goes(&mut story, "j-worker-1"), "{}", story.tale);
+}
+
+#[test]
+fn disruptions_are_not_blamed_for_what_they_have_not_done() {
+    let mut story = started(|spec| spec["runPolicy"] = json!({"backoffLimit": 0}));
+    story.world.settings.count_disruptions = true;
+    story.when("worker 1 fails", |w| fails(w, "j-worker-1"));
+    let failed = message(&story, ConditionType::Failed);
+    assert!(failed.contains("backoff limit of 0: "), "{failed}");
+    let mut story = started(|spec| spec["runPolicy"] = json!({"backoffLimit": 1}));
+    story.world.settings.count_disruptions = true;
+    story.when("worker 1 is evicted", |w| {
+        w.evict("j-worker-1", Some("EvictionByEvictionAPI"));
+    });
+    story.when("it is gone", World::reap);
+    story.when("all run", World::run_all);
+    story.when("worker 0 fails", |w| fails(w, "j-worker-0"));
+    let failed = message(&story, ConditionType::Failed);
+    assert!(failed.contains("limit of 1 (disruptions count): "), "{failed}");
+}
+
+#[test]
+fn it_does_not_end_before_it_began() {
+    let mut story = started(|_| {});
+    let began = story.world.status().start_time.unwrap();
+    story.when("the clock was ahead, and the master is done", |w| {
+        w.pass_time(-3600);
+        w.end("j-master-0", "pytorch", 0, "Completed", None);
+    });
+    assert_eq!(story.world.status().completion_time, Some(began));
+}
+
+#[test]
+fn of_very_many_replaced_pods_not_every_status_has_its_reason() {
+    const MANY: u32 = 1200;
+    let mut story = Story::started(&FRAMEWORK, &[("Worker", MANY)], |spec| {
+        spec["elasticPolicy"] = json!({"minReplicas": 1, "maxReplicas": MANY});
+    });
+    let reasons = |story: &Story, with: &str| {
+        let slots = story.world.status().slots;
+        let of = slots.values().filter(|slot| slot.reason.as_deref() == Some(with));
+        (slots.len(), of.count())
+    };
+    story.when("a hundred are left", |w| {
+        w.edit("/pytorchReplicaSpecs/Worker/replicas", json!(100));
+    });
+    // What must not be forgotten, or it would count as lost.
+    assert_eq!(reasons(&story, "scaled down"), (1100, 1100));
+    let mut story = Story::started(&FRAMEWORK, &[("Worker", MANY)], |spec| {
+        spec["runPolicy"] = json!({"backoffLimit": 100_000});
+        spec["pytorchReplicaSpecs"]["Worker"]["restartPolicy"] = json!("ExitCode");
+    });
+    story.when("all are killed", |w| {
+        for n in 0..MANY {
+            w.end(&format!("j-worker-{n}"), "pytorch", 137, "Error", None);
+        }
+    });
+    let slots = story.world.status().slots;
+    assert_eq!(slots.len(), 1200);
+    assert_eq!(slots.values().filter(|slot| slot.reason.is_some()).count(), 1000);
+}
+
+#[test]
+fn of_many_pods_that_are_made_a_few_are_named() {
+    for (count, text) in [
+        (1, "Created pod: j-worker-0"),
+        (2, "Created pods: j-worker-0, j-worker-1"),
+        (
+            9,
+            "Created 9 pods: j-worker-0, j-worker-1, j-worker-2, j-worker-3, j-worker-4, j-worker-5, j-worker-6, j-worker-7, ...",
+        ),
+    ] {
+        let story = Story::new(&FRAMEWORK, &[("Worker", count)], |_| {});
+        let notes = story.world.plan(&FRAMEWORK).notes;
+        assert!(
+            notes.iter().any(|note| note.message == text && note.of_writes),
+            "{notes:?}"
+        );
+    }
+}
+
+#[test]
+fn a_refused_deletion_is_called_one() {
+    let mut story = started(|_| {});
+    story.world.refusals = vec![Refusal {
+        object: "Pod j-worker-0".to_owned(),
+        deletion: true,
+        cause: RefusalCause::Forbidden,
+        message: "a webhook says no".to_owned(),
+    }];
+    let status = story.world.plan(&FRAMEWORK).status.unwrap();
+    assert_eq!(
+        status.waiting_for.as_deref(),
+        Some("the deletion of Pod j-worker-0 was refused: a webhook says no")
+    );
+}
+
+#[test]
+fn begun_anew_together_it_is_counted_as_a_restart() {
+    let mut story = started(|spec| spec["runPolicy"] = json!({"restartScope": "Job"}));
+    fails(&mut story.world, "j-worker-0");
+    let plan = story.world.plan(&FRAMEWORK);
+    assert_eq!(plan.counters, [Counter::Restarted]);
+}
+
+#[test]
+fn first_words_are_told_once() {
+    let mut story = Story::new(&FRAMEWORK, ALL, |spec| {
+        spec["runPolicy"] = json!({"suspend": true});
+        spec["pytorchReplicaSpecs"]["Worker"]["template"]["spec"]["restartPolicy"] = json!("Always");
+    });
+    let told = |story: &Story| story.tale.matches("SetPodTemplateRestartPolicy").count();
+    story.when("applied", |_| {});
+    story.when("resumed", |w| w.edit("/runPolicy/suspend", json!(false)));
+    assert_eq!(told(&story), 1, "{}", story.tale);
+    story.when("all run", World::run_all);
+    story.when("suspended", |w| w.edit("/runPolicy/suspend", json!(true)));
+    story.when("all is gone", World::reap);
+    story.when("resumed again", |w| w.edit("/runPolicy/suspend", json!(false)));
+    assert_eq!(told(&story), 1, "{}", story.tale);
+}
+
+#[test]
+fn a_pod_that_is_evicted_from_a_silent_node_was_taken_away_and_not_lost() {
+    let mut story = Story::new(&FRAMEWORK, ALL, |_| {});
+    story.world.nodes = 2;
+    story.when("applied", |_| {});
+    story.when("all pods run", World::run_all);
+    story.when("its node falls silent, and the pod is told to go", |w| {
+        w.lose_node("node-2");
+        w.delete("j-worker-0");
+    });
+    let reason = story.world.status().slots["worker-0"].reason.clone().unwrap();
+    assert!(
+        reason.starts_with("pod j-worker-0 was deleted on node"),
+        "{reason}"
+    );
+}
+
+fn of_gang(gang: Gang, replicas: &[(&str, u32)], edit: impl FnOnce(&mut Value)) -> Story {
+    let mut story = Story::new(&FRAMEWORK, replicas, edit);
+    story.world.settings.gang = gang;
+    story
+}
+
+fn unschedulable(world: &mut World) {
+    for pod in &mut world.pods {
+        pod.detail = Some(Box::new(PodDetail {
+            unschedulable: Some("0/3 nodes are available".into()),
+            ..PodDetail::default()
+        }));
+    }
+}
+
+/// Kubernetes' own scheduler says of the gang what its pods say too; that of the scheduler-plugins says nothing.
+#[test]
+fn where_the_scheduler_speaks_for_the_gang_its_pods_are_not_quoted_before() {
+    let coscheduling = || Gang::Coscheduling {
+        scheduler: "my-sched".to_owned(),
+    };
+    for (gang, quoted) in [(Gang::Native, false), (coscheduling(), true)] {
+        for lost in [false, true] {
+            let mut story = of_gang(gang.clone(), ALL, |_| {});
+            story.when("applied", |_| {});
+            unschedulable(&mut story.world);
+            if lost {
+                story.world.children.retain(|child| child.pod_group.is_none());
+            }
+            let plan = story.world.plan(&FRAMEWORK);
+            assert_eq!(
+                warnings(&plan) == ["Unschedulable"],
+                quoted,
+                "{gang:?} {lost} {:?}",
+                plan.notes
+            );
+        }
+    }
+    let mut story = of_gang(Gang::Native, ALL, |_| {});
+    story.when("applied", |_| {});
+    story.world.say_of_pod_group(None, &Placement::Found);
+    unschedulable(&mut story.world);
+    assert_eq!(
+        warnings(&story.world.plan(&FRAMEWORK)),
+        ["Unschedulable"],
+        "it has spoken"
+    );
+}
+
+#[test]
+fn a_role_without_pods_has_no_say_in_its_gang() {
+    let mut story = of_gang(Gang::Native, &[("Master", 0), ("Worker", 2)], |spec| {
+        for (role, class) in [("Master", "low"), ("Worker", "high")] {
+            spec["pytorchReplicaSpecs"][role]["template"]["spec"]["priorityClassName"] = json!(class);
+        }
+    });
+    story.when("applied", |_| {});
+    assert!(
+        story.world.pods.iter().all(|pod| pod.gang.is_some()),
+        "{}",
+        story.tale
+    );
+    assert!(!story.tale.contains("NotInGang"), "{}", story.tale);
+    assert_eq!(story.world.pods.len(), 2);
+}
+
+#[test]
+fn what_is_deleted_after_the_time_to_live_is_looked_at_in_time() {
+    let mut story = started(|spec| spec["runPolicy"] = json!({"ttlSecondsAfterFinished": 60}));
+    story.when("the master is done", |w| {
+        w.end("j-master-0", "pytorch", 0, "Completed", None);
+    });
+    let ended = story.world.status().completion_time.unwrap().0;
+    let wake = story.world.plan(&FRAMEWORK).wake.unwrap();
+    assert_eq!(wake.as_second() - ended.as_second(), 60);
+    story.world.pass_time(60);
+    let plan = story.world.plan(&FRAMEWORK);
+    assert!(matches!(&*plan.writes, [Write::DeleteJob { .. }]), "{plan:?}");
+}
