@@ -8,7 +8,7 @@
 
 use common::api::{ConditionType, FirstFailure};
 use common::gang::{Gang, Placement};
-use common::observe::{PodDetail, Refusal, RefusalCause};
+use common::observe::{ContainerState, ContainerView, PodDetail, Refusal, RefusalCause};
 use common::plan::{Counter, NoteKind, Plan, Write};
 use common::status;
 use common::testing::{Story, World};
@@ -156,6 +156,18 @@ fn running_pods_are_cleaned_up_at_once_and_those_that_end_by_themselves_are_not(
         ended.end("j-worker-1", "pytorch", 0, "Completed", None);
         ended.pod("j-worker-1").detail.take()
     };
+    let waiting = ContainerState::Waiting {
+        reason: "CrashLoopBackOff".into(),
+        message: None,
+    };
+    story.world.pod("j-worker-0").detail = Some(Box::new(PodDetail {
+        containers: vec![ContainerView {
+            name: "pytorch".into(),
+            init: false,
+            state: waiting,
+        }],
+        ..PodDetail::default()
+    }));
     story.when("the master is done", |w| {
         w.end("j-master-0", "pytorch", 0, "Completed", None);
     });
@@ -267,10 +279,14 @@ fn a_refused_deletion_is_called_one() {
 
 #[test]
 fn begun_anew_together_it_is_counted_as_a_restart() {
-    let mut story = started(|spec| spec["runPolicy"] = json!({"restartScope": "Job"}));
+    let mut story = started(|spec| {
+        spec["runPolicy"] = json!({"restartScope": "Job", "activeDeadlineSeconds": 90});
+    });
     fails(&mut story.world, "j-worker-0");
     let plan = story.world.plan(&FRAMEWORK);
     assert_eq!(plan.counters, [Counter::Restarted]);
+    let began = story.world.status().start_time.unwrap().0;
+    assert_eq!(plan.wake.unwrap().as_second() - began.as_second(), 90);
 }
 
 #[test]
@@ -292,19 +308,34 @@ fn first_words_are_told_once() {
 
 #[test]
 fn a_pod_that_is_evicted_from_a_silent_node_was_taken_away_and_not_lost() {
-    let mut story = Story::new(&FRAMEWORK, ALL, |_| {});
-    story.world.nodes = 2;
-    story.when("applied", |_| {});
-    story.when("all pods run", World::run_all);
-    story.when("its node falls silent, and the pod is told to go", |w| {
-        w.lose_node("node-2");
-        w.delete("j-worker-0");
+    for seen_after in [0, 400] {
+        let mut story = Story::new(&FRAMEWORK, ALL, |_| {});
+        story.world.nodes = 2;
+        story.when("applied", |_| {});
+        story.when("all pods run", World::run_all);
+        story.when("its node falls silent, and the pod is told to go", |w| {
+            w.lose_node("node-2");
+            w.delete("j-worker-0");
+            w.pass_time(seen_after);
+        });
+        let reason = story.world.status().slots["worker-0"].reason.clone().unwrap();
+        assert!(
+            reason.starts_with("pod j-worker-0 was deleted on node"),
+            "{reason}"
+        );
+    }
+}
+
+#[test]
+fn a_leader_that_is_kept_counts_as_long_as_it_runs() {
+    let mut story = started(|_| {});
+    let active = |story: &Story| story.world.status().replica_statuses["Master"].active;
+    story.when("its role is taken away", |w| {
+        w.edit("/pytorchReplicaSpecs/Master/replicas", json!(0));
     });
-    let reason = story.world.status().slots["worker-0"].reason.clone().unwrap();
-    assert!(
-        reason.starts_with("pod j-worker-0 was deleted on node"),
-        "{reason}"
-    );
+    assert_eq!(active(&story), 1, "{}", story.tale);
+    story.when("it is told to go", |w| w.delete("j-master-0"));
+    assert_eq!(active(&story), 0, "{}", story.tale);
 }
 
 fn of_gang(gang: Gang, replicas: &[(&str, u32)], edit: impl FnOnce(&mut Value)) -> Story {
