@@ -135,17 +135,21 @@ fn a_launcher_that_its_batch_job_has_left_behind_still_lives_while_it_goes() {
 /// Its controller gets its say first: only a pod that would hold the batch Job up for ever is taken away by force.
 #[test]
 fn a_launcher_on_a_lost_node_is_left_to_its_batch_job_first() {
-    let mut story = Story::new(&FRAMEWORK, ROLES, edited(|_| {}));
+    let policy = |spec: &mut Value| spec["runPolicy"] = json!({"suspend": false});
+    let mut story = Story::new(&FRAMEWORK, ROLES, edited(policy));
     story.world.nodes = 3;
     story.when("applied", |_| {});
     story.when("all pods run", World::run_all);
     let node = story.world.pod("j-launcher").node.clone().unwrap();
     story.world.lose_node(&node);
     story.world.pass_time(400);
-    let plan = story.world.plan(&FRAMEWORK);
     let pod = story.world.pod("j-launcher").uid.clone();
-    let of_pod = |write: &&Write| matches!(write, Write::DeletePod { uid, .. } if *uid == pod);
-    assert!(!plan.writes.iter().any(|write| of_pod(&write)), "{plan:?}");
-    let of_job = |write: &Write| matches!(write, Write::DeleteBatchJob { .. });
-    assert!(plan.writes.iter().any(of_job), "{plan:?}");
+    for suspend in [false, true] {
+        story.world.edit("/runPolicy/suspend", json!(suspend));
+        let writes = story.world.plan(&FRAMEWORK).writes;
+        let of_pod = |write: &Write| matches!(write, Write::DeletePod { uid, .. } if *uid == pod);
+        assert!(!writes.iter().any(of_pod), "{writes:?}");
+        let of_job = |write: &Write| matches!(write, Write::DeleteBatchJob { .. });
+        assert!(writes.iter().any(of_job), "{writes:?}");
+    }
 }
