@@ -385,9 +385,6 @@ fn watches() -> Vec<Operation> {
             "color%3Dgreen",
         ),
         watch("no version: the same", "", "color%3Dgreen"),
-        // 410 comes as a frame of a watch that was answered well.
-        watch("a version that is forgotten", "1", "color"),
-        watch("the same of metadata alone", "1", "color").accept(METADATA),
         get(
             "not a version",
             &format!("{all}?watch=true&timeoutSeconds=1&resourceVersion=nonsense"),
@@ -758,6 +755,7 @@ fn jobs(framework: &'static dyn Framework) -> Vec<Operation> {
         get("it is on its way out", &format!("{all}/h"), OK).shows(&["/metadata/deletionTimestamp", "/metadata/generation"]),
         patch("its status can still be written", &format!("{all}/h/status"), json!({"status": {"attempt": 6}}), OK).shows(&["/status/attempt"]),
         patch("no finalizer can be added", &format!("{all}/h"), json!({"metadata": {"finalizers": ["example.com/hold", "example.com/more"]}}), INVALID),
+        // 410 comes as a frame of a watch that was answered well. (A real server knows the changes since it began to serve a kind.)
         get("a version that is forgotten", &format!("{all}?watch=true&timeoutSeconds=1&resourceVersion=1"), OK),
         get("what happened to it", &format!("{all}?watch=true&timeoutSeconds=1&resourceVersion={{h.rv}}&labelSelector=color%3Dred"), OK),
         patch("let go", &format!("{all}/h"), json!({"metadata": {"finalizers": null}}), OK).shows(&["/kind"]),
