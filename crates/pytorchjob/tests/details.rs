@@ -328,12 +328,16 @@ fn a_pod_that_is_evicted_from_a_silent_node_was_taken_away_and_not_lost() {
 
 #[test]
 fn a_leader_that_is_kept_counts_as_long_as_it_runs() {
-    let mut story = started(|_| {});
+    let mut story = started(|spec| spec["runPolicy"] = json!({"activeDeadlineSeconds": 600}));
     let active = |story: &Story| story.world.status().replica_statuses["Master"].active;
     story.when("its role is taken away", |w| {
         w.edit("/pytorchReplicaSpecs/Master/replicas", json!(0));
     });
     assert_eq!(active(&story), 1, "{}", story.tale);
+    // Its time runs all the same.
+    let began = story.world.status().start_time.unwrap().0;
+    let wake = story.world.plan(&FRAMEWORK).wake.unwrap();
+    assert_eq!(wake.as_second() - began.as_second(), 600);
     story.when("it is told to go", |w| w.delete("j-master-0"));
     assert_eq!(active(&story), 0, "{}", story.tale);
 }
