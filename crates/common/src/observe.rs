@@ -259,7 +259,8 @@ pub struct Refusal {
 pub enum RefusalCause {
     /// An object that belongs to nobody of ours has the name. It is never touched.
     Foreign,
-    /// A pod of this very job has the name, but not the label by which it would be seen: a user has to put that right.
+    /// A pod or batch Job of this very job has the name, but not the label by which it would be seen: a user has to put that
+    /// right.
     Unlabelled,
     /// The object belongs to an earlier job of the same name (or is a predecessor) and is going away.
     Predecessor,

@@ -137,11 +137,11 @@ fn a_failure_is_told_at_once_and_mere_counts_are_not() {
     story.when("the master runs", |w| w.run(&["j-master-0"]));
     story.world.run(&["j-worker-0"]);
     let counts = story.world.plan(&FRAMEWORK);
-    assert_ne!(counts.status, Some(story.world.status()));
+    assert!(counts.status.is_some_and(|status| status != story.world.status()));
     assert!(!counts.urgent);
     fails(&mut story.world, "j-worker-1");
     let failure = story.world.plan(&FRAMEWORK);
-    assert!(failure.urgent || failure.intent.is_some());
+    assert!(failure.urgent);
     let mut story = started(|_| {});
     story.world.end("j-master-0", "pytorch", 0, "Completed", None);
     assert!(story.world.plan(&FRAMEWORK).urgent, "the end");
@@ -373,7 +373,7 @@ fn where_the_scheduler_speaks_for_the_gang_its_pods_are_not_quoted_before() {
             }
             let plan = story.world.plan(&FRAMEWORK);
             assert_eq!(
-                warnings(&plan) == ["Unschedulable"],
+                warnings(&plan).contains(&"Unschedulable"),
                 quoted,
                 "{gang:?} {lost} {:?}",
                 plan.notes

@@ -243,8 +243,8 @@ pub(crate) struct Identity {
     pub(crate) deleting: bool,
     /// Attempt label.
     pub(crate) attempt: Attempt,
-    /// Whether it has the label by which watches find it.
-    pub(crate) selected: bool,
+    /// Label by which watches find it.
+    pub(crate) operator: Option<String>,
     /// Controller: UID, kind, name.
     pub(crate) owner: Option<(Uid, String, String)>,
 }
@@ -257,7 +257,7 @@ pub(crate) fn identity(json: &[u8]) -> Result<Identity, DecodeError> {
         resource_version: metadata.resource_version.0.to_string(),
         deleting: metadata.deletion_timestamp.is_some(),
         attempt: metadata.attempt(),
-        selected: metadata.label(names::OPERATOR_NAME).is_some(),
+        operator: metadata.label(names::OPERATOR_NAME).map(ToString::to_string),
         owner: metadata
             .controller()
             .map(|o| (Uid::new(&o.uid.0), o.kind.0.to_string(), o.name.0.to_string())),

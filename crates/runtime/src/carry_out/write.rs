@@ -5,6 +5,7 @@ use std::time::Duration;
 use common::observe::{Refusal, RefusalCause};
 use common::plan::{Child, ChildKind};
 use common::{Attempt, KindInfo, RawJob, Uid, Write, names};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Value, json};
 
 use crate::answer::{RequestError, RetryClass};
@@ -34,6 +35,8 @@ pub(super) struct Wanted<'a> {
     kind: &'static str,
     pub(super) name: ObjectName,
     attempt: Option<Attempt>,
+    /// Label by which it is watched.
+    operator: Option<&'a str>,
     pub(super) job: &'a RawJob,
     job_kind: &'static KindInfo,
 }
@@ -55,6 +58,7 @@ pub(super) async fn send(
             name: name.unwrap_or_default().into(),
         },
         attempt,
+        operator: None,
         job,
         job_kind: kind,
     };
@@ -75,7 +79,10 @@ pub(super) async fn send(
             attempt,
             slot: _,
         } => {
-            let carrier = wanted(BATCH_JOBS, "Job", job.metadata.name.as_deref(), Some(*attempt));
+            let carrier = Wanted {
+                operator: operator(&job.metadata),
+                ..wanted(BATCH_JOBS, "Job", job.metadata.name.as_deref(), Some(*attempt))
+            };
             if let Some(pod) = hands.world.stranded(&carrier.name) {
                 hands.world.block(carrier.job, PODS, pod.clone());
                 return Err(wanted(PODS, "Pod", Some(&pod.name), None).stays_behind());
@@ -94,7 +101,10 @@ pub(super) async fn send(
             attempt,
             slot: _,
         } => {
-            let wanted = wanted(PODS, "Pod", pod.metadata.name.as_deref(), Some(*attempt));
+            let wanted = Wanted {
+                operator: operator(&pod.metadata),
+                ..wanted(PODS, "Pod", pod.metadata.name.as_deref(), Some(*attempt))
+            };
             wanted.create(hands, pod).await
         }
         Write::DeleteChild { kind, name, uid } => {
@@ -119,6 +129,14 @@ pub(super) async fn send(
                 .await
         }
     }
+}
+
+fn operator(metadata: &ObjectMeta) -> Option<&str> {
+    metadata
+        .labels
+        .as_ref()?
+        .get(names::OPERATOR_NAME)
+        .map(String::as_str)
 }
 
 impl Wanted<'_> {
@@ -158,13 +176,16 @@ impl Wanted<'_> {
 
     /// Who had the name has gone between two requests: the next try is for a free name.
     pub(super) fn just_gone(&self) -> Refused {
-        let message = "it has just gone".to_owned();
-        self.refusal(RefusalCause::Predecessor, message, RetryClass::Transient, PACE)
+        let message = "its name was taken until just now".to_owned();
+        self.refusal(RefusalCause::Transient, message, RetryClass::Transient, PACE)
     }
 
     /// Two launchers must never run at a time, whoever made the first.
     fn stays_behind(&self) -> Refused {
-        self.taken(RefusalCause::Predecessor, "its batch Job is gone".to_owned())
+        self.taken(
+            RefusalCause::Predecessor,
+            "its batch Job is gone, or not labelled any more".to_owned(),
+        )
     }
 
     /// The name is taken, and not by the object that is wanted.
@@ -182,9 +203,10 @@ impl Wanted<'_> {
         let ours = found.owner.as_ref().is_some_and(|(uid, ..)| *uid == self.job.uid);
         if ours && !found.deleting {
             // No watch will ever show it, nor tell when it is gone.
-            if self.attempt.is_some() && !found.selected {
-                let label = names::OPERATOR_NAME;
-                let lost = format!("its label {label} is gone; put it back, or delete the pod");
+            if let Some(operator) = self.operator.filter(|own| found.operator.as_deref() != Some(own)) {
+                let (label, kind) = (names::OPERATOR_NAME, self.kind);
+                let lost =
+                    format!("its label {label} is not {operator}; put that right, or delete the {kind}");
                 return Some((RefusalCause::Unlabelled, lost));
             }
             if self.attempt.is_none_or(|attempt| attempt == found.attempt) {
@@ -196,8 +218,8 @@ impl Wanted<'_> {
             .as_ref()
             .is_some_and(|(_, kind, name)| kind == self.job_kind.kind && **name == *self.job.key.name);
         let predecessor = match (ours, namesake, found.deleting) {
-            (true, ..) => Some("it is of an earlier attempt"),
-            (_, true, _) => Some("it is of an earlier job of this name"),
+            (true, _, false) => Some("it is of an earlier attempt"),
+            (false, true, _) => Some("it is of an earlier job of this name"),
             (.., going) => going.then_some("it is on its way out"),
         };
         if let Some(why) = predecessor {

@@ -48,10 +48,12 @@ impl Judge {
             self.known.lease = change.after.as_deref().map(holder);
         }
         if let Some(before) = &change.before {
-            let hidden = change
-                .after
-                .as_deref()
-                .is_some_and(|after| label(after, names::OPERATOR_NAME).is_none());
+            let operator = |object| label(object, names::OPERATOR_NAME);
+            let hidden = operator(before).is_some()
+                && change
+                    .after
+                    .as_deref()
+                    .is_some_and(|after| operator(after) != operator(before));
             if hidden {
                 self.hidden.insert(uid(before).to_owned());
             }
