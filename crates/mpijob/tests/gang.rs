@@ -126,3 +126,18 @@ fn the_queue_may_be_an_annotation_and_the_priority_a_templates() {
         json!({"minMember": 3, "priorityClassName": "low", "queue": "q2"})
     );
 }
+
+/// Between a batch Job and its pod there is a moment.
+#[test]
+fn a_launcher_whose_pod_is_not_made_yet_is_counted_in_its_gang() {
+    let mut story = story(Gang::Native, |_| {});
+    story.when("applied", |_| {});
+    assert_eq!(
+        story.world.pod_group().unwrap().spec,
+        json!({"schedulingPolicy": {"gang": {"minCount": 3}}})
+    );
+    story.world.batch_pods.clear();
+    let plan = story.world.plan(&FRAMEWORK);
+    let changes = |write: &Write| matches!(write, Write::ChangeChild { .. });
+    assert!(!plan.writes.iter().any(changes), "{plan:?}");
+}

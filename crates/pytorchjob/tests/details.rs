@@ -7,9 +7,9 @@
 )]
 
 use common::api::{ConditionType, FirstFailure};
-use common::gang::{Gang, Placement};
+use common::gang::Gang;
 use common::observe::{ContainerState, ContainerView, PodDetail, Refusal, RefusalCause};
-use common::plan::{Counter, NoteKind, Plan, Write};
+use common::plan::{Counter, Write};
 use common::status;
 use common::testing::{Story, World};
 use pytorchjob::FRAMEWORK;
@@ -33,11 +33,6 @@ fn message(story: &Story, condition: ConditionType) -> String {
     let status = story.world.status();
     let condition = status::condition(&status, condition).unwrap();
     condition.message.clone().unwrap()
-}
-
-fn warnings(plan: &Plan) -> Vec<&str> {
-    let notes = plan.notes.iter().filter(|note| note.kind == NoteKind::Warning);
-    notes.map(|note| &*note.reason).collect()
 }
 
 #[test]
@@ -86,25 +81,6 @@ fn of_two_that_failed_alike_in_one_second_the_first_that_is_seen_stays_the_first
     assert_eq!(&*first(&story).pod, "j-worker-1");
 }
 
-#[test]
-fn a_pod_whose_node_is_silent_is_the_cause_of_what_fails_with_it() {
-    let mut story = Story::new(&FRAMEWORK, ALL, |_| {});
-    story.world.nodes = 2;
-    story.when("applied", |_| {});
-    story.when("all pods run", World::run_all);
-    assert_eq!(story.world.pod("j-worker-0").node.as_deref(), Some("node-2"));
-    story.when("its node falls silent", |w| w.lose_node("node-2"));
-    story.when("worker 1 misses it", |w| {
-        w.pass_time(20);
-        fails(w, "j-worker-1");
-    });
-    let first = first(&story);
-    assert_eq!(
-        (&*first.pod, first.reason.as_deref(), first.follower_count),
-        ("j-worker-0", Some("NodeLost"), 1)
-    );
-}
-
 /// Where a queue admits gangs it has no start time while it waits to go on, and yet it has begun.
 #[test]
 fn what_waits_to_go_on_can_be_suspended_whatever_else_is_wrong_with_it() {
@@ -150,24 +126,26 @@ fn a_failure_is_told_at_once_and_mere_counts_are_not() {
 #[test]
 fn running_pods_are_cleaned_up_at_once_and_those_that_end_by_themselves_are_not() {
     let mut story = started(|spec| spec["runPolicy"] = json!({"cleanPodPolicy": "Running"}));
-    story.world.pod("j-worker-1").detail = {
-        let mut ended = World::new(&FRAMEWORK, &common::testing::manifest(&FRAMEWORK, "j", ALL));
-        ended.settle(&FRAMEWORK);
-        ended.end("j-worker-1", "pytorch", 0, "Completed", None);
-        ended.pod("j-worker-1").detail.take()
-    };
     let waiting = ContainerState::Waiting {
         reason: "CrashLoopBackOff".into(),
         message: None,
     };
-    story.world.pod("j-worker-0").detail = Some(Box::new(PodDetail {
-        containers: vec![ContainerView {
-            name: "pytorch".into(),
-            init: false,
-            state: waiting,
-        }],
-        ..PodDetail::default()
-    }));
+    let ended = ContainerState::Terminated {
+        exit_code: 0,
+        reason: Some("Completed".into()),
+        message: None,
+        finished_at: Some(story.world.now),
+    };
+    for (pod, state) in [("j-worker-0", waiting), ("j-worker-1", ended)] {
+        story.world.pod(pod).detail = Some(Box::new(PodDetail {
+            containers: vec![ContainerView {
+                name: "pytorch".into(),
+                init: false,
+                state,
+            }],
+            ..PodDetail::default()
+        }));
+    }
     story.when("the master is done", |w| {
         w.end("j-master-0", "pytorch", 0, "Completed", None);
     });
@@ -307,26 +285,6 @@ fn first_words_are_told_once() {
 }
 
 #[test]
-fn a_pod_that_is_evicted_from_a_silent_node_was_taken_away_and_not_lost() {
-    for seen_after in [0, 400] {
-        let mut story = Story::new(&FRAMEWORK, ALL, |_| {});
-        story.world.nodes = 2;
-        story.when("applied", |_| {});
-        story.when("all pods run", World::run_all);
-        story.when("its node falls silent, and the pod is told to go", |w| {
-            w.lose_node("node-2");
-            w.delete("j-worker-0");
-            w.pass_time(seen_after);
-        });
-        let reason = story.world.status().slots["worker-0"].reason.clone().unwrap();
-        assert!(
-            reason.starts_with("pod j-worker-0 was deleted on node"),
-            "{reason}"
-        );
-    }
-}
-
-#[test]
 fn a_leader_that_is_kept_counts_as_long_as_it_runs() {
     let mut story = started(|spec| spec["runPolicy"] = json!({"activeDeadlineSeconds": 600}));
     let active = |story: &Story| story.world.status().replica_statuses["Master"].active;
@@ -340,72 +298,6 @@ fn a_leader_that_is_kept_counts_as_long_as_it_runs() {
     assert_eq!(wake.as_second() - began.as_second(), 600);
     story.when("it is told to go", |w| w.delete("j-master-0"));
     assert_eq!(active(&story), 0, "{}", story.tale);
-}
-
-fn of_gang(gang: Gang, replicas: &[(&str, u32)], edit: impl FnOnce(&mut Value)) -> Story {
-    let mut story = Story::new(&FRAMEWORK, replicas, edit);
-    story.world.settings.gang = gang;
-    story
-}
-
-fn unschedulable(world: &mut World) {
-    for pod in &mut world.pods {
-        pod.detail = Some(Box::new(PodDetail {
-            unschedulable: Some("0/3 nodes are available".into()),
-            ..PodDetail::default()
-        }));
-    }
-}
-
-/// Kubernetes' own scheduler says of the gang what its pods say too; that of the scheduler-plugins says nothing.
-#[test]
-fn where_the_scheduler_speaks_for_the_gang_its_pods_are_not_quoted_before() {
-    let coscheduling = || Gang::Coscheduling {
-        scheduler: "my-sched".to_owned(),
-    };
-    for (gang, quoted) in [(Gang::Native, false), (coscheduling(), true)] {
-        for lost in [false, true] {
-            let mut story = of_gang(gang.clone(), ALL, |_| {});
-            story.when("applied", |_| {});
-            unschedulable(&mut story.world);
-            if lost {
-                story.world.children.retain(|child| child.pod_group.is_none());
-            }
-            let plan = story.world.plan(&FRAMEWORK);
-            assert_eq!(
-                warnings(&plan).contains(&"Unschedulable"),
-                quoted,
-                "{gang:?} {lost} {:?}",
-                plan.notes
-            );
-        }
-    }
-    let mut story = of_gang(Gang::Native, ALL, |_| {});
-    story.when("applied", |_| {});
-    story.world.say_of_pod_group(None, &Placement::Found);
-    unschedulable(&mut story.world);
-    assert_eq!(
-        warnings(&story.world.plan(&FRAMEWORK)),
-        ["Unschedulable"],
-        "it has spoken"
-    );
-}
-
-#[test]
-fn a_role_without_pods_has_no_say_in_its_gang() {
-    let mut story = of_gang(Gang::Native, &[("Master", 0), ("Worker", 2)], |spec| {
-        for (role, class) in [("Master", "low"), ("Worker", "high")] {
-            spec["pytorchReplicaSpecs"][role]["template"]["spec"]["priorityClassName"] = json!(class);
-        }
-    });
-    story.when("applied", |_| {});
-    assert!(
-        story.world.pods.iter().all(|pod| pod.gang.is_some()),
-        "{}",
-        story.tale
-    );
-    assert!(!story.tale.contains("NotInGang"), "{}", story.tale);
-    assert_eq!(story.world.pods.len(), 2);
 }
 
 #[test]

@@ -10,10 +10,12 @@
 
 use common::gang::{Gang, Placement};
 use common::observe::{PodDetail, Refusal, RefusalCause};
-use common::plan::{Child, Write};
+use common::plan::{Child, NoteKind, Plan, Write};
 use common::testing::{Story, World, manifest};
 use pytorchjob::FRAMEWORK;
 use serde_json::{Value, json};
+
+const ALL: &[(&str, u32)] = &[("Master", 1), ("Worker", 2)];
 
 fn story(gang: Gang, replicas: &[(&str, u32)], edit: impl FnOnce(&mut Value)) -> Story {
     let mut story = Story::new(&FRAMEWORK, replicas, edit);
@@ -481,4 +483,66 @@ fn a_pod_group_that_still_goes_is_waited_for() {
         plan.status.unwrap().waiting_for.as_deref(),
         Some("PodGroup j has to terminate first")
     );
+}
+
+fn unschedulable(world: &mut World) {
+    for pod in &mut world.pods {
+        pod.detail = Some(Box::new(PodDetail {
+            unschedulable: Some("0/3 nodes are available".into()),
+            ..PodDetail::default()
+        }));
+    }
+}
+
+fn warnings(plan: &Plan) -> Vec<&str> {
+    let notes = plan.notes.iter().filter(|note| note.kind == NoteKind::Warning);
+    notes.map(|note| &*note.reason).collect()
+}
+
+/// Kubernetes' own scheduler says of the gang what its pods say too; that of the scheduler-plugins says nothing.
+#[test]
+fn where_the_scheduler_speaks_for_the_gang_its_pods_are_not_quoted_before() {
+    for (gang, quoted) in [(Gang::Native, false), (coscheduling(), true)] {
+        for lost in [false, true] {
+            let mut story = story(gang.clone(), ALL, |_| {});
+            story.when("applied", |_| {});
+            unschedulable(&mut story.world);
+            if lost {
+                story.world.children.retain(|child| child.pod_group.is_none());
+            }
+            let plan = story.world.plan(&FRAMEWORK);
+            assert_eq!(
+                warnings(&plan).contains(&"Unschedulable"),
+                quoted,
+                "{gang:?} {lost} {:?}",
+                plan.notes
+            );
+        }
+    }
+    let mut story = native(ALL, |_| {});
+    story.when("applied", |_| {});
+    story.world.say_of_pod_group(None, &Placement::Found);
+    unschedulable(&mut story.world);
+    assert_eq!(
+        warnings(&story.world.plan(&FRAMEWORK)),
+        ["Unschedulable"],
+        "it has spoken"
+    );
+}
+
+#[test]
+fn a_role_without_pods_has_no_say_in_its_gang() {
+    let mut story = native(&[("Master", 0), ("Worker", 2)], |spec| {
+        for (role, class) in [("Master", "low"), ("Worker", "high")] {
+            spec["pytorchReplicaSpecs"][role]["template"]["spec"]["priorityClassName"] = json!(class);
+        }
+    });
+    story.when("applied", |_| {});
+    assert!(
+        story.world.pods.iter().all(|pod| pod.gang.is_some()),
+        "{}",
+        story.tale
+    );
+    assert!(!story.tale.contains("NotInGang"), "{}", story.tale);
+    assert_eq!(story.world.pods.len(), 2);
 }

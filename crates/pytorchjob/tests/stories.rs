@@ -842,3 +842,36 @@ fn disruptions_count_for_nothing_without_the_flag_under_any_policy() {
         assert!(status::is_true(&story.world.status(), ConditionType::Running));
     }
 }
+
+#[test]
+fn a_pod_whose_node_is_silent_is_the_cause_of_what_fails_with_it() {
+    let mut story = on_two_nodes(|_| {});
+    assert_eq!(story.world.pod("j-worker-0").node.as_deref(), Some("node-2"));
+    story.when("its node falls silent", |w| w.lose_node("node-2"));
+    story.when("worker 1 misses it", |w| {
+        w.pass_time(20);
+        w.end("j-worker-1", "pytorch", 1, "Error", None);
+    });
+    let first = story.world.status().first_failure.unwrap();
+    assert_eq!(
+        (&*first.pod, first.reason.as_deref(), first.follower_count),
+        ("j-worker-0", Some("NodeLost"), 1)
+    );
+}
+
+#[test]
+fn a_pod_that_is_evicted_from_a_silent_node_was_taken_away_and_not_lost() {
+    for seen_after in [0, 400] {
+        let mut story = on_two_nodes(|_| {});
+        story.when("its node falls silent, and the pod is told to go", |w| {
+            w.lose_node("node-2");
+            w.delete("j-worker-0");
+            w.pass_time(seen_after);
+        });
+        let reason = story.world.status().slots["worker-0"].reason.clone().unwrap();
+        assert!(
+            reason.starts_with("pod j-worker-0 was deleted on node"),
+            "{reason}"
+        );
+    }
+}

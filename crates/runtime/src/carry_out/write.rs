@@ -42,55 +42,51 @@ pub(super) struct Wanted<'a> {
 }
 
 /// Sends one write.
-pub(super) async fn send(
+pub(super) async fn send<'a>(
     hands: &Hands,
     kind: &'static KindInfo,
-    pass: &Pass,
-    write: &Write,
+    pass: &'a Pass,
+    write: &'a Write,
     makes_pods: bool,
 ) -> Result<(), Refused> {
     let job = &**pass.job();
-    let wanted = |resource: Resource, kind_of, name: Option<&str>, attempt| Wanted {
+    let wanted = |resource: Resource, kind_of, name: Option<&str>| Wanted {
         resource,
         kind: kind_of,
         name: ObjectName {
             namespace: job.key.namespace.clone(),
             name: name.unwrap_or_default().into(),
         },
-        attempt,
+        attempt: None,
         operator: None,
         job,
         job_kind: kind,
     };
-    let child_of = |kind: ChildKind, name| wanted(Resource::of_child(kind), kind.as_str(), Some(name), None);
+    let made = |resource, kind_of, metadata: &'a ObjectMeta, attempt| Wanted {
+        attempt: Some(attempt),
+        operator: operator(metadata),
+        ..wanted(resource, kind_of, metadata.name.as_deref())
+    };
+    let child_of = |kind: ChildKind, name| wanted(Resource::of_child(kind), kind.as_str(), Some(name));
     match write {
         Write::Ensure(extra) => {
             let (resource, kind_of, name) = ensure::place(extra);
-            ensure::send(
-                &wanted(resource, kind_of, Some(name), None),
-                hands,
-                extra,
-                makes_pods,
-            )
-            .await
+            ensure::send(&wanted(resource, kind_of, Some(name)), hands, extra, makes_pods).await
         }
         Write::CreateBatchJob {
             job,
             attempt,
             slot: _,
         } => {
-            let carrier = Wanted {
-                operator: operator(&job.metadata),
-                ..wanted(BATCH_JOBS, "Job", job.metadata.name.as_deref(), Some(*attempt))
-            };
+            let carrier = made(BATCH_JOBS, "Job", &job.metadata, *attempt);
             if let Some(pod) = hands.world.stranded(&carrier.name) {
                 hands.world.block(carrier.job, PODS, pod.clone());
-                return Err(wanted(PODS, "Pod", Some(&pod.name), None).stays_behind());
+                return Err(wanted(PODS, "Pod", Some(&pod.name)).stays_behind());
             }
             carrier.create(hands, job).await
         }
         Write::DeleteBatchJob { name, uid } => {
-            wanted(BATCH_JOBS, "Job", Some(name), None)
+            wanted(BATCH_JOBS, "Job", Some(name))
                 .delete_owned(hands, uid, "Foreground", None)
                 .await
         }
@@ -101,11 +97,9 @@ pub(super) async fn send(
             attempt,
             slot: _,
         } => {
-            let wanted = Wanted {
-                operator: operator(&pod.metadata),
-                ..wanted(PODS, "Pod", pod.metadata.name.as_deref(), Some(*attempt))
-            };
-            wanted.create(hands, pod).await
+            made(PODS, "Pod", &pod.metadata, *attempt)
+                .create(hands, pod)
+                .await
         }
         Write::DeleteChild { kind, name, uid } => {
             let options = json!({"preconditions": {"uid": uid.as_str()}});
@@ -113,7 +107,7 @@ pub(super) async fn send(
         }
         Write::DeletePod { name, uid, force } => {
             let grace = force.then_some(0);
-            wanted(PODS, "Pod", Some(name), None)
+            wanted(PODS, "Pod", Some(name))
                 .delete_owned(hands, uid, "Background", grace)
                 .await
         }
@@ -124,7 +118,7 @@ pub(super) async fn send(
             let of_version = json!({"uid": uid.as_str(), "resourceVersion": resource_version});
             let options = json!({"preconditions": of_version, "propagationPolicy": "Background"});
             let name = Some(&*job.key.name);
-            wanted(Resource::jobs(kind), kind.kind, name, None)
+            wanted(Resource::jobs(kind), kind.kind, name)
                 .delete_job(hands, uid, &options)
                 .await
         }

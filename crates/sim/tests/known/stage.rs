@@ -13,6 +13,7 @@ use operator::FRAMEWORKS;
 use runtime::GangChoice;
 use serde_json::{Value, json};
 use sim::cluster::{Cluster, NAMESPACE, Setup};
+use sim::kubernetes::Pace;
 use sim::link::{Fate, Trip, Weather};
 use sim::ops::DeleteOptions;
 use sim::process::{Conduct, Process, WallClock};
@@ -204,6 +205,17 @@ pub(crate) fn restart_policy(info: &KindInfo, manifest: &mut Value, policy: &str
     let roles = manifest["spec"][info.replicas_field].as_object_mut();
     for role in roles.into_iter().flat_map(|roles| roles.values_mut()) {
         role["restartPolicy"] = json!(policy);
+    }
+}
+
+/// A cluster whose pods take so long to end.
+pub(crate) fn slow_to_stop(seconds: u64) -> Setup {
+    Setup {
+        pace: Pace {
+            stop: (seconds * 1000, 0),
+            ..Pace::STEADY
+        },
+        ..Setup::default()
     }
 }
 

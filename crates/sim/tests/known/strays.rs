@@ -2,31 +2,14 @@
 
 use common::names::OPERATOR_NAME;
 use serde_json::json;
-use sim::cluster::{NAMESPACE, Setup};
-use sim::kubernetes::Pace;
+use sim::cluster::NAMESPACE;
 use sim::store::{Key, Object, Who};
 use sim::story::pod_key;
 use sim::types::BATCH_JOBS;
 use sim::value::name;
 
 use super::acts::{alive, is, twins, waits_for, without_twins_until};
-use super::stage::{Scene, Stage, by_batch_job, kinds};
-
-/// A cluster whose pods take a minute to stop.
-fn slow() -> Scene {
-    let pace = Pace {
-        stop: (60_000, 0),
-        ..Pace::STEADY
-    };
-    let setup = Setup {
-        pace,
-        ..Setup::default()
-    };
-    Scene {
-        setup,
-        ..Scene::default()
-    }
-}
+use super::stage::{Scene, Stage, by_batch_job, kinds, slow_to_stop};
 
 /// A batch Job was deleted while no operator ran, and its pod took its time: who started then made a second launcher beside it
 /// (storms 6746, 8394, 9138, 9818).
@@ -36,7 +19,11 @@ async fn a_launcher_runs_beside_one_that_was_left_behind() {
         if !by_batch_job(framework.kind()) {
             continue;
         }
-        let mut stage = Stage::new(framework, slow(), |_| {});
+        let scene = Scene {
+            setup: slow_to_stop(60),
+            ..Scene::default()
+        };
+        let mut stage = Stage::new(framework, scene, |_| {});
         let kind = framework.kind().kind;
         stage.runs().await;
         let carrier = stage.shared.list(BATCH_JOBS)[0].clone();

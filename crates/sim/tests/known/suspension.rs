@@ -3,7 +3,7 @@
 use common::gang::PodGroupApi;
 use serde_json::json;
 use sim::cluster::Setup;
-use sim::kubernetes::{Pace, fail};
+use sim::kubernetes::fail;
 use sim::types::pod_groups;
 use sim::value;
 
@@ -11,23 +11,12 @@ use crate::acts::{
     alive, by_batch_job, ends_well, first, is, last, policy, restarts, rule, status, suspend, suspended, to,
     uid, when, without_twins_until,
 };
-use crate::stage::{Scene, Stage, kinds};
+use crate::stage::{Scene, Stage, kinds, slow_to_stop};
 
 /// A cluster with Kubernetes' own PodGroups.
 fn with_gangs() -> Setup {
     Setup {
         pod_groups: vec![PodGroupApi::Native],
-        ..Setup::default()
-    }
-}
-
-/// Pods take so long to end.
-fn slow_to_stop(seconds: u64) -> Setup {
-    Setup {
-        pace: Pace {
-            stop: (seconds * 1000, 0),
-            ..Pace::STEADY
-        },
         ..Setup::default()
     }
 }
