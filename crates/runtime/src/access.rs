@@ -8,7 +8,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use common::framework::ExtraKind;
+use common::kind::ExtraKind;
 use common::{Framework, KindInfo};
 
 use crate::gang::{self, GangChoice};

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use common::gang::{Gang, PodGroupApi};
-use common::plan::ChildKind;
+use common::objects::ChildKind;
 use serde::Deserialize;
 
 use crate::answer::RequestError;

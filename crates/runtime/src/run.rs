@@ -4,20 +4,18 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::framework::ExtraKind;
 use common::gang::Gang;
-use common::plan::ChildKind;
+use common::kind::ExtraKind;
+use common::objects::ChildKind;
 use common::{Framework, JobKey, Settings, names};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::access;
 use crate::admin::{self, Admin};
 use crate::carry_out::Hands;
 use crate::client::{self, Api, ConnectError, Gate};
 use crate::clock::Clock;
-use crate::events;
 use crate::gang::{self, GangChoice};
 use crate::lease::{self, Leadership, LeaseOptions};
 use crate::metrics::{Metrics, PassResult};
@@ -27,6 +25,7 @@ use crate::resource::{AUTOSCALERS, BATCH_JOBS, NODES, PODS, Resource, SERVICES};
 use crate::view::View;
 use crate::watch::{self, Shape, Source, Watch};
 use crate::world::World;
+use crate::{access, events};
 
 /// A pass that takes longer waits for an answer, and makes room for another.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -4,15 +4,14 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
-use common::plan::Extra;
+use common::objects::Extra;
 use k8s_openapi::api::core::v1::Secret;
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::answer::RequestError;
-use crate::decode;
 use crate::resource::{CONFIG_MAPS, ROLE_BINDINGS, ROLES, Resource, SECRETS, SERVICE_ACCOUNTS};
-use crate::secrets;
+use crate::{decode, secrets};
 
 use super::Hands;
 use super::write::{Refused, Wanted};

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use common::objects::{Child, ChildKind};
 use common::observe::{Refusal, RefusalCause};
-use common::plan::{Child, ChildKind};
 use common::{Attempt, KindInfo, RawJob, Uid, Write, names};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Value, json};
