@@ -8,7 +8,7 @@ use crate::observe::Observed;
 use crate::plan::{Counter, Plan};
 use crate::problems::Problems;
 
-use super::{answer, has_begun, state_created, title, warning};
+use super::facts::context::{answer, has_begun, state_created, title, warning};
 
 pub(super) fn plan(info: &KindInfo, observed: &Observed, stored: &JobStatus, problems: &Problems) -> Plan {
     let (now, kind, key) = (observed.now, info.kind, &observed.job.key);

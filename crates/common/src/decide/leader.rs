@@ -7,12 +7,13 @@ use crate::observe::Phase;
 use crate::plan::Plan;
 use crate::tally;
 
-use super::{Question, invalid, outcome, state_created};
+use super::facts::context::{Question, state_created};
+use super::invalid;
 
 pub(super) fn plan(q: &Question<'_>) -> Option<Plan> {
     let leader = lost(q)?;
     // Its time is over all the same.
-    let due = outcome::deadline(q);
+    let due = q.deadline();
     if due.is_some_and(|due| due <= q.now()) {
         return None;
     }

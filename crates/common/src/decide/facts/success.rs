@@ -4,10 +4,10 @@ use crate::api::SuccessPolicy;
 use crate::kind::Outcome;
 use crate::tally::SlotState;
 
-use super::Question;
+use super::context::Question;
 
 /// The kind's judgement; under `Leader` the leader's success is the job's, and nothing else is.
-pub(super) fn outcome(q: &Question<'_>) -> Outcome {
+pub(crate) fn outcome(q: &Question<'_>) -> Outcome {
     let by_kind = q.framework.outcome(q.tally, q.job);
     if q.job.success != SuccessPolicy::Leader {
         return by_kind;

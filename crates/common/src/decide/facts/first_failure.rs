@@ -6,14 +6,15 @@ use jiff::Timestamp;
 use crate::api::{ConditionType, FirstFailure, JobStatus};
 use crate::tally::{Failure, SlotState, SlotTally};
 
-use super::{Question, outcome, restart, whole};
+use super::context::Question;
+use super::{attempts, failures, reasons};
 
 /// Names of so many followers are kept.
 const MOST_FOLLOWERS: usize = 32;
 
 /// Notes the pod that failed first, and the others as its followers. What fails while the job is still restarting is of
 /// the same trouble; an earlier failure that shows only now takes the first one's place.
-pub(super) fn record(q: &Question<'_>, status: &mut JobStatus) {
+pub(crate) fn record(q: &Question<'_>, status: &mut JobStatus) {
     let troubles = troubles(q);
     if troubles.is_empty() {
         return;
@@ -37,7 +38,7 @@ pub(super) fn record(q: &Question<'_>, status: &mut JobStatus) {
 }
 
 /// Whether the trouble began with a pod that was taken away, and the others failed for want of it.
-pub(super) fn is_disruption(q: &Question<'_>) -> bool {
+pub(crate) fn is_disruption(q: &Question<'_>) -> bool {
     troubles(q).first().is_some_and(|first| first.disruption)
 }
 
@@ -52,12 +53,12 @@ fn troubles(q: &Question<'_>) -> Vec<Trouble> {
 /// follows from the time before.
 fn is_another(q: &Question<'_>, next: &FirstFailure, known: &FirstFailure) -> bool {
     let again = next.role == known.role && next.index == known.index;
-    again || known.followers.contains(&next.pod) || (whole::applies(q) && next.attempt > known.attempt)
+    again || known.followers.contains(&next.pod) || (q.restarts_together() && next.attempt > known.attempt)
 }
 
 /// As [`Trouble::order`] has it of two that are seen at the same time.
 fn is_before(a: &FirstFailure, b: &FirstFailure) -> bool {
-    let by_itself = |it: &FirstFailure| it.exit_code.is_some() && !outcome::ended_by_kernel(it.exit_code);
+    let by_itself = |it: &FirstFailure| it.exit_code.is_some() && !failures::ended_by_kernel(it.exit_code);
     match (&a.finished_at, &b.finished_at) {
         (Some(at_a), Some(at_b)) => (at_a.0, by_itself(a)) < (at_b.0, by_itself(b)),
         _ => false,
@@ -88,7 +89,7 @@ fn trouble(q: &Question<'_>, slot: &SlotTally) -> Option<Trouble> {
     let now = q.now();
     let silent = slot.pod.as_deref().and_then(|pod| q.losses.silent_since(pod));
     let (entry, class, by_itself) = match &slot.state {
-        SlotState::Failed(failure) if outcome::tolerated(q, slot, failure) => return None,
+        SlotState::Failed(failure) if failures::tolerated(q, slot, failure) => return None,
         SlotState::Failed(failure) => {
             let class = match (failure.finished_at, &failure.disruption) {
                 (None, Some(_)) => 0,
@@ -98,7 +99,7 @@ fn trouble(q: &Question<'_>, slot: &SlotTally) -> Option<Trouble> {
             (
                 failed(slot, failure, now),
                 class,
-                !outcome::ended_by_kernel(failure.exit_code),
+                !failures::ended_by_kernel(failure.exit_code),
             )
         }
         SlotState::Terminating | SlotState::Lost => (taken(q, slot), 0, false),
@@ -113,7 +114,7 @@ fn trouble(q: &Question<'_>, slot: &SlotTally) -> Option<Trouble> {
     let at = entry.finished_at.as_ref().map_or(now, |time| time.0);
     Some(Trouble {
         order: (class, at, by_itself, slot.slot.rank.0),
-        disruption: restart::is_disruption(slot),
+        disruption: attempts::is_disruption(slot),
         entry,
     })
 }
@@ -146,7 +147,7 @@ fn taken(q: &Question<'_>, slot: &SlotTally) -> FirstFailure {
     let reason = if silent.is_some() {
         Some("NodeLost".to_owned())
     } else {
-        restart::disruption_of(slot)
+        reasons::disruption_of(slot)
     };
     FirstFailure {
         reason: Some(reason.unwrap_or_else(|| "Deleted".to_owned())),

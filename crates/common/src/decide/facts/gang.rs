@@ -18,7 +18,7 @@ use crate::observe::{ChildView, Phase};
 use crate::plan::{Note, Write};
 use crate::tally::{SlotState, SlotTally};
 
-use super::{Question, warning};
+use super::context::{Question, warning};
 
 /// Upstream's words (`pkg/controller.v1/common/pod.go`).
 const OTHER_SCHEDULER: &str =
@@ -29,27 +29,27 @@ const NO_PLACE: &str = "finds no place";
 
 /// What becomes of a gang.
 #[derive(Default)]
-pub(super) struct Answer {
+pub(crate) struct Answer {
     /// What its scheduler has to be told.
-    pub(super) writes: Vec<Write>,
+    pub(crate) writes: Vec<Write>,
     /// Why no pod may be made now.
-    pub(super) hold: Option<String>,
+    pub(crate) hold: Option<String>,
     /// Whether the job waits in a queue, so that it has not begun.
-    pub(super) queued: bool,
+    pub(crate) queued: bool,
     /// Reason and words if its scheduler finds no place for it.
-    pub(super) refused: Option<(String, String)>,
+    pub(crate) refused: Option<(String, String)>,
     /// Whether its scheduler will have more to say than its pods do.
-    pub(super) speaks_for_pods: bool,
+    pub(crate) speaks_for_pods: bool,
 }
 
 /// The pods of a gang.
-pub(super) struct Members {
+pub(crate) struct Members {
     roles: Vec<Role>,
     class: Option<String>,
 }
 
 /// What to do about the gang before the slots in `wanted` are made. Those in `waiting` will be made when others are ready.
-pub(super) fn plan(q: &Question<'_>, wanted: &[&SlotTally], waiting: &[SlotId]) -> Answer {
+pub(crate) fn plan(q: &Question<'_>, wanted: &[&SlotTally], waiting: &[SlotId]) -> Answer {
     let (Some(api), Some(members)) = (q.settings.gang.api(), members(q)) else {
         return Answer::default();
     };
@@ -110,7 +110,7 @@ impl Answer {
 }
 
 impl Members {
-    pub(super) fn has(&self, slot: &SlotTally) -> bool {
+    pub(crate) fn has(&self, slot: &SlotTally) -> bool {
         self.roles.contains(&slot.slot.id.role)
     }
 }
@@ -283,7 +283,7 @@ fn class(q: &Question<'_>, api: PodGroupApi, members: &Members) -> Option<String
 
 /// Which pods belong to the gang: a gang has one scheduler, and in Kubernetes' own API one priority. Who names another is
 /// left out, lest all wait for him for ever; nobody, if there is no gang at all.
-pub(super) fn members(q: &Question<'_>) -> Option<Members> {
+pub(crate) fn members(q: &Question<'_>) -> Option<Members> {
     let api = q.settings.gang.api()?;
     let roles: Vec<&ResolvedReplica> = q.job.replicas.iter().filter(|r| r.count > 0).collect();
     let (_, mut roles) = agreed(roles, Some(q.settings.gang.scheduler()), own_scheduler);
@@ -346,7 +346,7 @@ fn own_class(role: &ResolvedReplica) -> Option<&str> {
 
 /// What is said of a gang that does not fit. Its scheduler says how many do not, in `words`; its pods say why, but for those
 /// that only repeat the words.
-pub(super) fn no_place(q: &Question<'_>, words: &str, pods: impl Iterator<Item = String>) -> String {
+pub(crate) fn no_place(q: &Question<'_>, words: &str, pods: impl Iterator<Item = String>) -> String {
     let mut pods = pods.filter(|why| words.is_empty() || !why.contains(words));
     let why = pods.next().map_or(String::new(), |why| format!("; {why}"));
     let name = names::pod_group(&q.job.key.name);
@@ -355,14 +355,14 @@ pub(super) fn no_place(q: &Question<'_>, words: &str, pods: impl Iterator<Item =
 
 /// Whether the job says already that its gang does not fit. The numbers in it change with what else the cluster does: an
 /// event tells it once.
-pub(super) fn is_told(q: &Question<'_>) -> bool {
+pub(crate) fn is_told(q: &Question<'_>) -> bool {
     let told = conditions::condition(&q.job.stored, ConditionType::Created);
     let message = told.and_then(|c| c.message.as_deref());
     message.is_some_and(|message| message.contains(NO_PLACE))
 }
 
 /// What the user should know once, at the beginning.
-pub(super) fn first_words(q: &Question<'_>) -> Vec<Note> {
+pub(crate) fn first_words(q: &Question<'_>) -> Vec<Note> {
     let gang = &q.settings.gang;
     if *gang == Gang::None {
         return Vec::new();
@@ -389,7 +389,7 @@ pub(super) fn first_words(q: &Question<'_>) -> Vec<Note> {
 }
 
 /// Marks a pod as one of the gang, if pods of its role are.
-pub(super) fn mark(q: &Question<'_>, members: Option<&Members>, role: Role, pod: &mut Pod) {
+pub(crate) fn mark(q: &Question<'_>, members: Option<&Members>, role: Role, pod: &mut Pod) {
     if let Some(members) = members.filter(|m| m.roles.contains(&role)) {
         pod_group::mark(pod, q.job, role, &q.settings.gang, members.class.as_deref());
     }
