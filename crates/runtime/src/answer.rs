@@ -79,7 +79,7 @@ pub(crate) enum RequestError {
     /// The API server said no.
     #[error("{}", .0.message)]
     Answer(Box<Answer>),
-    /// There was no answer; the request may or may not have been carried out.
+    /// There was no answer; the request may or may not have taken effect.
     #[error("no answer from the API server: {0}")]
     NoAnswer(String),
     /// The request could not be made.

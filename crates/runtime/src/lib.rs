@@ -4,16 +4,16 @@
 //!  API server ── watch ──> view ──> world ──> queue ──> reconcile ── observe ──> common::plan
 //!       ^         lists,    index     records,  dedup,     one pass                     │
 //!       │         events              watermark delay,                                  │
-//!       └──────────────────────────── carry_out <── backoff ────────────────────────────┘
+//!       └─────────────────────────────── apply <── backoff ────────────────────────────┘
 //! ```
 //!
 //! Invariant: a pass makes no reads. The only reads beside the watches are look-ups of single objects: of one whose
-//! acknowledged write stays invisible ([`world`]), and of one whose name was taken (`carry_out`).
+//! acknowledged write stays invisible ([`world`]), and of one whose name was taken (`apply`).
 
 mod admin;
 mod answer;
+mod apply;
 mod backoff;
-mod carry_out;
 mod children;
 mod client;
 mod clock;

@@ -1,4 +1,4 @@
-//! One pass over one job: begin, observe, plan, carry out.
+//! One pass over one job: begin, observe, plan, apply.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 use crate::backoff;
-use crate::carry_out::{Ending, Hands, carry_out};
+use crate::apply::{Ending, Hands, apply};
 use crate::metrics::PassResult;
 use crate::queue::Verdict;
 use crate::world::{Pass, Start};
@@ -56,7 +56,7 @@ impl Reconciler {
             urgent = plan.urgent,
             "planned"
         );
-        let mut ending = carry_out(&self.hands, framework.kind(), pass, plan).await;
+        let mut ending = apply(&self.hands, framework.kind(), pass, plan).await;
         if let Verdict::Done(again) = &mut ending.verdict
             && !pass.finished
         {

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::access;
 use crate::admin::{self, Admin};
-use crate::carry_out::Hands;
+use crate::apply::Hands;
 use crate::client::{self, Api, ConnectError, Gate};
 use crate::clock::Clock;
 use crate::events;

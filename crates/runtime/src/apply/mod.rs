@@ -79,8 +79,8 @@ impl Sent {
     }
 }
 
-/// Carries out a plan.
-pub(crate) async fn carry_out(hands: &Hands, kind: &'static KindInfo, pass: &Pass, plan: Plan) -> Ending {
+/// Applies a plan.
+pub(crate) async fn apply(hands: &Hands, kind: &'static KindInfo, pass: &Pass, plan: Plan) -> Ending {
     let Plan {
         intent,
         writes,

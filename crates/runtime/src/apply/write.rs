@@ -271,7 +271,7 @@ impl Wanted<'_> {
         if grace.is_some() && deleted.is_ok() {
             tracing::warn!(pod = %self.name.name, %uid, "given up with its node: deleted by force");
         }
-        // Without an answer it may have been carried out.
+        // Without an answer it may have taken effect.
         if deleted
             .as_ref()
             .is_err_and(|refused| refused.class != RetryClass::Transient)
