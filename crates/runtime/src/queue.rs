@@ -61,7 +61,7 @@ pub(crate) struct Queue<K> {
 }
 
 impl<K: Clone + Eq + Hash + Ord> Queue<K> {
-    /// An empty queue that hands out nothing until it is opened.
+    /// An empty queue that ctx out nothing until it is opened.
     pub(crate) fn new() -> Self {
         let state = State {
             entries: HashMap::new(),

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 use crate::backoff;
-use crate::apply::{Ending, Hands, apply};
+use crate::apply::{Ending, ApplyContext, apply};
 use crate::metrics::PassResult;
 use crate::queue::Verdict;
 use crate::world::{Pass, Start};
@@ -18,7 +18,7 @@ const SAFETY: Duration = Duration::from_mins(10);
 /// All that passes share.
 pub(crate) struct Reconciler {
     /// For the writes.
-    pub(crate) hands: Hands,
+    pub(crate) ctx: ApplyContext,
     /// Kinds.
     pub(crate) frameworks: Vec<&'static dyn Framework>,
     /// The operator's settings.
@@ -32,11 +32,11 @@ impl Reconciler {
         let Some(framework) = self.frameworks.iter().find(|f| f.kind().kind == key.kind) else {
             return Verdict::Done(None);
         };
-        let pass = match self.hands.world.begin(&key) {
+        let pass = match self.ctx.world.begin(&key) {
             Start::Go(pass) => pass,
             Start::Deferred => return Verdict::Done(None),
             Start::Gone => {
-                self.hands.metrics.pass(PassResult::gone, None);
+                self.ctx.metrics.pass(PassResult::gone, None);
                 return Verdict::Done(None);
             }
         };
@@ -44,7 +44,7 @@ impl Reconciler {
         let (kind, namespace, name) = (key.kind, &*key.namespace, &*key.name);
         let span = tracing::info_span!("reconcile", kind, namespace, name, %uid);
         let ending = self.decide(*framework, &pass).instrument(span).await;
-        self.hands.metrics.pass(ending.result, Some(begun.elapsed()));
+        self.ctx.metrics.pass(ending.result, Some(begun.elapsed()));
         ending.verdict
     }
 
@@ -56,7 +56,7 @@ impl Reconciler {
             urgent = plan.urgent,
             "planned"
         );
-        let mut ending = apply(&self.hands, framework.kind(), pass, plan).await;
+        let mut ending = apply(&self.ctx, framework.kind(), pass, plan).await;
         if let Verdict::Done(again) = &mut ending.verdict
             && !pass.finished
         {

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::access;
 use crate::admin::{self, Admin};
-use crate::apply::Hands;
+use crate::apply::ApplyContext;
 use crate::client::{self, Api, ConnectError, Gate};
 use crate::clock::Clock;
 use crate::events;
@@ -206,7 +206,7 @@ impl Connections {
         let (events, send_events) =
             events::channel(writes.clone(), metrics.clone(), clock.clone(), &options.instance);
         background.spawn(send_events);
-        let hands = Hands {
+        let ctx = ApplyContext {
             api: writes,
             world: Arc::clone(&world),
             events,
@@ -231,7 +231,7 @@ impl Connections {
                 ..options.settings.clone()
             };
             let reconciler = Arc::new(Reconciler {
-                hands,
+                ctx,
                 frameworks,
                 settings,
             });
@@ -467,7 +467,7 @@ async fn serve_queue(
         metrics.pass(result, None);
         tracing::error!(kind = key.kind, namespace = %key.namespace, name = %key.name, "{text}");
     };
-    let turn = || reconciler.hands.api.is_busy();
+    let turn = || reconciler.ctx.api.is_busy();
     queue::serve(world.queue(), limits, stop.cancelled(), turn, work, mishap).await;
 }
 

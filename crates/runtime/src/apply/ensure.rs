@@ -14,7 +14,7 @@ use crate::decode;
 use crate::resource::{CONFIG_MAPS, ROLE_BINDINGS, ROLES, Resource, SECRETS, SERVICE_ACCOUNTS};
 use crate::secrets;
 
-use super::Hands;
+use super::ApplyContext;
 use super::write::{Refused, Wanted};
 
 /// For so long an object is taken for what it was; whoever changes it by hand sees it set right after that.
@@ -38,7 +38,7 @@ pub(super) fn place(extra: &Extra) -> (Resource, &'static str, &str) {
 /// Sees to it that the object is there and says what it should.
 pub(super) async fn send(
     wanted: &Wanted<'_>,
-    hands: &Hands,
+    ctx: &ApplyContext,
     extra: &Extra,
     makes_pods: bool,
 ) -> Result<(), Refused> {
@@ -48,24 +48,24 @@ pub(super) async fn send(
     content.to_string().hash(&mut hasher);
     let digest = hasher.finish();
     let age = if makes_pods { TRUSTED_FOR_PODS } else { TRUSTED };
-    if hands
+    if ctx
         .world
         .remember(wanted.job, |record| record.is_ensured(extra.id(), digest, age))
     {
         return Ok(());
     }
     let created = match extra {
-        Extra::KeyPair(secret) => create(wanted, hands, &with_keys(secret).map_err(failed)?).await,
+        Extra::KeyPair(secret) => create(wanted, ctx, &with_keys(secret).map_err(failed)?).await,
         Extra::ConfigMap(_) | Extra::ServiceAccount(_) | Extra::Role(_) | Extra::RoleBinding(_) => {
-            create(wanted, hands, &content).await
+            create(wanted, ctx, &content).await
         }
     };
     match created {
         Ok(()) => {}
-        Err(error) if error.is_already_exists() => set_right(wanted, hands, extra, content).await?,
+        Err(error) if error.is_already_exists() => set_right(wanted, ctx, extra, content).await?,
         Err(error) => return Err(failed(error)),
     }
-    hands
+    ctx
         .world
         .remember(wanted.job, |record| record.ensured(extra.id(), digest));
     Ok(())
@@ -73,11 +73,11 @@ pub(super) async fn send(
 
 async fn create(
     wanted: &Wanted<'_>,
-    hands: &Hands,
+    ctx: &ApplyContext,
     object: &(impl Serialize + Sync),
 ) -> Result<(), RequestError> {
     let namespace = &wanted.name.namespace;
-    hands
+    ctx
         .api
         .create(wanted.resource, namespace, object)
         .await
@@ -103,11 +103,11 @@ fn with_keys(secret: &Secret) -> Result<Secret, RequestError> {
 /// asked for than its metadata: its keys are in use.
 async fn set_right(
     wanted: &Wanted<'_>,
-    hands: &Hands,
+    ctx: &ApplyContext,
     extra: &Extra,
     mut content: Value,
 ) -> Result<(), Refused> {
-    let (api, resource, name) = (&hands.api, wanted.resource, &wanted.name);
+    let (api, resource, name) = (&ctx.api, wanted.resource, &wanted.name);
     let compared: &[&str] = match extra {
         Extra::ConfigMap(_) => &["data"],
         Extra::Role(_) => &["rules"],

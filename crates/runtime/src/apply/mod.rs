@@ -30,7 +30,7 @@ use self::write::Refused;
 
 /// What a pass needs to write.
 #[derive(Clone)]
-pub(crate) struct Hands {
+pub(crate) struct ApplyContext {
     /// The API server.
     pub(crate) api: Api,
     /// Memory.
@@ -80,7 +80,7 @@ impl Sent {
 }
 
 /// Applies a plan.
-pub(crate) async fn apply(hands: &Hands, kind: &'static KindInfo, pass: &Pass, plan: Plan) -> Ending {
+pub(crate) async fn apply(ctx: &ApplyContext, kind: &'static KindInfo, pass: &Pass, plan: Plan) -> Ending {
     let Plan {
         intent,
         writes,
@@ -93,12 +93,12 @@ pub(crate) async fn apply(hands: &Hands, kind: &'static KindInfo, pass: &Pass, p
     } = plan;
     let mut stored = Stored::of(pass.job(), blind);
     if let Some(intent) = &intent
-        && let Err(error) = stored.store(hands, kind, pass, intent).await
+        && let Err(error) = stored.store(ctx, kind, pass, intent).await
     {
         return Ending::of_status(&error);
     }
     let made_pods = writes.iter().any(|write| write.class() == WriteClass::Pods);
-    let sent = send(hands, kind, pass, writes).await;
+    let sent = send(ctx, kind, pass, writes).await;
     if matches!(sent, Sent::NotLeader) {
         return Ending {
             result: PassResult::transient,
@@ -112,10 +112,10 @@ pub(crate) async fn apply(hands: &Hands, kind: &'static KindInfo, pass: &Pass, p
     let told = match status {
         Some(_) if cured => Ok(Told::Later(Duration::ZERO)),
         // Pods before words: while others wait for their pods, the pass that will see these pods tells of them.
-        Some(status) if complete && made_pods && hands.world.queue().depth() > 0 && !stored.says(&status) => {
+        Some(status) if complete && made_pods && ctx.world.queue().depth() > 0 && !stored.says(&status) => {
             Ok(Told::Later(Duration::ZERO))
         }
-        Some(status) => stored.tell(hands, kind, pass, &status, urgent).await,
+        Some(status) => stored.tell(ctx, kind, pass, &status, urgent).await,
         None if complete => Ok(Told::Now),
         None => Ok(Told::WithWrites),
     };
@@ -125,11 +125,11 @@ pub(crate) async fn apply(hands: &Hands, kind: &'static KindInfo, pass: &Pass, p
     };
     let job = pass.job();
     for note in notes.iter().filter(|note| may_tell(note, &told, sent.has_pods())) {
-        hands.events.send(kind, job, note);
+        ctx.events.send(kind, job, note);
     }
     if told == Told::Now {
         for counter in counters {
-            hands.metrics.job(counter, &job.key.namespace, kind.framework);
+            ctx.metrics.job(counter, &job.key.namespace, kind.framework);
         }
     }
     let wake = wake.map(|at| until(pass.observed.now, at));
@@ -195,7 +195,7 @@ fn result(class: RetryClass) -> PassResult {
 }
 
 /// Sends the writes class by class.
-async fn send(hands: &Hands, kind: &'static KindInfo, pass: &Pass, writes: Vec<Write>) -> Sent {
+async fn send(ctx: &ApplyContext, kind: &'static KindInfo, pass: &Pass, writes: Vec<Write>) -> Sent {
     let makes_pods = writes.iter().any(|write| write.class() == WriteClass::Pods);
     let mut writes = writes.into_iter().peekable();
     while let Some(class) = writes.peek().map(Write::class) {
@@ -208,7 +208,7 @@ async fn send(hands: &Hands, kind: &'static KindInfo, pass: &Pass, writes: Vec<W
         }
         let requests = of_class
             .iter()
-            .map(|write| write::send(hands, kind, pass, write, makes_pods));
+            .map(|write| write::send(ctx, kind, pass, write, makes_pods));
         let window = if class == WriteClass::Pods {
             1
         } else {
@@ -216,14 +216,14 @@ async fn send(hands: &Hands, kind: &'static KindInfo, pass: &Pass, writes: Vec<W
         };
         let failed = fan_out::fan_out(requests, window).await;
         if !failed.is_empty() {
-            return refused(hands, pass, class, failed);
+            return refused(ctx, pass, class, failed);
         }
     }
-    hands.world.remember(pass.job(), crate::record::Record::passed);
+    ctx.world.remember(pass.job(), crate::record::Record::passed);
     Sent::All
 }
 
-fn refused(hands: &Hands, pass: &Pass, class: WriteClass, failed: Vec<Refused>) -> Sent {
+fn refused(ctx: &ApplyContext, pass: &Pass, class: WriteClass, failed: Vec<Refused>) -> Sent {
     if failed.iter().any(|f| f.not_leader) {
         return Sent::NotLeader;
     }
@@ -245,7 +245,7 @@ fn refused(hands: &Hands, pass: &Pass, class: WriteClass, failed: Vec<Refused>) 
     }
     let refusals = failed.into_iter().map(|f| f.refusal).collect();
     let Some(pace) = pace else { return Sent::All };
-    let until = hands.world.refused(pass.job(), class, refusals, pace);
+    let until = ctx.world.refused(pass.job(), class, refusals, pace);
     Sent::Refused {
         class,
         until,

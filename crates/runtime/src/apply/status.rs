@@ -13,7 +13,7 @@ use crate::merge_patch::merge_patch;
 use crate::resource::{ObjectName, Resource};
 use crate::world::Pass;
 
-use super::Hands;
+use super::ApplyContext;
 
 /// The status as stored, as far as this pass knows.
 #[derive(Debug)]
@@ -74,14 +74,14 @@ impl Stored {
     /// Stores a status at once, unless it is stored already.
     pub(super) async fn store(
         &mut self,
-        hands: &Hands,
+        ctx: &ApplyContext,
         kind: &KindInfo,
         pass: &Pass,
         status: &JobStatus,
     ) -> Result<(), RequestError> {
         let new = serde_json::to_value(status)?;
         let Some(patch) = merge_patch(&self.status, &new) else {
-            hands.world.told(pass.job(), self.shown(pass), false);
+            ctx.world.told(pass.job(), self.shown(pass), false);
             return Ok(());
         };
         let job = pass.job();
@@ -90,11 +90,11 @@ impl Stored {
             name: job.key.name.clone(),
         };
         let body = json!({"metadata": {"resourceVersion": self.resource_version, "uid": job.uid.as_str()}, "status": patch});
-        let answer = hands.api.patch_status(Resource::jobs(kind), &name, &body).await?;
+        let answer = ctx.api.patch_status(Resource::jobs(kind), &name, &body).await?;
         let identity =
             decode::identity(&answer).map_err(|error| RequestError::NoAnswer(error.to_string()))?;
-        hands.world.wrote(job, Resource::jobs(kind), name, identity.rv);
-        hands.world.told(job, self.shown(pass), true);
+        ctx.world.wrote(job, Resource::jobs(kind), name, identity.rv);
+        ctx.world.told(job, self.shown(pass), true);
         tracing::info!(conditions = %summary(status), "status stored");
         self.resource_version = identity.resource_version;
         self.status = new;
@@ -104,7 +104,7 @@ impl Stored {
     /// Stores a status at once if it is urgent or the last one is a while ago.
     pub(super) async fn tell(
         &mut self,
-        hands: &Hands,
+        ctx: &ApplyContext,
         kind: &KindInfo,
         pass: &Pass,
         status: &JobStatus,
@@ -116,7 +116,7 @@ impl Stored {
                 return Ok(Told::Later(delay));
             }
         }
-        self.store(hands, kind, pass, status).await.map(|()| Told::Now)
+        self.store(ctx, kind, pass, status).await.map(|()| Told::Now)
     }
 }
 

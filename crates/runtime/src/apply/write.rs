@@ -14,7 +14,7 @@ use crate::record::Pace;
 use crate::resource::{BATCH_JOBS, ObjectName, PODS, Resource};
 use crate::world::Pass;
 
-use super::{Hands, ensure};
+use super::{ApplyContext, ensure};
 
 /// A write that did not go through.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ pub(super) struct Wanted<'a> {
 
 /// Sends one write.
 pub(super) async fn send<'a>(
-    hands: &Hands,
+    ctx: &ApplyContext,
     kind: &'static KindInfo,
     pass: &'a Pass,
     write: &'a Write,
@@ -71,7 +71,7 @@ pub(super) async fn send<'a>(
     match write {
         Write::Ensure(extra) => {
             let (resource, kind_of, name) = ensure::place(extra);
-            ensure::send(&wanted(resource, kind_of, Some(name)), hands, extra, makes_pods).await
+            ensure::send(&wanted(resource, kind_of, Some(name)), ctx, extra, makes_pods).await
         }
         Write::CreateBatchJob {
             job,
@@ -79,36 +79,36 @@ pub(super) async fn send<'a>(
             slot: _,
         } => {
             let carrier = made(BATCH_JOBS, "Job", &job.metadata, *attempt);
-            if let Some(pod) = hands.world.stranded(&carrier.name) {
-                hands.world.block(carrier.job, PODS, pod.clone());
+            if let Some(pod) = ctx.world.stranded(&carrier.name) {
+                ctx.world.block(carrier.job, PODS, pod.clone());
                 return Err(wanted(PODS, "Pod", Some(&pod.name)).stays_behind());
             }
-            carrier.create(hands, job).await
+            carrier.create(ctx, job).await
         }
         Write::DeleteBatchJob { name, uid } => {
             wanted(BATCH_JOBS, "Job", Some(name))
-                .delete_owned(hands, uid, "Foreground", None)
+                .delete_owned(ctx, uid, "Foreground", None)
                 .await
         }
-        Write::CreateChild(child) => child_of(child.kind(), child.name()).create(hands, child).await,
-        Write::ChangeChild { to, uid } => child_of(to.kind(), to.name()).change(hands, to, uid).await,
+        Write::CreateChild(child) => child_of(child.kind(), child.name()).create(ctx, child).await,
+        Write::ChangeChild { to, uid } => child_of(to.kind(), to.name()).change(ctx, to, uid).await,
         Write::CreatePod {
             pod,
             attempt,
             slot: _,
         } => {
             made(PODS, "Pod", &pod.metadata, *attempt)
-                .create(hands, pod)
+                .create(ctx, pod)
                 .await
         }
         Write::DeleteChild { kind, name, uid } => {
             let options = json!({"preconditions": {"uid": uid.as_str()}});
-            child_of(*kind, name).delete(hands, &options).await
+            child_of(*kind, name).delete(ctx, &options).await
         }
         Write::DeletePod { name, uid, force } => {
             let grace = force.then_some(0);
             wanted(PODS, "Pod", Some(name))
-                .delete_owned(hands, uid, "Background", grace)
+                .delete_owned(ctx, uid, "Background", grace)
                 .await
         }
         Write::DeleteJob {
@@ -119,7 +119,7 @@ pub(super) async fn send<'a>(
             let options = json!({"preconditions": of_version, "propagationPolicy": "Background"});
             let name = Some(&*job.key.name);
             wanted(Resource::jobs(kind), kind.kind, name)
-                .delete_job(hands, uid, &options)
+                .delete_job(ctx, uid, &options)
                 .await
         }
     }
@@ -134,24 +134,24 @@ fn operator(metadata: &ObjectMeta) -> Option<&str> {
 }
 
 impl Wanted<'_> {
-    async fn create(&self, hands: &Hands, object: &(impl serde::Serialize + Sync)) -> Result<(), Refused> {
-        match hands
+    async fn create(&self, ctx: &ApplyContext, object: &(impl serde::Serialize + Sync)) -> Result<(), Refused> {
+        match ctx
             .api
             .create(self.resource, &self.name.namespace, object)
             .await
         {
             Ok(answer) => {
-                self.acknowledged(hands, &answer);
+                self.acknowledged(ctx, &answer);
                 Ok(())
             }
-            Err(error) if error.is_already_exists() => self.exists(hands).await,
+            Err(error) if error.is_already_exists() => self.exists(ctx).await,
             Err(error) => Err(self.refused(&error)),
         }
     }
 
     /// The name is taken: by this very object, whose answer was lost; by one that goes; or by somebody else's.
-    async fn exists(&self, hands: &Hands) -> Result<(), Refused> {
-        let answer = match hands.api.get_metadata(self.resource, &self.name).await {
+    async fn exists(&self, ctx: &ApplyContext) -> Result<(), Refused> {
+        let answer = match ctx.api.get_metadata(self.resource, &self.name).await {
             Ok(answer) => answer,
             Err(error) if error.is_not_found() => return Err(self.just_gone()),
             Err(error) => return Err(self.refused(&error)),
@@ -159,12 +159,12 @@ impl Wanted<'_> {
         let found =
             decode::identity(&answer).map_err(|e| self.refused(&RequestError::NoAnswer(e.to_string())))?;
         let Some((cause, message)) = self.judge(&found) else {
-            hands
+            ctx
                 .world
                 .wrote(self.job, self.resource, self.name.clone(), found.rv);
             return Ok(());
         };
-        hands.world.block(self.job, self.resource, self.name.clone());
+        ctx.world.block(self.job, self.resource, self.name.clone());
         Err(self.taken(cause, message))
     }
 
@@ -226,11 +226,11 @@ impl Wanted<'_> {
         Some((RefusalCause::Foreign, whose))
     }
 
-    async fn change(&self, hands: &Hands, to: &Child, uid: &Uid) -> Result<(), Refused> {
+    async fn change(&self, ctx: &ApplyContext, to: &Child, uid: &Uid) -> Result<(), Refused> {
         let patch = change(to, uid).map_err(|error| self.refused(&error.into()))?;
-        match hands.api.patch(self.resource, &self.name, &patch).await {
+        match ctx.api.patch(self.resource, &self.name, &patch).await {
             Ok(answer) => {
-                self.acknowledged(hands, &answer);
+                self.acknowledged(ctx, &answer);
                 Ok(())
             }
             // It is gone, or another one has its name by now.
@@ -241,10 +241,10 @@ impl Wanted<'_> {
         }
     }
 
-    async fn delete(&self, hands: &Hands, options: &Value) -> Result<(), Refused> {
-        match hands.api.delete(self.resource, &self.name, options).await {
+    async fn delete(&self, ctx: &ApplyContext, options: &Value) -> Result<(), Refused> {
+        match ctx.api.delete(self.resource, &self.name, options).await {
             Ok(answer) => {
-                self.acknowledged(hands, &answer);
+                self.acknowledged(ctx, &answer);
                 Ok(())
             }
             // It is gone, or another one has its name by now.
@@ -257,17 +257,17 @@ impl Wanted<'_> {
     /// the propagation policy is Foreground. Without a grace period, not even the node is waited for.
     async fn delete_owned(
         &self,
-        hands: &Hands,
+        ctx: &ApplyContext,
         uid: &Uid,
         propagation: &str,
         grace: Option<u32>,
     ) -> Result<(), Refused> {
-        hands.world.remember(self.job, |record| record.deleting(uid));
+        ctx.world.remember(self.job, |record| record.deleting(uid));
         let mut options = json!({"preconditions": {"uid": uid.as_str()}, "propagationPolicy": propagation});
         if let (Some(seconds), Some(options)) = (grace, options.as_object_mut()) {
             options.insert("gracePeriodSeconds".to_owned(), seconds.into());
         }
-        let deleted = self.delete(hands, &options).await;
+        let deleted = self.delete(ctx, &options).await;
         if grace.is_some() && deleted.is_ok() {
             tracing::warn!(pod = %self.name.name, %uid, "given up with its node: deleted by force");
         }
@@ -276,13 +276,13 @@ impl Wanted<'_> {
             .as_ref()
             .is_err_and(|refused| refused.class != RetryClass::Transient)
         {
-            hands.world.remember(self.job, |record| record.not_deleted(uid));
+            ctx.world.remember(self.job, |record| record.not_deleted(uid));
         }
         deleted
     }
 
-    async fn delete_job(&self, hands: &Hands, uid: &Uid, options: &Value) -> Result<(), Refused> {
-        match hands.api.delete(self.resource, &self.name, options).await {
+    async fn delete_job(&self, ctx: &ApplyContext, uid: &Uid, options: &Value) -> Result<(), Refused> {
+        match ctx.api.delete(self.resource, &self.name, options).await {
             Ok(_) => {
                 tracing::info!(%uid, "job deleted");
                 Ok(())
@@ -293,9 +293,9 @@ impl Wanted<'_> {
     }
 
     /// An answer without metadata (a Status) says nothing that a watch would not.
-    fn acknowledged(&self, hands: &Hands, answer: &[u8]) {
+    fn acknowledged(&self, ctx: &ApplyContext, answer: &[u8]) {
         if let Ok(identity) = decode::identity(answer) {
-            hands
+            ctx
                 .world
                 .wrote(self.job, self.resource, self.name.clone(), identity.rv);
         }

@@ -21,7 +21,7 @@ static KIND: KindInfo = KindInfo {
     ..KindInfo::COMMON
 };
 
-/// A world with nothing in it, whose queue hands out keys.
+/// A world with nothing in it, whose queue ctx out keys.
 fn world() -> World {
     let view = View::new([(Resource::jobs(&KIND), KIND.kind)]);
     let world = World::new(view, Metrics::default(), Clock::default());
