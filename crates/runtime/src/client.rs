@@ -1,7 +1,7 @@
 //! Requests to the API server: one place that sends, bounds, counts and classifies them.
 //!
 //! No client-side rate limit (fairness is the API server's job) but a bound on the writes in flight; no retries here,
-//! since the queue retries whole passes.
+//! since the queue retries whole reconciles.
 
 use std::pin::pin;
 use std::sync::Arc;

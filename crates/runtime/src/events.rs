@@ -1,4 +1,4 @@
-//! Kubernetes events about jobs: sent in the background, since they may be late or lost, and a pass may not.
+//! Kubernetes events about jobs: sent in the background, since they may be late or lost, and a reconcile may not.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -23,7 +23,7 @@ const IN_FLIGHT: usize = 4;
 /// The API server refuses longer messages.
 const LONGEST: usize = 1024;
 
-/// Where passes drop their notes.
+/// Where reconciles drop their notes.
 #[derive(Debug, Clone)]
 pub(crate) struct Events {
     sender: mpsc::Sender<Event>,

@@ -2,12 +2,12 @@
 //!
 //! ```text
 //!  API server ── watch ──> view ──> world ──> queue ──> reconcile ── observe ──> common::plan
-//!       ^         lists,    index     records,  dedup,     one pass                     │
+//!       ^         lists,    index     records,  dedup,     one job                         │
 //!       │         events              watermark delay,                                  │
 //!       └─────────────────────────────── apply <── backoff ────────────────────────────┘
 //! ```
 //!
-//! Invariant: a pass makes no reads. The only reads beside the watches are look-ups of single objects: of one whose
+//! Invariant: a reconcile makes no reads. The only reads beside the watches are look-ups of single objects: of one whose
 //! acknowledged write stays invisible ([`world`]), and of one whose name was taken (`apply`).
 
 mod admin;

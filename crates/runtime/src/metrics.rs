@@ -30,7 +30,7 @@ struct RequestLabels {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ResultLabels {
-    result: PassResult,
+    result: ReconcileOutcome,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -38,10 +38,10 @@ struct WatchLabels {
     resource: &'static str,
 }
 
-/// How a pass ended.
+/// How a reconcile ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
 #[expect(non_camel_case_types, reason = "label values are lower case")]
-pub(crate) enum PassResult {
+pub(crate) enum ReconcileOutcome {
     /// All went through.
     ok,
     /// The job is gone.
@@ -68,8 +68,8 @@ pub(crate) struct Metrics {
     successful: Family<JobLabels, Counter>,
     failed: Family<JobLabels, Counter>,
     restarted: Family<JobLabels, Counter>,
-    pass_seconds: Seconds,
-    passes: Family<ResultLabels, Counter>,
+    reconcile_seconds: Seconds,
+    reconciles: Family<ResultLabels, Counter>,
     panics: Counter,
     deferred: Counter,
     lookups: Counter,
@@ -102,7 +102,7 @@ impl Metrics {
         let mut all = Registry::default();
         self.register_jobs(all.sub_registry_with_prefix("training_operator_jobs"));
         let own = all.sub_registry_with_prefix("trainyard");
-        self.register_passes(own);
+        self.register_reconciles(own);
         self.register_traffic(own);
         all
     }
@@ -127,16 +127,16 @@ impl Metrics {
         );
     }
 
-    fn register_passes(&self, own: &mut Registry) {
+    fn register_reconciles(&self, own: &mut Registry) {
         own.register(
             "reconcile_duration_seconds",
             "Duration of a pass over one job",
-            self.pass_seconds.0.clone(),
+            self.reconcile_seconds.0.clone(),
         );
         own.register(
             "reconciles",
             "Passes over one job, by how they ended",
-            self.passes.clone(),
+            self.reconciles.clone(),
         );
         own.register("panics", "Passes that panicked", self.panics.clone());
         own.register(
@@ -209,14 +209,14 @@ impl Metrics {
             .inc();
     }
 
-    /// A pass has ended.
-    pub(crate) fn pass(&self, result: PassResult, took: Option<Duration>) {
-        self.passes.get_or_create(&ResultLabels { result }).inc();
-        if result == PassResult::panic {
+    /// A reconcile has ended.
+    pub(crate) fn reconciled(&self, result: ReconcileOutcome, took: Option<Duration>) {
+        self.reconciles.get_or_create(&ResultLabels { result }).inc();
+        if result == ReconcileOutcome::panic {
             self.panics.inc();
         }
         if let Some(took) = took {
-            self.pass_seconds.0.observe(took.as_secs_f64());
+            self.reconcile_seconds.0.observe(took.as_secs_f64());
         }
     }
 
@@ -292,7 +292,7 @@ mod tests {
     fn names_are_upstreams() {
         let metrics = Metrics::default();
         metrics.job(JobCounter::Created, "team", "pytorch");
-        metrics.pass(PassResult::ok, None);
+        metrics.reconciled(ReconcileOutcome::ok, None);
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &metrics.registry()).unwrap();
         let line = "training_operator_jobs_created_total{job_namespace=\"team\",framework=\"pytorch\"} 1";

@@ -1,4 +1,4 @@
-//! One pass over one job: begin, observe, plan, apply.
+//! One reconcile of one job: begin, observe, plan, apply.
 
 use std::time::Duration;
 
@@ -8,14 +8,14 @@ use tracing::Instrument;
 
 use crate::backoff;
 use crate::apply::{Ending, ApplyContext, apply};
-use crate::metrics::PassResult;
+use crate::metrics::ReconcileOutcome;
 use crate::queue::Verdict;
-use crate::world::{Pass, Start};
+use crate::world::{Reconcile, Start};
 
 /// However quiet the watches are, an unfinished job is looked at this often.
 const SAFETY: Duration = Duration::from_mins(10);
 
-/// All that passes share.
+/// All that reconciles share.
 pub(crate) struct Reconciler {
     /// For the writes.
     pub(crate) ctx: ApplyContext,
@@ -26,39 +26,39 @@ pub(crate) struct Reconciler {
 }
 
 impl Reconciler {
-    /// One pass.
+    /// One reconcile.
     pub(crate) async fn reconcile(&self, key: JobKey) -> Verdict {
         let begun = Instant::now();
         let Some(framework) = self.frameworks.iter().find(|f| f.kind().kind == key.kind) else {
             return Verdict::Done(None);
         };
-        let pass = match self.ctx.world.begin(&key) {
-            Start::Go(pass) => pass,
+        let reconcile = match self.ctx.world.begin(&key) {
+            Start::Go(reconcile) => reconcile,
             Start::Deferred => return Verdict::Done(None),
             Start::Gone => {
-                self.ctx.metrics.pass(PassResult::gone, None);
+                self.ctx.metrics.reconciled(ReconcileOutcome::gone, None);
                 return Verdict::Done(None);
             }
         };
-        let uid = pass.job().uid.clone();
+        let uid = reconcile.job().uid.clone();
         let (kind, namespace, name) = (key.kind, &*key.namespace, &*key.name);
         let span = tracing::info_span!("reconcile", kind, namespace, name, %uid);
-        let ending = self.decide(*framework, &pass).instrument(span).await;
-        self.ctx.metrics.pass(ending.result, Some(begun.elapsed()));
+        let ending = self.decide(*framework, &reconcile).instrument(span).await;
+        self.ctx.metrics.reconciled(ending.result, Some(begun.elapsed()));
         ending.verdict
     }
 
-    async fn decide(&self, framework: &'static dyn Framework, pass: &Pass) -> Ending {
-        let plan = common::plan(framework, &pass.observed, &self.settings);
+    async fn decide(&self, framework: &'static dyn Framework, reconcile: &Reconcile) -> Ending {
+        let plan = common::plan(framework, &reconcile.observed, &self.settings);
         tracing::debug!(
             intent = plan.intent.is_some(),
             writes = plan.writes.len(),
             urgent = plan.urgent,
             "planned"
         );
-        let mut ending = apply(&self.ctx, framework.kind(), pass, plan).await;
+        let mut ending = apply(&self.ctx, framework.kind(), reconcile, plan).await;
         if let Verdict::Done(again) = &mut ending.verdict
-            && !pass.finished
+            && !reconcile.finished
         {
             let safety = backoff::jitter(SAFETY);
             *again = Some(again.map_or(safety, |again| again.min(safety)));

@@ -1,4 +1,4 @@
-//! What is remembered of one incarnation of a job between its passes. All of it may be lost: a crash costs a look-up,
+//! What is remembered of one incarnation of a job between its reconciles. All of it may be lost: a crash costs a look-up,
 //! a repeated event or an earlier retry, never a wrong decision.
 
 use std::collections::{HashMap, HashSet};
@@ -72,7 +72,7 @@ impl Record {
         &self.vanished
     }
 
-    /// What the next pass has to know about refused writes.
+    /// What that the next reconcile has to know about refused writes.
     pub(crate) fn refusals(&self) -> &[Refusal] {
         self.hold.as_ref().map_or(&[], |hold| &hold.refusals)
     }
@@ -108,7 +108,7 @@ impl Record {
     }
 
     /// All writes went through.
-    pub(crate) fn passed(&mut self) {
+    pub(crate) fn writes_succeeded(&mut self) {
         self.hold = None;
     }
 
@@ -129,7 +129,7 @@ impl Record {
         self.own_deletes.remove(pod);
     }
 
-    /// Something is gone. If that was not our doing, the next pass must know: nothing else would tell it.
+    /// Something is gone. If that was not our doing, the next reconcile must know: nothing else would tell it.
     pub(crate) fn gone(&mut self, uid: &Uid, vanished: Vanished) {
         if self.own_deletes.remove(uid) {
             return;

@@ -20,7 +20,7 @@ use crate::clock::Clock;
 use crate::events;
 use crate::gang::{self, GangChoice};
 use crate::lease::{self, Leadership, LeaseOptions};
-use crate::metrics::{Metrics, PassResult};
+use crate::metrics::{Metrics, ReconcileOutcome};
 use crate::queue::{self, Limits, Mishap};
 use crate::reconcile::Reconciler;
 use crate::resource::{AUTOSCALERS, BATCH_JOBS, NODES, PODS, Resource, SERVICES};
@@ -28,13 +28,13 @@ use crate::view::View;
 use crate::watch::{self, Shape, Source, Watch};
 use crate::world::World;
 
-/// A pass that takes longer waits for an answer, and makes room for another.
+/// A reconcile that takes longer waits for an answer, and makes room for another.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// With those there are so many times as many passes at most.
+/// With those there are so many times as many reconciles at most.
 const STUCK: usize = 4;
-/// Longest time for one pass.
+/// Longest time for one reconcile.
 const DEADLINE: Duration = Duration::from_mins(1);
-/// Time that passes get to end after a SIGTERM.
+/// Time that reconciles get to end after a SIGTERM.
 const DRAIN: Duration = Duration::from_secs(10);
 /// Between two looks for writes that stay invisible.
 const LOOK: Duration = Duration::from_secs(1);
@@ -44,7 +44,7 @@ const LOOK: Duration = Duration::from_secs(1);
 pub struct Options {
     /// The one namespace whose jobs are run; all if absent.
     pub namespace: Option<String>,
-    /// Passes at a time, not counting those that have waited for an answer for some seconds.
+    /// Reconciles at a time, not counting those that have waited for an answer for some seconds.
     pub concurrency: usize,
     /// Settings that change what pods and services look like; which gang scheduler there is, is found out.
     pub settings: Settings,
@@ -461,10 +461,10 @@ async fn serve_queue(
     };
     let mishap = |key: &JobKey, what: Mishap| {
         let (result, text) = match what {
-            Mishap::Panic => (PassResult::panic, "pass panicked"),
-            Mishap::Deadline => (PassResult::deadline, "pass took too long"),
+            Mishap::Panic => (ReconcileOutcome::panic, "pass panicked"),
+            Mishap::Deadline => (ReconcileOutcome::deadline, "pass took too long"),
         };
-        metrics.pass(result, None);
+        metrics.reconciled(result, None);
         tracing::error!(kind = key.kind, namespace = %key.namespace, name = %key.name, "{text}");
     };
     let turn = || reconciler.ctx.api.is_busy();

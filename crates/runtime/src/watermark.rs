@@ -1,6 +1,6 @@
 //! How far the watches must have come before a job may be decided on again: as far as its own acknowledged writes.
 //!
-//! Invariant: no pass starts on a view that lacks one of our own writes for that job (UID), in any resource. A mark is
+//! Invariant: no reconcile starts on a view that lacks one of our own writes for that job (UID), in any resource. A mark is
 //! a resourceVersion, never an object: what was written and deleted unseen must not block the job.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};

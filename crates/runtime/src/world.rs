@@ -25,9 +25,9 @@ use crate::watermark::{Lag, Mark, Watermark};
 /// An acknowledged write that the watches have not shown for so long is looked up.
 const INVISIBLE: Duration = Duration::from_secs(5);
 
-/// All that one pass works with.
+/// All that one reconcile works with.
 #[derive(Debug)]
-pub(crate) struct Pass {
+pub(crate) struct Reconcile {
     /// What the decision sees.
     pub(crate) observed: Observed,
     /// Whether the job had ended already.
@@ -38,7 +38,7 @@ pub(crate) struct Pass {
     pub(crate) quiet_for: Option<Duration>,
 }
 
-impl Pass {
+impl Reconcile {
     /// The job.
     pub(crate) fn job(&self) -> &Arc<RawJob> {
         &self.observed.job
@@ -53,7 +53,7 @@ pub(crate) enum Start {
     /// The watches have not shown our own writes yet; the job will be woken when they have.
     Deferred,
     /// Yes.
-    Go(Box<Pass>),
+    Go(Box<Reconcile>),
 }
 
 #[derive(Debug, Default)]
@@ -180,7 +180,7 @@ impl World {
         }
     }
 
-    /// Finished jobs come after the others: they cost one cheap pass, and nobody waits for it.
+    /// Finished jobs come after the others: they cost one cheap reconcile, and nobody waits for it.
     fn wake(&self, inner: &mut Inner, key: &JobKey) {
         let job = inner.view.job(key).map(|job| (job.uid.clone(), job.finished));
         let Some((uid, finished)) = job else { return };
@@ -203,9 +203,9 @@ impl World {
         lag != Lag::No
     }
 
-    // ---- what a pass asks and tells
+    // ---- what a reconcile asks and tells
 
-    /// Begins a pass.
+    /// Begins a reconcile.
     pub(crate) fn begin(&self, key: &JobKey) -> Start {
         let now = self.now();
         let mut inner = self.lock();
@@ -222,13 +222,13 @@ impl World {
         let Some(record) = records.get_mut(key) else {
             return Start::Gone;
         };
-        let pass = Pass {
+        let reconcile = Reconcile {
             observed: observe(now, view, record, &job),
             finished,
             hold: record.hold(&job),
             quiet_for: record.quiet_for(),
         };
-        Start::Go(Box::new(pass))
+        Start::Go(Box::new(reconcile))
     }
 
     /// A write for a job was acknowledged.

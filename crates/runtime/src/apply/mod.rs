@@ -20,15 +20,15 @@ use tokio::time::Instant;
 use crate::answer::{RequestError, RetryClass};
 use crate::client::Api;
 use crate::events::Events;
-use crate::metrics::{Metrics, PassResult};
+use crate::metrics::{Metrics, ReconcileOutcome};
 use crate::queue::Verdict;
 use crate::record::Pace;
-use crate::world::{Pass, World};
+use crate::world::{Reconcile, World};
 
 use self::status::{Stored, Told};
 use self::write::Refused;
 
-/// What a pass needs to write.
+/// What a reconcile needs to write.
 #[derive(Clone)]
 pub(crate) struct ApplyContext {
     /// The API server.
@@ -41,11 +41,11 @@ pub(crate) struct ApplyContext {
     pub(crate) metrics: Metrics,
 }
 
-/// How a pass ended.
+/// How a reconcile ended.
 #[derive(Debug)]
 pub(crate) struct Ending {
     /// For the metrics.
-    pub(crate) result: PassResult,
+    pub(crate) result: ReconcileOutcome,
     /// For the queue.
     pub(crate) verdict: Verdict,
 }
@@ -62,7 +62,7 @@ enum Sent {
         class: WriteClass,
         until: Instant,
         news: bool,
-        result: PassResult,
+        result: ReconcileOutcome,
     },
     /// This process must not write any more.
     NotLeader,
@@ -80,7 +80,7 @@ impl Sent {
 }
 
 /// Applies a plan.
-pub(crate) async fn apply(ctx: &ApplyContext, kind: &'static KindInfo, pass: &Pass, plan: Plan) -> Ending {
+pub(crate) async fn apply(ctx: &ApplyContext, kind: &'static KindInfo, reconcile: &Reconcile, plan: Plan) -> Ending {
     let Plan {
         intent,
         writes,
@@ -91,31 +91,31 @@ pub(crate) async fn apply(ctx: &ApplyContext, kind: &'static KindInfo, pass: &Pa
         counters,
         wake,
     } = plan;
-    let mut stored = Stored::of(pass.job(), blind);
+    let mut stored = Stored::of(reconcile.job(), blind);
     if let Some(intent) = &intent
-        && let Err(error) = stored.store(ctx, kind, pass, intent).await
+        && let Err(error) = stored.store(ctx, kind, reconcile, intent).await
     {
         return Ending::of_status(&error);
     }
     let made_pods = writes.iter().any(|write| write.class() == WriteClass::Pods);
-    let sent = send(ctx, kind, pass, writes).await;
+    let sent = send(ctx, kind, reconcile, writes).await;
     if matches!(sent, Sent::NotLeader) {
         return Ending {
-            result: PassResult::transient,
+            result: ReconcileOutcome::transient,
             verdict: Verdict::Retry(Duration::from_secs(1)),
         };
     }
     let complete = matches!(sent, Sent::All);
     // The plan was made to tell of refusals that are over now: look again rather than tell.
-    let cured = complete && intent.is_none() && !pass.observed.refusals.is_empty();
+    let cured = complete && intent.is_none() && !reconcile.observed.refusals.is_empty();
     let urgent = urgent || !notes.is_empty() || !counters.is_empty();
     let told = match status {
         Some(_) if cured => Ok(Told::Later(Duration::ZERO)),
-        // Pods before words: while others wait for their pods, the pass that will see these pods tells of them.
+        // Pods before words: while others wait for their pods, the reconcile that will see these pods tells of them.
         Some(status) if complete && made_pods && ctx.world.queue().depth() > 0 && !stored.says(&status) => {
             Ok(Told::Later(Duration::ZERO))
         }
-        Some(status) => stored.tell(ctx, kind, pass, &status, urgent).await,
+        Some(status) => stored.tell(ctx, kind, reconcile, &status, urgent).await,
         None if complete => Ok(Told::Now),
         None => Ok(Told::WithWrites),
     };
@@ -123,7 +123,7 @@ pub(crate) async fn apply(ctx: &ApplyContext, kind: &'static KindInfo, pass: &Pa
         Ok(told) => told,
         Err(error) => return Ending::of_status(&error),
     };
-    let job = pass.job();
+    let job = reconcile.job();
     for note in notes.iter().filter(|note| may_tell(note, &told, sent.has_pods())) {
         ctx.events.send(kind, job, note);
     }
@@ -132,7 +132,7 @@ pub(crate) async fn apply(ctx: &ApplyContext, kind: &'static KindInfo, pass: &Pa
             ctx.metrics.job(counter, &job.key.namespace, kind.framework);
         }
     }
-    let wake = wake.map(|at| until(pass.observed.now, at));
+    let wake = wake.map(|at| until(reconcile.observed.now, at));
     Ending::of_writes(&sent, [wake, told.again()].into_iter().flatten().min())
 }
 
@@ -155,7 +155,7 @@ impl Ending {
         if error.is_not_found() || error.class() == RetryClass::Conflict {
             tracing::debug!(%error, "job has changed meanwhile");
             return Self {
-                result: PassResult::conflict,
+                result: ReconcileOutcome::conflict,
                 verdict: Verdict::Retry(Duration::ZERO),
             };
         }
@@ -170,9 +170,9 @@ impl Ending {
     fn of_writes(sent: &Sent, again: Option<Duration>) -> Self {
         let left = |until: Instant| until.saturating_duration_since(Instant::now());
         let (result, at) = match sent {
-            Sent::All | Sent::NotLeader => (PassResult::ok, None),
-            Sent::Held(_, until) => (PassResult::ok, Some(left(*until))),
-            // What is new is told at once, by a pass that sends nothing.
+            Sent::All | Sent::NotLeader => (ReconcileOutcome::ok, None),
+            Sent::Held(_, until) => (ReconcileOutcome::ok, Some(left(*until))),
+            // What is new is told at once, by a reconcile that sends nothing.
             Sent::Refused {
                 news: true, result, ..
             } => (*result, Some(Duration::ZERO)),
@@ -185,21 +185,21 @@ impl Ending {
     }
 }
 
-fn result(class: RetryClass) -> PassResult {
+fn result(class: RetryClass) -> ReconcileOutcome {
     match class {
-        RetryClass::Transient => PassResult::transient,
-        RetryClass::Conflict => PassResult::conflict,
-        RetryClass::Forbidden => PassResult::forbidden,
-        RetryClass::Invalid => PassResult::invalid,
+        RetryClass::Transient => ReconcileOutcome::transient,
+        RetryClass::Conflict => ReconcileOutcome::conflict,
+        RetryClass::Forbidden => ReconcileOutcome::forbidden,
+        RetryClass::Invalid => ReconcileOutcome::invalid,
     }
 }
 
 /// Sends the writes class by class.
-async fn send(ctx: &ApplyContext, kind: &'static KindInfo, pass: &Pass, writes: Vec<Write>) -> Sent {
+async fn send(ctx: &ApplyContext, kind: &'static KindInfo, reconcile: &Reconcile, writes: Vec<Write>) -> Sent {
     let makes_pods = writes.iter().any(|write| write.class() == WriteClass::Pods);
     let mut writes = writes.into_iter().peekable();
     while let Some(class) = writes.peek().map(Write::class) {
-        if let Some((held, until)) = pass.hold.filter(|(held, _)| *held <= class) {
+        if let Some((held, until)) = reconcile.hold.filter(|(held, _)| *held <= class) {
             return Sent::Held(held, until);
         }
         let mut of_class = Vec::new();
@@ -208,7 +208,7 @@ async fn send(ctx: &ApplyContext, kind: &'static KindInfo, pass: &Pass, writes: 
         }
         let requests = of_class
             .iter()
-            .map(|write| write::send(ctx, kind, pass, write, makes_pods));
+            .map(|write| write::send(ctx, kind, reconcile, write, makes_pods));
         let window = if class == WriteClass::Pods {
             1
         } else {
@@ -216,21 +216,21 @@ async fn send(ctx: &ApplyContext, kind: &'static KindInfo, pass: &Pass, writes: 
         };
         let failed = fan_out::fan_out(requests, window).await;
         if !failed.is_empty() {
-            return refused(ctx, pass, class, failed);
+            return refused(ctx, reconcile, class, failed);
         }
     }
-    ctx.world.remember(pass.job(), crate::record::Record::passed);
+    ctx.world.remember(reconcile.job(), crate::record::Record::writes_succeeded);
     Sent::All
 }
 
-fn refused(ctx: &ApplyContext, pass: &Pass, class: WriteClass, failed: Vec<Refused>) -> Sent {
+fn refused(ctx: &ApplyContext, reconcile: &Reconcile, class: WriteClass, failed: Vec<Refused>) -> Sent {
     if failed.iter().any(|f| f.not_leader) {
         return Sent::NotLeader;
     }
     let pace = failed.iter().map(|f| f.pace).reduce(slower);
     let class_of = failed.iter().map(|f| f.class).max_by_key(|class| *class as u8);
     let news = failed.iter().any(|f| f.refusal.cause != RefusalCause::Transient)
-        && pass
+        && reconcile
             .observed
             .refusals
             .iter()
@@ -245,7 +245,7 @@ fn refused(ctx: &ApplyContext, pass: &Pass, class: WriteClass, failed: Vec<Refus
     }
     let refusals = failed.into_iter().map(|f| f.refusal).collect();
     let Some(pace) = pace else { return Sent::All };
-    let until = ctx.world.refused(pass.job(), class, refusals, pace);
+    let until = ctx.world.refused(reconcile.job(), class, refusals, pace);
     Sent::Refused {
         class,
         until,

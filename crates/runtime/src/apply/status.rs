@@ -11,16 +11,16 @@ use crate::answer::RequestError;
 use crate::decode;
 use crate::merge_patch::merge_patch;
 use crate::resource::{ObjectName, Resource};
-use crate::world::Pass;
+use crate::world::Reconcile;
 
 use super::ApplyContext;
 
-/// The status as stored, as far as this pass knows.
+/// The status as stored, as far as this reconcile knows.
 #[derive(Debug)]
 pub(super) struct Stored {
     resource_version: String,
     status: Value,
-    /// Whether what has vanished must be shown to the next pass again.
+    /// Whether what has vanished must be shown to the next reconcile again.
     blind: bool,
 }
 
@@ -46,7 +46,7 @@ impl Told {
 }
 
 impl Stored {
-    /// The status that was decided on. A pass begins only when all our own writes are visible, so this is the last
+    /// The status that was decided on. A reconcile begins only when all our own writes are visible, so this is the last
     /// acknowledged one, or somebody's younger one.
     pub(super) fn of(job: &RawJob, blind: bool) -> Self {
         let status = if job.status.is_null() {
@@ -62,8 +62,8 @@ impl Stored {
     }
 
     /// What has vanished and was taken account of.
-    fn shown<'a>(&self, pass: &'a Pass) -> &'a [Vanished] {
-        if self.blind { &[] } else { &pass.observed.vanished }
+    fn shown<'a>(&self, reconcile: &'a Reconcile) -> &'a [Vanished] {
+        if self.blind { &[] } else { &reconcile.observed.vanished }
     }
 
     /// Whether this is what is stored: an intent may have said all there is to say.
@@ -76,15 +76,15 @@ impl Stored {
         &mut self,
         ctx: &ApplyContext,
         kind: &KindInfo,
-        pass: &Pass,
+        reconcile: &Reconcile,
         status: &JobStatus,
     ) -> Result<(), RequestError> {
         let new = serde_json::to_value(status)?;
         let Some(patch) = merge_patch(&self.status, &new) else {
-            ctx.world.told(pass.job(), self.shown(pass), false);
+            ctx.world.told(reconcile.job(), self.shown(reconcile), false);
             return Ok(());
         };
-        let job = pass.job();
+        let job = reconcile.job();
         let name = ObjectName {
             namespace: job.key.namespace.clone(),
             name: job.key.name.clone(),
@@ -94,7 +94,7 @@ impl Stored {
         let identity =
             decode::identity(&answer).map_err(|error| RequestError::NoAnswer(error.to_string()))?;
         ctx.world.wrote(job, Resource::jobs(kind), name, identity.rv);
-        ctx.world.told(job, self.shown(pass), true);
+        ctx.world.told(job, self.shown(reconcile), true);
         tracing::info!(conditions = %summary(status), "status stored");
         self.resource_version = identity.resource_version;
         self.status = new;
@@ -106,17 +106,17 @@ impl Stored {
         &mut self,
         ctx: &ApplyContext,
         kind: &KindInfo,
-        pass: &Pass,
+        reconcile: &Reconcile,
         status: &JobStatus,
         urgent: bool,
     ) -> Result<Told, RequestError> {
-        if let Some(delay) = pass.quiet_for.filter(|_| !urgent) {
+        if let Some(delay) = reconcile.quiet_for.filter(|_| !urgent) {
             let new = serde_json::to_value(status)?;
             if new != self.status {
                 return Ok(Told::Later(delay));
             }
         }
-        self.store(ctx, kind, pass, status).await.map(|()| Told::Now)
+        self.store(ctx, kind, reconcile, status).await.map(|()| Told::Now)
     }
 }
 

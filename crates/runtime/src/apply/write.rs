@@ -12,7 +12,7 @@ use crate::answer::{RequestError, RetryClass};
 use crate::decode::{self, Identity};
 use crate::record::Pace;
 use crate::resource::{BATCH_JOBS, ObjectName, PODS, Resource};
-use crate::world::Pass;
+use crate::world::Reconcile;
 
 use super::{ApplyContext, ensure};
 
@@ -45,11 +45,11 @@ pub(super) struct Wanted<'a> {
 pub(super) async fn send<'a>(
     ctx: &ApplyContext,
     kind: &'static KindInfo,
-    pass: &'a Pass,
+    reconcile: &'a Reconcile,
     write: &'a Write,
     makes_pods: bool,
 ) -> Result<(), Refused> {
-    let job = &**pass.job();
+    let job = &**reconcile.job();
     let wanted = |resource: Resource, kind_of, name: Option<&str>| Wanted {
         resource,
         kind: kind_of,

@@ -1,4 +1,4 @@
-//! From what a watch brings to who is queued, and when a pass may begin.
+//! From what a watch brings to who is queued, and when a reconcile may begin.
 
 mod memory;
 mod news;
@@ -106,9 +106,9 @@ async fn an_answer_that_the_watch_has_overtaken_brings_nothing_back() {
             world.remove(PODS, &pod(12));
         }
         world.looked_up(&key, &mark, Some(pod(10)));
-        let Start::Go(pass) = world.begin(&key) else {
+        let Start::Go(reconcile) = world.begin(&key) else {
             panic!()
         };
-        assert_eq!(pass.observed.pods.len(), left, "{overtaken}");
+        assert_eq!(reconcile.observed.pods.len(), left, "{overtaken}");
     }
 }
