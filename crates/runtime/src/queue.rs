@@ -26,7 +26,7 @@ const BULK_SHARE: u32 = 8;
 
 /// How a run ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum Requeue {
     /// Well; look again after this time even if nothing happens.
     Done(Option<Duration>),
     /// Not well: again after the key's back-off, and not before this time.
@@ -123,18 +123,18 @@ impl<K: Clone + Eq + Hash + Ord> Queue<K> {
     }
 
     /// A run has ended.
-    pub(crate) fn finish(&self, key: &K, verdict: &Verdict) {
+    pub(crate) fn finish(&self, key: &K, requeue: &Requeue) {
         let mut state = self.lock();
         let Some(entry) = state.entries.get_mut(key) else {
             return;
         };
         entry.running = false;
-        let delay = match verdict {
-            Verdict::Done(again) => {
+        let delay = match requeue {
+            Requeue::After(delay) => {
                 entry.failures = 0;
-                *again
+                *delay
             }
-            Verdict::Retry(not_before) => {
+            Requeue::Backoff(not_before) => {
                 entry.failures = entry.failures.saturating_add(1);
                 Some(backoff::delay(FIRST_DELAY, MAX_DELAY, entry.failures).max(*not_before))
             }
@@ -277,7 +277,7 @@ impl Limits {
     }
 }
 
-/// Why a run has no verdict of its own.
+/// Why a run has no requeue of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mishap {
     /// It panicked.
@@ -298,22 +298,22 @@ pub(crate) async fn serve<K, W, F>(
 ) where
     K: Clone + Eq + Hash + Ord + Send + 'static,
     W: Fn(K) -> F,
-    F: Future<Output = Verdict> + Send + 'static,
+    F: Future<Output = Requeue> + Send + 'static,
 {
-    let mut runs: tokio::task::JoinSet<Option<Verdict>> = tokio::task::JoinSet::new();
+    let mut runs: tokio::task::JoinSet<Option<Requeue>> = tokio::task::JoinSet::new();
     let mut keys: HashMap<tokio::task::Id, (K, Instant)> = HashMap::new();
     let ended = |keys: &mut HashMap<tokio::task::Id, (K, Instant)>, joined| {
-        let (id, verdict) = match joined {
-            Ok((id, Some(verdict))) => (id, Ok(verdict)),
+        let (id, requeue) = match joined {
+            Ok((id, Some(requeue))) => (id, Ok(requeue)),
             Ok((id, None)) => (id, Err(Mishap::Deadline)),
             Err(error) => (tokio::task::JoinError::id(&error), Err(Mishap::Panic)),
         };
         let Some((key, _)) = keys.remove(&id) else { return };
-        let verdict = verdict.unwrap_or_else(|why| {
+        let requeue = requeue.unwrap_or_else(|why| {
             mishap(&key, why);
-            Verdict::Retry(Duration::ZERO)
+            Requeue::Backoff(Duration::ZERO)
         });
-        queue.finish(&key, &verdict);
+        queue.finish(&key, &requeue);
     };
     tokio::pin!(stop);
     loop {

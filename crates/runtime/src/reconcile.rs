@@ -9,7 +9,7 @@ use tracing::Instrument;
 use crate::backoff;
 use crate::apply::{Ending, ApplyContext, apply};
 use crate::metrics::ReconcileOutcome;
-use crate::queue::Verdict;
+use crate::queue::Requeue;
 use crate::world::{Reconcile, Start};
 
 /// However quiet the watches are, an unfinished job is looked at this often.
@@ -27,17 +27,17 @@ pub(crate) struct Reconciler {
 
 impl Reconciler {
     /// One reconcile.
-    pub(crate) async fn reconcile(&self, key: JobKey) -> Verdict {
+    pub(crate) async fn reconcile(&self, key: JobKey) -> Requeue {
         let begun = Instant::now();
         let Some(framework) = self.frameworks.iter().find(|f| f.kind().kind == key.kind) else {
-            return Verdict::Done(None);
+            return Requeue::After(None);
         };
         let reconcile = match self.ctx.world.begin(&key) {
             Start::Go(reconcile) => reconcile,
-            Start::Deferred => return Verdict::Done(None),
+            Start::Deferred => return Requeue::After(None),
             Start::Gone => {
                 self.ctx.metrics.reconciled(ReconcileOutcome::gone, None);
-                return Verdict::Done(None);
+                return Requeue::After(None);
             }
         };
         let uid = reconcile.job().uid.clone();
@@ -45,7 +45,7 @@ impl Reconciler {
         let span = tracing::info_span!("reconcile", kind, namespace, name, %uid);
         let ending = self.decide(*framework, &reconcile).instrument(span).await;
         self.ctx.metrics.reconciled(ending.result, Some(begun.elapsed()));
-        ending.verdict
+        ending.requeue
     }
 
     async fn decide(&self, framework: &'static dyn Framework, reconcile: &Reconcile) -> Ending {
@@ -57,7 +57,7 @@ impl Reconciler {
             "planned"
         );
         let mut ending = apply(&self.ctx, framework.kind(), reconcile, plan).await;
-        if let Verdict::Done(again) = &mut ending.verdict
+        if let Requeue::After(again) = &mut ending.requeue
             && !reconcile.finished
         {
             let safety = backoff::jitter(SAFETY);

@@ -21,7 +21,7 @@ use crate::answer::{RequestError, RetryClass};
 use crate::client::Api;
 use crate::events::Events;
 use crate::metrics::{Metrics, ReconcileOutcome};
-use crate::queue::Verdict;
+use crate::queue::Requeue;
 use crate::record::Pace;
 use crate::world::{Reconcile, World};
 
@@ -47,7 +47,7 @@ pub(crate) struct Ending {
     /// For the metrics.
     pub(crate) result: ReconcileOutcome,
     /// For the queue.
-    pub(crate) verdict: Verdict,
+    pub(crate) requeue: Requeue,
 }
 
 /// What became of the writes.
@@ -102,7 +102,7 @@ pub(crate) async fn apply(ctx: &ApplyContext, kind: &'static KindInfo, reconcile
     if matches!(sent, Sent::NotLeader) {
         return Ending {
             result: ReconcileOutcome::transient,
-            verdict: Verdict::Retry(Duration::from_secs(1)),
+            requeue: Requeue::Backoff(Duration::from_secs(1)),
         };
     }
     let complete = matches!(sent, Sent::All);
@@ -156,14 +156,14 @@ impl Ending {
             tracing::debug!(%error, "job has changed meanwhile");
             return Self {
                 result: ReconcileOutcome::conflict,
-                verdict: Verdict::Retry(Duration::ZERO),
+                requeue: Requeue::Backoff(Duration::ZERO),
             };
         }
         tracing::warn!(%error, "status could not be stored");
-        let verdict = Verdict::Retry(error.retry_after().unwrap_or_default());
+        let requeue = Requeue::Backoff(error.retry_after().unwrap_or_default());
         Self {
             result: result(error.class()),
-            verdict,
+            requeue,
         }
     }
 
@@ -180,7 +180,7 @@ impl Ending {
         };
         Self {
             result,
-            verdict: Verdict::Done([at, again].into_iter().flatten().min()),
+            requeue: Requeue::After([at, again].into_iter().flatten().min()),
         }
     }
 }

@@ -48,7 +48,7 @@ async fn of_several_wakes_the_earliest_holds() {
     let start = Instant::now();
     queue.wake(&1);
     queue.next().await;
-    queue.finish(&1, &Verdict::Done(Some(Duration::from_mins(5))));
+    queue.finish(&1, &Requeue::After(Some(Duration::from_mins(5))));
     queue.lock().schedule(&1, start + Duration::from_secs(40), false);
     queue.lock().schedule(&1, start + Duration::from_mins(10), false);
     queue.next().await;
@@ -63,9 +63,9 @@ async fn a_wake_during_a_run_leads_to_one_more() {
     queue.wake(&1);
     queue.wake(&1);
     assert_eq!(now_or_none(&queue), None, "one run per key at a time");
-    queue.finish(&1, &Verdict::Done(None));
+    queue.finish(&1, &Requeue::After(None));
     assert_eq!(queue.next().await, 1);
-    queue.finish(&1, &Verdict::Done(None));
+    queue.finish(&1, &Requeue::After(None));
     assert_eq!(now_or_none(&queue), None);
     assert!(
         queue.lock().entries.is_empty(),
@@ -80,7 +80,7 @@ async fn failures_wait_longer_each_time_and_success_forgets_them() {
     for wanted in [0.2, 0.4, 0.8] {
         let start = Instant::now();
         queue.next().await;
-        queue.finish(&1, &Verdict::Retry(Duration::ZERO));
+        queue.finish(&1, &Requeue::Backoff(Duration::ZERO));
         queue.lock().take(start).unwrap_err();
         let due = queue.lock().entries[&1].due.unwrap().0 - Instant::now();
         assert!(
@@ -89,10 +89,10 @@ async fn failures_wait_longer_each_time_and_success_forgets_them() {
         );
     }
     queue.next().await;
-    queue.finish(&1, &Verdict::Retry(Duration::from_secs(7)));
+    queue.finish(&1, &Requeue::Backoff(Duration::from_secs(7)));
     assert!(queue.lock().entries[&1].due.unwrap().0 - Instant::now() >= Duration::from_secs(7));
     queue.next().await;
-    queue.finish(&1, &Verdict::Done(None));
+    queue.finish(&1, &Requeue::After(None));
     assert!(queue.lock().entries.is_empty());
 }
 
@@ -127,7 +127,7 @@ async fn a_later_time_never_puts_off_bulk_work_that_is_due() {
     queue.wake(&1);
     queue.next().await;
     queue.wake_bulk(&1);
-    queue.finish(&1, &Verdict::Done(Some(Duration::from_mins(10))));
+    queue.finish(&1, &Requeue::After(Some(Duration::from_mins(10))));
     assert_eq!(now_or_none(&queue), Some(1));
 }
 
@@ -150,7 +150,7 @@ async fn a_panic_or_a_run_without_end_costs_its_own_key_only() {
                         1 => std::future::pending().await,
                         _ => sent.send(key).unwrap(),
                     }
-                    Verdict::Done(None)
+                    Requeue::After(None)
                 }
             };
             let count = |_: &u32, _: Mishap| {
@@ -190,7 +190,7 @@ async fn at_the_end_runs_under_way_get_time_to_end() {
         async move {
             tokio::time::sleep(Duration::from_secs(if key == 1 { 3 } else { 30 })).await;
             finished.fetch_add(1, Ordering::Relaxed);
-            Verdict::Done(None)
+            Requeue::After(None)
         }
     };
     serve(
@@ -255,7 +255,7 @@ async fn in_a_burst_runs_do_not_crowd_each_other_out() {
                 tokio::time::sleep(Duration::from_secs(6)).await;
             });
             futures::future::join_all(requests).await;
-            Verdict::Done(None)
+            Requeue::After(None)
         }
     };
     let limits = Limits { most: 32, ..LIMITS };

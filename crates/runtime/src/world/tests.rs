@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::decode;
-use crate::queue::Verdict;
+use crate::queue::Requeue;
 use crate::resource::{PODS, SERVICES};
 
 static KIND: KindInfo = KindInfo {
@@ -47,7 +47,7 @@ fn read_job(job: &Value) -> Object {
 fn queued(world: &World) -> Vec<String> {
     let mut keys = Vec::new();
     while let Some(key) = world.queue.next().now_or_never() {
-        world.queue.finish(&key, &Verdict::Done(None));
+        world.queue.finish(&key, &Requeue::After(None));
         keys.push(key.name.to_string());
     }
     keys
