@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 use crate::backoff;
-use crate::apply::{Ending, ApplyContext, apply};
+use crate::apply::{ReconcileResult, ApplyContext, apply};
 use crate::metrics::ReconcileOutcome;
 use crate::queue::Requeue;
 use crate::world::{Reconcile, Start};
@@ -43,12 +43,12 @@ impl Reconciler {
         let uid = reconcile.job().uid.clone();
         let (kind, namespace, name) = (key.kind, &*key.namespace, &*key.name);
         let span = tracing::info_span!("reconcile", kind, namespace, name, %uid);
-        let ending = self.decide(*framework, &reconcile).instrument(span).await;
-        self.ctx.metrics.reconciled(ending.result, Some(begun.elapsed()));
-        ending.requeue
+        let result = self.decide(*framework, &reconcile).instrument(span).await;
+        self.ctx.metrics.reconciled(result.outcome, Some(begun.elapsed()));
+        result.requeue
     }
 
-    async fn decide(&self, framework: &'static dyn Framework, reconcile: &Reconcile) -> Ending {
+    async fn decide(&self, framework: &'static dyn Framework, reconcile: &Reconcile) -> ReconcileResult {
         let plan = common::plan(framework, &reconcile.observed, &self.settings);
         tracing::debug!(
             intent = plan.intent.is_some(),
@@ -56,13 +56,13 @@ impl Reconciler {
             urgent = plan.urgent,
             "planned"
         );
-        let mut ending = apply(&self.ctx, framework.kind(), reconcile, plan).await;
-        if let Requeue::After(again) = &mut ending.requeue
+        let mut result = apply(&self.ctx, framework.kind(), reconcile, plan).await;
+        if let Requeue::After(again) = &mut result.requeue
             && !reconcile.finished
         {
             let safety = backoff::jitter(SAFETY);
             *again = Some(again.map_or(safety, |again| again.min(safety)));
         }
-        ending
+        result
     }
 }

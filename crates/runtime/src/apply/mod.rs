@@ -43,9 +43,9 @@ pub(crate) struct ApplyContext {
 
 /// How a reconcile ended.
 #[derive(Debug)]
-pub(crate) struct Ending {
+pub(crate) struct ReconcileResult {
     /// For the metrics.
-    pub(crate) result: ReconcileOutcome,
+    pub(crate) outcome: ReconcileOutcome,
     /// For the queue.
     pub(crate) requeue: Requeue,
 }
@@ -62,7 +62,7 @@ enum Sent {
         class: WriteClass,
         until: Instant,
         news: bool,
-        result: ReconcileOutcome,
+        outcome: ReconcileOutcome,
     },
     /// This process must not write any more.
     NotLeader,
@@ -80,7 +80,7 @@ impl Sent {
 }
 
 /// Applies a plan.
-pub(crate) async fn apply(ctx: &ApplyContext, kind: &'static KindInfo, reconcile: &Reconcile, plan: Plan) -> Ending {
+pub(crate) async fn apply(ctx: &ApplyContext, kind: &'static KindInfo, reconcile: &Reconcile, plan: Plan) -> ReconcileResult {
     let Plan {
         intent,
         writes,
@@ -95,13 +95,13 @@ pub(crate) async fn apply(ctx: &ApplyContext, kind: &'static KindInfo, reconcile
     if let Some(intent) = &intent
         && let Err(error) = stored.store(ctx, kind, reconcile, intent).await
     {
-        return Ending::of_status(&error);
+        return ReconcileResult::of_status(&error);
     }
     let made_pods = writes.iter().any(|write| write.class() == WriteClass::Pods);
     let sent = send(ctx, kind, reconcile, writes).await;
     if matches!(sent, Sent::NotLeader) {
-        return Ending {
-            result: ReconcileOutcome::transient,
+        return ReconcileResult {
+            outcome: ReconcileOutcome::transient,
             requeue: Requeue::Backoff(Duration::from_secs(1)),
         };
     }
@@ -121,7 +121,7 @@ pub(crate) async fn apply(ctx: &ApplyContext, kind: &'static KindInfo, reconcile
     };
     let told = match told {
         Ok(told) => told,
-        Err(error) => return Ending::of_status(&error),
+        Err(error) => return ReconcileResult::of_status(&error),
     };
     let job = reconcile.job();
     for note in notes.iter().filter(|note| may_tell(note, &told, sent.has_pods())) {
@@ -133,7 +133,7 @@ pub(crate) async fn apply(ctx: &ApplyContext, kind: &'static KindInfo, reconcile
         }
     }
     let wake = wake.map(|at| until(reconcile.observed.now, at));
-    Ending::of_writes(&sent, [wake, told.again()].into_iter().flatten().min())
+    ReconcileResult::of_writes(&sent, [wake, told.again()].into_iter().flatten().min())
 }
 
 /// Notes that tell of writes need those, all others the status that they go with.
@@ -149,43 +149,43 @@ fn until(now: jiff::Timestamp, at: jiff::Timestamp) -> Duration {
     Duration::try_from(at.duration_since(now)).unwrap_or(Duration::ZERO)
 }
 
-impl Ending {
+impl ReconcileResult {
     fn of_status(error: &RequestError) -> Self {
         // The job was deleted meanwhile, or changed: its event is on the way.
         if error.is_not_found() || error.class() == RetryClass::Conflict {
             tracing::debug!(%error, "job has changed meanwhile");
             return Self {
-                result: ReconcileOutcome::conflict,
+                outcome: ReconcileOutcome::conflict,
                 requeue: Requeue::Backoff(Duration::ZERO),
             };
         }
         tracing::warn!(%error, "status could not be stored");
         let requeue = Requeue::Backoff(error.retry_after().unwrap_or_default());
         Self {
-            result: result(error.class()),
+            outcome: outcome(error.class()),
             requeue,
         }
     }
 
     fn of_writes(sent: &Sent, again: Option<Duration>) -> Self {
         let left = |until: Instant| until.saturating_duration_since(Instant::now());
-        let (result, at) = match sent {
+        let (outcome, at) = match sent {
             Sent::All | Sent::NotLeader => (ReconcileOutcome::ok, None),
             Sent::Held(_, until) => (ReconcileOutcome::ok, Some(left(*until))),
             // What is new is told at once, by a reconcile that sends nothing.
             Sent::Refused {
-                news: true, result, ..
-            } => (*result, Some(Duration::ZERO)),
-            Sent::Refused { until, result, .. } => (*result, Some(left(*until))),
+                news: true, outcome, ..
+            } => (*outcome, Some(Duration::ZERO)),
+            Sent::Refused { until, outcome, .. } => (*outcome, Some(left(*until))),
         };
         Self {
-            result,
+            outcome,
             requeue: Requeue::After([at, again].into_iter().flatten().min()),
         }
     }
 }
 
-fn result(class: RetryClass) -> ReconcileOutcome {
+fn outcome(class: RetryClass) -> ReconcileOutcome {
     match class {
         RetryClass::Transient => ReconcileOutcome::transient,
         RetryClass::Conflict => ReconcileOutcome::conflict,
@@ -250,7 +250,7 @@ fn refused(ctx: &ApplyContext, reconcile: &Reconcile, class: WriteClass, failed:
         class,
         until,
         news,
-        result: result(class_of.unwrap_or(RetryClass::Transient)),
+        outcome: outcome(class_of.unwrap_or(RetryClass::Transient)),
     }
 }
 
