@@ -279,7 +279,7 @@ impl Limits {
 
 /// Why a run has no requeue of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Mishap {
+pub(crate) enum RunFailure {
     /// It panicked.
     Panic,
     /// It took longer than allowed.
@@ -294,7 +294,7 @@ pub(crate) async fn serve<K, W, F>(
     stop: impl Future<Output = ()>,
     turn: impl Fn() -> bool,
     work: W,
-    mishap: impl Fn(&K, Mishap),
+    failed: impl Fn(&K, RunFailure),
 ) where
     K: Clone + Eq + Hash + Ord + Send + 'static,
     W: Fn(K) -> F,
@@ -305,12 +305,12 @@ pub(crate) async fn serve<K, W, F>(
     let ended = |keys: &mut HashMap<tokio::task::Id, (K, Instant)>, joined| {
         let (id, requeue) = match joined {
             Ok((id, Some(requeue))) => (id, Ok(requeue)),
-            Ok((id, None)) => (id, Err(Mishap::Deadline)),
-            Err(error) => (tokio::task::JoinError::id(&error), Err(Mishap::Panic)),
+            Ok((id, None)) => (id, Err(RunFailure::Deadline)),
+            Err(error) => (tokio::task::JoinError::id(&error), Err(RunFailure::Panic)),
         };
         let Some((key, _)) = keys.remove(&id) else { return };
         let requeue = requeue.unwrap_or_else(|why| {
-            mishap(&key, why);
+            failed(&key, why);
             Requeue::Backoff(Duration::ZERO)
         });
         queue.finish(&key, &requeue);

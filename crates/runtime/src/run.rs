@@ -21,7 +21,7 @@ use crate::events;
 use crate::gang::{self, GangChoice};
 use crate::lease::{self, Leadership, LeaseOptions};
 use crate::metrics::{Metrics, ReconcileOutcome};
-use crate::queue::{self, Limits, Mishap};
+use crate::queue::{self, Limits, RunFailure};
 use crate::reconcile::Reconciler;
 use crate::resource::{AUTOSCALERS, BATCH_JOBS, NODES, PODS, Resource, SERVICES};
 use crate::view::View;
@@ -459,16 +459,16 @@ async fn serve_queue(
         let reconciler = Arc::clone(reconciler);
         async move { reconciler.reconcile(key).await }
     };
-    let mishap = |key: &JobKey, what: Mishap| {
+    let failed = |key: &JobKey, what: RunFailure| {
         let (result, text) = match what {
-            Mishap::Panic => (ReconcileOutcome::panic, "pass panicked"),
-            Mishap::Deadline => (ReconcileOutcome::deadline, "pass took too long"),
+            RunFailure::Panic => (ReconcileOutcome::panic, "pass panicked"),
+            RunFailure::Deadline => (ReconcileOutcome::deadline, "pass took too long"),
         };
         metrics.reconciled(result, None);
         tracing::error!(kind = key.kind, namespace = %key.namespace, name = %key.name, "{text}");
     };
     let turn = || reconciler.ctx.api.is_busy();
-    queue::serve(world.queue(), limits, stop.cancelled(), turn, work, mishap).await;
+    queue::serve(world.queue(), limits, stop.cancelled(), turn, work, failed).await;
 }
 
 #[cfg(test)]

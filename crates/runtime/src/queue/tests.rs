@@ -153,7 +153,7 @@ async fn a_panic_or_a_run_without_end_costs_its_own_key_only() {
                     Requeue::After(None)
                 }
             };
-            let count = |_: &u32, _: Mishap| {
+            let count = |_: &u32, _: RunFailure| {
                 mishaps.fetch_add(1, Ordering::Relaxed);
             };
             serve(
