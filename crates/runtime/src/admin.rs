@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::client::Gate;
 use crate::lease::Leadership;
 use crate::metrics::Metrics;
-use crate::world::World;
+use crate::state::State;
 
 /// What the pages show.
 pub(crate) struct Admin {
@@ -24,7 +24,7 @@ pub(crate) struct Admin {
     /// All of them, with names.
     pub(crate) registry: Registry,
     /// Memory.
-    pub(crate) world: Arc<World>,
+    pub(crate) state: Arc<State>,
     /// Whether this process leads.
     pub(crate) leadership: Leadership,
     /// Watches by name, and what else is waited for; cancelled once they have listed.
@@ -74,13 +74,13 @@ async fn listen(address: &str) -> std::io::Result<TcpListener> {
     }
 }
 
-async fn metrics_page(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
-    let (jobs, pods, services) = admin.world.sizes();
+async fn metrics_page(extract::State(admin): extract::State<Arc<Admin>>) -> impl IntoResponse {
+    let (jobs, pods, services) = admin.state.sizes();
     admin.metrics.refresh(
         jobs,
         pods,
         services,
-        admin.world.queue().depth(),
+        admin.state.queue().depth(),
         admin.leadership.is_open(),
     );
     let mut text = String::new();
@@ -99,7 +99,7 @@ async fn metrics_page(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
 }
 
 /// Ready once every watch has listed; a follower is as ready as the leader.
-async fn ready_page(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
+async fn ready_page(extract::State(admin): extract::State<Arc<Admin>>) -> impl IntoResponse {
     let waiting: Vec<_> = admin
         .watches
         .iter()

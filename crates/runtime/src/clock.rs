@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-/// What time it is. Whoever runs the operator in a world of its own gives it that world's time.
+/// What time it is. Tests with a simulated cluster supply the simulated time.
 #[derive(Clone)]
 pub struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
 

@@ -1,14 +1,14 @@
 //! All I/O: turns the cluster into [`common::Observed`], and a [`common::Plan`] into requests.
 //!
 //! ```text
-//!  API server ── watch ──> view ──> world ──> queue ──> reconcile ── observe ──> common::plan
+//!  API server ── watch ──> view ──> state ──> queue ──> reconcile ── observe ──> common::plan
 //!       ^         lists,    index     records,  dedup,     one job                         │
 //!       │         events              watermark delay,                                  │
 //!       └─────────────────────────────── apply <── backoff ────────────────────────────┘
 //! ```
 //!
 //! Invariant: a reconcile makes no reads. The only reads beside the watches are look-ups of single objects: of one whose
-//! acknowledged write stays invisible ([`world`]), and of one whose name was taken (`apply`).
+//! acknowledged write stays invisible ([`state`]), and of one whose name was taken (`apply`).
 
 mod admin;
 mod answer;
@@ -37,7 +37,7 @@ pub mod telemetry;
 mod view;
 mod watch;
 mod watermark;
-mod world;
+mod state;
 
 pub mod access;
 

@@ -1,4 +1,4 @@
-//! From memory to [`Observed`]: the closed world of one decision.
+//! From memory to [`Observed`]: the closed state of one decision.
 
 use std::sync::Arc;
 

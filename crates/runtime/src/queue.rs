@@ -43,7 +43,7 @@ struct Entry {
 }
 
 #[derive(Debug)]
-struct State<K> {
+struct QueueState<K> {
     entries: HashMap<K, Entry>,
     timers: BTreeSet<(Instant, u64, K)>,
     news: VecDeque<K>,
@@ -56,14 +56,14 @@ struct State<K> {
 /// The queue.
 #[derive(Debug)]
 pub(crate) struct Queue<K> {
-    state: Mutex<State<K>>,
+    state: Mutex<QueueState<K>>,
     changed: Notify,
 }
 
 impl<K: Clone + Eq + Hash + Ord> Queue<K> {
     /// An empty queue that ctx out nothing until it is opened.
     pub(crate) fn new() -> Self {
-        let state = State {
+        let state = QueueState {
             entries: HashMap::new(),
             timers: BTreeSet::new(),
             news: VecDeque::new(),
@@ -147,12 +147,12 @@ impl<K: Clone + Eq + Hash + Ord> Queue<K> {
         self.changed.notify_one();
     }
 
-    fn lock(&self) -> MutexGuard<'_, State<K>> {
+    fn lock(&self) -> MutexGuard<'_, QueueState<K>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl<K: Clone + Eq + Hash + Ord> State<K> {
+impl<K: Clone + Eq + Hash + Ord> QueueState<K> {
     fn schedule(&mut self, key: &K, at: Instant, bulk: bool) {
         self.sequence = self.sequence.wrapping_add(1);
         let sequence = self.sequence;

@@ -10,7 +10,7 @@ use crate::backoff;
 use crate::apply::{ReconcileResult, ApplyContext, apply};
 use crate::metrics::ReconcileOutcome;
 use crate::queue::Requeue;
-use crate::world::{Reconcile, Start};
+use crate::state::{Reconcile, Start};
 
 /// However quiet the watches are, an unfinished job is looked at this often.
 const SAFETY: Duration = Duration::from_mins(10);
@@ -32,7 +32,7 @@ impl Reconciler {
         let Some(framework) = self.frameworks.iter().find(|f| f.kind().kind == key.kind) else {
             return Requeue::After(None);
         };
-        let reconcile = match self.ctx.world.begin(&key) {
+        let reconcile = match self.ctx.state.begin(&key) {
             Start::Go(reconcile) => reconcile,
             Start::Deferred => return Requeue::After(None),
             Start::Gone => {

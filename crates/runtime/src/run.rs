@@ -26,7 +26,7 @@ use crate::reconcile::Reconciler;
 use crate::resource::{AUTOSCALERS, BATCH_JOBS, NODES, PODS, Resource, SERVICES};
 use crate::view::View;
 use crate::watch::{self, Shape, Source, Watch};
-use crate::world::World;
+use crate::state::State;
 
 /// A reconcile that takes longer waits for an answer, and makes room for another.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -97,7 +97,7 @@ pub async fn run(
     connections.serve(options, frameworks, stop).await
 }
 
-/// The same over a client and by a clock that are given: in a world of one's own.
+/// Like [`run`], with a given client and clock: for simulated clusters.
 ///
 /// # Errors
 /// If an address is taken.
@@ -188,10 +188,10 @@ impl Connections {
                 .iter()
                 .map(|f| (Resource::jobs(f.kind()), f.kind().kind)),
         );
-        let world = Arc::new(World::new(view, self.metrics.clone(), self.clock.clone()));
-        let (watches, fresh) = self.watch(&mut background, &world, sources(&options, &frameworks));
-        let gang = self.find_gang(&mut background, &world, &options, &frameworks);
-        let pages = self.pages(&world, &watches, &gang);
+        let state = Arc::new(State::new(view, self.metrics.clone(), self.clock.clone()));
+        let (watches, fresh) = self.watch(&mut background, &state, sources(&options, &frameworks));
+        let gang = self.find_gang(&mut background, &state, &options, &frameworks);
+        let pages = self.pages(&state, &watches, &gang);
         let pages = admin::serve(pages, &options.metrics_address, &options.probe_address);
 
         let Connections {
@@ -208,7 +208,7 @@ impl Connections {
         background.spawn(send_events);
         let ctx = ApplyContext {
             api: writes,
-            world: Arc::clone(&world),
+            state: Arc::clone(&state),
             events,
             metrics: metrics.clone(),
         };
@@ -235,7 +235,7 @@ impl Connections {
                 frameworks,
                 settings,
             });
-            serve_queue(&world, limits, &stop, &reconciler, &metrics).await;
+            serve_queue(&state, limits, &stop, &reconciler, &metrics).await;
         };
         tokio::select! {
             biased;
@@ -259,11 +259,11 @@ impl Connections {
     fn watch(
         &self,
         background: &mut JoinSet<()>,
-        world: &Arc<World>,
+        state: &Arc<State>,
         sources: BTreeMap<Resource, Source>,
     ) -> (Vec<(&'static str, CancellationToken)>, Vec<CancellationToken>) {
         let watch = |source: &Source| {
-            let watch = self.watch_of(world, source.clone());
+            let watch = self.watch_of(state, source.clone());
             let (listed, fresh) = (watch.listed.clone(), watch.fresh.clone());
             background.spawn(watch.run());
             (source.resource, listed, fresh)
@@ -273,15 +273,15 @@ impl Connections {
             .filter(|(resource, ..)| *resource != NODES)
             .map(|(resource, listed, fresh)| ((resource.plural, listed), fresh))
             .unzip();
-        self.look_up(background, world, sources);
+        self.look_up(background, state, sources);
         watches
     }
 
-    fn watch_of(&self, world: &Arc<World>, source: Source) -> Watch {
+    fn watch_of(&self, state: &Arc<State>, source: Source) -> Watch {
         Watch {
             source,
             api: self.reads.clone(),
-            world: Arc::clone(world),
+            state: Arc::clone(state),
             metrics: self.metrics.clone(),
             listed: CancellationToken::new(),
             leads: self.leads.clone(),
@@ -290,16 +290,16 @@ impl Connections {
         }
     }
 
-    fn look_up(&self, background: &mut JoinSet<()>, world: &Arc<World>, sources: BTreeMap<Resource, Source>) {
+    fn look_up(&self, background: &mut JoinSet<()>, state: &Arc<State>, sources: BTreeMap<Resource, Source>) {
         let (api, metrics) = (self.reads.clone(), self.metrics.clone());
-        background.spawn(look_up_invisible(api, Arc::clone(world), metrics, sources));
+        background.spawn(look_up_invisible(api, Arc::clone(state), metrics, sources));
     }
 
     /// Begins to ask for the gang scheduler, and to watch what it needs once that is known.
     fn find_gang(
         &self,
         background: &mut JoinSet<()>,
-        world: &Arc<World>,
+        state: &Arc<State>,
         options: &Options,
         frameworks: &[&'static dyn Framework],
     ) -> FoundGang {
@@ -307,7 +307,7 @@ impl Connections {
         let ours = selector(frameworks);
         let of_api = |of| gang::sources(of, options.namespace.as_deref(), &ours);
         let sources: Vec<Source> = choice.api().map(of_api).unwrap_or_default();
-        let watches: Vec<Watch> = sources.iter().map(|s| self.watch_of(world, s.clone())).collect();
+        let watches: Vec<Watch> = sources.iter().map(|s| self.watch_of(state, s.clone())).collect();
         let known = CancellationToken::new();
         let of_watch = |watch: &Watch| (watch.source.resource.plural, watch.listed.clone());
         let listed = std::iter::once(("gang scheduler", known.clone()));
@@ -330,20 +330,20 @@ impl Connections {
             std::future::pending::<()>().await;
         });
         let by_resource = sources.into_iter().map(|source| (source.resource, source));
-        self.look_up(background, world, by_resource.collect());
+        self.look_up(background, state, by_resource.collect());
         FoundGang { told, listed, fresh }
     }
 
     fn pages(
         &self,
-        world: &Arc<World>,
+        state: &Arc<State>,
         watches: &[(&'static str, CancellationToken)],
         gang: &FoundGang,
     ) -> Arc<Admin> {
         Arc::new(Admin {
             registry: self.metrics.registry(),
             metrics: self.metrics.clone(),
-            world: Arc::clone(world),
+            state: Arc::clone(state),
             leadership: self.leadership.clone(),
             watches: [watches, &gang.listed].concat(),
         })
@@ -425,36 +425,36 @@ fn sources(options: &Options, frameworks: &[&'static dyn Framework]) -> BTreeMap
 
 async fn look_up_invisible(
     api: Api,
-    world: Arc<World>,
+    state: Arc<State>,
     metrics: Metrics,
     sources: BTreeMap<Resource, Source>,
 ) {
     loop {
         tokio::time::sleep(LOOK).await;
-        for (key, mark) in world.overdue() {
+        for (key, mark) in state.overdue() {
             if let Some(source) = sources.get(&mark.resource) {
                 metrics.looked_up();
-                watch::look_up(&api, source.shape, &world, &key, &mark).await;
+                watch::look_up(&api, source.shape, &state, &key, &mark).await;
             }
         }
     }
 }
 
 async fn serve_queue(
-    world: &World,
+    state: &State,
     limits: Limits,
     stop: &CancellationToken,
     reconciler: &Arc<Reconciler>,
     metrics: &Metrics,
 ) {
-    let (jobs, pods, services) = world.sizes();
+    let (jobs, pods, services) = state.sizes();
     tracing::info!(
         jobs,
         pods,
         services,
         "leading, and all watches have listed since: beginning to work"
     );
-    world.queue().open();
+    state.queue().open();
     let work = |key: JobKey| {
         let reconciler = Arc::clone(reconciler);
         async move { reconciler.reconcile(key).await }
@@ -468,7 +468,7 @@ async fn serve_queue(
         tracing::error!(kind = key.kind, namespace = %key.namespace, name = %key.name, "{text}");
     };
     let turn = || reconciler.ctx.api.is_busy();
-    queue::serve(world.queue(), limits, stop.cancelled(), turn, work, failed).await;
+    queue::serve(state.queue(), limits, stop.cancelled(), turn, work, failed).await;
 }
 
 #[cfg(test)]
@@ -504,14 +504,14 @@ mod tests {
             instance: String::new(),
         };
         let connections = connections();
-        let world = Arc::new(World::new(
+        let state = Arc::new(State::new(
             View::new([]),
             connections.metrics.clone(),
             Clock::default(),
         ));
         let mut background = JoinSet::new();
-        let gang = connections.find_gang(&mut background, &world, &options, &[]);
-        let pages = connections.pages(&world, &[("pods", CancellationToken::new())], &gang);
+        let gang = connections.find_gang(&mut background, &state, &options, &[]);
+        let pages = connections.pages(&state, &[("pods", CancellationToken::new())], &gang);
         let waiting = || {
             let waiting = pages.watches.iter().filter(|(_, listed)| !listed.is_cancelled());
             waiting.map(|(name, _)| *name).collect::<Vec<_>>()

@@ -23,7 +23,7 @@ use crate::decode::{self, DecodeError};
 use crate::metrics::Metrics;
 use crate::resource::Resource;
 use crate::view::Object;
-use crate::world::World;
+use crate::state::State;
 
 /// Objects per page of a list.
 const PAGE: u32 = 500;
@@ -59,13 +59,13 @@ pub(crate) enum Shape {
 
 impl Shape {
     /// Reads an object of this shape.
-    fn read(self, json: &[u8], world: &World) -> Result<Object, DecodeError> {
+    fn read(self, json: &[u8], state: &State) -> Result<Object, DecodeError> {
         match self {
             Self::Job(kind) => decode::job(kind, json).map(|job| Object::Job(Box::new(job))),
             Self::Pod => decode::pod(json).map(Object::Pod),
             Self::Child(kind) => decode::child(kind, json).map(Object::Child),
             Self::BatchJob => decode::batch_job(json).map(Object::BatchJob),
-            Self::Node => decode::node(json, world.now()).map(Object::Node),
+            Self::Node => decode::node(json, state.now()).map(Object::Node),
             Self::PriorityClass => decode::priority_class(json).map(Object::PriorityClass),
         }
     }
@@ -127,7 +127,7 @@ pub(crate) struct Watch {
     /// Connections of the watches.
     pub(crate) api: Api,
     /// Where the news go.
-    pub(crate) world: Arc<World>,
+    pub(crate) state: Arc<State>,
     /// Metrics.
     pub(crate) metrics: Metrics,
     /// Cancelled once the first list is in.
@@ -212,7 +212,7 @@ impl Watch {
                 resource = self.source.resource.plural,
                 "the store has gone back; starting over"
             );
-            self.world.forget_version(self.source.resource);
+            self.state.forget_version(self.source.resource);
         }
         // A kind that is not installed, or not ours to see, must not hold up the others; it is tried for as long as we run.
         let absent = error.is_forbidden() || matches!(error, WatchError::Request(e) if e.is_not_found());
@@ -259,7 +259,7 @@ impl Watch {
             version,
             "listed"
         );
-        self.world
+        self.state
             .replace(self.source.resource, objects, decode::version(&version)?)?;
         self.metrics.watch_event(self.source.resource.plural);
         self.listed.cancel();
@@ -316,10 +316,10 @@ impl Watch {
         }
         let Versioned { metadata } = serde_json::from_str(frame.object.get())?;
         match (frame.type_, self.bookmark_or(frame.type_, frame.object)) {
-            ("ADDED" | "MODIFIED", Some(object)) => self.world.put(resource, object),
-            ("DELETED", Some(object)) => self.world.remove(resource, &object),
+            ("ADDED" | "MODIFIED", Some(object)) => self.state.put(resource, object),
+            ("DELETED", Some(object)) => self.state.remove(resource, &object),
             _ => self
-                .world
+                .state
                 .bookmark(resource, decode::version(&metadata.resource_version)?),
         }
         Ok(Some(metadata.resource_version))
@@ -335,7 +335,7 @@ impl Watch {
 
     /// Reads an object; one that cannot be read is skipped, so that it costs itself only.
     fn read(&self, object: &RawValue) -> Option<Object> {
-        let read = self.source.shape.read(object.get().as_bytes(), &self.world);
+        let read = self.source.shape.read(object.get().as_bytes(), &self.state);
         read.inspect_err(|error| {
             let resource = self.source.resource.plural;
             self.metrics.unreadable(resource);
@@ -384,18 +384,18 @@ impl Source {
 pub(crate) async fn look_up(
     api: &Api,
     shape: Shape,
-    world: &World,
+    state: &State,
     key: &common::JobKey,
     mark: &crate::watermark::Mark,
 ) {
     let found = match api.get(mark.resource, &mark.object).await {
-        Ok(json) => shape.read(&json, world).ok(),
+        Ok(json) => shape.read(&json, state).ok(),
         Err(error) if error.is_not_found() => None,
         // It is asked again in a moment.
         Err(_) => return,
     };
     tracing::warn!(job = %key, object = %mark.object.name, found = found.is_some(), "a write of ours stayed invisible");
-    world.looked_up(key, mark, found);
+    state.looked_up(key, mark, found);
 }
 
 #[derive(Deserialize)]
@@ -458,7 +458,7 @@ mod tests {
                 selector: None,
             },
             api: Api::new(client, metrics.clone(), Arc::new(Leadership::always())),
-            world: Arc::new(World::new(
+            state: Arc::new(State::new(
                 View::new([]),
                 metrics.clone(),
                 crate::clock::Clock::default(),

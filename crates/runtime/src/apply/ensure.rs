@@ -49,7 +49,7 @@ pub(super) async fn send(
     let digest = hasher.finish();
     let age = if makes_pods { TRUSTED_FOR_PODS } else { TRUSTED };
     if ctx
-        .world
+        .state
         .remember(wanted.job, |record| record.is_ensured(extra.id(), digest, age))
     {
         return Ok(());
@@ -66,7 +66,7 @@ pub(super) async fn send(
         Err(error) => return Err(failed(error)),
     }
     ctx
-        .world
+        .state
         .remember(wanted.job, |record| record.ensured(extra.id(), digest));
     Ok(())
 }

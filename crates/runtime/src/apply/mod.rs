@@ -23,7 +23,7 @@ use crate::events::Events;
 use crate::metrics::{Metrics, ReconcileOutcome};
 use crate::queue::Requeue;
 use crate::record::Pace;
-use crate::world::{Reconcile, World};
+use crate::state::{Reconcile, State};
 
 use self::status::{Stored, Told};
 use self::write::Refused;
@@ -34,7 +34,7 @@ pub(crate) struct ApplyContext {
     /// The API server.
     pub(crate) api: Api,
     /// Memory.
-    pub(crate) world: Arc<World>,
+    pub(crate) state: Arc<State>,
     /// Kubernetes events.
     pub(crate) events: Events,
     /// Metrics.
@@ -112,7 +112,7 @@ pub(crate) async fn apply(ctx: &ApplyContext, kind: &'static KindInfo, reconcile
     let told = match status {
         Some(_) if cured => Ok(Told::Later(Duration::ZERO)),
         // Pods before words: while others wait for their pods, the reconcile that will see these pods tells of them.
-        Some(status) if complete && made_pods && ctx.world.queue().depth() > 0 && !stored.says(&status) => {
+        Some(status) if complete && made_pods && ctx.state.queue().depth() > 0 && !stored.says(&status) => {
             Ok(Told::Later(Duration::ZERO))
         }
         Some(status) => stored.tell(ctx, kind, reconcile, &status, urgent).await,
@@ -219,7 +219,7 @@ async fn send(ctx: &ApplyContext, kind: &'static KindInfo, reconcile: &Reconcile
             return refused(ctx, reconcile, class, failed);
         }
     }
-    ctx.world.remember(reconcile.job(), crate::record::Record::writes_succeeded);
+    ctx.state.remember(reconcile.job(), crate::record::Record::writes_succeeded);
     Sent::All
 }
 
@@ -245,7 +245,7 @@ fn refused(ctx: &ApplyContext, reconcile: &Reconcile, class: WriteClass, failed:
     }
     let refusals = failed.into_iter().map(|f| f.refusal).collect();
     let Some(pace) = pace else { return Sent::All };
-    let until = ctx.world.refused(reconcile.job(), class, refusals, pace);
+    let until = ctx.state.refused(reconcile.job(), class, refusals, pace);
     Sent::Refused {
         class,
         until,

@@ -11,7 +11,7 @@ use crate::answer::RequestError;
 use crate::decode;
 use crate::merge_patch::merge_patch;
 use crate::resource::{ObjectName, Resource};
-use crate::world::Reconcile;
+use crate::state::Reconcile;
 
 use super::ApplyContext;
 
@@ -24,7 +24,7 @@ pub(super) struct Stored {
     blind: bool,
 }
 
-/// Whether the world knows now.
+/// Whether the status has been reported
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Told {
     /// The status is stored.
@@ -81,7 +81,7 @@ impl Stored {
     ) -> Result<(), RequestError> {
         let new = serde_json::to_value(status)?;
         let Some(patch) = merge_patch(&self.status, &new) else {
-            ctx.world.told(reconcile.job(), self.shown(reconcile), false);
+            ctx.state.told(reconcile.job(), self.shown(reconcile), false);
             return Ok(());
         };
         let job = reconcile.job();
@@ -93,8 +93,8 @@ impl Stored {
         let answer = ctx.api.patch_status(Resource::jobs(kind), &name, &body).await?;
         let identity =
             decode::identity(&answer).map_err(|error| RequestError::NoAnswer(error.to_string()))?;
-        ctx.world.wrote(job, Resource::jobs(kind), name, identity.rv);
-        ctx.world.told(job, self.shown(reconcile), true);
+        ctx.state.wrote(job, Resource::jobs(kind), name, identity.rv);
+        ctx.state.told(job, self.shown(reconcile), true);
         tracing::info!(conditions = %summary(status), "status stored");
         self.resource_version = identity.resource_version;
         self.status = new;

@@ -12,7 +12,7 @@ use crate::answer::{RequestError, RetryClass};
 use crate::decode::{self, Identity};
 use crate::record::Pace;
 use crate::resource::{BATCH_JOBS, ObjectName, PODS, Resource};
-use crate::world::Reconcile;
+use crate::state::Reconcile;
 
 use super::{ApplyContext, ensure};
 
@@ -79,8 +79,8 @@ pub(super) async fn send<'a>(
             slot: _,
         } => {
             let carrier = made(BATCH_JOBS, "Job", &job.metadata, *attempt);
-            if let Some(pod) = ctx.world.stranded(&carrier.name) {
-                ctx.world.block(carrier.job, PODS, pod.clone());
+            if let Some(pod) = ctx.state.stranded(&carrier.name) {
+                ctx.state.block(carrier.job, PODS, pod.clone());
                 return Err(wanted(PODS, "Pod", Some(&pod.name)).stays_behind());
             }
             carrier.create(ctx, job).await
@@ -160,11 +160,11 @@ impl Wanted<'_> {
             decode::identity(&answer).map_err(|e| self.refused(&RequestError::NoAnswer(e.to_string())))?;
         let Some((cause, message)) = self.judge(&found) else {
             ctx
-                .world
+                .state
                 .wrote(self.job, self.resource, self.name.clone(), found.rv);
             return Ok(());
         };
-        ctx.world.block(self.job, self.resource, self.name.clone());
+        ctx.state.block(self.job, self.resource, self.name.clone());
         Err(self.taken(cause, message))
     }
 
@@ -262,7 +262,7 @@ impl Wanted<'_> {
         propagation: &str,
         grace: Option<u32>,
     ) -> Result<(), Refused> {
-        ctx.world.remember(self.job, |record| record.deleting(uid));
+        ctx.state.remember(self.job, |record| record.deleting(uid));
         let mut options = json!({"preconditions": {"uid": uid.as_str()}, "propagationPolicy": propagation});
         if let (Some(seconds), Some(options)) = (grace, options.as_object_mut()) {
             options.insert("gracePeriodSeconds".to_owned(), seconds.into());
@@ -276,7 +276,7 @@ impl Wanted<'_> {
             .as_ref()
             .is_err_and(|refused| refused.class != RetryClass::Transient)
         {
-            ctx.world.remember(self.job, |record| record.not_deleted(uid));
+            ctx.state.remember(self.job, |record| record.not_deleted(uid));
         }
         deleted
     }
@@ -296,7 +296,7 @@ impl Wanted<'_> {
     fn acknowledged(&self, ctx: &ApplyContext, answer: &[u8]) {
         if let Ok(identity) = decode::identity(answer) {
             ctx
-                .world
+                .state
                 .wrote(self.job, self.resource, self.name.clone(), identity.rv);
         }
         tracing::debug!(resource = self.resource.plural, object = %self.name.name, "written");

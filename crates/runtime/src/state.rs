@@ -66,14 +66,14 @@ struct Inner {
 
 /// What this process knows.
 #[derive(Debug)]
-pub(crate) struct World {
+pub(crate) struct State {
     inner: Mutex<Inner>,
     queue: Queue<JobKey>,
     metrics: Metrics,
     clock: Clock,
 }
 
-impl World {
+impl State {
     /// Nothing is known yet.
     pub(crate) fn new(view: View, metrics: Metrics, clock: Clock) -> Self {
         Self {

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use super::{KIND, read_job, world};
+use super::{KIND, read_job, state};
 use crate::decode;
 use crate::resource::{PODS, Resource};
 use crate::view::Object;
@@ -16,7 +16,7 @@ const SENT: usize = 9000;
 /// Bytes of each in memory, at most: its view, two indices, and what the allocator adds.
 const HELD: usize = 1024;
 /// The test that is run in a process of its own.
-const MEASURE: &str = "world::tests::memory::measure";
+const MEASURE: &str = "state::tests::memory::measure";
 
 /// What pods are made of: as large as real ones, since the view keeps neither the template nor who manages which field.
 struct Mould(String);
@@ -71,23 +71,23 @@ fn resident() -> (usize, usize) {
 #[test]
 #[ignore = "run by the test below in a process of its own"]
 fn measure() {
-    let (world, mould) = (world(), Mould::new());
-    world.put(Resource::jobs(&KIND), read_job(&super::job()));
+    let (state, mould) = (state(), Mould::new());
+    state.put(Resource::jobs(&KIND), read_job(&super::job()));
     // What is made once.
     for version in 2..10 {
-        world.put(PODS, mould.pod(0, version));
+        state.put(PODS, mould.pod(0, version));
     }
     let (before, _) = resident();
     for n in 0..PODS_HELD {
-        world.put(PODS, mould.pod(n, n + 10));
+        state.put(PODS, mould.pod(n, n + 10));
     }
     let (grown, _) = resident();
-    assert_eq!(world.sizes().1, PODS_HELD);
+    assert_eq!(state.sizes().1, PODS_HELD);
     for round in 1..=3 {
         let version = 100_000 * round;
         let list = (0..PODS_HELD).map(|n| mould.pod(n, version + n)).collect();
         let version = u64::try_from(version + PODS_HELD).unwrap();
-        world.replace(PODS, list, version).unwrap();
+        state.replace(PODS, list, version).unwrap();
     }
     let (after, most) = resident();
     println!(

@@ -10,7 +10,7 @@ use common::plan::ChildKind;
 use common::{PodView, RawJob};
 use serde_json::{Value, json};
 
-use super::{KIND, job, queued, read_job, world};
+use super::{KIND, job, queued, read_job, state};
 use crate::decode;
 use crate::resource::Resource;
 use crate::view::Object;
@@ -54,24 +54,24 @@ impl Kind {
         for change in before {
             set(&mut object, change);
         }
-        let world = world();
-        world.put(Resource::jobs(&KIND), read_job(&job()));
+        let state = state();
+        state.put(Resource::jobs(&KIND), read_job(&job()));
         let old = (self.read)(&object);
-        world.put(self.resource, old.clone());
-        assert_eq!(queued(&world), ["j"], "it is there");
+        state.put(self.resource, old.clone());
+        assert_eq!(queued(&state), ["j"], "it is there");
         set(&mut object, &("/metadata/resourceVersion", json!("3")));
-        world.put(self.resource, (self.read)(&object));
-        assert!(queued(&world).is_empty(), "nothing but a version");
+        state.put(self.resource, (self.read)(&object));
+        assert!(queued(&state).is_empty(), "nothing but a version");
         set(&mut object, &("/metadata/resourceVersion", json!("4")));
         set(&mut object, change);
         let new = (self.read)(&object);
-        world.put(self.resource, new.clone());
+        state.put(self.resource, new.clone());
         let (old, new) = ((self.fields)(&old), (self.fields)(&new));
         let other = new
             .into_iter()
             .filter(|field| !old.contains(field))
             .map(|(name, _)| name);
-        (!queued(&world).is_empty(), other.collect())
+        (!queued(&state).is_empty(), other.collect())
     }
 
     /// Changes of one field each: all of them are news, and there is one for each field.
