@@ -11,18 +11,18 @@ use serde_json::Value;
 use crate::decode::{self, DecodeError};
 use crate::record::Record;
 use crate::resource::{BATCH_JOBS, NODES, PODS, PRIORITY_CLASSES, Resource};
-use crate::view::{Family, Object, View};
+use crate::view::{OwnedObjects, Object, View};
 
 /// What is known about a job now.
 pub(crate) fn observe(now: Timestamp, view: &View, record: &mut Record, job: &Arc<RawJob>) -> Observed {
-    let family = view.family(&job.uid);
-    let lost_nodes = view.lost_nodes(&family, &mut record.missing_nodes, now);
-    let Family {
+    let owned_objects = view.owned_objects(&job.uid);
+    let lost_nodes = view.lost_nodes(&owned_objects, &mut record.missing_nodes, now);
+    let OwnedObjects {
         pods,
         children,
         batch_jobs,
         batch_pods,
-    } = family;
+    } = owned_objects;
     Observed {
         now,
         job: Arc::clone(job),

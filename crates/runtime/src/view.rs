@@ -71,7 +71,7 @@ pub(crate) struct Lost {
 
 /// All objects of a job.
 #[derive(Debug, Default)]
-pub(crate) struct Family {
+pub(crate) struct OwnedObjects {
     /// Its own pods.
     pub(crate) pods: Vec<Arc<PodView>>,
     /// Its Services and other objects beside pods.
@@ -124,15 +124,15 @@ impl View {
     }
 
     /// All objects of the job of this UID.
-    pub(crate) fn family(&self, owner: &Uid) -> Family {
+    pub(crate) fn owned_objects(&self, owner: &Uid) -> OwnedObjects {
         let Some(JobKey { namespace, .. }) = self.keys.get(owner) else {
-            return Family::default();
+            return OwnedObjects::default();
         };
         let carriers = self.carriers_of.get(owner).into_iter().flatten();
         let pods = |uid: &Uid| self.pods.of(namespace, uid);
         let carried = carriers.flat_map(|uid| pods(uid).into_iter().map(|pod| (uid.clone(), pod)));
         let children = self.children.values();
-        Family {
+        OwnedObjects {
             pods: pods(owner),
             children: children.flat_map(|of| of.of(namespace, owner)).collect(),
             batch_jobs: self.batch_jobs.of(namespace, owner),
@@ -154,15 +154,15 @@ impl View {
         pod.map(|pod| pod.name.clone())
     }
 
-    /// Nodes that do not answer, of those that pods of the family are on.
+    /// Nodes that do not answer, of those that pods of the owned_objects are on.
     pub(crate) fn lost_nodes(
         &self,
-        family: &Family,
+        owned_objects: &OwnedObjects,
         missing: &mut Missing,
         now: Timestamp,
     ) -> BTreeMap<Box<str>, LostNode> {
-        let carried = family.batch_pods.iter().map(|(_, pod)| &**pod);
-        let pods = family.pods.iter().map(|pod| &**pod).chain(carried);
+        let carried = owned_objects.batch_pods.iter().map(|(_, pod)| &**pod);
+        let pods = owned_objects.pods.iter().map(|pod| &**pod).chain(carried);
         self.nodes.lost(pods, missing, now)
     }
 

@@ -46,7 +46,7 @@ fn news_of_a_pod_touches_its_job_and_a_repetition_does_not() {
     assert!(touched(&view.put(pod("p", "P", "J", 3, "Pending"))).is_empty());
     assert_eq!(touched(&view.put(pod("p", "P", "J", 4, "Running"))), ["j"]);
     assert!(touched(&view.put(pod("x", "X", "somebody", 5, "Running"))).is_empty());
-    assert_eq!(view.family(&Uid::new("J")).pods.len(), 1);
+    assert_eq!(view.owned_objects(&Uid::new("J")).pods.len(), 1);
 }
 
 #[test]
@@ -140,12 +140,12 @@ fn pods_of_a_batch_job_are_news_for_its_job_and_outlive_it() {
         touched(&view.put(pod("j-launcher-x", "P", "B", 4, "Running"))),
         ["j"]
     );
-    let family = view.family(&Uid::new("J"));
+    let owned_objects = view.owned_objects(&Uid::new("J"));
     assert_eq!(
         (
-            family.pods.len(),
-            family.batch_jobs.len(),
-            family.batch_pods.len()
+            owned_objects.pods.len(),
+            owned_objects.batch_jobs.len(),
+            owned_objects.batch_pods.len()
         ),
         (0, 1, 1)
     );
@@ -157,16 +157,16 @@ fn pods_of_a_batch_job_are_news_for_its_job_and_outlive_it() {
         .map(|(_, lost)| (&*lost.vanished.name, lost.vanished.restarts))
         .collect();
     assert_eq!(lost, [("j-launcher", 1)]);
-    let family = view.family(&Uid::new("J"));
+    let owned_objects = view.owned_objects(&Uid::new("J"));
     assert_eq!(
-        (family.batch_jobs.len(), family.batch_pods.len()),
+        (owned_objects.batch_jobs.len(), owned_objects.batch_pods.len()),
         (0, 1),
         "its pod is still there"
     );
 
     let gone = view.remove(&pod("j-launcher-x", "P", "B", 6, "Failed"));
     assert_eq!((touched(&gone), gone.lost.len()), (vec!["j"], 0));
-    assert!(view.family(&Uid::new("J")).batch_pods.is_empty() && view.carriers.is_empty());
+    assert!(view.owned_objects(&Uid::new("J")).batch_pods.is_empty() && view.carriers.is_empty());
 }
 
 #[test]
@@ -179,8 +179,8 @@ fn a_batch_job_that_becomes_another_jobs_takes_its_pods_along() {
     let effects = view.put(batch_job_of("j-launcher", "B", "K", 4));
     assert_eq!(touched(&effects), ["j", "k"]);
     let there = |view: &View, uid: &str| {
-        let family = view.family(&Uid::new(uid));
-        (family.batch_jobs.len(), family.batch_pods.len())
+        let owned_objects = view.owned_objects(&Uid::new(uid));
+        (owned_objects.batch_jobs.len(), owned_objects.batch_pods.len())
     };
     assert_eq!((there(&view, "J"), there(&view, "K")), ((0, 0), (1, 1)));
     view.remove(&batch_job_of("j-launcher", "B", "K", 5));
@@ -283,8 +283,8 @@ fn news_of_a_node_touches_the_jobs_with_pods_on_it_and_a_heartbeat_none() {
     assert!(touched(&view.heard_of_nodes(now)).is_empty());
     assert_eq!(touched(&view.put(node("a", 10, "True"))), ["j", "l"]);
     assert_eq!(touched(&view.remove(&node("b", 11, "Unknown"))), ["k"]);
-    let family = view.family(&Uid::new("K"));
-    let lost = view.lost_nodes(&family, &mut Missing::new(), now);
+    let owned_objects = view.owned_objects(&Uid::new("K"));
+    let lost = view.lost_nodes(&owned_objects, &mut Missing::new(), now);
     assert!(lost["b"].gone && lost["b"].since == now);
     assert_eq!(
         touched(&view.replace(NODES, vec![node("b", 12, "True")], 20).unwrap()),
@@ -331,8 +331,8 @@ fn what_names_a_job_of_another_namespace_as_its_owner_is_none_of_its() {
     assert!(touched(&view.put(carrier)).is_empty());
     let grandchild = decode::pod(foreign("of-J").replace("\"x\"", "\"y\"").as_bytes());
     assert!(touched(&view.put(Object::Pod(grandchild.unwrap()))).is_empty());
-    let family = view.family(&Uid::new("J"));
-    assert!(family.pods.is_empty() && family.batch_jobs.is_empty() && family.batch_pods.is_empty());
+    let owned_objects = view.owned_objects(&Uid::new("J"));
+    assert!(owned_objects.pods.is_empty() && owned_objects.batch_jobs.is_empty() && owned_objects.batch_pods.is_empty());
     let effects = view.remove(&pod());
     assert!(effects.touched.is_empty() && effects.lost.is_empty());
 }
