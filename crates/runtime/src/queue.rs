@@ -22,7 +22,7 @@ const MAX_DELAY: Duration = Duration::from_mins(1);
 /// How often it is looked whether runs still wait for their turn.
 const AGAIN: Duration = Duration::from_millis(500);
 /// One run in so many goes to bulk work even while there is news.
-const BULK_SHARE: u32 = 8;
+const LOW_SHARE: u32 = 8;
 
 /// How a run ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,7 +38,7 @@ struct Entry {
     due: Option<(Instant, u64)>,
     ready: bool,
     running: bool,
-    bulk: bool,
+    low: bool,
     failures: u32,
 }
 
@@ -46,8 +46,8 @@ struct Entry {
 struct QueueState<K> {
     entries: HashMap<K, Entry>,
     timers: BTreeSet<(Instant, u64, K)>,
-    news: VecDeque<K>,
-    bulk: VecDeque<K>,
+    high: VecDeque<K>,
+    low: VecDeque<K>,
     picks: u32,
     sequence: u64,
     open: bool,
@@ -66,8 +66,8 @@ impl<K: Clone + Eq + Hash + Ord> Queue<K> {
         let state = QueueState {
             entries: HashMap::new(),
             timers: BTreeSet::new(),
-            news: VecDeque::new(),
-            bulk: VecDeque::new(),
+            high: VecDeque::new(),
+            low: VecDeque::new(),
             picks: 0,
             sequence: 0,
             open: false,
@@ -85,13 +85,13 @@ impl<K: Clone + Eq + Hash + Ord> Queue<K> {
     }
 
     /// There is news about a key.
-    pub(crate) fn wake(&self, key: &K) {
+    pub(crate) fn enqueue(&self, key: &K) {
         self.lock().schedule(key, Instant::now(), false);
         self.changed.notify_one();
     }
 
     /// A key wants a look some time, after the news.
-    pub(crate) fn wake_bulk(&self, key: &K) {
+    pub(crate) fn enqueue_low_priority(&self, key: &K) {
         self.lock().schedule(key, Instant::now(), true);
         self.changed.notify_one();
     }
@@ -99,7 +99,7 @@ impl<K: Clone + Eq + Hash + Ord> Queue<K> {
     /// Number of keys that wait for a free place.
     pub(crate) fn depth(&self) -> usize {
         let state = self.lock();
-        state.news.len() + state.bulk.len()
+        state.high.len() + state.low.len()
     }
 
     /// The next key to run. Whoever takes it must call [`Self::finish`]. Cancel safe.
@@ -153,26 +153,26 @@ impl<K: Clone + Eq + Hash + Ord> Queue<K> {
 }
 
 impl<K: Clone + Eq + Hash + Ord> QueueState<K> {
-    fn schedule(&mut self, key: &K, at: Instant, bulk: bool) {
+    fn schedule(&mut self, key: &K, at: Instant, low: bool) {
         self.sequence = self.sequence.wrapping_add(1);
         let sequence = self.sequence;
         let entry = self.entries.entry(key.clone()).or_default();
         let waits = entry.ready || entry.due.is_some();
         // What is news to anybody is news; the earliest time holds, whoever asked for it.
-        let bulk = bulk && (entry.bulk || !waits);
+        let low = low && (entry.low || !waits);
         let at = entry.due.map_or(at, |(due, _)| due.min(at));
         let unchanged = entry.ready || entry.due.is_some_and(|(due, _)| due == at);
-        if unchanged && bulk == entry.bulk {
+        if unchanged && low == entry.low {
             return;
         }
         if let Some((due, number)) = entry.due.take() {
             self.timers.remove(&(due, number, key.clone()));
         }
         if entry.ready {
-            self.bulk.retain(|k| k != key);
+            self.low.retain(|k| k != key);
             entry.ready = false;
         }
-        entry.bulk = bulk;
+        entry.low = low;
         entry.due = Some((at, sequence));
         self.timers.insert((at, sequence, key.clone()));
     }
@@ -183,11 +183,11 @@ impl<K: Clone + Eq + Hash + Ord> QueueState<K> {
             return Err(None);
         }
         let next = self.collect_due(now);
-        let bulk_turn = self.picks % BULK_SHARE == BULK_SHARE - 1;
-        let key = if bulk_turn {
-            self.bulk.pop_front().or_else(|| self.news.pop_front())
+        let low_turn = self.picks % LOW_SHARE == LOW_SHARE - 1;
+        let key = if low_turn {
+            self.low.pop_front().or_else(|| self.high.pop_front())
         } else {
-            self.news.pop_front().or_else(|| self.bulk.pop_front())
+            self.high.pop_front().or_else(|| self.low.pop_front())
         };
         let Some(key) = key else { return Err(next) };
         self.picks = self.picks.wrapping_add(1);
@@ -214,10 +214,10 @@ impl<K: Clone + Eq + Hash + Ord> QueueState<K> {
                 Some(entry) => {
                     entry.due = None;
                     entry.ready = true;
-                    let list = if entry.bulk {
-                        &mut self.bulk
+                    let list = if entry.low {
+                        &mut self.low
                     } else {
-                        &mut self.news
+                        &mut self.high
                     };
                     list.push_back(key);
                 }

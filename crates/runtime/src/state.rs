@@ -109,7 +109,7 @@ impl State {
         let mut inner = self.lock();
         let rv = object.rv();
         let effects = inner.view.put(object);
-        self.follow(&mut inner, effects);
+        self.apply_effects(&mut inner, effects);
         self.advance(&mut inner, resource, rv);
     }
 
@@ -117,7 +117,7 @@ impl State {
     pub(crate) fn remove(&self, resource: Resource, object: &Object) {
         let mut inner = self.lock();
         let effects = inner.view.remove(object);
-        self.follow(&mut inner, effects);
+        self.apply_effects(&mut inner, effects);
         self.advance(&mut inner, resource, object.rv());
     }
 
@@ -133,7 +133,7 @@ impl State {
     pub(crate) fn replace(&self, resource: Resource, list: Vec<Object>, rv: u64) -> Result<(), StaleList> {
         let mut inner = self.lock();
         let effects = inner.view.replace(resource, list, rv)?;
-        self.follow(&mut inner, effects);
+        self.apply_effects(&mut inner, effects);
         self.advance(&mut inner, resource, rv);
         Ok(())
     }
@@ -147,14 +147,14 @@ impl State {
         inner.view.advance(resource, rv);
         if resource == NODES {
             let effects = inner.view.heard_of_nodes(self.now());
-            self.follow(inner, effects);
+            self.apply_effects(inner, effects);
         }
         for key in inner.marks.advanced(resource, rv) {
-            self.wake(inner, &key);
+            self.requeue(inner, &key);
         }
     }
 
-    fn follow(&self, inner: &mut Inner, effects: Effects) {
+    fn apply_effects(&self, inner: &mut Inner, effects: Effects) {
         let Effects {
             touched,
             ended,
@@ -172,25 +172,25 @@ impl State {
                 if let Some(record) = inner.records.get_mut(&key) {
                     record.unblocked();
                 }
-                self.wake(inner, &key);
+                self.requeue(inner, &key);
             }
         }
         for key in touched {
-            self.wake(inner, &key);
+            self.requeue(inner, &key);
         }
     }
 
     /// Finished jobs come after the others: they cost one cheap reconcile, and nobody waits for it.
-    fn wake(&self, inner: &mut Inner, key: &JobKey) {
+    fn requeue(&self, inner: &mut Inner, key: &JobKey) {
         let job = inner.view.job(key).map(|job| (job.uid.clone(), job.finished));
         let Some((uid, finished)) = job else { return };
         if self.lags(inner, key, &uid) {
             return;
         }
         if finished {
-            self.queue.wake_bulk(key);
+            self.queue.enqueue_low_priority(key);
         } else {
-            self.queue.wake(key);
+            self.queue.enqueue(key);
         }
     }
 
@@ -304,9 +304,9 @@ impl State {
             Some(object) => inner.view.put(object),
             None => inner.view.absent(mark.resource, key, &mark.object, mark.rv),
         };
-        self.follow(&mut inner, effects);
+        self.apply_effects(&mut inner, effects);
         inner.marks.settle(key, mark);
-        self.wake(&mut inner, key);
+        self.requeue(&mut inner, key);
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

@@ -24,10 +24,10 @@ const LIMITS: Limits = Limits {
 };
 
 #[tokio::test(start_paused = true)]
-async fn a_key_woken_often_runs_once() {
+async fn a_key_enqueued_often_runs_once() {
     let queue = queue();
     for _ in 0..5 {
-        queue.wake(&1);
+        queue.enqueue(&1);
     }
     assert_eq!(queue.next().await, 1);
     assert_eq!(now_or_none(&queue), None);
@@ -36,17 +36,17 @@ async fn a_key_woken_often_runs_once() {
 #[tokio::test(start_paused = true)]
 async fn nothing_is_handed_out_before_it_opens() {
     let queue = Queue::new();
-    queue.wake(&1);
+    queue.enqueue(&1);
     assert_eq!(now_or_none(&queue), None);
     queue.open();
     assert_eq!(queue.next().await, 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_several_wakes_the_earliest_holds() {
+async fn of_several_requeue_times_the_earliest_holds() {
     let queue = queue();
     let start = Instant::now();
-    queue.wake(&1);
+    queue.enqueue(&1);
     queue.next().await;
     queue.finish(&1, &Requeue::After(Some(Duration::from_mins(5))));
     queue.lock().schedule(&1, start + Duration::from_secs(40), false);
@@ -56,12 +56,12 @@ async fn of_several_wakes_the_earliest_holds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wake_during_a_run_leads_to_one_more() {
+async fn a_key_enqueued_during_a_run_runs_once_more() {
     let queue = queue();
-    queue.wake(&1);
+    queue.enqueue(&1);
     queue.next().await;
-    queue.wake(&1);
-    queue.wake(&1);
+    queue.enqueue(&1);
+    queue.enqueue(&1);
     assert_eq!(now_or_none(&queue), None, "one run per key at a time");
     queue.finish(&1, &Requeue::After(None));
     assert_eq!(queue.next().await, 1);
@@ -76,7 +76,7 @@ async fn a_wake_during_a_run_leads_to_one_more() {
 #[tokio::test(start_paused = true)]
 async fn failures_wait_longer_each_time_and_success_forgets_them() {
     let queue = queue();
-    queue.wake(&1);
+    queue.enqueue(&1);
     for wanted in [0.2, 0.4, 0.8] {
         let start = Instant::now();
         queue.next().await;
@@ -97,22 +97,22 @@ async fn failures_wait_longer_each_time_and_success_forgets_them() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn news_overtake_bulk_work_and_bulk_work_is_not_starved() {
+async fn high_priority_overtakes_low_priority_and_low_priority_is_not_starved() {
     let queue = queue();
     for key in 100..200 {
-        queue.wake_bulk(&key);
+        queue.enqueue_low_priority(&key);
     }
     assert!(queue.next().await >= 100);
-    queue.wake(&1);
+    queue.enqueue(&1);
     assert_eq!(queue.next().await, 1);
-    queue.wake(&150);
+    queue.enqueue(&150);
     assert_eq!(
         queue.next().await,
         150,
-        "news about a key among the bulk pull it forward"
+        "an event about a low-priority key makes it high priority"
     );
     for key in 0..50 {
-        queue.wake(&key);
+        queue.enqueue(&key);
     }
     let mut order = Vec::new();
     for _ in 0..16 {
@@ -122,11 +122,11 @@ async fn news_overtake_bulk_work_and_bulk_work_is_not_starved() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_later_time_never_puts_off_bulk_work_that_is_due() {
+async fn a_later_time_never_puts_off_low_priority_work_that_is_due() {
     let queue = queue();
-    queue.wake(&1);
+    queue.enqueue(&1);
     queue.next().await;
-    queue.wake_bulk(&1);
+    queue.enqueue_low_priority(&1);
     queue.finish(&1, &Requeue::After(Some(Duration::from_mins(10))));
     assert_eq!(now_or_none(&queue), Some(1));
 }
@@ -137,7 +137,7 @@ async fn a_panic_or_a_run_without_end_costs_its_own_key_only() {
     let (sent, mut done) = mpsc::unbounded_channel();
     let mishaps = Arc::new(AtomicUsize::new(0));
     for key in 0..3 {
-        queue.wake(&key);
+        queue.enqueue(&key);
     }
     let serving = {
         let (queue, mishaps) = (Arc::clone(&queue), Arc::clone(&mishaps));
@@ -169,7 +169,7 @@ async fn a_panic_or_a_run_without_end_costs_its_own_key_only() {
     };
     assert_eq!(done.recv().await, Some(2));
     tokio::time::sleep(Duration::from_secs(59)).await;
-    queue.wake(&3);
+    queue.enqueue(&3);
     assert_eq!(done.recv().await, Some(3));
     serving.await.unwrap();
     assert!(
@@ -182,8 +182,8 @@ async fn a_panic_or_a_run_without_end_costs_its_own_key_only() {
 async fn at_the_end_runs_under_way_get_time_to_end() {
     let queue = queue();
     let finished = Arc::new(AtomicUsize::new(0));
-    queue.wake(&1);
-    queue.wake(&2);
+    queue.enqueue(&1);
+    queue.enqueue(&2);
     let start = Instant::now();
     let work = |key: u32| {
         let finished = Arc::clone(&finished);
@@ -214,7 +214,7 @@ async fn runs_that_wait_make_room_but_not_without_end() {
     for turn in [false, true] {
         let queue = Arc::new(queue());
         for key in 0..9 {
-            queue.wake(&key);
+            queue.enqueue(&key);
         }
         let running = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&running);
@@ -243,7 +243,7 @@ async fn runs_that_wait_make_room_but_not_without_end() {
 async fn in_a_burst_runs_do_not_crowd_each_other_out() {
     let (queue, places) = (Arc::new(queue()), Arc::new(tokio::sync::Semaphore::new(4)));
     for key in 0..40 {
-        queue.wake(&key);
+        queue.enqueue(&key);
     }
     let mishaps = Arc::new(AtomicUsize::new(0));
     let (own, count) = (Arc::clone(&places), Arc::clone(&mishaps));
