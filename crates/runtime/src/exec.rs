@@ -100,12 +100,12 @@ enum Try {
     Several(String),
 }
 
-/// Runs the command, with this process' standard input, output and error; answers with its exit code. `tell` is called
+/// Runs the command, with this process' standard input, output and error; answers with its exit code. `report` is called
 /// once if that has to wait. Whoever drops the future leaves the command running, as kubectl does.
 ///
 /// # Errors
 /// If there is no exit code.
-pub async fn run(exec: &Exec, tell: impl Fn(&str)) -> Result<i32, ExecError> {
+pub async fn run(exec: &Exec, report: impl Fn(&str)) -> Result<i32, ExecError> {
     let mut config = client::configure().await?;
     // They would be of effect on the command's streams too, which may be silent for days.
     (config.read_timeout, config.write_timeout) = (None, None);
@@ -143,7 +143,7 @@ pub async fn run(exec: &Exec, tell: impl Fn(&str)) -> Result<i32, ExecError> {
         };
         if tries == 0 {
             let most = exec.wait.as_secs();
-            tell(&format!("waiting for pod {}, at most {most} s: {last}", exec.pod));
+            report(&format!("waiting for pod {}, at most {most} s: {last}", exec.pod));
         }
         tries = tries.saturating_add(1);
         tokio::time::sleep(backoff::delay(DELAYS.0, DELAYS.1, tries).min(left)).await;

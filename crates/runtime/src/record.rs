@@ -156,7 +156,7 @@ impl Record {
     }
 
     /// A status that was made with this knowledge is stored.
-    pub(crate) fn told(&mut self, shown: &[Vanished], written: bool) {
+    pub(crate) fn reported(&mut self, shown: &[Vanished], written: bool) {
         self.vanished.retain(|v| !shown.contains(v));
         if written {
             self.last_status = Some(Instant::now());

@@ -286,7 +286,7 @@ impl Connections {
             listed: CancellationToken::new(),
             leads: self.leads.clone(),
             fresh: CancellationToken::new(),
-            told: false,
+            reported: false,
         }
     }
 
@@ -313,7 +313,7 @@ impl Connections {
         let listed = std::iter::once(("gang scheduler", known.clone()));
         let listed = listed.chain(watches.iter().map(of_watch)).collect();
         let fresh = watches.iter().map(|watch| watch.fresh.clone()).collect();
-        let (tell, told) = oneshot::channel();
+        let (sender, receiver) = oneshot::channel();
         background.spawn(async move {
             let gang = gang::resolve(&api, choice).await;
             known.cancel();
@@ -325,13 +325,13 @@ impl Connections {
                 }
             }
             let watches = watches.into_iter().filter(|_| on).map(Watch::run);
-            let _ = tell.send(gang);
+            let _ = sender.send(gang);
             futures::future::join_all(watches).await;
             std::future::pending::<()>().await;
         });
         let by_resource = sources.into_iter().map(|source| (source.resource, source));
         self.look_up(background, state, by_resource.collect());
-        FoundGang { told, listed, fresh }
+        FoundGang { gang: receiver, listed, fresh }
     }
 
     fn pages(
@@ -352,7 +352,7 @@ impl Connections {
 
 /// The gang scheduler, once it is known.
 struct FoundGang {
-    told: oneshot::Receiver<Gang>,
+    gang: oneshot::Receiver<Gang>,
     /// Cancelled once it is known and what it needs is listed.
     listed: Vec<(&'static str, CancellationToken)>,
     /// Cancelled once what it needs is listed as the leader.
@@ -363,7 +363,7 @@ impl FoundGang {
     /// Waits for it, and for what it needs.
     async fn found(self) -> Gang {
         // The other end is never dropped while the operator runs.
-        let gang = self.told.await.unwrap_or_default();
+        let gang = self.gang.await.unwrap_or_default();
         futures::future::join_all(self.fresh.iter().map(CancellationToken::cancelled)).await;
         gang
     }

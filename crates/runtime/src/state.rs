@@ -262,8 +262,8 @@ impl State {
     }
 
     /// A status that was made with this knowledge is stored.
-    pub(crate) fn told(&self, job: &RawJob, shown: &[Vanished], written: bool) {
-        self.remember(job, |record| record.told(shown, written));
+    pub(crate) fn reported(&self, job: &RawJob, shown: &[Vanished], written: bool) {
+        self.remember(job, |record| record.reported(shown, written));
     }
 
     /// A pod that an earlier batch Job of this name has left behind.

@@ -138,7 +138,7 @@ pub(crate) struct Watch {
     /// when he takes over.
     pub(crate) fresh: CancellationToken,
     /// Whether it was told that it may not be read; not once it may be again.
-    pub(crate) told: bool,
+    pub(crate) reported: bool,
 }
 
 impl Watch {
@@ -160,7 +160,7 @@ impl Watch {
                 },
             };
             match ended {
-                Ok(()) => (failures, stale, self.told) = (0, 0, false),
+                Ok(()) => (failures, stale, self.reported) = (0, 0, false),
                 Err(error) if error.is_gone() => {
                     tracing::debug!(resource, "watch is too far behind, listing again");
                     (version, failures) = (None, failures.saturating_add(1));
@@ -178,7 +178,7 @@ impl Watch {
                     } else {
                         0
                     };
-                    self.tell(&error, failures);
+                    self.report(&error, failures);
                     self.give_in(&error, stale);
                 }
             }
@@ -192,11 +192,11 @@ impl Watch {
     }
 
     /// Tells of a failure; once only, where that is how the operator was installed.
-    fn tell(&mut self, error: &WatchError, failures: u32) {
+    fn report(&mut self, error: &WatchError, failures: u32) {
         let resource = self.source.resource.plural;
         let without = self.source.shape.done_without();
         if let Some(words) = without.filter(|_| error.is_forbidden()) {
-            if !std::mem::replace(&mut self.told, true) {
+            if !std::mem::replace(&mut self.reported, true) {
                 tracing::warn!(%error, "{words}");
             }
             return;
@@ -467,7 +467,7 @@ mod tests {
             listed: CancellationToken::new(),
             leads: CancellationToken::new(),
             fresh: CancellationToken::new(),
-            told: false,
+            reported: false,
         }
     }
 
@@ -489,12 +489,12 @@ mod tests {
             let error = watch.list().await.unwrap_err();
             // It had been allowed before.
             watch.listed.cancel();
-            watch.tell(&error, 1);
-            watch.tell(&error, 2);
+            watch.report(&error, 1);
+            watch.report(&error, 2);
             let mut text = String::new();
             prometheus_client::encoding::text::encode(&mut text, &watch.metrics.registry()).unwrap();
             let counted = text.contains("watch_errors_total{");
-            assert_eq!((watch.told, counted), (once, !once), "{shape:?} {code}");
+            assert_eq!((watch.reported, counted), (once, !once), "{shape:?} {code}");
         }
     }
 

@@ -25,7 +25,7 @@ use crate::queue::Requeue;
 use crate::record::Pace;
 use crate::state::{Reconcile, State};
 
-use self::status::{Stored, Told};
+use self::status::{Stored, Reported};
 use self::write::Refused;
 
 /// What a reconcile needs to write.
@@ -109,39 +109,39 @@ pub(crate) async fn apply(ctx: &ApplyContext, kind: &'static KindInfo, reconcile
     // The plan was made to tell of refusals that are over now: look again rather than tell.
     let cured = complete && intent.is_none() && !reconcile.observed.refusals.is_empty();
     let urgent = urgent || !notes.is_empty() || !counters.is_empty();
-    let told = match status {
-        Some(_) if cured => Ok(Told::Later(Duration::ZERO)),
+    let reported = match status {
+        Some(_) if cured => Ok(Reported::Later(Duration::ZERO)),
         // Pods before words: while others wait for their pods, the reconcile that will see these pods tells of them.
         Some(status) if complete && made_pods && ctx.state.queue().depth() > 0 && !stored.says(&status) => {
-            Ok(Told::Later(Duration::ZERO))
+            Ok(Reported::Later(Duration::ZERO))
         }
-        Some(status) => stored.tell(ctx, kind, reconcile, &status, urgent).await,
-        None if complete => Ok(Told::Now),
-        None => Ok(Told::WithWrites),
+        Some(status) => stored.report(ctx, kind, reconcile, &status, urgent).await,
+        None if complete => Ok(Reported::Now),
+        None => Ok(Reported::WithWrites),
     };
-    let told = match told {
-        Ok(told) => told,
+    let reported = match reported {
+        Ok(reported) => reported,
         Err(error) => return ReconcileResult::of_status(&error),
     };
     let job = reconcile.job();
-    for note in notes.iter().filter(|note| may_tell(note, &told, sent.has_pods())) {
+    for note in notes.iter().filter(|note| may_send(note, &reported, sent.has_pods())) {
         ctx.events.send(kind, job, note);
     }
-    if told == Told::Now {
+    if reported == Reported::Now {
         for counter in counters {
             ctx.metrics.job(counter, &job.key.namespace, kind.framework);
         }
     }
     let wake = wake.map(|at| until(reconcile.observed.now, at));
-    ReconcileResult::of_writes(&sent, [wake, told.again()].into_iter().flatten().min())
+    ReconcileResult::of_writes(&sent, [wake, reported.again()].into_iter().flatten().min())
 }
 
 /// Notes that tell of writes need those, all others the status that they go with.
-fn may_tell(note: &Note, told: &Told, written: bool) -> bool {
+fn may_send(note: &Note, reported: &Reported, written: bool) -> bool {
     if note.of_writes {
         written
     } else {
-        *told == Told::Now
+        *reported == Reported::Now
     }
 }
 

@@ -26,7 +26,7 @@ pub(super) struct Stored {
 
 /// Whether the status has been reported
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Told {
+pub(super) enum Reported {
     /// The status is stored.
     Now,
     /// It will be, no sooner than after this time.
@@ -35,7 +35,7 @@ pub(super) enum Told {
     WithWrites,
 }
 
-impl Told {
+impl Reported {
     /// When to look again.
     pub(super) fn again(self) -> Option<Duration> {
         match self {
@@ -81,7 +81,7 @@ impl Stored {
     ) -> Result<(), RequestError> {
         let new = serde_json::to_value(status)?;
         let Some(patch) = merge_patch(&self.status, &new) else {
-            ctx.state.told(reconcile.job(), self.shown(reconcile), false);
+            ctx.state.reported(reconcile.job(), self.shown(reconcile), false);
             return Ok(());
         };
         let job = reconcile.job();
@@ -94,7 +94,7 @@ impl Stored {
         let identity =
             decode::identity(&answer).map_err(|error| RequestError::NoAnswer(error.to_string()))?;
         ctx.state.wrote(job, Resource::jobs(kind), name, identity.rv);
-        ctx.state.told(job, self.shown(reconcile), true);
+        ctx.state.reported(job, self.shown(reconcile), true);
         tracing::info!(conditions = %summary(status), "status stored");
         self.resource_version = identity.resource_version;
         self.status = new;
@@ -102,21 +102,21 @@ impl Stored {
     }
 
     /// Stores a status at once if it is urgent or the last one is a while ago.
-    pub(super) async fn tell(
+    pub(super) async fn report(
         &mut self,
         ctx: &ApplyContext,
         kind: &KindInfo,
         reconcile: &Reconcile,
         status: &JobStatus,
         urgent: bool,
-    ) -> Result<Told, RequestError> {
+    ) -> Result<Reported, RequestError> {
         if let Some(delay) = reconcile.quiet_for.filter(|_| !urgent) {
             let new = serde_json::to_value(status)?;
             if new != self.status {
-                return Ok(Told::Later(delay));
+                return Ok(Reported::Later(delay));
             }
         }
-        self.store(ctx, kind, reconcile, status).await.map(|()| Told::Now)
+        self.store(ctx, kind, reconcile, status).await.map(|()| Reported::Now)
     }
 }
 
