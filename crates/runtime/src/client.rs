@@ -13,7 +13,7 @@ use kube::config::{InClusterError, KubeconfigError};
 use kube::{Client, Config};
 use tokio::sync::Semaphore;
 
-use crate::answer::{Answer, RequestError};
+use crate::response::{Response, RequestError};
 use crate::metrics::Metrics;
 use crate::resource::{ObjectName, Resource};
 
@@ -241,24 +241,24 @@ impl Api {
             .writes
             .acquire()
             .await
-            .map_err(|closed| RequestError::NoAnswer(closed.to_string()))?;
+            .map_err(|closed| RequestError::NoResponse(closed.to_string()))?;
         if !self.gate.is_open() {
             return Err(RequestError::NotLeader);
         }
-        let mut answer = pin!(self.bounded(call));
-        if let Ok(answer) = tokio::time::timeout(PATIENCE, &mut answer).await {
-            return answer;
+        let mut response = pin!(self.bounded(call));
+        if let Ok(response) = tokio::time::timeout(PATIENCE, &mut response).await {
+            return response;
         }
         drop(place);
-        answer.await
+        response.await
     }
 
     async fn bounded(&self, call: Call) -> Result<Vec<u8>, RequestError> {
-        let answer = async {
+        let response = async {
             let body = self.send(call).await?;
-            body.collect_bytes().await.map(Vec::from).map_err(no_answer)
+            body.collect_bytes().await.map(Vec::from).map_err(no_response)
         };
-        tokio::time::timeout(TIMEOUT, answer)
+        tokio::time::timeout(TIMEOUT, response)
             .await
             .unwrap_or_else(|_| Err(timed_out()))
     }
@@ -280,10 +280,10 @@ impl Api {
         if let Some(content_type) = content_type {
             request = request.header(header::CONTENT_TYPE, content_type);
         }
-        let answer = self.client.send(request.body(Body::from(body))?).await;
-        let code = answer.as_ref().map_or(0, |a| a.status().as_u16());
+        let response = self.client.send(request.body(Body::from(body))?).await;
+        let code = response.as_ref().map_or(0, |a| a.status().as_u16());
         self.metrics.request(verb, resource.plural, code);
-        let (head, body) = answer.map_err(no_answer)?.into_parts();
+        let (head, body) = response.map_err(no_response)?.into_parts();
         if head.status.is_success() {
             return Ok(body);
         }
@@ -291,8 +291,8 @@ impl Api {
             .headers
             .get(header::RETRY_AFTER)
             .and_then(|v| v.to_str().ok()?.parse().ok());
-        let body = body.collect_bytes().await.map_err(no_answer)?;
-        Err(RequestError::Answer(Box::new(Answer::of(
+        let body = body.collect_bytes().await.map_err(no_response)?;
+        Err(RequestError::Response(Box::new(Response::of(
             code,
             &body,
             retry_after,
@@ -332,16 +332,16 @@ impl Call {
     }
 }
 
-fn no_answer(error: impl std::error::Error) -> RequestError {
+fn no_response(error: impl std::error::Error) -> RequestError {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
         text = format!("{text}: {cause}");
         source = cause.source();
     }
-    RequestError::NoAnswer(text)
+    RequestError::NoResponse(text)
 }
 
 fn timed_out() -> RequestError {
-    RequestError::NoAnswer(format!("timed out after {} s", TIMEOUT.as_secs()))
+    RequestError::NoResponse(format!("timed out after {} s", TIMEOUT.as_secs()))
 }

@@ -8,7 +8,7 @@ use common::gang::{Gang, PodGroupApi};
 use common::plan::ChildKind;
 use serde::Deserialize;
 
-use crate::answer::RequestError;
+use crate::response::RequestError;
 use crate::backoff;
 use crate::client::Api;
 use crate::resource::{PRIORITY_CLASSES, Resource};
@@ -98,7 +98,7 @@ async fn is_served<F: Future<Output = Result<Vec<u8>, RequestError>>>(ask: impl 
     let (mut failures, mut refusals) = (0_u32, 0_u32);
     loop {
         let error = match ask().await {
-            Ok(answer) => return names_pod_groups(&answer),
+            Ok(response) => return names_pod_groups(&response),
             Err(error) if error.is_not_found() => return false,
             Err(error) => error,
         };
@@ -118,7 +118,7 @@ async fn is_served<F: Future<Output = Result<Vec<u8>, RequestError>>>(ask: impl 
     }
 }
 
-fn names_pod_groups(answer: &[u8]) -> bool {
+fn names_pod_groups(response: &[u8]) -> bool {
     #[derive(Deserialize)]
     struct List {
         #[serde(default)]
@@ -128,7 +128,7 @@ fn names_pod_groups(answer: &[u8]) -> bool {
     struct Named {
         name: String,
     }
-    serde_json::from_slice::<List>(answer)
+    serde_json::from_slice::<List>(response)
         .is_ok_and(|list| list.resources.iter().any(|r| r.name == "podgroups"))
 }
 
@@ -155,7 +155,7 @@ mod tests {
     use std::cell::Cell;
 
     use super::*;
-    use crate::answer::Answer;
+    use crate::response::Response;
 
     const SERVED: &[u8] = br#"{"resources": [{"name": "podgroups"}]}"#;
 
@@ -168,7 +168,7 @@ mod tests {
             async move {
                 match code {
                     200 => Ok(SERVED.to_vec()),
-                    _ => Err(RequestError::Answer(Box::new(Answer::of(code, b"", None)))),
+                    _ => Err(RequestError::Response(Box::new(Response::of(code, b"", None)))),
                 }
             }
         });

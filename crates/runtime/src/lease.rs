@@ -13,7 +13,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::answer::RequestError;
+use crate::response::RequestError;
 use crate::backoff;
 use crate::client::{Api, Gate};
 use crate::clock::Clock;
@@ -136,7 +136,7 @@ async fn attempt(
     seen: &mut Option<Seen>,
 ) -> Result<bool, RequestError> {
     let current: Lease = match tokio::time::timeout(PERIOD, api.get(LEASES, name)).await {
-        Err(_) => return Err(RequestError::NoAnswer("timed out".to_owned())),
+        Err(_) => return Err(RequestError::NoResponse("timed out".to_owned())),
         Ok(Ok(json)) => serde_json::from_slice(&json)?,
         Ok(Err(error)) if error.is_not_found() => {
             let lease = taken(Lease::default(), options, clock.now());
@@ -156,7 +156,7 @@ async fn attempt(
     }
     let lease = taken(current, options, clock.now());
     match tokio::time::timeout(PERIOD, api.replace(LEASES, name, &lease)).await {
-        Err(_) => Err(RequestError::NoAnswer("timed out".to_owned())),
+        Err(_) => Err(RequestError::NoResponse("timed out".to_owned())),
         Ok(Ok(_)) => Ok(true),
         // A conflict need not mean that it is lost: the next look will tell.
         Ok(Err(error)) => Err(error),

@@ -11,7 +11,7 @@
 //! acknowledged write stays invisible ([`state`]), and of one whose name was taken (`apply`).
 
 mod admin;
-mod answer;
+mod response;
 mod apply;
 mod backoff;
 mod children;

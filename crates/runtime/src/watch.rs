@@ -16,7 +16,7 @@ use serde_json::value::RawValue;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::answer::{Answer, RequestError, RetryClass};
+use crate::response::{Response, RequestError, RetryClass};
 use crate::backoff;
 use crate::client::Api;
 use crate::decode::{self, DecodeError};
@@ -312,7 +312,7 @@ impl Watch {
         };
         let resource = self.source.resource;
         if frame.type_ == "ERROR" {
-            return Err(RequestError::Answer(Box::new(Answer::of_frame(frame.object.get()))).into());
+            return Err(RequestError::Response(Box::new(Response::of_frame(frame.object.get()))).into());
         }
         let Versioned { metadata } = serde_json::from_str(frame.object.get())?;
         match (frame.type_, self.bookmark_or(frame.type_, frame.object)) {

@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::Secret;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::answer::RequestError;
+use crate::response::RequestError;
 use crate::decode;
 use crate::resource::{CONFIG_MAPS, ROLE_BINDINGS, ROLES, Resource, SECRETS, SERVICE_ACCOUNTS};
 use crate::secrets;
@@ -87,7 +87,7 @@ async fn create(
 /// The Secret with new keys. They go nowhere else.
 fn with_keys(secret: &Secret) -> Result<Secret, RequestError> {
     let pair =
-        secrets::key_pair().map_err(|error| RequestError::NoAnswer(format!("no key pair: {error}")))?;
+        secrets::key_pair().map_err(|error| RequestError::NoResponse(format!("no key pair: {error}")))?;
     let mut secret = secret.clone();
     secret.string_data = Some(
         [
@@ -115,24 +115,24 @@ async fn set_right(
         Extra::RoleBinding(_) => &["subjects"],
         Extra::KeyPair(_) | Extra::ServiceAccount(_) => &[],
     };
-    let answer = if compared.is_empty() {
+    let response = if compared.is_empty() {
         api.get_metadata(resource, name).await
     } else {
         api.get(resource, name).await
     };
-    let answer = match answer {
+    let response = match response {
         Err(error) if error.is_not_found() => return Err(wanted.just_gone()),
-        answer => answer.map_err(|error| wanted.refused(&error))?,
+        response => response.map_err(|error| wanted.refused(&error))?,
     };
-    let unreadable = |error: String| wanted.refused(&RequestError::NoAnswer(error));
-    let identity = decode::identity(&answer).map_err(|e| unreadable(e.to_string()))?;
+    let unreadable = |error: String| wanted.refused(&RequestError::NoResponse(error));
+    let identity = decode::identity(&response).map_err(|e| unreadable(e.to_string()))?;
     if let Some((cause, message)) = wanted.judge(&identity) {
         return Err(wanted.taken(cause, message));
     }
     if compared.is_empty() {
         return Ok(());
     }
-    let found: Value = serde_json::from_slice(&answer).map_err(|e| unreadable(e.to_string()))?;
+    let found: Value = serde_json::from_slice(&response).map_err(|e| unreadable(e.to_string()))?;
     // The API server may write null for a list that is absent.
     let of = |object: &Value, field: &str| object.get(field).filter(|value| !value.is_null()).cloned();
     if compared

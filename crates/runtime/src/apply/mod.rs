@@ -17,7 +17,7 @@ use common::plan::WriteClass;
 use common::{KindInfo, Note, Plan, Write};
 use tokio::time::Instant;
 
-use crate::answer::{RequestError, RetryClass};
+use crate::response::{RequestError, RetryClass};
 use crate::client::Api;
 use crate::events::Events;
 use crate::metrics::{Metrics, ReconcileOutcome};

@@ -7,7 +7,7 @@ use common::observe::Vanished;
 use common::{KindInfo, RawJob};
 use serde_json::{Value, json};
 
-use crate::answer::RequestError;
+use crate::response::RequestError;
 use crate::decode;
 use crate::merge_patch::merge_patch;
 use crate::resource::{ObjectName, Resource};
@@ -90,9 +90,9 @@ impl Stored {
             name: job.key.name.clone(),
         };
         let body = json!({"metadata": {"resourceVersion": self.resource_version, "uid": job.uid.as_str()}, "status": patch});
-        let answer = ctx.api.patch_status(Resource::jobs(kind), &name, &body).await?;
+        let response = ctx.api.patch_status(Resource::jobs(kind), &name, &body).await?;
         let identity =
-            decode::identity(&answer).map_err(|error| RequestError::NoAnswer(error.to_string()))?;
+            decode::identity(&response).map_err(|error| RequestError::NoResponse(error.to_string()))?;
         ctx.state.wrote(job, Resource::jobs(kind), name, identity.rv);
         ctx.state.reported(job, self.shown(reconcile), true);
         tracing::info!(conditions = %summary(status), "status stored");

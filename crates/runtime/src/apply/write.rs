@@ -8,7 +8,7 @@ use common::{Attempt, KindInfo, RawJob, Uid, Write, names};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Value, json};
 
-use crate::answer::{RequestError, RetryClass};
+use crate::response::{RequestError, RetryClass};
 use crate::decode::{self, Identity};
 use crate::record::Pace;
 use crate::resource::{BATCH_JOBS, ObjectName, PODS, Resource};
@@ -140,8 +140,8 @@ impl Wanted<'_> {
             .create(self.resource, &self.name.namespace, object)
             .await
         {
-            Ok(answer) => {
-                self.acknowledged(ctx, &answer);
+            Ok(response) => {
+                self.acknowledged(ctx, &response);
                 Ok(())
             }
             Err(error) if error.is_already_exists() => self.exists(ctx).await,
@@ -151,13 +151,13 @@ impl Wanted<'_> {
 
     /// The name is taken: by this very object, whose answer was lost; by one that goes; or by somebody else's.
     async fn exists(&self, ctx: &ApplyContext) -> Result<(), Refused> {
-        let answer = match ctx.api.get_metadata(self.resource, &self.name).await {
-            Ok(answer) => answer,
+        let response = match ctx.api.get_metadata(self.resource, &self.name).await {
+            Ok(response) => response,
             Err(error) if error.is_not_found() => return Err(self.just_gone()),
             Err(error) => return Err(self.refused(&error)),
         };
         let found =
-            decode::identity(&answer).map_err(|e| self.refused(&RequestError::NoAnswer(e.to_string())))?;
+            decode::identity(&response).map_err(|e| self.refused(&RequestError::NoResponse(e.to_string())))?;
         let Some((cause, message)) = self.judge(&found) else {
             ctx
                 .state
@@ -229,8 +229,8 @@ impl Wanted<'_> {
     async fn change(&self, ctx: &ApplyContext, to: &Child, uid: &Uid) -> Result<(), Refused> {
         let patch = change(to, uid).map_err(|error| self.refused(&error.into()))?;
         match ctx.api.patch(self.resource, &self.name, &patch).await {
-            Ok(answer) => {
-                self.acknowledged(ctx, &answer);
+            Ok(response) => {
+                self.acknowledged(ctx, &response);
                 Ok(())
             }
             // It is gone, or another one has its name by now.
@@ -243,8 +243,8 @@ impl Wanted<'_> {
 
     async fn delete(&self, ctx: &ApplyContext, options: &Value) -> Result<(), Refused> {
         match ctx.api.delete(self.resource, &self.name, options).await {
-            Ok(answer) => {
-                self.acknowledged(ctx, &answer);
+            Ok(response) => {
+                self.acknowledged(ctx, &response);
                 Ok(())
             }
             // It is gone, or another one has its name by now.
@@ -293,8 +293,8 @@ impl Wanted<'_> {
     }
 
     /// An answer without metadata (a Status) says nothing that a watch would not.
-    fn acknowledged(&self, ctx: &ApplyContext, answer: &[u8]) {
-        if let Ok(identity) = decode::identity(answer) {
+    fn acknowledged(&self, ctx: &ApplyContext, response: &[u8]) {
+        if let Ok(identity) = decode::identity(response) {
             ctx
                 .state
                 .wrote(self.job, self.resource, self.name.clone(), identity.rv);

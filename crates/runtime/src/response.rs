@@ -20,7 +20,7 @@ pub(crate) enum RetryClass {
 /// The API server said no.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
-pub(crate) struct Answer {
+pub(crate) struct Response {
     /// HTTP status code.
     pub(crate) code: u16,
     /// Machine-readable reason, such as `AlreadyExists`.
@@ -43,7 +43,7 @@ struct Cause {
     reason: String,
 }
 
-impl Answer {
+impl Response {
     /// From an error frame of a watch.
     pub(crate) fn of_frame(json: &str) -> Self {
         serde_json::from_str(json).unwrap_or_else(|_| Self {
@@ -54,15 +54,15 @@ impl Answer {
 
     pub(crate) fn of(code: u16, body: &[u8], retry_after: Option<u64>) -> Self {
         let text = || String::from_utf8_lossy(body).trim().to_owned();
-        let mut answer: Self = serde_json::from_slice(body).unwrap_or_default();
-        answer.code = code;
-        if answer.message.is_empty() {
-            answer.message = text();
+        let mut response: Self = serde_json::from_slice(body).unwrap_or_default();
+        response.code = code;
+        if response.message.is_empty() {
+            response.message = text();
         }
         if let Some(seconds) = retry_after {
-            answer.details.get_or_insert_default().retry_after_seconds = seconds;
+            response.details.get_or_insert_default().retry_after_seconds = seconds;
         }
-        answer
+        response
     }
 
     fn has_cause(&self, reason: &str) -> bool {
@@ -78,10 +78,10 @@ impl Answer {
 pub(crate) enum RequestError {
     /// The API server said no.
     #[error("{}", .0.message)]
-    Answer(Box<Answer>),
+    Response(Box<Response>),
     /// There was no answer; the request may or may not have taken effect.
     #[error("no answer from the API server: {0}")]
-    NoAnswer(String),
+    NoResponse(String),
     /// The request could not be made.
     #[error("request could not be made: {0}")]
     Request(#[from] http::Error),
@@ -94,15 +94,15 @@ pub(crate) enum RequestError {
 }
 
 impl RequestError {
-    fn answer(&self) -> Option<&Answer> {
+    fn response(&self) -> Option<&Response> {
         match self {
-            Self::Answer(answer) => Some(answer),
-            Self::NoAnswer(_) | Self::Request(_) | Self::Serialize(_) | Self::NotLeader => None,
+            Self::Response(response) => Some(response),
+            Self::NoResponse(_) | Self::Request(_) | Self::Serialize(_) | Self::NotLeader => None,
         }
     }
 
     fn code(&self) -> u16 {
-        self.answer().map_or(0, |a| a.code)
+        self.response().map_or(0, |a| a.code)
     }
 
     /// There is no such object.
@@ -117,13 +117,13 @@ impl RequestError {
 
     /// There is no such kind of object: the API server answers without a reason.
     pub(crate) fn is_not_served(&self) -> bool {
-        self.answer()
+        self.response()
             .is_some_and(|a| a.code == 404 && a.reason.is_empty())
     }
 
     /// The name is taken.
     pub(crate) fn is_already_exists(&self) -> bool {
-        self.answer()
+        self.response()
             .is_some_and(|a| a.code == 409 && a.reason == "AlreadyExists")
     }
 
@@ -134,7 +134,7 @@ impl RequestError {
 
     /// A patch names the UID of an object that does not have the name any more.
     pub(crate) fn is_of_other_uid(&self) -> bool {
-        self.answer()
+        self.response()
             .is_some_and(|a| a.code == 422 && a.message.contains("metadata.uid"))
     }
 
@@ -145,24 +145,24 @@ impl RequestError {
 
     /// The namespace ends, so nothing can be created in it any more.
     pub(crate) fn is_namespace_ending(&self) -> bool {
-        self.answer().is_some_and(|a| a.has_cause("NamespaceTerminating"))
+        self.response().is_some_and(|a| a.has_cause("NamespaceTerminating"))
     }
 
     /// How long the API server asks to wait.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
-        let seconds = self.answer()?.details.as_ref()?.retry_after_seconds;
+        let seconds = self.response()?.details.as_ref()?.retry_after_seconds;
         (seconds > 0).then(|| Duration::from_secs(seconds))
     }
 
     /// What it calls for.
     pub(crate) fn class(&self) -> RetryClass {
-        let Some(answer) = self.answer() else {
+        let Some(response) = self.response() else {
             return RetryClass::Transient;
         };
-        match answer.code {
+        match response.code {
             409 => RetryClass::Conflict,
             401 | 403 => RetryClass::Forbidden,
-            _ if answer.message.starts_with("admission webhook") && answer.code < 500 => {
+            _ if response.message.starts_with("admission webhook") && response.code < 500 => {
                 RetryClass::Forbidden
             }
             400 | 405 | 413 | 415 | 422 => RetryClass::Invalid,
@@ -176,7 +176,7 @@ mod tests {
     use super::*;
 
     fn error(code: u16, body: &str) -> RequestError {
-        RequestError::Answer(Box::new(Answer::of(code, body.as_bytes(), None)))
+        RequestError::Response(Box::new(Response::of(code, body.as_bytes(), None)))
     }
 
     #[test]
@@ -211,7 +211,7 @@ mod tests {
             assert_eq!(error(code, body).class(), class, "{code} {body}");
         }
         assert_eq!(
-            RequestError::NoAnswer(String::new()).class(),
+            RequestError::NoResponse(String::new()).class(),
             RetryClass::Transient
         );
     }
@@ -225,9 +225,9 @@ mod tests {
         assert!(!error(409, r#"{"reason":"AlreadyExists"}"#).is_conflict());
         let ending = r#"{"reason":"Forbidden","details":{"causes":[{"reason":"NamespaceTerminating"}]}}"#;
         assert!(error(403, ending).is_namespace_ending());
-        let waits = Answer::of(429, b"Too many requests", Some(3));
+        let waits = Response::of(429, b"Too many requests", Some(3));
         assert_eq!(
-            RequestError::Answer(Box::new(waits)).retry_after(),
+            RequestError::Response(Box::new(waits)).retry_after(),
             Some(Duration::from_secs(3))
         );
         assert_eq!(error(500, "plain words").to_string(), "plain words");
