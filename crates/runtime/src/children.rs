@@ -12,7 +12,7 @@ use crate::resource::ObjectName;
 
 /// One object.
 #[derive(Debug)]
-pub(crate) struct Child<T> {
+pub(crate) struct ChildRecord<T> {
     /// Namespace and name.
     pub(crate) name: ObjectName,
     /// UID.
@@ -25,7 +25,7 @@ pub(crate) struct Child<T> {
     pub(crate) value: Arc<T>,
 }
 
-impl<T> Clone for Child<T> {
+impl<T> Clone for ChildRecord<T> {
     fn clone(&self) -> Self {
         let Self {
             name,
@@ -50,18 +50,18 @@ pub(crate) enum Change<T> {
     /// Something is new or different.
     Put {
         /// What is there now.
-        now: Child<T>,
+        now: ChildRecord<T>,
         /// What was there before, if it was another incarnation or had another owner.
-        replaced: Option<Child<T>>,
+        replaced: Option<ChildRecord<T>>,
     },
     /// Something is gone.
-    Gone(Child<T>),
+    Gone(ChildRecord<T>),
 }
 
 /// All objects of one resource.
 #[derive(Debug)]
 pub(crate) struct Children<T> {
-    by_name: HashMap<ObjectName, Child<T>>,
+    by_name: HashMap<ObjectName, ChildRecord<T>>,
     by_owner: HashMap<Uid, BTreeSet<ObjectName>>,
 }
 
@@ -85,7 +85,7 @@ impl<T: PartialEq> Children<T> {
     }
 
     /// Objects whose controller has this UID, wherever they are.
-    pub(crate) fn all_of(&self, owner: &Uid) -> impl Iterator<Item = &Child<T>> {
+    pub(crate) fn all_of(&self, owner: &Uid) -> impl Iterator<Item = &ChildRecord<T>> {
         let names = self.by_owner.get(owner).into_iter().flatten();
         names.filter_map(|name| self.by_name.get(name))
     }
@@ -96,7 +96,7 @@ impl<T: PartialEq> Children<T> {
     }
 
     /// All objects.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Child<T>> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &ChildRecord<T>> {
         self.by_name.values()
     }
 
@@ -106,7 +106,7 @@ impl<T: PartialEq> Children<T> {
     }
 
     /// Takes in an object; `None` if that is no news.
-    pub(crate) fn put(&mut self, child: Child<T>) -> Option<Change<T>> {
+    pub(crate) fn put(&mut self, child: ChildRecord<T>) -> Option<Change<T>> {
         if let Some(held) = self.by_name.get_mut(&child.name) {
             if held.rv >= child.rv {
                 return None;
@@ -139,7 +139,7 @@ impl<T: PartialEq> Children<T> {
     }
 
     /// Takes in a full list as of `rv`. What it does not name is gone, unless it is younger than the list.
-    pub(crate) fn replace(&mut self, list: Vec<Child<T>>, rv: u64) -> Vec<Change<T>> {
+    pub(crate) fn replace(&mut self, list: Vec<ChildRecord<T>>, rv: u64) -> Vec<Change<T>> {
         let listed: BTreeSet<ObjectName> = list.iter().map(|c| c.name.clone()).collect();
         let missing: Vec<ObjectName> = self
             .by_name
@@ -159,7 +159,7 @@ impl<T: PartialEq> Children<T> {
         gone.into_iter().chain(put).collect()
     }
 
-    fn insert(&mut self, child: Child<T>) {
+    fn insert(&mut self, child: ChildRecord<T>) {
         if let Some(owner) = &child.owner {
             self.by_owner
                 .entry(owner.clone())
@@ -169,7 +169,7 @@ impl<T: PartialEq> Children<T> {
         self.by_name.insert(child.name.clone(), child);
     }
 
-    fn take(&mut self, name: &ObjectName) -> Option<Child<T>> {
+    fn take(&mut self, name: &ObjectName) -> Option<ChildRecord<T>> {
         let child = self.by_name.remove(name)?;
         if let Some(owner) = &child.owner
             && let Some(names) = self.by_owner.get_mut(owner)
@@ -187,9 +187,9 @@ impl<T: PartialEq> Children<T> {
 mod tests {
     use super::*;
 
-    fn child(name: &str, uid: &str, rv: u64, value: u8) -> Child<u8> {
+    fn child(name: &str, uid: &str, rv: u64, value: u8) -> ChildRecord<u8> {
         let owner = Some(Uid::new("job"));
-        Child {
+        ChildRecord {
             name: ObjectName::new("ns", name),
             uid: Uid::new(uid),
             owner,
@@ -267,7 +267,7 @@ mod tests {
     fn a_child_that_changes_its_owner_leaves_the_old_one() {
         let mut children = Children::default();
         children.put(child("w", "a", 1, 1));
-        let orphan = Child {
+        let orphan = ChildRecord {
             owner: None,
             ..child("w", "a", 2, 1)
         };

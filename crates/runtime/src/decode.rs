@@ -26,7 +26,7 @@ pub(crate) use self::batch_job::batch_job;
 pub(crate) use self::node::node;
 pub(crate) use self::pod::pod;
 
-use crate::children::Child;
+use crate::children::ChildRecord;
 use crate::resource::ObjectName;
 
 /// Why an object could not be read.
@@ -208,8 +208,8 @@ impl Meta<'_> {
         version(&self.resource_version.0)
     }
 
-    fn child<T>(&self, value: T) -> Result<Child<T>, DecodeError> {
-        Ok(Child {
+    fn child<T>(&self, value: T) -> Result<ChildRecord<T>, DecodeError> {
+        Ok(ChildRecord {
             name: self.object_name(),
             uid: Uid::new(&self.uid.0),
             owner: self.controller().map(|o| Uid::new(&o.uid.0)),
@@ -271,7 +271,7 @@ struct Envelope<'a> {
 }
 
 /// Reads a child of a kind, or the metadata of one.
-pub(crate) fn child(kind: ChildKind, json: &[u8]) -> Result<Child<ChildView>, DecodeError> {
+pub(crate) fn child(kind: ChildKind, json: &[u8]) -> Result<ChildRecord<ChildView>, DecodeError> {
     let Envelope { metadata } = serde_json::from_slice(json)?;
     let view = ChildView {
         kind,

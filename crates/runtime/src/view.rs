@@ -9,7 +9,7 @@ use common::observe::{BatchJobView, ChildView, LostNode, Phase, Vanished};
 use common::{JobKey, PodView, Uid};
 use jiff::Timestamp;
 
-use crate::children::{Change, Child, Children};
+use crate::children::{Change, ChildRecord, Children};
 use crate::decode::{JobObject, PriorityClass};
 use crate::nodes::{Missing, NodeObject, Nodes};
 use crate::resource::{BATCH_JOBS, NODES, ObjectName, PODS, PRIORITY_CLASSES, Resource, SERVICES};
@@ -20,11 +20,11 @@ pub(crate) enum Object {
     /// A job.
     Job(Box<JobObject>),
     /// A pod.
-    Pod(Child<PodView>),
+    Pod(ChildRecord<PodView>),
     /// A Service, or another object beside pods.
-    Child(Child<ChildView>),
+    Child(ChildRecord<ChildView>),
     /// A batch Job.
-    BatchJob(Child<BatchJobView>),
+    BatchJob(ChildRecord<BatchJobView>),
     /// A node.
     Node(NodeObject),
     /// A priority class.

@@ -4,12 +4,12 @@ use common::Uid;
 use common::observe::{BatchEnd, BatchJobView};
 use serde::Deserialize;
 
-use crate::children::Child;
+use crate::children::ChildRecord;
 
 use super::{DecodeError, Meta, Text};
 
 /// Reads a batch Job.
-pub(crate) fn batch_job(json: &[u8]) -> Result<Child<BatchJobView>, DecodeError> {
+pub(crate) fn batch_job(json: &[u8]) -> Result<ChildRecord<BatchJobView>, DecodeError> {
     let JobIn { metadata, status } = serde_json::from_slice(json)?;
     let status = status.unwrap_or_default();
     let view = BatchJobView {

@@ -7,12 +7,12 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use crate::children::Child;
+use crate::children::ChildRecord;
 
 use super::{DecodeError, Meta, Text};
 
 /// Reads a pod.
-pub(crate) fn pod(json: &[u8]) -> Result<Child<PodView>, DecodeError> {
+pub(crate) fn pod(json: &[u8]) -> Result<ChildRecord<PodView>, DecodeError> {
     let PodIn {
         metadata,
         spec,
