@@ -19,7 +19,7 @@ use crate::observe::observe;
 use crate::queue::Queue;
 use crate::record::{Pace, Record};
 use crate::resource::{NODES, ObjectName, Resource};
-use crate::view::{Effects, Lost, Object, StaleList, View};
+use crate::view::{Effects, Removed, Object, StaleList, View};
 use crate::watermark::{Lag, Mark, Watermark};
 
 /// An acknowledged write that the watches have not shown for so long is looked up.
@@ -159,9 +159,9 @@ impl State {
             touched,
             ended,
             freed,
-            lost,
+            removed,
         } = effects;
-        for (key, Lost { owner, uid, vanished }) in lost {
+        for (key, Removed { owner, uid, vanished }) in removed {
             inner.record(&key, &owner).gone(&uid, vanished);
         }
         for key in &ended {

@@ -55,12 +55,12 @@ pub(crate) struct Effects {
     /// Names that have become free.
     pub(crate) freed: Vec<(Resource, ObjectName)>,
     /// Pods and batch Jobs that are gone, each with the job that it belonged to.
-    pub(crate) lost: Vec<(JobKey, Lost)>,
+    pub(crate) removed: Vec<(JobKey, Removed)>,
 }
 
 /// Something that is gone.
 #[derive(Debug)]
-pub(crate) struct Lost {
+pub(crate) struct Removed {
     /// UID of the job that it belonged to.
     pub(crate) owner: Uid,
     /// Its own UID.
@@ -428,7 +428,7 @@ impl View {
                 succeeded: pod.value.phase == Phase::Succeeded && !pod.value.deleting,
             };
             let uid = pod.uid;
-            effects.lost.push((key.clone(), Lost { owner, uid, vanished }));
+            effects.removed.push((key.clone(), Removed { owner, uid, vanished }));
         } else {
             self.forget_carrier(&owner);
         }
@@ -464,7 +464,7 @@ impl View {
                 succeeded: job.value.end.as_ref().is_some_and(|end| end.succeeded),
             };
             let uid = job.uid;
-            effects.lost.push((key.clone(), Lost { owner, uid, vanished }));
+            effects.removed.push((key.clone(), Removed { owner, uid, vanished }));
         }
     }
 

@@ -19,7 +19,7 @@ fn labelled() -> Value {
     })
 }
 
-fn read(value: &Value) -> Child<PodView> {
+fn read(value: &Value) -> ChildRecord<PodView> {
     pod(value.to_string().as_bytes()).unwrap()
 }
 

@@ -57,7 +57,7 @@ fn a_pod_that_goes_is_lost_to_its_job_and_frees_its_name() {
     let effects = view.remove(&pod("p", "P", "J", 3, "Running"));
     assert_eq!(touched(&effects), ["j"]);
     assert_eq!(effects.freed, [(PODS, ObjectName::new("ns", "p"))]);
-    assert_eq!(effects.lost.len(), 1);
+    assert_eq!(effects.removed.len(), 1);
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn what_vanished_while_the_watch_was_down_wakes_its_owner() {
         .replace(PODS, vec![pod("q", "Q", "K", 2, "Running")], 9)
         .unwrap();
     assert_eq!(touched(&effects), ["j"]);
-    assert_eq!((effects.lost.len(), view.reached(PODS)), (1, 9));
+    assert_eq!((effects.removed.len(), view.reached(PODS)), (1, 9));
 }
 
 #[test]
@@ -151,12 +151,12 @@ fn pods_of_a_batch_job_are_news_for_its_job_and_outlive_it() {
     );
 
     let gone = view.remove(&batch_job("j-launcher", "B", 5));
-    let lost: Vec<_> = gone
-        .lost
+    let removed: Vec<_> = gone
+        .removed
         .iter()
-        .map(|(_, lost)| (&*lost.vanished.name, lost.vanished.restarts))
+        .map(|(_, removed)| (&*removed.vanished.name, removed.vanished.restarts))
         .collect();
-    assert_eq!(lost, [("j-launcher", 1)]);
+    assert_eq!(removed, [("j-launcher", 1)]);
     let owned_objects = view.owned_objects(&Uid::new("J"));
     assert_eq!(
         (owned_objects.batch_jobs.len(), owned_objects.batch_pods.len()),
@@ -165,7 +165,7 @@ fn pods_of_a_batch_job_are_news_for_its_job_and_outlive_it() {
     );
 
     let gone = view.remove(&pod("j-launcher-x", "P", "B", 6, "Failed"));
-    assert_eq!((touched(&gone), gone.lost.len()), (vec!["j"], 0));
+    assert_eq!((touched(&gone), gone.removed.len()), (vec!["j"], 0));
     assert!(view.owned_objects(&Uid::new("J")).batch_pods.is_empty() && view.carriers.is_empty());
 }
 
@@ -240,8 +240,8 @@ fn when_the_store_has_gone_back_the_next_list_is_the_truth() {
     view.forget_version(PODS);
     let effects = view.replace(resource, vec![job("j", "J", 40)], 50).unwrap();
     assert!(effects.ended.iter().any(|key| &*key.name == "gone"));
-    let lost = view.replace(PODS, vec![], 50).unwrap().lost;
-    assert_eq!(lost.len(), 1);
+    let removed = view.replace(PODS, vec![], 50).unwrap().removed;
+    assert_eq!(removed.len(), 1);
     assert_eq!(view.sizes(), (1, 0, 0));
 }
 
@@ -334,5 +334,5 @@ fn what_names_a_job_of_another_namespace_as_its_owner_is_none_of_its() {
     let owned_objects = view.owned_objects(&Uid::new("J"));
     assert!(owned_objects.pods.is_empty() && owned_objects.batch_jobs.is_empty() && owned_objects.batch_pods.is_empty());
     let effects = view.remove(&pod());
-    assert!(effects.touched.is_empty() && effects.lost.is_empty());
+    assert!(effects.touched.is_empty() && effects.removed.is_empty());
 }
