@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use common::framework::ExtraKind;
 use common::{Framework, KindInfo};
 
-use crate::gang::{self, GangChoice};
+use crate::gang_discovery::{self, GangChoice};
 
 /// One line: these verbs on this resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,7 +113,7 @@ pub fn table(frameworks: &[&'static dyn Framework], gang: &GangChoice) -> Vec<Ac
     if let Some(api) = gang.api() {
         let (group, _) = api.group_version();
         table.push(line(group, "podgroups", CHANGED_CHILD, Place::Jobs));
-        if gang::reads_priorities(api) {
+        if gang_discovery::reads_priorities(api) {
             table.push(line("scheduling.k8s.io", "priorityclasses", READ, Place::Cluster));
         }
     }

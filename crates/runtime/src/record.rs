@@ -11,7 +11,7 @@ use common::{RawJob, Uid};
 use tokio::time::Instant;
 
 use crate::backoff;
-use crate::nodes::Missing;
+use crate::node_readiness::Missing;
 
 /// Between two status writes that tell nothing urgent.
 const QUIET: Duration = Duration::from_secs(1);

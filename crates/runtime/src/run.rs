@@ -18,7 +18,7 @@ use crate::apply::ApplyContext;
 use crate::client::{self, Api, ConnectError, Gate};
 use crate::clock::Clock;
 use crate::events;
-use crate::gang::{self, GangChoice};
+use crate::gang_discovery::{self, GangChoice};
 use crate::lease::{self, Leadership, LeaseOptions};
 use crate::metrics::{Metrics, ReconcileOutcome};
 use crate::queue::{self, Limits, RunFailure};
@@ -305,7 +305,7 @@ impl Connections {
     ) -> FoundGang {
         let (api, choice) = (self.reads.clone(), options.gang.clone());
         let ours = selector(frameworks);
-        let of_api = |of| gang::sources(of, options.namespace.as_deref(), &ours);
+        let of_api = |of| gang_discovery::sources(of, options.namespace.as_deref(), &ours);
         let sources: Vec<Source> = choice.api().map(of_api).unwrap_or_default();
         let watches: Vec<Watch> = sources.iter().map(|s| self.watch_of(state, s.clone())).collect();
         let known = CancellationToken::new();
@@ -315,7 +315,7 @@ impl Connections {
         let fresh = watches.iter().map(|watch| watch.fresh.clone()).collect();
         let (sender, receiver) = oneshot::channel();
         background.spawn(async move {
-            let gang = gang::resolve(&api, choice).await;
+            let gang = gang_discovery::resolve(&api, choice).await;
             known.cancel();
             let on = gang != Gang::None;
             if !on {

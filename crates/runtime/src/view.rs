@@ -11,7 +11,7 @@ use jiff::Timestamp;
 
 use crate::children::{Change, ChildRecord, Children};
 use crate::decode::{JobObject, PriorityClass};
-use crate::nodes::{Missing, NodeObject, Nodes};
+use crate::node_readiness::{Missing, NodeObject, Nodes};
 use crate::resource::{BATCH_JOBS, NODES, ObjectName, PODS, PRIORITY_CLASSES, Resource, SERVICES};
 
 /// A decoded object of a watched resource.

@@ -6,7 +6,7 @@
 
 mod ensure;
 mod fan_out;
-mod status;
+mod status_writer;
 mod write;
 
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use crate::queue::Requeue;
 use crate::record::Pace;
 use crate::state::{Reconcile, State};
 
-use self::status::{Stored, Reported};
+use self::status_writer::{StatusWriter, Reported};
 use self::write::Refused;
 
 /// What a reconcile needs to write.
@@ -91,9 +91,9 @@ pub(crate) async fn apply(ctx: &ApplyContext, kind: &'static KindInfo, reconcile
         counters,
         wake,
     } = plan;
-    let mut stored = Stored::of(reconcile.job(), blind);
+    let mut status_writer = StatusWriter::of(reconcile.job(), blind);
     if let Some(intent) = &intent
-        && let Err(error) = stored.store(ctx, kind, reconcile, intent).await
+        && let Err(error) = status_writer.store(ctx, kind, reconcile, intent).await
     {
         return ReconcileResult::of_status(&error);
     }
@@ -112,10 +112,10 @@ pub(crate) async fn apply(ctx: &ApplyContext, kind: &'static KindInfo, reconcile
     let reported = match status {
         Some(_) if cured => Ok(Reported::Later(Duration::ZERO)),
         // Pods before words: while others wait for their pods, the reconcile that will see these pods tells of them.
-        Some(status) if complete && made_pods && ctx.state.queue().depth() > 0 && !stored.says(&status) => {
+        Some(status) if complete && made_pods && ctx.state.queue().depth() > 0 && !status_writer.says(&status) => {
             Ok(Reported::Later(Duration::ZERO))
         }
-        Some(status) => stored.report(ctx, kind, reconcile, &status, urgent).await,
+        Some(status) => status_writer.report(ctx, kind, reconcile, &status, urgent).await,
         None if complete => Ok(Reported::Now),
         None => Ok(Reported::WithWrites),
     };

@@ -4,7 +4,7 @@ use common::names;
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use crate::nodes::{NodeObject, NodeView};
+use crate::node_readiness::{NodeObject, NodeView};
 
 use super::{DecodeError, Text, version};
 

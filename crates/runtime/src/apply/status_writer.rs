@@ -17,7 +17,7 @@ use super::ApplyContext;
 
 /// The status as stored, as far as this reconcile knows.
 #[derive(Debug)]
-pub(super) struct Stored {
+pub(super) struct StatusWriter {
     resource_version: String,
     status: Value,
     /// Whether what has vanished must be shown to the next reconcile again.
@@ -45,7 +45,7 @@ impl Reported {
     }
 }
 
-impl Stored {
+impl StatusWriter {
     /// The status that was decided on. A reconcile begins only when all our own writes are visible, so this is the last
     /// acknowledged one, or somebody's younger one.
     pub(super) fn of(job: &RawJob, blind: bool) -> Self {
