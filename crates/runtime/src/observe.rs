@@ -16,7 +16,7 @@ use crate::view::{OwnedObjects, Object, View};
 /// What is known about a job now.
 pub(crate) fn observe(now: Timestamp, view: &View, record: &mut Record, job: &Arc<RawJob>) -> Observed {
     let owned_objects = view.owned_objects(&job.uid);
-    let lost_nodes = view.lost_nodes(&owned_objects, &mut record.missing_nodes, now);
+    let lost_nodes = view.unreachable_nodes(&owned_objects, &mut record.gone_nodes, now);
     let OwnedObjects {
         pods,
         children,
@@ -80,7 +80,7 @@ pub fn observe_whole<'a>(
     let Some(job) = view.job(key).map(|job| Arc::new(job.raw())) else {
         return Ok(None);
     };
-    view.heard_of_nodes(now);
+    view.node_watch_progressed(now);
     let mut record = Record::new(job.uid.clone());
     Ok(Some(observe(now, &view, &mut record, &job)))
 }

@@ -11,7 +11,7 @@ use common::{RawJob, Uid};
 use tokio::time::Instant;
 
 use crate::backoff;
-use crate::node_readiness::Missing;
+use crate::node_readiness::GoneNodes;
 
 /// Between two status writes that tell nothing urgent.
 const QUIET: Duration = Duration::from_secs(1);
@@ -50,7 +50,7 @@ pub(crate) struct Record {
     last_status: Option<Instant>,
     ensured: HashMap<(&'static str, Box<str>), (u64, Instant)>,
     /// When nodes with pods of it were found to be gone.
-    pub(crate) missing_nodes: Missing,
+    pub(crate) gone_nodes: GoneNodes,
 }
 
 impl Record {
@@ -63,7 +63,7 @@ impl Record {
             hold: None,
             last_status: None,
             ensured: HashMap::new(),
-            missing_nodes: Missing::new(),
+            gone_nodes: GoneNodes::new(),
         }
     }
 

@@ -146,7 +146,7 @@ impl State {
     fn advance(&self, inner: &mut Inner, resource: Resource, rv: u64) {
         inner.view.advance(resource, rv);
         if resource == NODES {
-            let effects = inner.view.heard_of_nodes(self.now());
+            let effects = inner.view.node_watch_progressed(self.now());
             self.apply_effects(inner, effects);
         }
         for key in inner.marks.advanced(resource, rv) {

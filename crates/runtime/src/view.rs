@@ -11,7 +11,7 @@ use jiff::Timestamp;
 
 use crate::children::{Change, ChildRecord, Children};
 use crate::decode::{JobObject, PriorityClass};
-use crate::node_readiness::{Missing, NodeObject, Nodes};
+use crate::node_readiness::{GoneNodes, NodeObject, Nodes};
 use crate::resource::{BATCH_JOBS, NODES, ObjectName, PODS, PRIORITY_CLASSES, Resource, SERVICES};
 
 /// A decoded object of a watched resource.
@@ -155,22 +155,22 @@ impl View {
     }
 
     /// Nodes that do not answer, of those that pods of the owned_objects are on.
-    pub(crate) fn lost_nodes(
+    pub(crate) fn unreachable_nodes(
         &self,
         owned_objects: &OwnedObjects,
-        missing: &mut Missing,
+        gone: &mut GoneNodes,
         now: Timestamp,
     ) -> BTreeMap<Box<str>, LostNode> {
         let carried = owned_objects.batch_pods.iter().map(|(_, pod)| &**pod);
         let pods = owned_objects.pods.iter().map(|pod| &**pod).chain(carried);
-        self.nodes.lost(pods, missing, now)
+        self.nodes.unreachable(pods, gone, now)
     }
 
     /// The watch of nodes has told something. If nobody knew of them before, there is news of all that do not answer.
-    pub(crate) fn heard_of_nodes(&mut self, now: Timestamp) -> Effects {
+    pub(crate) fn node_watch_progressed(&mut self, now: Timestamp) -> Effects {
         let mut effects = Effects::default();
-        if self.nodes.heard(now) {
-            self.nodes_changed(|nodes, name| !nodes.answers(name), &mut effects);
+        if self.nodes.watch_progressed(now) {
+            self.nodes_changed(|nodes, name| !nodes.is_ready(name), &mut effects);
         }
         effects
     }

@@ -28,7 +28,7 @@ pub(crate) fn node(json: &[u8], seen: Timestamp) -> Result<NodeObject, DecodeErr
         seen,
         value: NodeView {
             // Without a time nobody can say for how long: it never becomes too long then.
-            silent_since: silent.map(|c| since(c).unwrap_or(Timestamp::MAX)),
+            not_ready_since: silent.map(|c| since(c).unwrap_or(Timestamp::MAX)),
             out_of_service: taints.iter().any(|taint| taint.key.0 == names::OUT_OF_SERVICE),
         },
     })
@@ -96,7 +96,7 @@ mod tests {
         });
         let NodeObject { name, rv, value, .. } = node(object.to_string().as_bytes(), Timestamp::MIN).unwrap();
         assert_eq!((&*name, rv), ("n", 7));
-        (value.silent_since.map(Timestamp::as_second), value.out_of_service)
+        (value.not_ready_since.map(Timestamp::as_second), value.out_of_service)
     }
 
     #[test]

@@ -273,18 +273,18 @@ fn news_of_a_node_touches_the_jobs_with_pods_on_it_and_a_heartbeat_none() {
     view.replace(NODES, vec![node("a", 1, "True"), node("b", 1, "Unknown")], 5)
         .unwrap();
     assert_eq!(
-        touched(&view.heard_of_nodes(now)),
+        touched(&view.node_watch_progressed(now)),
         ["k"],
         "whose node did not answer from the beginning"
     );
     assert!(touched(&view.put(node("a", 7, "True"))).is_empty());
     assert_eq!(touched(&view.put(node("a", 8, "Unknown"))), ["j", "l"]);
     assert!(touched(&view.put(node("a", 9, "Unknown"))).is_empty());
-    assert!(touched(&view.heard_of_nodes(now)).is_empty());
+    assert!(touched(&view.node_watch_progressed(now)).is_empty());
     assert_eq!(touched(&view.put(node("a", 10, "True"))), ["j", "l"]);
     assert_eq!(touched(&view.remove(&node("b", 11, "Unknown"))), ["k"]);
     let owned_objects = view.owned_objects(&Uid::new("K"));
-    let lost = view.lost_nodes(&owned_objects, &mut Missing::new(), now);
+    let lost = view.unreachable_nodes(&owned_objects, &mut GoneNodes::new(), now);
     assert!(lost["b"].gone && lost["b"].since == now);
     assert_eq!(
         touched(&view.replace(NODES, vec![node("b", 12, "True")], 20).unwrap()),
