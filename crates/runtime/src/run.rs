@@ -431,10 +431,10 @@ async fn look_up_invisible(
 ) {
     loop {
         tokio::time::sleep(LOOK).await;
-        for (key, mark) in state.overdue() {
-            if let Some(source) = sources.get(&mark.resource) {
+        for (key, watermark) in state.overdue() {
+            if let Some(source) = sources.get(&watermark.resource) {
                 metrics.looked_up();
-                watch::look_up(&api, source.shape, &state, &key, &mark).await;
+                watch::look_up(&api, source.shape, &state, &key, &watermark).await;
             }
         }
     }

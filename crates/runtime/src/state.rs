@@ -20,7 +20,7 @@ use crate::queue::Queue;
 use crate::record::{Pace, Record};
 use crate::resource::{NODES, ObjectName, Resource};
 use crate::view::{Effects, Removed, Object, StaleList, View};
-use crate::watermark::{Lag, Mark, Watermark};
+use crate::watermark::{Staleness, Watermark, Watermarks};
 
 /// An acknowledged write that the watches have not shown for so long is looked up.
 const INVISIBLE: Duration = Duration::from_secs(5);
@@ -59,7 +59,7 @@ pub(crate) enum Start {
 #[derive(Debug, Default)]
 struct Inner {
     view: View,
-    marks: Watermark,
+    watermarks: Watermarks,
     records: HashMap<JobKey, Record>,
     blocked: HashMap<(Resource, ObjectName), BTreeSet<JobKey>>,
 }
@@ -149,7 +149,7 @@ impl State {
             let effects = inner.view.node_watch_progressed(self.now());
             self.apply_effects(inner, effects);
         }
-        for key in inner.marks.advanced(resource, rv) {
+        for key in inner.watermarks.advanced(resource, rv) {
             self.requeue(inner, &key);
         }
     }
@@ -184,7 +184,7 @@ impl State {
     fn requeue(&self, inner: &mut Inner, key: &JobKey) {
         let job = inner.view.job(key).map(|job| (job.uid.clone(), job.finished));
         let Some((uid, finished)) = job else { return };
-        if self.lags(inner, key, &uid) {
+        if self.is_stale(inner, key, &uid) {
             return;
         }
         if finished {
@@ -194,13 +194,13 @@ impl State {
         }
     }
 
-    fn lags(&self, inner: &mut Inner, key: &JobKey, uid: &Uid) -> bool {
-        let Inner { view, marks, .. } = inner;
-        let lag = marks.lags(key, uid, |resource| view.reached(resource));
-        if lag == Lag::Newly {
+    fn is_stale(&self, inner: &mut Inner, key: &JobKey, uid: &Uid) -> bool {
+        let Inner { view, watermarks, .. } = inner;
+        let staleness = watermarks.staleness(key, uid, |resource| view.reached(resource));
+        if staleness == Staleness::NewlyStale {
             self.metrics.deferred();
         }
-        lag != Lag::No
+        staleness != Staleness::UpToDate
     }
 
     // ---- what a reconcile asks and tells
@@ -214,7 +214,7 @@ impl State {
             return Start::Gone;
         };
         let (finished, job) = (job.finished, Arc::new(job.raw()));
-        if self.lags(&mut inner, key, &job.uid) {
+        if self.is_stale(&mut inner, key, &job.uid) {
             return Start::Deferred;
         }
         inner.record(key, &job.uid);
@@ -235,7 +235,7 @@ impl State {
     pub(crate) fn wrote(&self, job: &RawJob, resource: Resource, object: ObjectName, rv: u64) {
         let mut inner = self.lock();
         if inner.knows(job) {
-            inner.marks.wrote(&job.key, &job.uid, resource, object, rv);
+            inner.watermarks.wrote(&job.key, &job.uid, resource, object, rv);
         }
     }
 
@@ -287,25 +287,25 @@ impl State {
     // ---- writes that stay invisible
 
     /// Writes that the watches should have shown long ago.
-    pub(crate) fn overdue(&self) -> Vec<(JobKey, Mark)> {
+    pub(crate) fn overdue(&self) -> Vec<(JobKey, Watermark)> {
         let inner = self.lock();
         inner
-            .marks
+            .watermarks
             .overdue(INVISIBLE, |resource| inner.view.reached(resource))
     }
 
     /// Such an object was looked up; `None` if there is none.
-    pub(crate) fn looked_up(&self, key: &JobKey, mark: &Mark, found: Option<Object>) {
+    pub(crate) fn looked_up(&self, key: &JobKey, watermark: &Watermark, found: Option<Object>) {
         let mut inner = self.lock();
         let effects = match found {
             // The watch may have overtaken the answer: then it has told all that there was until then, and an object that
             // is not in the view has been deleted since. It would stay there for ever.
-            Some(object) if object.rv() <= inner.view.reached(mark.resource) => Effects::default(),
+            Some(object) if object.rv() <= inner.view.reached(watermark.resource) => Effects::default(),
             Some(object) => inner.view.put(object),
-            None => inner.view.absent(mark.resource, key, &mark.object, mark.rv),
+            None => inner.view.absent(watermark.resource, key, &watermark.object, watermark.rv),
         };
         self.apply_effects(&mut inner, effects);
-        inner.marks.settle(key, mark);
+        inner.watermarks.settle(key, watermark);
         self.requeue(&mut inner, key);
     }
 
@@ -333,7 +333,7 @@ impl Inner {
 
     fn forget(&mut self, key: &JobKey) {
         self.records.remove(key);
-        self.marks.forget(key);
+        self.watermarks.forget(key);
         self.blocked.retain(|_, keys| {
             keys.remove(key);
             !keys.is_empty()

@@ -386,16 +386,16 @@ pub(crate) async fn look_up(
     shape: Shape,
     state: &State,
     key: &common::JobKey,
-    mark: &crate::watermark::Mark,
+    watermark: &crate::watermark::Watermark,
 ) {
-    let found = match api.get(mark.resource, &mark.object).await {
+    let found = match api.get(watermark.resource, &watermark.object).await {
         Ok(json) => shape.read(&json, state).ok(),
         Err(error) if error.is_not_found() => None,
         // It is asked again in a moment.
         Err(_) => return,
     };
-    tracing::warn!(job = %key, object = %mark.object.name, found = found.is_some(), "a write of ours stayed invisible");
-    state.looked_up(key, mark, found);
+    tracing::warn!(job = %key, object = %watermark.object.name, found = found.is_some(), "a write of ours stayed invisible");
+    state.looked_up(key, watermark, found);
 }
 
 #[derive(Deserialize)]

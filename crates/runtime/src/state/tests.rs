@@ -99,13 +99,13 @@ async fn an_answer_that_the_watch_has_overtaken_brings_nothing_back() {
         state.put(Resource::jobs(&KIND), read_job(&job()));
         state.wrote(&raw, PODS, ObjectName::new("ns", "j-worker-0"), 10);
         tokio::time::advance(INVISIBLE).await;
-        let (of, mark) = state.overdue().pop().unwrap();
+        let (of, watermark) = state.overdue().pop().unwrap();
         assert_eq!(of, key);
         if overtaken {
             state.put(PODS, pod(10));
             state.remove(PODS, &pod(12));
         }
-        state.looked_up(&key, &mark, Some(pod(10)));
+        state.looked_up(&key, &watermark, Some(pod(10)));
         let Start::Go(reconcile) = state.begin(&key) else {
             panic!()
         };
