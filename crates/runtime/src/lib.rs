@@ -2,16 +2,16 @@
 //!
 //! ```text
 //!  API server ── watch ──> view ──> state ──> queue ──> reconcile ── observe ──> common::plan
-//!       ^         lists,    index     records,  dedup,     one job                         │
-//!       │         events              watermark delay,                                  │
-//!       └─────────────────────────────── apply <── backoff ────────────────────────────┘
+//!       ^         lists,    index    records,  dedup,    one job                     │
+//!       │         events             water-    delay,                                │
+//!       │                            marks     back-off                              │
+//!       └───────────────────────────────────── apply <───────────────────────────────┘
 //! ```
 //!
-//! Invariant: a reconcile makes no reads. The only reads beside the watches are look-ups of single objects: of one whose
-//! acknowledged write stays invisible ([`state`]), and of one whose name was taken (`apply`).
+//! Invariant: a reconcile reads nothing from the API server. The only reads beside the watches are look-ups of single objects:
+//! of an object whose acknowledged write stays invisible ([`state`]), and of an object whose name was taken ([`apply`]).
 
 mod admin;
-mod response;
 mod apply;
 mod backoff;
 mod children;
@@ -30,20 +30,21 @@ mod queue;
 mod reconcile;
 mod record;
 mod resource;
+mod response;
 mod run;
 mod secrets;
 pub mod shutdown;
+mod state;
 pub mod telemetry;
 mod view;
 mod watch;
 mod watermark;
-mod state;
 
 pub mod access;
 
-pub use backoff::seed as seed_jitter;
 pub use clock::Clock;
 pub use decode::{DecodeError, offline_job, offline_pod};
+pub use fastrand::seed as seed_jitter;
 pub use gang_discovery::GangChoice;
 pub use lease::LeaseOptions;
 pub use observe::observe_whole;
