@@ -8,10 +8,10 @@ use common::gang::{Gang, PodGroupApi};
 use common::plan::ChildKind;
 use serde::Deserialize;
 
-use crate::response::RequestError;
 use crate::backoff;
 use crate::client::Api;
 use crate::resource::{PRIORITY_CLASSES, Resource};
+use crate::response::RequestError;
 use crate::watch::{Shape, Source};
 
 /// First and longest delay between two questions that were not answered.

@@ -13,11 +13,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::response::RequestError;
 use crate::backoff;
 use crate::client::{Api, Gate};
 use crate::clock::Clock;
 use crate::resource::{LEASES, ObjectName};
+use crate::response::RequestError;
 
 /// How long a lease holds after its last renewal.
 const DURATION: Duration = Duration::from_secs(15);

@@ -25,6 +25,7 @@ mod lease;
 mod merge_patch;
 mod metrics;
 mod node_readiness;
+mod object;
 mod observe;
 mod queue;
 mod reconcile;

@@ -101,7 +101,8 @@ impl Nodes {
             let name = node.name.clone();
             // It may have been Ready meanwhile, or be another node of that name: the known time must not make it unreachable
             // early.
-            if let (Some(since), Some((_, held))) = (&mut node.value.not_ready_since, self.by_name.get(&name)) {
+            if let (Some(since), Some((_, held))) = (&mut node.value.not_ready_since, self.by_name.get(&name))
+            {
                 *since = held.not_ready_since.unwrap_or(node.seen).max(*since);
             }
             if self.store(node) {
@@ -125,7 +126,10 @@ impl Nodes {
         let first_is_ready = std::mem::replace(&mut self.none_was_ready, none_is_ready) && !none_is_ready;
         if first_is_ready {
             // The first node is Ready again; the others get as much time as if they had gone NotReady now.
-            let not_ready = self.by_name.values_mut().map(|(_, node)| &mut node.not_ready_since);
+            let not_ready = self
+                .by_name
+                .values_mut()
+                .map(|(_, node)| &mut node.not_ready_since);
             not_ready.flatten().for_each(|since| *since = now.max(*since));
         }
         first_is_ready || !was_known

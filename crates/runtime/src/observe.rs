@@ -9,9 +9,10 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::decode::{self, DecodeError};
+use crate::object::Object;
 use crate::record::Record;
 use crate::resource::{BATCH_JOBS, NODES, PODS, PRIORITY_CLASSES, Resource};
-use crate::view::{OwnedObjects, Object, View};
+use crate::view::{OwnedObjects, View};
 
 /// What is known about a job now.
 pub(crate) fn observe(now: Timestamp, view: &View, record: &mut Record, job: &Arc<RawJob>) -> Observed {

@@ -6,27 +6,27 @@ use common::{Framework, JobKey, Settings};
 use tokio::time::Instant;
 use tracing::Instrument;
 
+use crate::apply::{ApplyContext, ReconcileResult, apply};
 use crate::backoff;
-use crate::apply::{ReconcileResult, ApplyContext, apply};
 use crate::metrics::ReconcileOutcome;
 use crate::queue::Requeue;
 use crate::state::{Reconcile, Start};
 
-/// However quiet the watches are, an unfinished job is looked at this often.
+/// Longest time between two reconciles of an unfinished job, however quiet the watches are.
 const SAFETY: Duration = Duration::from_mins(10);
 
-/// All that reconciles share.
+/// Reconciler of all jobs.
 pub(crate) struct Reconciler {
-    /// For the writes.
+    /// Context of the writes.
     pub(crate) ctx: ApplyContext,
-    /// Kinds.
+    /// Frameworks, one per kind.
     pub(crate) frameworks: Vec<&'static dyn Framework>,
     /// The operator's settings.
     pub(crate) settings: Settings,
 }
 
 impl Reconciler {
-    /// One reconcile.
+    /// Reconciles one job.
     pub(crate) async fn reconcile(&self, key: JobKey) -> Requeue {
         let begun = Instant::now();
         let Some(framework) = self.frameworks.iter().find(|f| f.kind().kind == key.kind) else {

@@ -1,23 +1,23 @@
-//! What the API server answers when it does not do what was asked, and what that calls for.
+//! Error responses of the API server, and the retry that each calls for.
 
 use std::time::Duration;
 
 use serde::Deserialize;
 
-/// What an error calls for.
+/// Retry that an error calls for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RetryClass {
-    /// Try again.
+    /// Retry.
     Transient,
-    /// Look again, then try again.
+    /// Observe again, then retry.
     Conflict,
-    /// Somebody has to allow it.
+    /// An administrator has to allow the request.
     Forbidden,
-    /// Somebody has to correct it.
+    /// A user has to correct the object.
     Invalid,
 }
 
-/// The API server said no.
+/// An error response of the API server.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Response {
@@ -25,7 +25,7 @@ pub(crate) struct Response {
     pub(crate) code: u16,
     /// Machine-readable reason, such as `AlreadyExists`.
     pub(crate) reason: String,
-    /// For people.
+    /// Message for users.
     pub(crate) message: String,
     details: Option<Details>,
 }
@@ -44,7 +44,7 @@ struct Cause {
 }
 
 impl Response {
-    /// From an error frame of a watch.
+    /// Reads an error frame of a watch.
     pub(crate) fn of_frame(json: &str) -> Self {
         serde_json::from_str(json).unwrap_or_else(|_| Self {
             message: json.to_owned(),
@@ -52,6 +52,7 @@ impl Response {
         })
     }
 
+    /// Reads a response with this status code; `retry_after` is its header.
     pub(crate) fn of(code: u16, body: &[u8], retry_after: Option<u64>) -> Self {
         let text = || String::from_utf8_lossy(body).trim().to_owned();
         let mut response: Self = serde_json::from_slice(body).unwrap_or_default();
@@ -73,31 +74,52 @@ impl Response {
     }
 }
 
-/// Why a request did not go through.
+/// Error of a request.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RequestError {
-    /// The API server said no.
+    /// The API server refused the request.
     #[error("{}", .0.message)]
     Response(Box<Response>),
-    /// There was no answer; the request may or may not have taken effect.
+    /// There was no response; the request may or may not have taken effect.
     #[error("no answer from the API server: {0}")]
     NoResponse(String),
+    /// The response could not be read. Users see this text in `status.waitingFor`; it has always begun with these words,
+    /// although there was a response.
+    #[error("no answer from the API server: {0}")]
+    Unreadable(String),
+    /// No key pair could be made, so nothing was sent. The text is kept for the same reason.
+    #[error("no answer from the API server: no key pair: {0}")]
+    KeyPair(String),
+    /// The request was not sent, since this process ends. The text is kept for the same reason.
+    #[error("no answer from the API server: {0}")]
+    Closed(String),
     /// The request could not be made.
     #[error("request could not be made: {0}")]
     Request(#[from] http::Error),
     /// The object could not be written as JSON.
     #[error("object could not be serialized: {0}")]
     Serialize(#[from] serde_json::Error),
-    /// This process does not lead any more.
+    /// This process is not the leader any more.
     #[error("this process does not lead any more")]
     NotLeader,
 }
 
 impl RequestError {
+    /// The response could not be read.
+    pub(crate) fn unreadable(error: &impl std::error::Error) -> Self {
+        Self::Unreadable(error.to_string())
+    }
+
     fn response(&self) -> Option<&Response> {
         match self {
             Self::Response(response) => Some(response),
-            Self::NoResponse(_) | Self::Request(_) | Self::Serialize(_) | Self::NotLeader => None,
+            Self::NoResponse(_)
+            | Self::Unreadable(_)
+            | Self::KeyPair(_)
+            | Self::Closed(_)
+            | Self::Request(_)
+            | Self::Serialize(_)
+            | Self::NotLeader => None,
         }
     }
 
@@ -105,56 +127,57 @@ impl RequestError {
         self.response().map_or(0, |a| a.code)
     }
 
-    /// There is no such object.
+    /// Returns `true` if there is no such object.
     pub(crate) fn is_not_found(&self) -> bool {
         self.code() == 404
     }
 
-    /// Who asks is known, and may not.
+    /// Returns `true` if the account is known and lacks the right.
     pub(crate) fn is_forbidden(&self) -> bool {
         self.code() == 403
     }
 
-    /// There is no such kind of object: the API server answers without a reason.
+    /// Returns `true` if there is no such kind of object: the response has no reason then.
     pub(crate) fn is_not_served(&self) -> bool {
         self.response()
             .is_some_and(|a| a.code == 404 && a.reason.is_empty())
     }
 
-    /// The name is taken.
+    /// Returns `true` if the name is taken.
     pub(crate) fn is_already_exists(&self) -> bool {
         self.response()
             .is_some_and(|a| a.code == 409 && a.reason == "AlreadyExists")
     }
 
-    /// A precondition does not hold.
+    /// Returns `true` if a precondition does not hold.
     pub(crate) fn is_conflict(&self) -> bool {
         self.code() == 409 && !self.is_already_exists()
     }
 
-    /// A patch names the UID of an object that does not have the name any more.
+    /// Returns `true` if a patch names the UID of an object that does not have the name any more.
     pub(crate) fn is_of_other_uid(&self) -> bool {
         self.response()
             .is_some_and(|a| a.code == 422 && a.message.contains("metadata.uid"))
     }
 
-    /// The resourceVersion is too old to go on from.
+    /// Returns `true` if the resourceVersion is too old for a watch.
     pub(crate) fn is_gone(&self) -> bool {
         self.code() == 410
     }
 
-    /// The namespace ends, so nothing can be created in it any more.
+    /// Returns `true` if the namespace is being deleted, so that nothing can be created in it.
     pub(crate) fn is_namespace_ending(&self) -> bool {
-        self.response().is_some_and(|a| a.has_cause("NamespaceTerminating"))
+        self.response()
+            .is_some_and(|a| a.has_cause("NamespaceTerminating"))
     }
 
-    /// How long the API server asks to wait.
+    /// Time that the API server asks to wait.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         let seconds = self.response()?.details.as_ref()?.retry_after_seconds;
         (seconds > 0).then(|| Duration::from_secs(seconds))
     }
 
-    /// What it calls for.
+    /// Retry that the error calls for.
     pub(crate) fn class(&self) -> RetryClass {
         let Some(response) = self.response() else {
             return RetryClass::Transient;

@@ -20,13 +20,13 @@ use crate::clock::Clock;
 use crate::events;
 use crate::gang_discovery::{self, GangChoice};
 use crate::lease::{self, Leadership, LeaseOptions};
-use crate::metrics::{Metrics, ReconcileOutcome};
+use crate::metrics::{Metrics, ObjectCounts, ReconcileOutcome};
 use crate::queue::{self, Limits, RunFailure};
 use crate::reconcile::Reconciler;
 use crate::resource::{AUTOSCALERS, BATCH_JOBS, NODES, PODS, Resource, SERVICES};
+use crate::state::State;
 use crate::view::View;
 use crate::watch::{self, Shape, Source, Watch};
-use crate::state::State;
 
 /// A reconcile that takes longer waits for an answer, and makes room for another.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -331,7 +331,11 @@ impl Connections {
         });
         let by_resource = sources.into_iter().map(|source| (source.resource, source));
         self.look_up(background, state, by_resource.collect());
-        FoundGang { gang: receiver, listed, fresh }
+        FoundGang {
+            gang: receiver,
+            listed,
+            fresh,
+        }
     }
 
     fn pages(
@@ -447,7 +451,7 @@ async fn serve_queue(
     reconciler: &Arc<Reconciler>,
     metrics: &Metrics,
 ) {
-    let (jobs, pods, services) = state.sizes();
+    let ObjectCounts { jobs, pods, services } = state.counts();
     tracing::info!(
         jobs,
         pods,

@@ -1,7 +1,7 @@
-//! What this process knows, behind one lock: the view, the watermark, a record per job; and whom to wake.
+//! Everything this process knows, behind one lock: the view, the watermarks, a record per job; and the requeueing of jobs.
 //!
-//! The lock is held for look-ups and index changes only, never across a request. Every record is keyed by job and UID:
-//! nothing that was learnt of one incarnation is held against the next.
+//! The lock is held for look-ups, changes of the index and the reading of one job's spec and status; never across a request.
+//! Every record is keyed by job and UID: nothing that was learnt of one incarnation applies to the next.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,27 +14,28 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::clock::Clock;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, ObjectCounts};
+use crate::object::Object;
 use crate::observe::observe;
 use crate::queue::Queue;
 use crate::record::{Pace, Record};
 use crate::resource::{NODES, ObjectName, Resource};
-use crate::view::{Effects, Removed, Object, StaleList, View};
+use crate::view::{Effects, Removed, StaleList, View};
 use crate::watermark::{Staleness, Watermark, Watermarks};
 
-/// An acknowledged write that the watches have not shown for so long is looked up.
+/// Time after which an acknowledged write that the watches have not shown is looked up.
 const INVISIBLE: Duration = Duration::from_secs(5);
 
-/// All that one reconcile works with.
+/// Input of one reconcile.
 #[derive(Debug)]
 pub(crate) struct Reconcile {
-    /// What the decision sees.
+    /// Input of the decision.
     pub(crate) observed: Observed,
-    /// Whether the job had ended already.
+    /// `true` if the job had finished already.
     pub(crate) finished: bool,
-    /// Writes that must not be tried yet.
+    /// Class of writes that must not be tried before this time, later classes included.
     pub(crate) hold: Option<(WriteClass, Instant)>,
-    /// How long a status that tells nothing urgent has to wait.
+    /// Time that a status without urgent changes has to wait.
     pub(crate) quiet_for: Option<Duration>,
 }
 
@@ -45,14 +46,14 @@ impl Reconcile {
     }
 }
 
-/// Whether there is something to decide.
+/// Start of a reconcile.
 #[derive(Debug)]
 pub(crate) enum Start {
-    /// There is no such job, or it is on its way out.
+    /// There is no such job, or it is being deleted.
     Gone,
-    /// The watches have not shown our own writes yet; the job will be woken when they have.
+    /// The watches have not shown our own writes yet. The job is requeued when they have.
     Deferred,
-    /// Yes.
+    /// The job can be reconciled.
     Go(Box<Reconcile>),
 }
 
@@ -61,10 +62,11 @@ struct Inner {
     view: View,
     watermarks: Watermarks,
     records: HashMap<JobKey, Record>,
+    /// Jobs that wait for a name to become free.
     blocked: HashMap<(Resource, ObjectName), BTreeSet<JobKey>>,
 }
 
-/// What this process knows.
+/// Everything this process knows.
 #[derive(Debug)]
 pub(crate) struct State {
     inner: Mutex<Inner>,
@@ -74,7 +76,7 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// Nothing is known yet.
+    /// Creates the state of a process that knows nothing yet.
     pub(crate) fn new(view: View, metrics: Metrics, clock: Clock) -> Self {
         Self {
             inner: Mutex::new(Inner {
@@ -87,24 +89,24 @@ impl State {
         }
     }
 
-    /// What time it is.
+    /// The present time.
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
     }
 
-    /// The queue of jobs to look at.
+    /// The queue of jobs to reconcile.
     pub(crate) fn queue(&self) -> &Queue<JobKey> {
         &self.queue
     }
 
-    /// Number of jobs, pods and services held.
-    pub(crate) fn sizes(&self) -> (usize, usize, usize) {
-        self.lock().view.sizes()
+    /// Number of objects held.
+    pub(crate) fn counts(&self) -> ObjectCounts {
+        self.lock().view.counts()
     }
 
-    // ---- what the watches say
+    // ---- called by watches
 
-    /// An object is there.
+    /// Stores an object that exists.
     pub(crate) fn put(&self, resource: Resource, object: Object) {
         let mut inner = self.lock();
         let rv = object.rv();
@@ -113,7 +115,7 @@ impl State {
         self.advance(&mut inner, resource, rv);
     }
 
-    /// An object was deleted.
+    /// Removes an object that was deleted.
     pub(crate) fn remove(&self, resource: Resource, object: &Object) {
         let mut inner = self.lock();
         let effects = inner.view.remove(object);
@@ -121,15 +123,15 @@ impl State {
         self.advance(&mut inner, resource, object.rv());
     }
 
-    /// The watch of a resource has come this far.
+    /// Notes that the watch of a resource has reached this version.
     pub(crate) fn bookmark(&self, resource: Resource, rv: u64) {
         self.advance(&mut self.lock(), resource, rv);
     }
 
-    /// A full list.
+    /// Replaces all objects of a resource by a full list.
     ///
     /// # Errors
-    /// If it is older than what is known.
+    /// If the list is older than the view.
     pub(crate) fn replace(&self, resource: Resource, list: Vec<Object>, rv: u64) -> Result<(), StaleList> {
         let mut inner = self.lock();
         let effects = inner.view.replace(resource, list, rv)?;
@@ -138,7 +140,7 @@ impl State {
         Ok(())
     }
 
-    /// The store itself has gone back: the next list counts, whatever its version.
+    /// Accepts any version of the next list: the store itself has gone back.
     pub(crate) fn forget_version(&self, resource: Resource) {
         self.lock().view.forget_version(resource);
     }
@@ -180,7 +182,8 @@ impl State {
         }
     }
 
-    /// Finished jobs come after the others: they cost one cheap reconcile, and nobody waits for it.
+    /// Requeues a job, unless the view is stale for it. Finished jobs have low priority: they need one cheap reconcile, and no
+    /// user waits for it.
     fn requeue(&self, inner: &mut Inner, key: &JobKey) {
         let job = inner.view.job(key).map(|job| (job.uid.clone(), job.finished));
         let Some((uid, finished)) = job else { return };
@@ -203,9 +206,9 @@ impl State {
         staleness != Staleness::UpToDate
     }
 
-    // ---- what a reconcile asks and tells
+    // ---- called by reconciles
 
-    /// Begins a reconcile.
+    /// Starts a reconcile.
     pub(crate) fn begin(&self, key: &JobKey) -> Start {
         let now = self.now();
         let mut inner = self.lock();
@@ -231,7 +234,7 @@ impl State {
         Start::Go(Box::new(reconcile))
     }
 
-    /// A write for a job was acknowledged.
+    /// Notes an acknowledged write for a job.
     pub(crate) fn wrote(&self, job: &RawJob, resource: Resource, object: ObjectName, rv: u64) {
         let mut inner = self.lock();
         if inner.knows(job) {
@@ -239,18 +242,18 @@ impl State {
         }
     }
 
-    /// Changes what is remembered of a job.
+    /// Changes the record of a job.
     pub(crate) fn remember<T>(&self, job: &RawJob, change: impl FnOnce(&mut Record) -> T) -> T {
         let mut inner = self.lock();
         if inner.knows(job) {
             change(inner.record(&job.key, &job.uid))
         } else {
-            // The job is gone: nobody would ever clear away what is noted of it now.
+            // The job is gone: a record that is made now would never be removed.
             change(&mut Record::new(job.uid.clone()))
         }
     }
 
-    /// A class of writes was refused; answers with the time of the next try.
+    /// Notes that a class of writes was refused. Returns the time of the next try.
     pub(crate) fn refused(
         &self,
         job: &Arc<RawJob>,
@@ -261,18 +264,18 @@ impl State {
         self.remember(job, |record| record.refused(job, class, refusals, pace))
     }
 
-    /// A status that was made with this knowledge is stored.
+    /// Notes that a status is stored that takes account of `shown`.
     pub(crate) fn reported(&self, job: &RawJob, shown: &[Vanished], written: bool) {
         self.remember(job, |record| record.reported(shown, written));
     }
 
-    /// A pod that an earlier batch Job of this name has left behind.
-    pub(crate) fn stranded(&self, batch_job: &ObjectName) -> Option<ObjectName> {
+    /// A running pod that an earlier batch Job of this name has left behind.
+    pub(crate) fn orphaned_pod(&self, batch_job: &ObjectName) -> Option<ObjectName> {
         let prefix = format!("{}-", batch_job.name);
-        self.lock().view.stranded(&batch_job.namespace, &prefix)
+        self.lock().view.orphaned_pod(&batch_job.namespace, &prefix)
     }
 
-    /// A job waits for a name to become free.
+    /// Lets a job wait for a name to become free.
     pub(crate) fn block(&self, job: &RawJob, resource: Resource, name: ObjectName) {
         let mut inner = self.lock();
         if inner.knows(job) {
@@ -284,9 +287,9 @@ impl State {
         }
     }
 
-    // ---- writes that stay invisible
+    // ---- called by look-ups of writes that stay invisible
 
-    /// Writes that the watches should have shown long ago.
+    /// Writes that the watches should have shown by now.
     pub(crate) fn overdue(&self) -> Vec<(JobKey, Watermark)> {
         let inner = self.lock();
         inner
@@ -294,15 +297,17 @@ impl State {
             .overdue(INVISIBLE, |resource| inner.view.reached(resource))
     }
 
-    /// Such an object was looked up; `None` if there is none.
+    /// Takes account of a look-up; `found` is `None` if there is no such object.
     pub(crate) fn looked_up(&self, key: &JobKey, watermark: &Watermark, found: Option<Object>) {
         let mut inner = self.lock();
         let effects = match found {
-            // The watch may have overtaken the answer: then it has told all that there was until then, and an object that
-            // is not in the view has been deleted since. It would stay there for ever.
+            // The watch may have overtaken the response. Then it has shown all that existed until then, and an object that is not
+            // in the view has been deleted since. If it were stored now, it would stay in the view forever.
             Some(object) if object.rv() <= inner.view.reached(watermark.resource) => Effects::default(),
             Some(object) => inner.view.put(object),
-            None => inner.view.absent(watermark.resource, key, &watermark.object, watermark.rv),
+            None => inner
+                .view
+                .absent(watermark.resource, &watermark.object, watermark.rv),
         };
         self.apply_effects(&mut inner, effects);
         inner.watermarks.settle(key, watermark);
@@ -315,7 +320,7 @@ impl State {
 }
 
 impl Inner {
-    /// Whether this incarnation of the job is still there.
+    /// Returns `true` if this incarnation of the job still exists.
     fn knows(&self, job: &RawJob) -> bool {
         self.view.job(&job.key).is_some_and(|held| held.uid == job.uid)
     }

@@ -16,13 +16,13 @@ use serde_json::value::RawValue;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::response::{Response, RequestError, RetryClass};
 use crate::backoff;
 use crate::client::Api;
 use crate::decode::{self, DecodeError};
 use crate::metrics::Metrics;
+use crate::object::Object;
 use crate::resource::Resource;
-use crate::view::Object;
+use crate::response::{RequestError, Response, RetryClass};
 use crate::state::State;
 
 /// Objects per page of a list.
@@ -500,7 +500,7 @@ mod tests {
 
     /// The metric of the seconds since a watch brought anything.
     fn idle(metrics: &Metrics) -> u64 {
-        metrics.refresh(0, 0, 0, 0, false);
+        metrics.refresh(crate::metrics::ObjectCounts::default(), 0, false);
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &metrics.registry()).unwrap();
         let name = "trainyard_watch_idle_seconds{resource=\"pods\"} ";

@@ -119,8 +119,10 @@ impl Watermarks {
     ) -> Vec<(JobKey, Watermark)> {
         let old = |w: &&Watermark| w.since.elapsed() >= limit && w.rv > reached(w.resource);
         let jobs = self.by_job.iter();
-        jobs.flat_map(|(key, (_, watermarks))| watermarks.iter().filter(old).map(|w| (key.clone(), w.clone())))
-            .collect()
+        jobs.flat_map(|(key, (_, watermarks))| {
+            watermarks.iter().filter(old).map(|w| (key.clone(), w.clone()))
+        })
+        .collect()
     }
 
     /// Removes a watermark whose object was looked up: the job need not wait for it any more.
@@ -194,7 +196,10 @@ mod tests {
     async fn the_next_job_of_the_name_does_not_wait_for_writes_of_the_last() {
         let mut watermarks = Watermarks::default();
         watermarks.wrote(&key(), &Uid::new("J1"), PODS, object("a"), 10);
-        assert_eq!(watermarks.staleness(&key(), &Uid::new("J2"), |_| 0), Staleness::UpToDate);
+        assert_eq!(
+            watermarks.staleness(&key(), &Uid::new("J2"), |_| 0),
+            Staleness::UpToDate
+        );
     }
 
     #[tokio::test(start_paused = true)]

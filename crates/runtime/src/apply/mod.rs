@@ -1,15 +1,18 @@
-//! From [`Plan`] to requests: the only writer.
+//! From [`Plan`] to requests: the only place that writes jobs and their objects.
 //!
-//! Invariants: the intent is stored before anything else is sent; classes of writes go out in order, and none after one
-//! that failed; what went through is kept; the status is stored even after a failed class, conditional on the version
-//! that was decided on; events and counters come after it.
+//! Invariants:
+//! * The intent is stored before anything else is sent.
+//! * Classes of writes are sent in order, and none after a class that failed. Writes that succeeded are kept.
+//! * The status is stored even after a failed class, conditional on the version that was decided on.
+//! * Events and counters come after the status.
 
+mod context;
 mod ensure;
 mod fan_out;
 mod status_writer;
+mod target;
 mod write;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use common::observe::RefusalCause;
@@ -17,31 +20,18 @@ use common::plan::WriteClass;
 use common::{KindInfo, Note, Plan, Write};
 use tokio::time::Instant;
 
-use crate::response::{RequestError, RetryClass};
-use crate::client::Api;
-use crate::events::Events;
-use crate::metrics::{Metrics, ReconcileOutcome};
+use crate::metrics::ReconcileOutcome;
 use crate::queue::Requeue;
-use crate::record::Pace;
-use crate::state::{Reconcile, State};
+use crate::record::{Pace, Record};
+use crate::response::{RequestError, RetryClass};
+use crate::state::Reconcile;
 
-use self::status_writer::{StatusWriter, Reported};
-use self::write::Refused;
+pub(crate) use self::context::ApplyContext;
 
-/// What a reconcile needs to write.
-#[derive(Clone)]
-pub(crate) struct ApplyContext {
-    /// The API server.
-    pub(crate) api: Api,
-    /// Memory.
-    pub(crate) state: Arc<State>,
-    /// Kubernetes events.
-    pub(crate) events: Events,
-    /// Metrics.
-    pub(crate) metrics: Metrics,
-}
+use self::status_writer::{Reported, StatusWriter};
+use self::target::FailedWrite;
 
-/// How a reconcile ended.
+/// Result of a reconcile.
 #[derive(Debug)]
 pub(crate) struct ReconcileResult {
     /// For the metrics.
@@ -50,18 +40,19 @@ pub(crate) struct ReconcileResult {
     pub(crate) requeue: Requeue,
 }
 
-/// What became of the writes.
+/// Result of the writes of a plan.
 #[derive(Debug)]
 enum Sent {
-    /// All went through, or there were none.
+    /// All writes succeeded, or there were none.
     All,
-    /// Those of this class and later ones must not be tried before this time.
+    /// Writes of this class and later ones must not be tried before this time.
     Held(WriteClass, Instant),
-    /// A class was refused; tried again at this time.
+    /// A class was refused, and is tried again at this time.
     Refused {
         class: WriteClass,
         until: Instant,
-        news: bool,
+        /// `true` if the last status does not report the refusal yet.
+        unreported: bool,
         outcome: ReconcileOutcome,
     },
     /// This process must not write any more.
@@ -69,7 +60,7 @@ enum Sent {
 }
 
 impl Sent {
-    /// Whether all writes up to the pods went through: what comes after them is told of by itself.
+    /// Returns `true` if all writes up to the pods succeeded: events about them are sent without those after them.
     fn has_pods(&self) -> bool {
         match self {
             Self::All => true,
@@ -80,7 +71,12 @@ impl Sent {
 }
 
 /// Applies a plan.
-pub(crate) async fn apply(ctx: &ApplyContext, kind: &'static KindInfo, reconcile: &Reconcile, plan: Plan) -> ReconcileResult {
+pub(crate) async fn apply(
+    ctx: &ApplyContext,
+    kind: &'static KindInfo,
+    reconcile: &Reconcile,
+    plan: Plan,
+) -> ReconcileResult {
     let Plan {
         intent,
         writes,
@@ -91,14 +87,14 @@ pub(crate) async fn apply(ctx: &ApplyContext, kind: &'static KindInfo, reconcile
         counters,
         wake,
     } = plan;
-    let mut status_writer = StatusWriter::of(reconcile.job(), blind);
+    let mut status_writer = StatusWriter::new(reconcile.job(), blind);
     if let Some(intent) = &intent
         && let Err(error) = status_writer.store(ctx, kind, reconcile, intent).await
     {
         return ReconcileResult::of_status(&error);
     }
-    let made_pods = writes.iter().any(|write| write.class() == WriteClass::Pods);
-    let sent = send(ctx, kind, reconcile, writes).await;
+    let makes_pods = writes.iter().any(|write| write.class() == WriteClass::Pods);
+    let sent = send(ctx, kind, reconcile, writes, makes_pods).await;
     if matches!(sent, Sent::NotLeader) {
         return ReconcileResult {
             outcome: ReconcileOutcome::transient,
@@ -106,13 +102,15 @@ pub(crate) async fn apply(ctx: &ApplyContext, kind: &'static KindInfo, reconcile
         };
     }
     let complete = matches!(sent, Sent::All);
-    // The plan was made to tell of refusals that are over now: look again rather than tell.
-    let cured = complete && intent.is_none() && !reconcile.observed.refusals.is_empty();
+    // The plan was made to report refusals that are over now: reconcile again instead.
+    let over = complete && intent.is_none() && !reconcile.observed.refusals.is_empty();
     let urgent = urgent || !notes.is_empty() || !counters.is_empty();
     let reported = match status {
-        Some(_) if cured => Ok(Reported::Later(Duration::ZERO)),
-        // Pods before words: while others wait for their pods, the reconcile that will see these pods tells of them.
-        Some(status) if complete && made_pods && ctx.state.queue().depth() > 0 && !status_writer.says(&status) => {
+        Some(_) if over => Ok(Reported::Later(Duration::ZERO)),
+        // Pods before statuses: while other jobs wait for their pods, the reconcile that sees these pods reports them.
+        Some(status)
+            if complete && makes_pods && ctx.state.queue().depth() > 0 && !status_writer.says(&status) =>
+        {
             Ok(Reported::Later(Duration::ZERO))
         }
         Some(status) => status_writer.report(ctx, kind, reconcile, &status, urgent).await,
@@ -124,7 +122,10 @@ pub(crate) async fn apply(ctx: &ApplyContext, kind: &'static KindInfo, reconcile
         Err(error) => return ReconcileResult::of_status(&error),
     };
     let job = reconcile.job();
-    for note in notes.iter().filter(|note| may_send(note, &reported, sent.has_pods())) {
+    for note in notes
+        .iter()
+        .filter(|note| may_send(note, reported, sent.has_pods()))
+    {
         ctx.events.send(kind, job, note);
     }
     if reported == Reported::Now {
@@ -136,12 +137,12 @@ pub(crate) async fn apply(ctx: &ApplyContext, kind: &'static KindInfo, reconcile
     ReconcileResult::of_writes(&sent, [wake, reported.again()].into_iter().flatten().min())
 }
 
-/// Notes that tell of writes need those, all others the status that they go with.
-fn may_send(note: &Note, reported: &Reported, written: bool) -> bool {
+/// Returns `true` if an event may be sent: events about writes after those writes, all others after the status.
+fn may_send(note: &Note, reported: Reported, written: bool) -> bool {
     if note.of_writes {
         written
     } else {
-        *reported == Reported::Now
+        reported == Reported::Now
     }
 }
 
@@ -150,8 +151,9 @@ fn until(now: jiff::Timestamp, at: jiff::Timestamp) -> Duration {
 }
 
 impl ReconcileResult {
+    /// Result of a reconcile whose status was not stored.
     fn of_status(error: &RequestError) -> Self {
-        // The job was deleted meanwhile, or changed: its event is on the way.
+        // The job was deleted or changed meanwhile: its event is on the way.
         if error.is_not_found() || error.class() == RetryClass::Conflict {
             tracing::debug!(%error, "job has changed meanwhile");
             return Self {
@@ -160,27 +162,29 @@ impl ReconcileResult {
             };
         }
         tracing::warn!(%error, "status could not be stored");
-        let requeue = Requeue::Backoff(error.retry_after().unwrap_or_default());
         Self {
             outcome: outcome(error.class()),
-            requeue,
+            requeue: Requeue::Backoff(error.retry_after().unwrap_or_default()),
         }
     }
 
+    /// Result of a reconcile with these writes, which is due again after `again` at the latest.
     fn of_writes(sent: &Sent, again: Option<Duration>) -> Self {
         let left = |until: Instant| until.saturating_duration_since(Instant::now());
-        let (outcome, at) = match sent {
+        let (outcome, retry) = match sent {
             Sent::All | Sent::NotLeader => (ReconcileOutcome::ok, None),
             Sent::Held(_, until) => (ReconcileOutcome::ok, Some(left(*until))),
-            // What is new is told at once, by a reconcile that sends nothing.
+            // A new refusal is reported at once, by a reconcile that sends no writes.
             Sent::Refused {
-                news: true, outcome, ..
+                unreported: true,
+                outcome,
+                ..
             } => (*outcome, Some(Duration::ZERO)),
             Sent::Refused { until, outcome, .. } => (*outcome, Some(left(*until))),
         };
         Self {
             outcome,
-            requeue: Requeue::After([at, again].into_iter().flatten().min()),
+            requeue: Requeue::After([retry, again].into_iter().flatten().min()),
         }
     }
 }
@@ -195,8 +199,13 @@ fn outcome(class: RetryClass) -> ReconcileOutcome {
 }
 
 /// Sends the writes class by class.
-async fn send(ctx: &ApplyContext, kind: &'static KindInfo, reconcile: &Reconcile, writes: Vec<Write>) -> Sent {
-    let makes_pods = writes.iter().any(|write| write.class() == WriteClass::Pods);
+async fn send(
+    ctx: &ApplyContext,
+    kind: &'static KindInfo,
+    reconcile: &Reconcile,
+    writes: Vec<Write>,
+    makes_pods: bool,
+) -> Sent {
     let mut writes = writes.into_iter().peekable();
     while let Some(class) = writes.peek().map(Write::class) {
         if let Some((held, until)) = reconcile.hold.filter(|(held, _)| *held <= class) {
@@ -208,7 +217,7 @@ async fn send(ctx: &ApplyContext, kind: &'static KindInfo, reconcile: &Reconcile
         }
         let requests = of_class
             .iter()
-            .map(|write| write::send(ctx, kind, reconcile, write, makes_pods));
+            .map(|write| write::send(ctx, kind, reconcile.job(), write, makes_pods));
         let window = if class == WriteClass::Pods {
             1
         } else {
@@ -219,25 +228,23 @@ async fn send(ctx: &ApplyContext, kind: &'static KindInfo, reconcile: &Reconcile
             return refused(ctx, reconcile, class, failed);
         }
     }
-    ctx.state.remember(reconcile.job(), crate::record::Record::writes_succeeded);
+    ctx.state.remember(reconcile.job(), Record::writes_succeeded);
     Sent::All
 }
 
-fn refused(ctx: &ApplyContext, reconcile: &Reconcile, class: WriteClass, failed: Vec<Refused>) -> Sent {
+/// Notes the refusals of a class of writes.
+fn refused(ctx: &ApplyContext, reconcile: &Reconcile, class: WriteClass, failed: Vec<FailedWrite>) -> Sent {
     if failed.iter().any(|f| f.not_leader) {
         return Sent::NotLeader;
     }
     let pace = failed.iter().map(|f| f.pace).reduce(slower);
-    let class_of = failed.iter().map(|f| f.class).max_by_key(|class| *class as u8);
-    let news = failed.iter().any(|f| f.refusal.cause != RefusalCause::Transient)
-        && reconcile
-            .observed
-            .refusals
-            .iter()
-            .all(|old| failed.iter().all(|f| f.refusal != *old));
-    if let Some(Refused { refusal, .. }) = failed.first() {
+    let retry_class = failed.iter().map(|f| f.class).max_by_key(|class| *class as u8);
+    let mut known = reconcile.observed.refusals.iter();
+    let unreported = failed.iter().any(|f| f.refusal.cause != RefusalCause::Transient)
+        && known.all(|old| failed.iter().all(|f| f.refusal != *old));
+    if let Some(FailedWrite { refusal, .. }) = failed.first() {
         let (object, cause, why) = (&refusal.object, refusal.cause, &refusal.message);
-        if news {
+        if unreported {
             tracing::info!(object, ?cause, why, "write refused");
         } else {
             tracing::debug!(object, ?cause, why, "write refused again");
@@ -249,8 +256,8 @@ fn refused(ctx: &ApplyContext, reconcile: &Reconcile, class: WriteClass, failed:
     Sent::Refused {
         class,
         until,
-        news,
-        outcome: outcome(class_of.unwrap_or(RetryClass::Transient)),
+        unreported,
+        outcome: outcome(retry_class.unwrap_or(RetryClass::Transient)),
     }
 }
 

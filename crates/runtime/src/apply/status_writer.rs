@@ -1,4 +1,4 @@
-//! Storing a job's status: a merge patch, conditional on the version that it was decided on.
+//! Writer of a job's status: a merge patch, conditional on the version that was decided on.
 
 use std::time::Duration;
 
@@ -7,36 +7,36 @@ use common::observe::Vanished;
 use common::{KindInfo, RawJob};
 use serde_json::{Value, json};
 
-use crate::response::RequestError;
 use crate::decode;
 use crate::merge_patch::merge_patch;
 use crate::resource::{ObjectName, Resource};
+use crate::response::RequestError;
 use crate::state::Reconcile;
 
-use super::ApplyContext;
+use super::context::ApplyContext;
 
-/// The status as stored, as far as this reconcile knows.
+/// Writer of the status in one reconcile, with the status that is stored as far as this reconcile knows.
 #[derive(Debug)]
 pub(super) struct StatusWriter {
     resource_version: String,
     status: Value,
-    /// Whether what has vanished must be shown to the next reconcile again.
+    /// `true` if the next reconcile must see the vanished pods again.
     blind: bool,
 }
 
-/// Whether the status has been reported
+/// Time at which a status is reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reported {
     /// The status is stored.
     Now,
-    /// It will be, no sooner than after this time.
+    /// The status will be stored by a later reconcile, after this time at the earliest.
     Later(Duration),
-    /// There is nothing to tell before the writes go through.
+    /// There is nothing to report before the writes succeed.
     WithWrites,
 }
 
 impl Reported {
-    /// When to look again.
+    /// Time after which the job is due again.
     pub(super) fn again(self) -> Option<Duration> {
         match self {
             Self::Now | Self::WithWrites => None,
@@ -46,9 +46,9 @@ impl Reported {
 }
 
 impl StatusWriter {
-    /// The status that was decided on. A reconcile begins only when all our own writes are visible, so this is the last
-    /// acknowledged one, or somebody's younger one.
-    pub(super) fn of(job: &RawJob, blind: bool) -> Self {
+    /// Starts from the status that was decided on. A reconcile starts only when all our own writes are visible, so this is the
+    /// last acknowledged status, or a younger one of another client.
+    pub(super) fn new(job: &RawJob, blind: bool) -> Self {
         let status = if job.status.is_null() {
             json!({})
         } else {
@@ -61,17 +61,21 @@ impl StatusWriter {
         }
     }
 
-    /// What has vanished and was taken account of.
+    /// Vanished pods that the status takes account of.
     fn shown<'a>(&self, reconcile: &'a Reconcile) -> &'a [Vanished] {
-        if self.blind { &[] } else { &reconcile.observed.vanished }
+        if self.blind {
+            &[]
+        } else {
+            &reconcile.observed.vanished
+        }
     }
 
-    /// Whether this is what is stored: an intent may have said all there is to say.
+    /// Returns `true` if this status is stored already: an intent may have said everything.
     pub(super) fn says(&self, status: &JobStatus) -> bool {
         serde_json::to_value(status).is_ok_and(|status| status == self.status)
     }
 
-    /// Stores a status at once, unless it is stored already.
+    /// Stores a status now, unless it is stored already.
     pub(super) async fn store(
         &mut self,
         ctx: &ApplyContext,
@@ -91,8 +95,7 @@ impl StatusWriter {
         };
         let body = json!({"metadata": {"resourceVersion": self.resource_version, "uid": job.uid.as_str()}, "status": patch});
         let response = ctx.api.patch_status(Resource::jobs(kind), &name, &body).await?;
-        let identity =
-            decode::identity(&response).map_err(|error| RequestError::NoResponse(error.to_string()))?;
+        let identity = decode::identity(&response).map_err(|error| RequestError::unreadable(&error))?;
         ctx.state.wrote(job, Resource::jobs(kind), name, identity.rv);
         ctx.state.reported(job, self.shown(reconcile), true);
         tracing::info!(conditions = %summary(status), "status stored");
@@ -101,7 +104,7 @@ impl StatusWriter {
         Ok(())
     }
 
-    /// Stores a status at once if it is urgent or the last one is a while ago.
+    /// Stores a status now if it is urgent, or if the last one was stored a while ago.
     pub(super) async fn report(
         &mut self,
         ctx: &ApplyContext,
@@ -116,11 +119,13 @@ impl StatusWriter {
                 return Ok(Reported::Later(delay));
             }
         }
-        self.store(ctx, kind, reconcile, status).await.map(|()| Reported::Now)
+        self.store(ctx, kind, reconcile, status)
+            .await
+            .map(|()| Reported::Now)
     }
 }
 
-/// Types of the conditions that hold, for the log.
+/// Types of the conditions that are True, for the log.
 fn summary(status: &JobStatus) -> String {
     let holds = status
         .conditions

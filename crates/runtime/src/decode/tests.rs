@@ -3,6 +3,7 @@ use common::observe::{ContainerState, Phase};
 use serde_json::json;
 
 use super::*;
+use crate::resource::ObjectName;
 
 fn labelled() -> Value {
     let mut labels = names::job_labels("pytorchjob-controller", "mw");

@@ -42,7 +42,12 @@ fn listed(list: Vec<NodeObject>) -> Nodes {
     nodes
 }
 
-fn unreachable(nodes: &Nodes, pods: &[PodView], known_gone: &mut GoneNodes, now: i64) -> Vec<(String, i64, bool)> {
+fn unreachable(
+    nodes: &Nodes,
+    pods: &[PodView],
+    known_gone: &mut GoneNodes,
+    now: i64,
+) -> Vec<(String, i64, bool)> {
     let found = nodes.unreachable(pods.iter(), known_gone, at(now));
     let found = found
         .into_iter()
@@ -231,7 +236,11 @@ fn when_no_node_is_ready_none_counts_as_unreachable() {
     assert!(nodes.put(node("b", 4, None)));
     assert!(nodes.watch_progressed(at(600)), "a is given more time");
     let anew = [("a".into(), 600, false), gone()];
-    assert_eq!(unreachable(&nodes, &pods, &mut known_gone, 601), anew, "b came first");
+    assert_eq!(
+        unreachable(&nodes, &pods, &mut known_gone, 601),
+        anew,
+        "b came first"
+    );
     assert!(!nodes.watch_progressed(at(700)));
     assert_eq!(unreachable(&nodes, &pods, &mut known_gone, 701), anew);
 }

@@ -49,8 +49,12 @@ async fn of_several_requeue_times_the_earliest_holds() {
     queue.enqueue(&1);
     queue.next().await;
     queue.finish(&1, &Requeue::After(Some(Duration::from_mins(5))));
-    queue.lock().schedule(&1, start + Duration::from_secs(40), Priority::High);
-    queue.lock().schedule(&1, start + Duration::from_mins(10), Priority::High);
+    queue
+        .lock()
+        .schedule(&1, start + Duration::from_secs(40), Priority::High);
+    queue
+        .lock()
+        .schedule(&1, start + Duration::from_mins(10), Priority::High);
     queue.next().await;
     assert_eq!(start.elapsed(), Duration::from_secs(40));
 }

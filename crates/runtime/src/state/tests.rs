@@ -21,7 +21,7 @@ static KIND: KindInfo = KindInfo {
     ..KindInfo::COMMON
 };
 
-/// A state with nothing in it, whose queue ctx out keys.
+/// An empty state with an open queue.
 fn state() -> State {
     let view = View::new([(Resource::jobs(&KIND), KIND.kind)]);
     let state = State::new(view, Metrics::default(), Clock::default());

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use super::{KIND, read_job, state};
 use crate::decode;
+use crate::object::Object;
 use crate::resource::{PODS, Resource};
-use crate::view::Object;
 
 /// So many pods.
 const PODS_HELD: usize = 4000;
@@ -82,7 +82,7 @@ fn measure() {
         state.put(PODS, mould.pod(n, n + 10));
     }
     let (grown, _) = resident();
-    assert_eq!(state.sizes().1, PODS_HELD);
+    assert_eq!(state.counts().pods, PODS_HELD);
     for round in 1..=3 {
         let version = 100_000 * round;
         let list = (0..PODS_HELD).map(|n| mould.pod(n, version + n)).collect();

@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 
 use super::{KIND, job, queued, read_job, state};
 use crate::decode;
+use crate::object::Object;
 use crate::resource::Resource;
-use crate::view::Object;
 
 /// A change: JSON pointer and new value; null takes the field away.
 type Change = (&'static str, Value);
@@ -694,7 +694,6 @@ fn job_fields(object: &Object) -> Fields {
         key,
         uid,
         resource_version: _,
-        created,
         deleting,
         annotations,
         spec,
@@ -703,7 +702,6 @@ fn job_fields(object: &Object) -> Fields {
     vec![
         field("key", key),
         field("uid", uid),
-        field("created", created),
         field("deleting", deleting),
         field("annotations", annotations),
         field("spec", spec),
