@@ -1,7 +1,7 @@
 //! Index of objects that belong to jobs, by name and by the UID of their controller.
 //!
-//! Invariant: the index never goes back. An object older than the one it holds under that name is dropped, whichever
-//! incarnation it is of; an object whose view is unchanged is no news.
+//! Invariant: the index never goes back. An object that is older than the stored one of that name is dropped, whichever
+//! incarnation it is of. An object whose view is unchanged is no change.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use common::Uid;
 
 use crate::resource::ObjectName;
 
-/// One object.
+/// Record of one object.
 #[derive(Debug)]
 pub(crate) struct ChildRecord<T> {
     /// Namespace and name.
@@ -21,7 +21,7 @@ pub(crate) struct ChildRecord<T> {
     pub(crate) owner: Option<Uid>,
     /// resourceVersion.
     pub(crate) rv: u64,
-    /// What decisions read.
+    /// Fields that decisions read.
     pub(crate) value: Arc<T>,
 }
 
@@ -44,17 +44,17 @@ impl<T> Clone for ChildRecord<T> {
     }
 }
 
-/// What changed.
+/// Change of an object.
 #[derive(Debug)]
 pub(crate) enum Change<T> {
-    /// Something is new or different.
+    /// The object is new or different.
     Put {
-        /// What is there now.
+        /// The object now.
         now: ChildRecord<T>,
-        /// What was there before, if it was another incarnation or had another owner.
+        /// The object before, if it was another incarnation or had another owner.
         replaced: Option<ChildRecord<T>>,
     },
-    /// Something is gone.
+    /// The object is gone.
     Gone(ChildRecord<T>),
 }
 
@@ -75,8 +75,8 @@ impl<T> Default for Children<T> {
 }
 
 impl<T: PartialEq> Children<T> {
-    /// Objects of this namespace whose controller has this UID, by name. What names it in another namespace is none of its:
-    /// Kubernetes takes such a reference for wrong, and whoever may write there has no say here.
+    /// Objects of this namespace whose controller has this UID, by name. Objects of other namespaces are left out: Kubernetes
+    /// takes such a reference for an error, and a user of another namespace must have no influence on this one.
     pub(crate) fn of(&self, namespace: &str, owner: &Uid) -> Vec<Arc<T>> {
         self.all_of(owner)
             .filter(|child| *child.name.namespace == *namespace)
@@ -84,13 +84,13 @@ impl<T: PartialEq> Children<T> {
             .collect()
     }
 
-    /// Objects whose controller has this UID, wherever they are.
+    /// Objects whose controller has this UID, in all namespaces.
     pub(crate) fn all_of(&self, owner: &Uid) -> impl Iterator<Item = &ChildRecord<T>> {
         let names = self.by_owner.get(owner).into_iter().flatten();
         names.filter_map(|name| self.by_name.get(name))
     }
 
-    /// Versions mean nothing any more: whatever comes is younger.
+    /// Resets all versions, so that any version that comes next counts as younger.
     pub(crate) fn forget_versions(&mut self) {
         self.by_name.values_mut().for_each(|child| child.rv = 0);
     }
@@ -105,7 +105,7 @@ impl<T: PartialEq> Children<T> {
         self.by_name.len()
     }
 
-    /// Takes in an object; `None` if that is no news.
+    /// Stores an object. Returns `None` if nothing changed.
     pub(crate) fn put(&mut self, child: ChildRecord<T>) -> Option<Change<T>> {
         if let Some(held) = self.by_name.get_mut(&child.name) {
             if held.rv >= child.rv {
@@ -124,21 +124,22 @@ impl<T: PartialEq> Children<T> {
         })
     }
 
-    /// Takes note of a deletion; `None` if another incarnation has the name by now.
+    /// Removes a deleted object. Returns `None` if another incarnation has the name by now.
     pub(crate) fn remove(&mut self, name: &ObjectName, uid: &Uid) -> Option<Change<T>> {
         (self.by_name.get(name)?.uid == *uid)
             .then(|| self.take(name))?
             .map(Change::Gone)
     }
 
-    /// Takes note that, as of `rv`, nothing has the name.
+    /// Notes that no object has the name as of `rv`.
     pub(crate) fn absent(&mut self, name: &ObjectName, rv: u64) -> Option<Change<T>> {
         (self.by_name.get(name)?.rv <= rv)
             .then(|| self.take(name))?
             .map(Change::Gone)
     }
 
-    /// Takes in a full list as of `rv`. What it does not name is gone, unless it is younger than the list.
+    /// Replaces all objects by a full list as of `rv`. An object that is not in the list is gone, unless its version is younger
+    /// than the list.
     pub(crate) fn replace(&mut self, list: Vec<ChildRecord<T>>, rv: u64) -> Vec<Change<T>> {
         let listed: BTreeSet<ObjectName> = list.iter().map(|c| c.name.clone()).collect();
         let missing: Vec<ObjectName> = self
@@ -223,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn an_equal_view_is_no_news_but_its_version_is_kept() {
+    fn an_equal_view_is_no_change_but_its_version_is_kept() {
         let mut children = Children::default();
         children.put(child("w", "a", 1, 1));
         assert!(children.put(child("w", "a", 2, 1)).is_none());

@@ -1,5 +1,5 @@
-//! Every metric of the operator, with its help text. Labels come from enums and static tables, never from object
-//! names; the one exception is `job_namespace`, which upstream's dashboards ask for.
+//! All metrics of the operator, with their help texts. Label values come from enums and static tables, never from names of objects;
+//! the one exception is `job_namespace`, which upstream's dashboards need.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -28,7 +28,7 @@ impl Write for Narrow {
 }
 
 /// What it made of the frames, and what it passed on.
-async fn play(frames: Frames) -> (Result<Option<LastWords>, ExecError>, [Vec<u8>; 2]) {
+async fn play(frames: Frames) -> (Result<Option<FinalStatus>, ExecError>, [Vec<u8>; 2]) {
     let ((to_out, out), (to_err, err)) = (mpsc::channel(1), mpsc::channel(1));
     // What follows the frames never comes: the connection is silent.
     let frames = Box::pin(stream::iter(frames).chain(stream::pending()));
@@ -49,11 +49,11 @@ async fn collect(mut parts: Receiver<Bytes>) -> Vec<u8> {
 }
 
 fn status(status: &Value) -> Message {
-    binary(LAST_WORDS, status.to_string().as_bytes())
+    binary(FINAL_STATUS, status.to_string().as_bytes())
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_byte_arrives_on_its_channel_what_follows_the_last_words_too() {
+async fn every_byte_arrives_on_its_channel_what_follows_the_final_status_too() {
     let every: Vec<u8> = (0..=255).collect();
     let (said, [out, err]) = play(vec![
         Ok(binary(STDOUT, &[])),
@@ -68,11 +68,11 @@ async fn every_byte_arrives_on_its_channel_what_follows_the_last_words_too() {
         (&out[..256], &out[256..], &err[..]),
         (&every[..], &b"tail"[..], &b"oh"[..])
     );
-    assert_eq!(verdict(&said.unwrap().unwrap()).unwrap(), Try::Ended(0));
+    assert_eq!(result(&said.unwrap().unwrap()).unwrap(), Try::Ended(0));
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_the_last_words_a_connection_may_stay_open() {
+async fn after_the_final_status_a_connection_may_stay_open() {
     let (said, _) = play(vec![Ok(status(&json!({"status": "Success"})))]).await;
     assert!(said.unwrap().is_some());
 }
@@ -118,7 +118,7 @@ async fn an_output_with_little_room_loses_nothing() {
     let writing = write(output, narrow.clone());
     let sending = async {
         for part in [&b"abcdefg"[..], b"", b"h\0"] {
-            pass(&parts, Bytes::from_static(part)).await.unwrap();
+            forward(&parts, Bytes::from_static(part)).await.unwrap();
         }
         drop(parts);
     };
@@ -131,7 +131,7 @@ async fn an_output_with_little_room_loses_nothing() {
 fn only_what_was_not_begun_is_tried_again() {
     let judge = |status: Value, after_output| {
         let status = serde_json::from_value(status).unwrap();
-        verdict(&LastWords { status, after_output })
+        result(&FinalStatus { status, after_output })
     };
     let failure = |message: &str| json!({"status": "Failure", "message": message});
     let exit = json!({"status": "Failure", "reason": "NonZeroExitCode", "message": "command terminated",
