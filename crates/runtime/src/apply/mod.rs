@@ -16,8 +16,8 @@ mod write;
 use std::time::Duration;
 
 use common::observe::RefusalCause;
-use common::plan::WriteClass;
-use common::{KindInfo, Note, Plan, Write};
+use common::plan::{Counter, WriteClass};
+use common::{KindInfo, Note, Plan, RawJob, Write};
 use tokio::time::Instant;
 
 use crate::metrics::ReconcileOutcome;
@@ -121,28 +121,39 @@ pub(crate) async fn apply(
         Ok(reported) => reported,
         Err(error) => return ReconcileResult::of_status(&error),
     };
-    let job = reconcile.job();
-    for note in notes
-        .iter()
-        .filter(|note| may_send(note, reported, sent.has_pods()))
-    {
-        ctx.events.send(kind, job, note);
-    }
-    if reported == Reported::Now {
-        for counter in counters {
-            ctx.metrics.job(counter, &job.key.namespace, kind.framework);
-        }
-    }
+    emit(
+        ctx,
+        kind,
+        reconcile.job(),
+        &notes,
+        counters,
+        reported,
+        sent.has_pods(),
+    );
     let wake = wake.map(|at| until(reconcile.observed.now, at));
     ReconcileResult::of_writes(&sent, [wake, reported.again()].into_iter().flatten().min())
 }
 
-/// Returns `true` if an event may be sent: events about writes after those writes, all others after the status.
-fn may_send(note: &Note, reported: Reported, written: bool) -> bool {
-    if note.of_writes {
-        written
-    } else {
-        reported == Reported::Now
+/// Sends the events and counts the transitions of a plan: events about writes after those writes (`written`), all others after
+/// the status.
+fn emit(
+    ctx: &ApplyContext,
+    kind: &KindInfo,
+    job: &RawJob,
+    notes: &[Note],
+    counters: Vec<Counter>,
+    reported: Reported,
+    written: bool,
+) {
+    let is_stored = reported == Reported::Now;
+    let may_send = |note: &&Note| if note.of_writes { written } else { is_stored };
+    for note in notes.iter().filter(may_send) {
+        ctx.events.send(kind, job, note);
+    }
+    if is_stored {
+        for counter in counters {
+            ctx.metrics.job(counter, &job.key.namespace, kind.framework);
+        }
     }
 }
 

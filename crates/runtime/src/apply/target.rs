@@ -78,14 +78,22 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// The object with this metadata, which must have the attempt, and the label by which it is watched.
-    pub(super) fn of_attempt(self, attempt: Attempt, metadata: &'a ObjectMeta) -> Self {
+    /// An object to be created with this metadata: it must have the attempt, and the label by which it is watched.
+    pub(super) fn created(
+        job: &'a RawJob,
+        job_kind: &'static KindInfo,
+        resource: Resource,
+        kind: &'static str,
+        metadata: &'a ObjectMeta,
+        attempt: Attempt,
+    ) -> Self {
+        let name = metadata.name.as_deref().unwrap_or_default();
         let labels = metadata.labels.as_ref();
         let operator = labels.and_then(|labels| labels.get(names::OPERATOR_NAME));
         Self {
             attempt: Some(attempt),
             operator: operator.map(String::as_str),
-            ..self
+            ..Self::new(job, job_kind, resource, kind, name)
         }
     }
 

@@ -33,8 +33,7 @@ pub(super) async fn send(
             attempt,
             slot: _,
         } => {
-            let name = batch_job.metadata.name.as_deref().unwrap_or_default();
-            let target = target(BATCH_JOBS, "Job", name).of_attempt(*attempt, &batch_job.metadata);
+            let target = Target::created(job, kind, BATCH_JOBS, "Job", &batch_job.metadata, *attempt);
             target.create_batch_job(ctx, kind, batch_job).await
         }
         Write::DeleteBatchJob { name, uid } => {
@@ -49,8 +48,7 @@ pub(super) async fn send(
             attempt,
             slot: _,
         } => {
-            let name = pod.metadata.name.as_deref().unwrap_or_default();
-            let target = target(PODS, "Pod", name).of_attempt(*attempt, &pod.metadata);
+            let target = Target::created(job, kind, PODS, "Pod", &pod.metadata, *attempt);
             target.create(ctx, pod).await
         }
         Write::DeleteChild {
@@ -62,20 +60,17 @@ pub(super) async fn send(
             child(*of_kind, name).delete(ctx, &options).await
         }
         Write::DeletePod { name, uid, force } => {
-            let grace = force.then_some(0);
-            target(PODS, "Pod", name)
-                .delete_owned(ctx, uid, "Background", grace)
+            let target = target(PODS, "Pod", name);
+            target
+                .delete_owned(ctx, uid, "Background", force.then_some(0))
                 .await
         }
         Write::DeleteJob {
             uid,
             resource_version,
         } => {
-            let of_version = json!({"uid": uid.as_str(), "resourceVersion": resource_version});
-            let options = json!({"preconditions": of_version, "propagationPolicy": "Background"});
-            target(Resource::jobs(kind), kind.kind, &job.key.name)
-                .delete_job(ctx, uid, &options)
-                .await
+            let target = target(Resource::jobs(kind), kind.kind, &job.key.name);
+            target.delete_job(ctx, uid, resource_version).await
         }
     }
 }
@@ -183,8 +178,10 @@ impl Target<'_> {
         deleted
     }
 
-    async fn delete_job(&self, ctx: &ApplyContext, uid: &Uid, options: &Value) -> Result<(), FailedWrite> {
-        match ctx.api.delete(self.resource, &self.name, options).await {
+    async fn delete_job(&self, ctx: &ApplyContext, uid: &Uid, version: &str) -> Result<(), FailedWrite> {
+        let of_version = json!({"uid": uid.as_str(), "resourceVersion": version});
+        let options = json!({"preconditions": of_version, "propagationPolicy": "Background"});
+        match ctx.api.delete(self.resource, &self.name, &options).await {
             Ok(_) => {
                 tracing::info!(%uid, "job deleted");
                 Ok(())
