@@ -47,7 +47,6 @@ pub mod access;
 
 pub use clock::Clock;
 pub use decode::{DecodeError, offline_job, offline_pod};
-pub use fastrand::seed as seed_jitter;
 pub use gang_discovery::GangChoice;
 pub use lease::LeaseOptions;
 pub use observe::observe_whole;
