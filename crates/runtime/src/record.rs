@@ -16,13 +16,19 @@ use crate::node_readiness::GoneNodes;
 /// Shortest time between two status writes without urgent changes.
 const QUIET: Duration = Duration::from_secs(1);
 
-/// A class of writes that was refused.
-#[derive(Debug, Clone)]
-pub(crate) struct Hold {
-    /// The class. Later classes are not tried either.
+/// Writes that must not be tried yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct HeldWrites {
+    /// Class of the writes. Later classes are not tried either.
     pub(crate) class: WriteClass,
-    /// Time before which it is not tried again, unless the job is changed or the name becomes free.
+    /// Time before which they are not tried again, unless the job is changed or the name becomes free.
     pub(crate) until: Instant,
+}
+
+/// A class of writes that was refused.
+#[derive(Debug)]
+struct Hold {
+    held: HeldWrites,
     refusals: Vec<Refusal>,
     failures: u32,
     job: Arc<RawJob>,
@@ -77,10 +83,10 @@ impl Record {
         self.hold.as_ref().map_or(&[], |hold| &hold.refusals)
     }
 
-    /// Class of writes that must not be tried before this time.
-    pub(crate) fn hold(&self, job: &RawJob) -> Option<(WriteClass, Instant)> {
-        let hold = self.hold.as_ref()?;
-        (hold.until > Instant::now() && hold.job.spec == job.spec).then_some((hold.class, hold.until))
+    /// Writes that must not be tried yet.
+    pub(crate) fn held_writes(&self, job: &RawJob) -> Option<HeldWrites> {
+        let Hold { held, job: of, .. } = self.hold.as_ref()?;
+        (held.until > Instant::now() && of.spec == job.spec).then_some(*held)
     }
 
     /// Notes that a class of writes was refused. Returns the time of the next try.
@@ -94,12 +100,11 @@ impl Record {
         let before = self
             .hold
             .take()
-            .filter(|h| h.class == class && h.job.spec == job.spec);
+            .filter(|h| h.held.class == class && h.job.spec == job.spec);
         let failures = before.map_or(1, |h| h.failures.saturating_add(1));
         let until = Instant::now() + backoff::delay(pace.first, pace.max, failures).max(pace.not_before);
         self.hold = Some(Hold {
-            class,
-            until,
+            held: HeldWrites { class, until },
             refusals,
             failures,
             job: Arc::clone(job),
@@ -115,7 +120,7 @@ impl Record {
     /// Notes that a name that was taken is free.
     pub(crate) fn unblocked(&mut self) {
         if let Some(hold) = &mut self.hold {
-            hold.until = Instant::now();
+            hold.held.until = Instant::now();
         }
     }
 

@@ -18,7 +18,7 @@ use crate::metrics::{Metrics, ObjectCounts};
 use crate::object::Object;
 use crate::observe::observe;
 use crate::queue::Queue;
-use crate::record::{Pace, Record};
+use crate::record::{HeldWrites, Pace, Record};
 use crate::resource::{NODES, ObjectName, Resource};
 use crate::view::{Effects, Removed, StaleList, View};
 use crate::watermark::{Staleness, Watermark, Watermarks};
@@ -33,8 +33,8 @@ pub(crate) struct Reconcile {
     pub(crate) observed: Observed,
     /// `true` if the job had finished already.
     pub(crate) finished: bool,
-    /// Class of writes that must not be tried before this time, later classes included.
-    pub(crate) hold: Option<(WriteClass, Instant)>,
+    /// Writes that must not be tried yet.
+    pub(crate) held_writes: Option<HeldWrites>,
     /// Time that a status without urgent changes has to wait.
     pub(crate) quiet_for: Option<Duration>,
 }
@@ -228,7 +228,7 @@ impl State {
         let reconcile = Reconcile {
             observed: observe(now, view, record, &job),
             finished,
-            hold: record.hold(&job),
+            held_writes: record.held_writes(&job),
             quiet_for: record.quiet_for(),
         };
         Start::Go(Box::new(reconcile))

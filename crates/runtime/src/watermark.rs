@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_waiting_job_is_returned_once_when_the_watch_is_there() {
+    async fn a_waiting_job_is_returned_once_when_the_watch_has_caught_up() {
         let (mut watermarks, uid) = (Watermarks::default(), Uid::new("J"));
         watermarks.wrote(&key(), &uid, PODS, object("a"), 10);
         assert_ne!(watermarks.staleness(&key(), &uid, |_| 0), Staleness::UpToDate);

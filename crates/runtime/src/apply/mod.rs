@@ -22,7 +22,7 @@ use tokio::time::Instant;
 
 use crate::metrics::ReconcileOutcome;
 use crate::queue::Requeue;
-use crate::record::{Pace, Record};
+use crate::record::{HeldWrites, Pace, Record};
 use crate::response::{RequestError, RetryClass};
 use crate::state::Reconcile;
 
@@ -45,8 +45,8 @@ pub(crate) struct ReconcileResult {
 enum Sent {
     /// All writes succeeded, or there were none.
     All,
-    /// Writes of this class and later ones must not be tried before this time.
-    Held(WriteClass, Instant),
+    /// Some writes must not be tried yet.
+    Held(HeldWrites),
     /// A class was refused, and is tried again at this time.
     Refused {
         class: WriteClass,
@@ -64,7 +64,7 @@ impl Sent {
     fn has_pods(&self) -> bool {
         match self {
             Self::All => true,
-            Self::Held(class, _) | Self::Refused { class, .. } => *class > WriteClass::Pods,
+            Self::Held(HeldWrites { class, .. }) | Self::Refused { class, .. } => *class > WriteClass::Pods,
             Self::NotLeader => false,
         }
     }
@@ -184,7 +184,7 @@ impl ReconcileResult {
         let left = |until: Instant| until.saturating_duration_since(Instant::now());
         let (outcome, retry) = match sent {
             Sent::All | Sent::NotLeader => (ReconcileOutcome::ok, None),
-            Sent::Held(_, until) => (ReconcileOutcome::ok, Some(left(*until))),
+            Sent::Held(HeldWrites { until, .. }) => (ReconcileOutcome::ok, Some(left(*until))),
             // A new refusal is reported at once, by a reconcile that sends no writes.
             Sent::Refused {
                 unreported: true,
@@ -219,8 +219,8 @@ async fn send(
 ) -> Sent {
     let mut writes = writes.into_iter().peekable();
     while let Some(class) = writes.peek().map(Write::class) {
-        if let Some((held, until)) = reconcile.hold.filter(|(held, _)| *held <= class) {
-            return Sent::Held(held, until);
+        if let Some(held) = reconcile.held_writes.filter(|held| held.class <= class) {
+            return Sent::Held(held);
         }
         let mut of_class = Vec::new();
         while let Some(write) = writes.next_if(|w| w.class() == class) {

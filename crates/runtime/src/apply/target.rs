@@ -190,7 +190,8 @@ impl<'a> Target<'a> {
         self.failed(cause, message, RetryClass::Invalid, Pace { max, ..PACE })
     }
 
-    /// Failure because of a pod of an earlier batch Job: two launchers must never run at the same time, whoever created the first.
+    /// Failure because of a pod of an earlier batch Job: two launchers must never run at the same time, even if
+    /// another operator created the first.
     pub(super) fn left_behind(&self) -> FailedWrite {
         self.taken(Mismatch {
             cause: RefusalCause::Predecessor,

@@ -73,7 +73,7 @@ async fn a_key_enqueued_during_a_run_runs_once_more() {
     assert_eq!(now_or_none(&queue), None);
     assert!(
         queue.lock().entries.is_empty(),
-        "nothing is remembered of a key that is at rest"
+        "no entry is kept for an idle key"
     );
 }
 
@@ -139,12 +139,12 @@ async fn a_later_time_never_puts_off_low_priority_work_that_is_due() {
 async fn a_panic_or_a_run_without_end_costs_its_own_key_only() {
     let queue = queue();
     let (sent, mut done) = mpsc::unbounded_channel();
-    let mishaps = Arc::new(AtomicUsize::new(0));
+    let failures = Arc::new(AtomicUsize::new(0));
     for key in 0..3 {
         queue.enqueue(&key);
     }
     let serving = {
-        let (queue, mishaps) = (Arc::clone(&queue), Arc::clone(&mishaps));
+        let (queue, failures) = (Arc::clone(&queue), Arc::clone(&failures));
         tokio::spawn(async move {
             let work = move |key| {
                 let sent = sent.clone();
@@ -158,7 +158,7 @@ async fn a_panic_or_a_run_without_end_costs_its_own_key_only() {
                 }
             };
             let count = |_: &u32, _: RunFailure| {
-                mishaps.fetch_add(1, Ordering::Relaxed);
+                failures.fetch_add(1, Ordering::Relaxed);
             };
             serve(
                 &queue,
@@ -177,8 +177,8 @@ async fn a_panic_or_a_run_without_end_costs_its_own_key_only() {
     assert_eq!(done.recv().await, Some(3));
     serving.await.unwrap();
     assert!(
-        mishaps.load(Ordering::Relaxed) >= 6,
-        "the panic was tried again at growing distances"
+        failures.load(Ordering::Relaxed) >= 6,
+        "the panic was retried with growing delays"
     );
 }
 
@@ -212,7 +212,7 @@ async fn at_the_end_runs_under_way_get_time_to_end() {
     );
 }
 
-/// Runs that wait for an answer make room for others, up to a bound of their own; those that wait for each other do not.
+/// Runs that wait for a response make room for others, up to a separate bound. Runs that wait for each other do not.
 #[tokio::test(start_paused = true)]
 async fn runs_that_wait_make_room_but_not_without_end() {
     for turn in [false, true] {
@@ -242,15 +242,15 @@ async fn runs_that_wait_make_room_but_not_without_end() {
     }
 }
 
-/// A burst, in which all wait for a few places: no run may miss its deadline because too many are begun.
+/// In a burst all runs wait for a few permits: no run may miss its deadline because too many were started.
 #[tokio::test(start_paused = true)]
 async fn in_a_burst_runs_do_not_crowd_each_other_out() {
     let (queue, places) = (Arc::new(queue()), Arc::new(tokio::sync::Semaphore::new(4)));
     for key in 0..40 {
         queue.enqueue(&key);
     }
-    let mishaps = Arc::new(AtomicUsize::new(0));
-    let (own, count) = (Arc::clone(&places), Arc::clone(&mishaps));
+    let failures = Arc::new(AtomicUsize::new(0));
+    let (own, count) = (Arc::clone(&places), Arc::clone(&failures));
     let work = move |_| {
         let places = Arc::clone(&own);
         async move {
@@ -276,5 +276,5 @@ async fn in_a_burst_runs_do_not_crowd_each_other_out() {
         miss,
     )
     .await;
-    assert_eq!(mishaps.load(Ordering::SeqCst), 0);
+    assert_eq!(failures.load(Ordering::SeqCst), 0);
 }

@@ -1,4 +1,4 @@
-//! From what a watch brings to who is queued, and when a reconcile may begin.
+//! From events of a watch to queued jobs, and to the start of a reconcile.
 
 mod memory;
 mod news;
@@ -43,7 +43,7 @@ fn read_job(job: &Value) -> Object {
     Object::Job(Box::new(decode::job(&KIND, job.to_string().as_bytes()).unwrap()))
 }
 
-/// The names of the jobs that are to be looked at; none of them is any more.
+/// Takes the names of the queued jobs out of the queue.
 fn queued(state: &State) -> Vec<String> {
     let mut keys = Vec::new();
     while let Some(key) = state.queue.next().now_or_never() {
@@ -53,8 +53,7 @@ fn queued(state: &State) -> Vec<String> {
     keys
 }
 
-/// Nothing that was written came in sight, nor did anything else happen: bookmarks alone told how far the watch was
-/// (k8s#129795, KEP-5647).
+/// A watch shows neither our writes nor other events: only bookmarks show its progress (k8s#129795, KEP-5647).
 #[tokio::test(start_paused = true)]
 async fn a_quiet_watch_with_bookmarks_only_says_how_far_it_is() {
     let state = state();
@@ -77,10 +76,10 @@ async fn a_quiet_watch_with_bookmarks_only_says_how_far_it_is() {
     assert_eq!(queued(&state), ["j"]);
     assert!(begins(&state));
     state.bookmark(PODS, 13);
-    assert!(queued(&state).is_empty(), "nobody waits for it any more");
+    assert!(queued(&state).is_empty(), "no job waits for it any more");
 }
 
-/// A look-up is answered late: by then the watch has told of the object and of its end (storm 6053).
+/// The response to a look-up is late: by then the watch has shown the object and its deletion (chaos run 6053).
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_the_watch_has_overtaken_brings_nothing_back() {
     let pod = |rv: u64| {

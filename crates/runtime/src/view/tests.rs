@@ -45,7 +45,7 @@ fn touched(effects: &Effects) -> Vec<&str> {
 }
 
 #[test]
-fn news_of_a_pod_touches_its_job_and_a_repetition_does_not() {
+fn a_change_of_a_pod_touches_its_job_and_a_repetition_does_not() {
     let mut view = view();
     assert_eq!(touched(&view.put(job("j", "J", 1))), ["j"]);
     assert_eq!(touched(&view.put(pod("p", "P", "J", 2, "Pending"))), ["j"]);
@@ -56,7 +56,7 @@ fn news_of_a_pod_touches_its_job_and_a_repetition_does_not() {
 }
 
 #[test]
-fn a_pod_that_goes_is_lost_to_its_job_and_frees_its_name() {
+fn a_removed_pod_is_reported_to_its_job_and_frees_its_name() {
     let mut view = view();
     view.put(job("j", "J", 1));
     view.put(pod("p", "P", "J", 2, "Running"));
@@ -112,7 +112,7 @@ fn a_job_that_was_recreated_is_another_one() {
 }
 
 #[test]
-fn a_new_version_of_a_job_that_says_the_same_wakes_nobody() {
+fn a_new_version_of_a_job_with_the_same_content_touches_nothing() {
     let mut view = view();
     view.put(job("j", "J", 1));
     assert!(touched(&view.put(job("j", "J", 2))).is_empty());
@@ -138,7 +138,7 @@ fn batch_job_of(name: &str, uid: &str, owner: &str, rv: u64) -> Object {
 }
 
 #[test]
-fn pods_of_a_batch_job_are_news_for_its_job_and_outlive_it() {
+fn pods_of_a_batch_job_touch_its_job_and_outlive_it() {
     let mut view = view();
     view.put(job("j", "J", 1));
     assert!(
@@ -236,7 +236,7 @@ fn a_job_of_the_same_name_outlives_the_look_up_of_its_predecessor() {
 }
 
 #[test]
-fn when_the_store_has_gone_back_the_next_list_is_the_truth() {
+fn when_the_store_has_gone_back_the_next_list_counts() {
     let mut view = view();
     let resource = Resource::jobs(&KIND);
     view.replace(resource, vec![job("j", "J", 90), job("gone", "G", 91)], 95)
@@ -267,7 +267,7 @@ fn on(pod: Object, name: &str) -> Object {
 }
 
 #[test]
-fn news_of_a_node_touches_the_jobs_with_pods_on_it_and_a_heartbeat_none() {
+fn a_change_of_a_node_touches_the_jobs_with_pods_on_it_and_a_heartbeat_none() {
     let mut view = view();
     for (name, uid) in [("j", "J"), ("k", "K"), ("l", "L")] {
         view.put(job(name, uid, 1));
@@ -300,7 +300,7 @@ fn news_of_a_node_touches_the_jobs_with_pods_on_it_and_a_heartbeat_none() {
 }
 
 #[test]
-fn priority_classes_come_change_and_go() {
+fn priority_classes_are_added_changed_and_removed() {
     let mut view = view();
     let class = |name: &str, value: i32, rv: u64| {
         let name = name.to_owned();

@@ -7,7 +7,7 @@ use super::*;
 
 type Frames = Vec<Result<Message, Error>>;
 
-/// What is written, in pieces of three bytes, and with no room every second time.
+/// Output that takes three bytes at a time, and has no room every second time.
 #[derive(Clone, Default)]
 struct Narrow(Arc<Mutex<(Vec<u8>, bool)>>);
 
@@ -27,10 +27,10 @@ impl Write for Narrow {
     }
 }
 
-/// What it made of the frames, and what it passed on.
+/// Result of receiving these frames, and the output that was forwarded.
 async fn play(frames: Frames) -> (Result<Option<FinalStatus>, ExecError>, [Vec<u8>; 2]) {
     let ((to_out, out), (to_err, err)) = (mpsc::channel(1), mpsc::channel(1));
-    // What follows the frames never comes: the connection is silent.
+    // After the frames the connection is silent.
     let frames = Box::pin(stream::iter(frames).chain(stream::pending()));
     let (said, out, err) = tokio::join!(
         receive(frames, Some(SILENCE), to_out, to_err),
@@ -53,7 +53,7 @@ fn status(status: &Value) -> Message {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_byte_arrives_on_its_channel_what_follows_the_final_status_too() {
+async fn every_byte_arrives_on_its_channel_also_after_the_final_status() {
     let every: Vec<u8> = (0..=255).collect();
     let (said, [out, err]) = play(vec![
         Ok(binary(STDOUT, &[])),
@@ -78,7 +78,7 @@ async fn after_the_final_status_a_connection_may_stay_open() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_that_ends_early_or_answers_pings_no_more_is_broken() {
+async fn a_connection_that_ends_early_or_stops_answering_pings_is_broken() {
     let (closed, _) = play(vec![Ok(binary(STDOUT, b"x")), Ok(Message::Close(None))]).await;
     assert!(closed.unwrap().is_none());
     let (broken, [out, _]) = play(vec![Ok(binary(STDOUT, b"x")), Err(Error::AlreadyClosed)]).await;
@@ -128,7 +128,7 @@ async fn an_output_with_little_room_loses_nothing() {
 }
 
 #[test]
-fn only_what_was_not_begun_is_tried_again() {
+fn only_a_command_that_was_not_started_is_tried_again() {
     let judge = |status: Value, after_output| {
         let status = serde_json::from_value(status).unwrap();
         result(&FinalStatus { status, after_output })

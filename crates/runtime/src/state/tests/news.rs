@@ -1,5 +1,5 @@
-//! Each fact that decisions may read is news for the job that it is of, and nothing else is. A filter of events that lets
-//! too little through stops a job for good.
+//! A change of any field that decisions read requeues the job, and no other change does. A filter of events that lets too little
+//! through stops a job for good.
 
 use std::collections::BTreeSet;
 
@@ -17,12 +17,12 @@ use crate::resource::Resource;
 
 /// A change: JSON pointer and new value; null takes the field away.
 type Change = (&'static str, Value);
-/// The field of the view that must be another one, what differs beforehand from the usual object, and the change.
+/// Field of the view that must change, differences of the object before the change, and the change.
 type Case = (&'static str, Vec<Change>, Change);
-/// The fields of a view, by name.
+/// Fields of a view, by name.
 type Fields = Vec<(String, String)>;
 
-/// A case of the usual object.
+/// A case without differences before the change.
 fn case(field: &'static str, pointer: &'static str, value: Value) -> Case {
     (field, Vec::new(), (pointer, value))
 }
@@ -39,7 +39,7 @@ fn set(object: &mut Value, (pointer, value): &Change) {
     }
 }
 
-/// What is watched in one way.
+/// Objects of one resource.
 struct Kind {
     resource: Resource,
     read: fn(&Value) -> Object,
@@ -48,7 +48,7 @@ struct Kind {
 }
 
 impl Kind {
-    /// Whether the owner is queued when the object becomes another one, and which fields of the view do.
+    /// Makes the change. Returns whether the owner is queued, and the fields of the view that changed.
     fn change(&self, before: &[Change], change: &Change) -> (bool, Vec<String>) {
         let mut object = self.usual.clone();
         for change in before {
@@ -74,28 +74,30 @@ impl Kind {
         (!queued(&state).is_empty(), other.collect())
     }
 
-    /// Changes of one field each: all of them are news, and there is one for each field.
+    /// Checks that each change changes its field and queues the owner, and that there is a case for each field.
     fn news(&self, cases: &[Case]) {
         self.news_but(cases, &[]);
     }
 
-    /// The same but for fields that never become other ones.
+    /// The same, except for fields that never change.
     fn news_but(&self, cases: &[Case], fixed: &[&str]) {
-        let mut told = BTreeSet::new();
+        let mut covered = BTreeSet::new();
         for (field, before, change) in cases {
             let (news, other) = self.change(before, change);
             assert_eq!(other, [*field], "{change:?}");
             assert!(news, "{field}: {change:?}");
-            told.insert((*field).to_owned());
+            covered.insert((*field).to_owned());
         }
         let all = (self.fields)(&(self.read)(&self.usual));
         let all: BTreeSet<String> = all.into_iter().map(|(name, _)| name).collect();
-        let missing = all.difference(&told).filter(|field| !fixed.contains(&&***field));
+        let missing = all
+            .difference(&covered)
+            .filter(|field| !fixed.contains(&&***field));
         let missing: Vec<&String> = missing.collect();
         assert!(missing.is_empty(), "no change of {missing:?}");
     }
 
-    /// Changes of what decisions do not read.
+    /// Checks that changes of fields that decisions do not read have no effect.
     fn noise(&self, changes: &[Change]) {
         for change in changes {
             let (news, other) = self.change(&[], change);
@@ -104,7 +106,7 @@ impl Kind {
     }
 }
 
-/// Metadata of an object of the job's.
+/// Metadata of an object of the job.
 fn metadata(name: &str) -> Value {
     json!({
         "namespace": "ns", "name": name, "uid": "P", "resourceVersion": "2", "generation": 1,
@@ -113,7 +115,7 @@ fn metadata(name: &str) -> Value {
     })
 }
 
-/// Metadata that decisions do not read.
+/// Changes of metadata that decisions do not read.
 fn other_metadata() -> Vec<Change> {
     vec![
         ("/metadata/generation", json!(2)),
@@ -127,12 +129,12 @@ fn other_metadata() -> Vec<Change> {
     ]
 }
 
-/// A field, by name, with what is in it.
+/// A field of a view: name and value as text.
 fn field(name: &str, value: &impl std::fmt::Debug) -> (String, String) {
     (name.to_owned(), format!("{value:?}"))
 }
 
-/// Fields of containers; there must be one of each state for all of them.
+/// Fields of containers. All fields occur only if there is a container of each state.
 fn containers(name: &str, views: &[ContainerView]) -> Fields {
     let of = |ContainerView {
                   name: own,
@@ -369,7 +371,7 @@ async fn whatever_decisions_read_of_a_pod_is_news() {
         cases.push(case("phase", "/status/phase", json!(phase)));
     }
     cases.extend(of_containers());
-    // Containers do not change their names, nor what they are.
+    // Names and types of containers do not change.
     pods().news_but(&cases, &["now.name", "now.init", "earlier.name", "earlier.init"]);
 }
 
@@ -517,7 +519,7 @@ async fn whatever_decisions_read_of_a_batch_job_is_news_and_nothing_else() {
 
 fn child_fields(object: &Object) -> Fields {
     let Object::Child(child) = object else { panic!() };
-    // What kind it is never changes.
+    // The kind never changes.
     let ChildView {
         kind: _,
         name,
@@ -553,7 +555,7 @@ fn child_fields(object: &Object) -> Fields {
     fields
 }
 
-/// Changes of what decisions read of all children.
+/// Changes of fields that decisions read of all children.
 fn of_children() -> Vec<Case> {
     vec![
         case("owner", "/metadata/ownerReferences/0/uid", json!("K")),
@@ -602,7 +604,7 @@ fn read_child(kind: ChildKind, object: &Value) -> Object {
     Object::Child(decode::child(kind, object.to_string().as_bytes()).unwrap())
 }
 
-/// A PodGroup of an API that has been refused a place.
+/// A PodGroup of an API that could not be placed.
 fn pod_groups(api: PodGroupApi) -> Kind {
     let condition = match api {
         PodGroupApi::Native => json!({"type": "PodGroupInitiallyScheduled", "status": "False"}),
@@ -648,7 +650,7 @@ async fn whatever_decisions_read_of_a_pod_group_is_news_and_nothing_else() {
         let placed = match api {
             PodGroupApi::Native => Some(("/status/conditions/0/status", json!("True"))),
             PodGroupApi::Volcano => Some(("/status/conditions/0/type", json!("Scheduled"))),
-            // Its pods say why they do not fit.
+            // Conditions of the pods say why they do not fit.
             PodGroupApi::Coscheduling => None,
         };
         if let Some((pointer, value)) = &placed {
@@ -669,7 +671,7 @@ async fn whatever_decisions_read_of_a_pod_group_is_news_and_nothing_else() {
             let (news, other) = groups.change(&[], &("/status/conditions/0/reason", json!("n")));
             assert_eq!((news, other), (false, Vec::new()));
         }
-        // Without a place refused there is one field more.
+        // A PodGroup that is not refused has one field more.
         let fields = (groups.fields)(&(groups.read)(&groups.usual));
         let unknown = fields.iter().any(|(name, _)| name == "placement");
         assert_eq!(unknown, placed.is_none());
@@ -687,7 +689,7 @@ async fn whatever_decisions_read_of_a_pod_group_is_news_and_nothing_else() {
     }
 }
 
-/// All fields of a job: metadata that decisions do not read are none of the view's.
+/// All fields of a job in the view. Metadata that decisions do not read are not in it.
 fn job_fields(object: &Object) -> Fields {
     let Object::Job(held) = object else { panic!() };
     let RawJob {
@@ -736,7 +738,7 @@ async fn whatever_decisions_read_of_a_job_is_news_and_nothing_else() {
         case("status", "/status/conditions/0/status", json!("False")),
         case("status", "/status", json!(null)),
     ];
-    // Those two are never another one.
+    // These two fields never change.
     jobs.news_but(&cases, &["key", "created"]);
     jobs.noise(&[
         ("/metadata/generation", json!(2)),
