@@ -31,7 +31,7 @@ pub(crate) async fn run(api: Api, state: Arc<State>, metrics: Metrics, sources: 
 
 async fn look_up(api: &Api, shape: Shape, state: &State, key: &JobKey, watermark: &Watermark) {
     let found = match api.get(watermark.resource, &watermark.object).await {
-        Ok(json) => shape.read(&json, state.now()).ok(),
+        Ok(json) => shape.read(&json, || state.now()).ok(),
         Err(error) if error.is_not_found() => None,
         // The next check looks it up again.
         Err(_) => return,

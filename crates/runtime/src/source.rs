@@ -37,14 +37,14 @@ pub(crate) enum Shape {
 }
 
 impl Shape {
-    /// Reads an object of this shape, at the time `now`.
-    pub(crate) fn read(self, json: &[u8], now: Timestamp) -> Result<Object, DecodeError> {
+    /// Reads an object of this shape. The clock is asked for nodes only.
+    pub(crate) fn read(self, json: &[u8], now: impl FnOnce() -> Timestamp) -> Result<Object, DecodeError> {
         match self {
             Self::Job(kind) => decode::job(kind, json).map(|job| Object::Job(Box::new(job))),
             Self::Pod => decode::pod(json).map(Object::Pod),
             Self::Child(kind) => decode::child(kind, json).map(Object::Child),
             Self::BatchJob => decode::batch_job(json).map(Object::BatchJob),
-            Self::Node => decode::node(json, now).map(Object::Node),
+            Self::Node => decode::node(json, now()).map(Object::Node),
             Self::PriorityClass => decode::priority_class(json).map(Object::PriorityClass),
         }
     }

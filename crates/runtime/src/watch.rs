@@ -295,7 +295,7 @@ impl Watch {
     /// Reads an object. An object that cannot be read is reported and skipped.
     fn read(&self, object: &RawValue) -> Option<Object> {
         let json = object.get().as_bytes();
-        let read = self.source.shape.read(json, self.state.now());
+        let read = self.source.shape.read(json, || self.state.now());
         read.inspect_err(|error| {
             let resource = self.source.resource.plural;
             self.metrics.unreadable(resource);
