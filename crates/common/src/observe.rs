@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use crate::gang::{PodGroupApi, PodGroupView};
 use crate::names::{Attempt, JobKey, Uid};
-use crate::plan::ChildKind;
+use crate::objects::ChildKind;
 
 /// All that one decision may know.
 #[derive(Debug, Clone)]

@@ -22,15 +22,18 @@ pub use request::Answer;
 pub use story::Story;
 
 use crate::api::JobStatus;
-use crate::framework::{ExtraKind, Framework};
+use crate::framework::Framework;
 use crate::gang::PodGroupApi;
+use crate::kind::ExtraKind;
 use crate::names::{self, Attempt, JobKey, Uid};
+use crate::objects::{ChildKind, Extra};
 use crate::observe::{
     BatchEnd, BatchJobView, ChildView, ContainerState, ContainerView, LostNode, Observed, Phase, PodDetail,
     PodView, RawJob, Refusal, Vanished,
 };
-use crate::plan::{ChildKind, Extra, Plan, Write};
-use crate::resolve::{self, Settings};
+use crate::plan::{Plan, Write};
+use crate::resolve;
+use crate::settings::Settings;
 
 /// One job and all that belongs to it.
 #[derive(Debug, Clone)]

@@ -8,7 +8,8 @@
 )]
 
 use common::gang::{Gang, Placement};
-use common::plan::{Child, Write};
+use common::objects::Child;
+use common::plan::Write;
 use common::testing::{Story, World, manifest};
 use mpijob::FRAMEWORK;
 use serde_json::{Value, json};

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use common::gang::Gang;
-use common::resolve::{ExecHelper, InitContainer, ServiceMode};
+use common::settings::{ExecHelper, InitContainer, ServiceMode};
 use common::{Framework, Settings};
 use jiff::{SignedDuration, Timestamp};
 use runtime::telemetry::{self, LogFormat};

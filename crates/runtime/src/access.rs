@@ -9,7 +9,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use common::framework::ExtraKind;
+use common::kind::ExtraKind;
 use common::{Framework, KindInfo};
 
 use crate::gang_discovery::{self, GangChoice};

@@ -13,8 +13,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use common::api::JobStatus;
+use common::objects::ChildKind;
 use common::observe::ChildView;
-use common::plan::ChildKind;
 use common::{Attempt, JobKey, KindInfo, PodView, RawJob, Uid, names};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -215,7 +215,7 @@ pub(crate) fn job(kind: &'static KindInfo, json: &[u8]) -> Result<JobObject, Dec
         uid: Uid::new(&metadata.uid),
         rv: version(&metadata.resource_version)?,
         deleting: metadata.deletion_timestamp.is_some(),
-        finished: common::status::is_finished(&stored),
+        finished: common::conditions::is_finished(&stored),
         resource_version: metadata.resource_version.into(),
         annotations: metadata.annotations.unwrap_or_default(),
         spec: text(spec),

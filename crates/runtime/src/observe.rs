@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use common::gang::PodGroupApi;
-use common::plan::ChildKind;
+use common::objects::ChildKind;
 use common::{Framework, JobKey, Observed, RawJob};
 use jiff::Timestamp;
 use serde_json::Value;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use common::KindInfo;
 use common::gang::PodGroupApi;
-use common::plan::ChildKind;
+use common::objects::ChildKind;
 
 /// A resource that this operator reads or writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use common::framework::ExtraKind;
 use common::gang::PodGroupApi;
-use common::plan::ChildKind;
+use common::kind::ExtraKind;
+use common::objects::ChildKind;
 use common::{Framework, KindInfo, names};
 use jiff::Timestamp;
 

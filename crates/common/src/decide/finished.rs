@@ -1,12 +1,13 @@
 //! The job has ended: clean up, and delete it when its time to live is over. Nothing undoes an end.
 
 use crate::api::{CleanPodPolicy, JobStatus};
-use crate::framework::KindInfo;
+use crate::kind::KindInfo;
 use crate::nodes::Losses;
+use crate::objects::ChildKind;
 use crate::observe::{BatchJobView, ChildView, ContainerState, ContainerView, Observed, Phase, PodView};
-use crate::plan::{ChildKind, Counter, Plan, Write};
-use crate::resolve::{self, Problems};
-use crate::status;
+use crate::plan::{Counter, Plan, Write};
+use crate::problems::Problems;
+use crate::{conditions, resolve};
 
 use super::{after, answer, done, nodes};
 
@@ -20,7 +21,7 @@ pub(super) fn plan(info: &KindInfo, observed: &Observed, stored: &JobStatus, los
     // Upstream left jobs without it; every rule about the time after the end needs it.
     let ended = status
         .completion_time
-        .get_or_insert_with(|| status::whole_seconds(observed.now))
+        .get_or_insert_with(|| conditions::whole_seconds(observed.now))
         .0;
     let due = policy.ttl.map(|ttl| after(ended, ttl));
     if stored.completion_time.is_some() && due.is_some_and(|due| due <= observed.now) {

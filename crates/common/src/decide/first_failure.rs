@@ -1,9 +1,9 @@
 //! Which pod failed first: what a user asks when twenty have. The others mostly failed because of it.
 
+use crate::conditions;
 use jiff::Timestamp;
 
 use crate::api::{ConditionType, FirstFailure, JobStatus};
-use crate::status;
 use crate::tally::{Failure, SlotState, SlotTally};
 
 use super::{Question, outcome, restart, whole};
@@ -18,7 +18,7 @@ pub(super) fn record(q: &Question<'_>, status: &mut JobStatus) {
     if troubles.is_empty() {
         return;
     }
-    let same_trouble = status::is_true(&q.job.stored, ConditionType::Restarting);
+    let same_trouble = conditions::is_true(&q.job.stored, ConditionType::Restarting);
     let known = status
         .first_failure
         .take()
@@ -135,7 +135,7 @@ fn failed(slot: &SlotTally, failure: &Failure, now: Timestamp) -> FirstFailure {
         // As the shell and container runtimes tell of signals.
         signal: exit_code.and_then(|code| code.checked_sub(128).filter(|n| (1..=64).contains(n))),
         reason: reason.clone(),
-        finished_at: Some(status::whole_seconds(finished_at.unwrap_or(now))),
+        finished_at: Some(conditions::whole_seconds(finished_at.unwrap_or(now))),
         message: message.clone(),
         ..entry(slot)
     }
@@ -150,7 +150,7 @@ fn taken(q: &Question<'_>, slot: &SlotTally) -> FirstFailure {
     };
     FirstFailure {
         reason: Some(reason.unwrap_or_else(|| "Deleted".to_owned())),
-        finished_at: Some(status::whole_seconds(silent.unwrap_or(q.now()))),
+        finished_at: Some(conditions::whole_seconds(silent.unwrap_or(q.now()))),
         ..entry(slot)
     }
 }

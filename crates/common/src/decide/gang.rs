@@ -3,19 +3,19 @@
 //! Invariant: a gang is never asked for more pods than there are or are made now, so that no pod waits for one that waits
 //! for it: a launcher that waits for workers, who has done his work, whose restart is not due yet are not counted.
 
+use crate::conditions;
 use k8s_openapi::api::core::v1::{Pod, PodSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Map, Value};
 
 use crate::api::ConditionType;
 use crate::build::pod_group::{self, Terms, unstated};
-use crate::cast::SlotId;
 use crate::gang::{Gang, Placement, PodGroup, PodGroupApi, PodGroupView};
-use crate::names::{self, Role};
+use crate::job::ResolvedReplica;
+use crate::names::{self, Role, SlotId};
+use crate::objects::{Child, ChildKind};
 use crate::observe::{ChildView, Phase};
-use crate::plan::{Child, ChildKind, Note, Write};
-use crate::resolve::ResolvedReplica;
-use crate::status;
+use crate::plan::{Note, Write};
 use crate::tally::{SlotState, SlotTally};
 
 use super::{Question, warning};
@@ -356,7 +356,7 @@ pub(super) fn no_place(q: &Question<'_>, words: &str, pods: impl Iterator<Item =
 /// Whether the job says already that its gang does not fit. The numbers in it change with what else the cluster does: an
 /// event tells it once.
 pub(super) fn is_told(q: &Question<'_>) -> bool {
-    let told = status::condition(&q.job.stored, ConditionType::Created);
+    let told = conditions::condition(&q.job.stored, ConditionType::Created);
     let message = told.and_then(|c| c.message.as_deref());
     message.is_some_and(|message| message.contains(NO_PLACE))
 }

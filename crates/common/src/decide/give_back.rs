@@ -4,12 +4,12 @@
 //! pods as it needs; the next attempt of all is stored first; then nothing is made for longer than others wait between two
 //! tries.
 
+use crate::conditions;
 use jiff::Timestamp;
 
 use crate::api::{GangStatus, JobStatus};
 use crate::observe::{Refusal, RefusalCause};
 use crate::plan::Plan;
-use crate::status;
 use crate::tally::{SlotState, SlotTally};
 
 use super::{Question, after, answer, doubled, gang, outcome, restart, start, warning, whole};
@@ -38,7 +38,7 @@ pub(super) fn plan(q: &Question<'_>) -> Option<Plan> {
     status.gang = Some(GangStatus {
         incomplete_since: None,
         given_back: times,
-        not_before: Some(status::whole_seconds(not_before)),
+        not_before: Some(conditions::whole_seconds(not_before)),
         reason: Some(why),
     });
     let text = words(&status, q.now()).unwrap_or_default();
@@ -56,7 +56,7 @@ pub(super) fn plan(q: &Question<'_>) -> Option<Plan> {
 pub(super) fn record(q: &Question<'_>, status: &mut JobStatus) {
     if is_part(q) {
         if refusal(q).is_some() {
-            let now = status::whole_seconds(q.now());
+            let now = conditions::whole_seconds(q.now());
             let gang = status.gang.get_or_insert_default();
             // A clock that was ahead would make it wait longer.
             let since = gang.incomplete_since.take().filter(|since| *since <= now);

@@ -1,6 +1,7 @@
 //! An object beside the pods that there is once at most, and that is kept as the job says: made, changed, taken away.
 
-use crate::plan::{Child, ChildKind, Write};
+use crate::objects::{Child, ChildKind};
+use crate::plan::Write;
 
 use super::Question;
 use super::finished::delete_child;

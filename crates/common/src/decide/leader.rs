@@ -1,8 +1,8 @@
 //! The leader is never scaled away. Whoever takes the last replica of the role that leads a running job (or that role
 //! itself) has slipped, or means to stop it: the job goes on as it is and says how that is done.
 
-use crate::cast::{Cast, SlotId};
-use crate::names::Attempt;
+use crate::cast::Cast;
+use crate::names::{Attempt, SlotId};
 use crate::observe::Phase;
 use crate::plan::Plan;
 use crate::tally;

@@ -27,18 +27,22 @@ mod success;
 mod suspend;
 mod whole;
 
+use crate::conditions;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::EnvVar;
 
 use crate::api::{ConditionStatus, ConditionType, JobCondition, JobStatus};
-use crate::framework::{Framework, KindInfo};
+use crate::framework::Framework;
+use crate::job::ResolvedJob;
+use crate::kind::KindInfo;
 use crate::names::JobKey;
 use crate::nodes::Losses;
 use crate::observe::Observed;
 use crate::plan::{Counter, Note, NoteKind, Plan, Write};
-use crate::resolve::{self, Problems, ResolvedJob, Settings};
-use crate::status;
+use crate::problems::Problems;
+use crate::settings::Settings;
 use crate::tally::{self, Tally};
+use crate::{resolve, status};
 
 /// What to do for one job now. Total: whatever the input, there is an answer.
 #[must_use]
@@ -67,7 +71,7 @@ fn decide(
     losses: Losses<'_>,
 ) -> Plan {
     let raw = &observed.job;
-    if status::is_finished(stored) {
+    if conditions::is_finished(stored) {
         return finished::plan(framework.kind(), observed, stored, &losses);
     }
     let (job, mut problems) = resolve::outline(framework, raw);
@@ -196,7 +200,7 @@ fn state_created(status: &mut JobStatus, now: Timestamp, info: &KindInfo, key: &
         status.dialect.get_or_insert_with(|| info.version.to_owned());
     }
     let (reason, message) = (format!("{}Created", info.kind), created_message(info, key));
-    status::set_condition(
+    conditions::set_condition(
         status,
         now,
         ConditionType::Created,

@@ -1,10 +1,10 @@
 //! Has the job just ended? Success first: a master that is done makes later failures of its workers meaningless.
 
 use crate::api::{CleanPodPolicy, ConditionStatus, ConditionType, JobStatus, RestartPolicy, SuccessPolicy};
-use crate::framework::{OnFailure, Outcome};
+use crate::kind::{OnFailure, Outcome};
 use crate::plan::{Counter, Plan};
-use crate::status;
 use crate::tally::{Failure, RETRIES_USED_UP, SlotState, SlotTally};
+use crate::{conditions, status};
 
 use super::{Question, after, answer, first_failure, normal, restart, success, warning, whole};
 
@@ -278,15 +278,15 @@ fn end(
     message: &str,
     cleanup: CleanPodPolicy,
 ) {
-    let now = status::whole_seconds(q.now());
+    let now = conditions::whole_seconds(q.now());
     let started = status.start_time.get_or_insert_with(|| now.clone()).0;
     // A clock that was set back must not end a job before its start.
     status.completion_time = Some(if now.0 < started {
-        status::whole_seconds(started)
+        conditions::whole_seconds(started)
     } else {
         now
     });
     status.cleanup = Some(cleanup);
     status.waiting_for = None;
-    status::set_condition(status, q.now(), type_, ConditionStatus::True, reason, message);
+    conditions::set_condition(status, q.now(), type_, ConditionStatus::True, reason, message);
 }

@@ -4,13 +4,13 @@
 //! in between resumes here or in `start`, and counts nothing twice.
 
 use crate::api::{ConditionStatus, ConditionType, JobStatus, SlotStatus};
-use crate::cast::SlotId;
-use crate::framework::Workload;
-use crate::names::{self, Attempt, Role};
+use crate::kind::Workload;
+use crate::names::{self, Attempt, Role, SlotId};
+use crate::objects::ChildKind;
 use crate::observe::{ContainerState, ContainerView, PodView};
-use crate::plan::{ChildKind, Counter, Note, Plan, Write};
-use crate::status;
+use crate::plan::{Counter, Note, Plan, Write};
 use crate::tally::{self, SlotState, SlotTally};
+use crate::{conditions, status};
 
 use super::finished::{delete_batch_job, delete_child};
 use super::{Question, answer, first_failure, nodes, outcome, start, warning, whole};
@@ -219,7 +219,7 @@ pub(super) fn is_disruption(slot: &SlotTally) -> bool {
 fn next_attempt(q: &Question<'_>, status: &mut JobStatus, id: SlotId, old: Attempt, reason: &str) {
     let entry = SlotStatus {
         attempt: old.next().0,
-        since: Some(status::whole_seconds(q.now())),
+        since: Some(conditions::whole_seconds(q.now())),
         reason: (status.slots.len() < MOST_REASONS || reason == SCALED_DOWN).then(|| reason.to_owned()),
     };
     status.slots.insert(names::slot_key(id.role, id.index), entry);
@@ -290,7 +290,7 @@ pub(super) fn announce(q: &Question<'_>, status: &mut JobStatus, cause: &str) ->
         format!("{} is restarting because {cause}", q.title()),
     );
     let restarting = ConditionType::Restarting;
-    status::set_condition(status, now, restarting, ConditionStatus::True, &reason, &message);
-    status::refresh_message(status, now, restarting, &message);
+    conditions::set_condition(status, now, restarting, ConditionStatus::True, &reason, &message);
+    conditions::refresh_message(status, now, restarting, &message);
     warning(reason, message)
 }

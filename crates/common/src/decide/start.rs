@@ -1,16 +1,16 @@
 //! Make what is missing, and say what the job waits for.
 
+use crate::conditions;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::api::{ConditionStatus, ConditionType, JobStatus};
 use crate::build;
-use crate::cast::SlotId;
-use crate::framework::{Outcome, Workload};
-use crate::names::{self, Role};
+use crate::kind::{Outcome, Workload};
+use crate::names::{self, Role, SlotId};
+use crate::objects::{Child, ChildKind};
 use crate::observe::{ContainerState, Phase, PodView, Refusal, RefusalCause};
-use crate::plan::{Child, ChildKind, Note, Plan, Write};
-use crate::status;
+use crate::plan::{Note, Plan, Write};
 use crate::tally::{SlotState, SlotTally};
 
 use super::finished::delete_child;
@@ -37,7 +37,7 @@ pub(super) fn plan(q: &Question<'_>) -> Plan {
     } = missing_slots(q);
     let gang = gang::plan(q, &slots, &waiting);
     if !gang.queued {
-        let now = || status::whole_seconds(q.now());
+        let now = || conditions::whole_seconds(q.now());
         status.start_time.get_or_insert_with(now);
     }
     if success::outcome(q) == Outcome::Running {
@@ -46,7 +46,7 @@ pub(super) fn plan(q: &Question<'_>) -> Plan {
             format!("{} is running.", q.subject()),
         );
         let running = ConditionType::Running;
-        status::set_condition(
+        conditions::set_condition(
             &mut status,
             q.now(),
             running,
@@ -348,7 +348,7 @@ fn trouble(
     if let Some(refusal) = q.observed.refusals.first() {
         if refusal.cause != RefusalCause::Transient {
             let message = format!("{created} It waits: {}", refusal_text(refusal));
-            status::refresh_message(status, q.now(), ConditionType::Created, &message);
+            conditions::refresh_message(status, q.now(), ConditionType::Created, &message);
         }
         return refused(q, status, refusal);
     }
@@ -359,7 +359,7 @@ fn trouble(
         return None;
     }
     if let Some(text) = status.waiting_for.clone() {
-        status::refresh_message(status, q.now(), ConditionType::Created, &created);
+        conditions::refresh_message(status, q.now(), ConditionType::Created, &created);
         let news = q.job.stored.waiting_for.is_none();
         return news.then(|| warning("NodeNotReady", text));
     }
@@ -368,11 +368,11 @@ fn trouble(
     if let Some((reason, words)) = &gang.refused {
         let text = gang::no_place(q, words, troubles.map(|(_, text)| text));
         let message = format!("{created} It waits: {text}");
-        status::refresh_message(status, q.now(), ConditionType::Created, &message);
+        conditions::refresh_message(status, q.now(), ConditionType::Created, &message);
         status.waiting_for = Some(text.clone());
         return (!gang::is_told(q)).then(|| warning(reason, text));
     }
-    status::refresh_message(status, q.now(), ConditionType::Created, &created);
+    conditions::refresh_message(status, q.now(), ConditionType::Created, &created);
     if let Some((reason, text)) = troubles.next() {
         // Words of the scheduler that a pod still has although its gang has found a place were told with the gang.
         let told = reason == UNSCHEDULABLE && gang::is_told(q);
@@ -459,7 +459,7 @@ fn waiting_for_time(q: &Question<'_>, held_until: Option<Timestamp>) -> Option<S
     terminating.or_else(|| {
         Some(format!(
             "the next restart is due at {}",
-            status::whole_seconds(held_until?).0
+            conditions::whole_seconds(held_until?).0
         ))
     })
 }

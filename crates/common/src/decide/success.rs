@@ -1,7 +1,7 @@
 //! How the job does, by its success policy.
 
 use crate::api::SuccessPolicy;
-use crate::framework::Outcome;
+use crate::kind::Outcome;
 use crate::tally::SlotState;
 
 use super::Question;

@@ -3,18 +3,18 @@
 //! Invariant: pods are deleted only after Suspended=True is stored; `active` reads 0 only when they are gone.
 
 use crate::api::{ConditionStatus, ConditionType, JobStatus};
-use crate::framework::Workload;
+use crate::conditions;
 use crate::gang::Gang;
+use crate::kind::Workload;
 use crate::names::{Role, Uid};
 use crate::observe::{Phase, PodView};
 use crate::plan::{Plan, Write};
-use crate::status;
 
 use super::finished::delete_child;
 use super::{Question, answer, created_message, has_begun, normal, start, whole};
 
 pub(super) fn plan(q: &Question<'_>) -> Option<Plan> {
-    let suspended = status::is_true(&q.job.stored, ConditionType::Suspended);
+    let suspended = conditions::is_true(&q.job.stored, ConditionType::Suspended);
     match (q.job.policy.suspend, suspended) {
         (true, false) => Some(suspend(q)),
         (true, true) => Some(stay_suspended(q)),
@@ -30,9 +30,9 @@ fn suspend(q: &Question<'_>) -> Plan {
     whole::retire_all(q, &mut status);
     status.gang = None;
     let now = q.now();
-    if status::is_true(&status, ConditionType::Running) {
+    if conditions::is_true(&status, ConditionType::Running) {
         let running = ConditionType::Running;
-        status::set_condition(
+        conditions::set_condition(
             &mut status,
             now,
             running,
@@ -42,7 +42,7 @@ fn suspend(q: &Question<'_>) -> Plan {
         );
     }
     status.conditions.retain(|c| c.type_ != ConditionType::Restarting);
-    status::set_condition(
+    conditions::set_condition(
         &mut status,
         now,
         ConditionType::Suspended,
@@ -89,7 +89,7 @@ fn resume(q: &Question<'_>) -> Plan {
     let (reason, message) = (format!("{kind}Resumed"), format!("{} is resumed.", q.title()));
     let mut status = q.begin();
     let now = q.now();
-    status::set_condition(
+    conditions::set_condition(
         &mut status,
         now,
         ConditionType::Suspended,
@@ -99,7 +99,7 @@ fn resume(q: &Question<'_>) -> Plan {
     );
     // Where a queue admits gangs the time of the job begins when it is admitted.
     let queued = q.settings.gang == Gang::Volcano;
-    status.start_time = (!queued).then(|| status::whole_seconds(now));
+    status.start_time = (!queued).then(|| conditions::whole_seconds(now));
     let mut notes = vec![normal(reason, message)];
     if !has_begun(&q.job.stored) {
         notes.extend(start::first_words(q));
@@ -112,7 +112,7 @@ fn without_pods(q: &Question<'_>) -> JobStatus {
     let mut status = q.begin();
     // Whatever it waited for, it waits for that no more.
     let created = created_message(q.job.info, &q.job.key);
-    status::refresh_message(&mut status, q.now(), ConditionType::Created, &created);
+    conditions::refresh_message(&mut status, q.now(), ConditionType::Created, &created);
     // One that has ended on its way out is still there.
     let live = |pod: &PodView| pod.deleting || !matches!(pod.phase, Phase::Succeeded | Phase::Failed);
     let role_of = |name: &str| q.job.info.slot_of(&q.job.key.name, name).map(|id| id.role);

@@ -4,6 +4,7 @@
 //! Invariant: the new attempt of all is stored before the first pod is deleted, and no pod of it is made before the last
 //! one of the old is gone.
 
+use crate::conditions;
 use jiff::Timestamp;
 
 use crate::api::{JobStatus, RestartScope, WholeRestarts};
@@ -46,7 +47,7 @@ pub(super) fn plan(q: &Question<'_>, replaced: &[&SlotTally]) -> Plan {
     let known = status.whole_restarts.take().unwrap_or_default();
     status.whole_restarts = Some(WholeRestarts {
         count: known.count.saturating_add(1),
-        since: Some(status::whole_seconds(q.now())),
+        since: Some(conditions::whole_seconds(q.now())),
         reason: Some(cause),
     });
     let plan = answer(&q.job.stored, status.clone(), carriers(q).collect(), vec![note]);

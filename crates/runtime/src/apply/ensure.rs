@@ -4,7 +4,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
-use common::plan::Extra;
+use common::objects::Extra;
 use k8s_openapi::api::core::v1::Secret;
 use serde::Serialize;
 use serde_json::Value;

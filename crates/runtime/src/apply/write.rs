@@ -1,6 +1,6 @@
 //! Sending of one write.
 
-use common::plan::{Child, ChildKind};
+use common::objects::{Child, ChildKind};
 use common::{KindInfo, RawJob, Uid, Write};
 use k8s_openapi::api::batch::v1::Job;
 use serde_json::{Value, json};

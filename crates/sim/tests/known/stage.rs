@@ -5,8 +5,8 @@ use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use common::framework::Workload;
 use common::gang::{Gang, PodGroupApi};
+use common::kind::Workload;
 use common::testing::{meanings, whole};
 use common::{Framework, KindInfo, Settings};
 use operator::FRAMEWORKS;

@@ -4,10 +4,9 @@
 use std::collections::BTreeSet;
 
 use common::gang::{Placement, PodGroupApi, PodGroupView};
-use common::names;
+use common::objects::ChildKind;
 use common::observe::{BatchEnd, BatchJobView, ChildView, ContainerState, ContainerView, PodDetail};
-use common::plan::ChildKind;
-use common::{PodView, RawJob};
+use common::{PodView, RawJob, names};
 use serde_json::{Value, json};
 
 use super::{KIND, job, queued, read_job, state};
