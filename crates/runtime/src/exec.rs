@@ -28,7 +28,7 @@ const DELAYS: (Duration, Duration) = (Duration::from_millis(200), Duration::from
 /// Time for which "forbidden" may mean "not yet": the operator grants the rights to a worker after it has created it.
 const GRANTED: Duration = Duration::from_secs(30);
 /// Longest time until the response to a request. The API server gives the kubelet half a minute.
-const ANSWER: Duration = Duration::from_mins(2);
+const RESPONSE: Duration = Duration::from_mins(2);
 /// Text by which the API server says that a pod has several containers. The names that follow do not help: those of init
 /// containers come first.
 const SEVERAL: &str = "a container name must be specified";
@@ -123,12 +123,12 @@ async fn attempt(
     let request = pods
         .exec(&exec.pod, exec.command.iter(), params)
         .map_err(|error| ExecError::Refused(error.to_string()))?;
-    match tokio::time::timeout(ANSWER, client.connect(request)).await {
+    match tokio::time::timeout(RESPONSE, client.connect(request)).await {
         Ok(Ok(connection)) => session::hold(connection, exec.stdin).await,
         Ok(Err(error)) => not_connected(&error),
         Err(_) => Err(ExecError::Broken(format!(
             "no answer within {} s",
-            ANSWER.as_secs()
+            RESPONSE.as_secs()
         ))),
     }
 }

@@ -395,8 +395,8 @@ async fn serve_queue(concurrency: usize, stop: &CancellationToken, reconciler: &
     };
     let on_failure = |key: &JobKey, failure: RunFailure| {
         let (outcome, text) = match failure {
-            RunFailure::Panic => (ReconcileOutcome::panic, "pass panicked"),
-            RunFailure::Deadline => (ReconcileOutcome::deadline, "pass took too long"),
+            RunFailure::Panic => (ReconcileOutcome::panic, "reconcile panicked"),
+            RunFailure::Deadline => (ReconcileOutcome::deadline, "reconcile took too long"),
         };
         metrics.reconciled(outcome, None);
         tracing::error!(kind = key.kind, namespace = %key.namespace, name = %key.name, "{text}");

@@ -119,7 +119,7 @@ impl View {
     }
 
     /// A running pod whose name has this prefix and whose controller is unknown. An operator that starts after a batch Job was
-    /// deleted, and before its pods are collected, cannot tell which job such pods belong to.
+    /// deleted, and before its pods are collected, cannot know which job such pods belong to.
     pub(crate) fn orphaned_pod(&self, namespace: &str, prefix: &str) -> Option<ObjectName> {
         let mut pods = self.pods.iter();
         let pod = pods.find(|pod| {

@@ -136,7 +136,7 @@ impl Watch {
         }
     }
 
-    /// Lists, or watches until the watch ends. Returns `None` if this process became the leader meanwhile, and has to list anew.
+    /// Lists, or watches until the watch ends. Returns `None` if this process became the leader meanwhile, and has to list again.
     async fn step(&self, watch_state: &mut WatchState, tries: &mut Tries) -> Option<Result<(), WatchError>> {
         let from = match watch_state {
             WatchState::Watching(version) => version.clone(),

@@ -38,7 +38,7 @@ const ROOM: Duration = Duration::from_millis(2);
 
 /// Forwards input and output until the command ends.
 pub(super) async fn hold(connection: Connection, stdin: bool) -> Result<Try, ExecError> {
-    // An old server cannot be told that the input ends. Its end is then that of the command.
+    // An old server has no frame for the end of the input. Its end is then that of the command.
     let ends_input = connection.supports_stream_close();
     let (to_server, from_server) = connection.into_stream().split();
     // Separate files: the standard library buffers the text after the last line break.

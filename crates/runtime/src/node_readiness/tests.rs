@@ -171,7 +171,7 @@ fn a_node_that_is_not_in_the_view_is_gone_from_when_that_was_found() {
     assert_eq!(
         unreachable(&nodes, &[pod("new")], &mut known_gone, 500),
         [("new".into(), 500, true)],
-        "anew"
+        "gone again"
     );
     assert!(unreachable(&nodes, &[], &mut known_gone, 501).is_empty() && known_gone.is_empty());
 }
@@ -235,12 +235,12 @@ fn when_no_node_is_ready_none_counts_as_unreachable() {
     assert_eq!(unreachable(&nodes, &pods, &mut known_gone, 501), out);
     assert!(nodes.put(node("b", 4, None)));
     assert!(nodes.watch_progressed(at(600)), "a is given more time");
-    let anew = [("a".into(), 600, false), gone()];
+    let later = [("a".into(), 600, false), gone()];
     assert_eq!(
         unreachable(&nodes, &pods, &mut known_gone, 601),
-        anew,
+        later,
         "b came first"
     );
     assert!(!nodes.watch_progressed(at(700)));
-    assert_eq!(unreachable(&nodes, &pods, &mut known_gone, 701), anew);
+    assert_eq!(unreachable(&nodes, &pods, &mut known_gone, 701), later);
 }

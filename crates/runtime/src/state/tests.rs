@@ -1,7 +1,7 @@
 //! From events of a watch to queued jobs, and to the start of a reconcile.
 
 mod memory;
-mod news;
+mod requeues;
 
 use common::KindInfo;
 use futures::FutureExt;

@@ -129,17 +129,17 @@ async fn an_output_with_little_room_loses_nothing() {
 
 #[test]
 fn only_a_command_that_was_not_started_is_tried_again() {
-    let judge = |status: Value, after_output| {
+    let result_of = |status: Value, after_output| {
         let status = serde_json::from_value(status).unwrap();
         result(&FinalStatus { status, after_output })
     };
     let failure = |message: &str| json!({"status": "Failure", "message": message});
     let exit = json!({"status": "Failure", "reason": "NonZeroExitCode", "message": "command terminated",
         "details": {"causes": [{"reason": "ExitCode", "message": "137"}]}});
-    assert_eq!(judge(exit, true).unwrap(), Try::Ended(137));
+    assert_eq!(result_of(exit, true).unwrap(), Try::Ended(137));
     let early =
         failure("Internal error occurred: unable to upgrade connection: container not found (\"mpi\")");
-    assert!(matches!(judge(early.clone(), false), Ok(Try::NotYet(_))));
+    assert!(matches!(result_of(early.clone(), false), Ok(Try::NotYet(_))));
     for (status, after_output) in [
         (early, true),
         (failure("unable to upgrade connection: Forbidden"), false),
@@ -149,6 +149,9 @@ fn only_a_command_that_was_not_started_is_tried_again() {
         ),
         (json!({"status": "Failure"}), false),
     ] {
-        assert!(matches!(judge(status, after_output), Err(ExecError::Refused(_))));
+        assert!(matches!(
+            result_of(status, after_output),
+            Err(ExecError::Refused(_))
+        ));
     }
 }

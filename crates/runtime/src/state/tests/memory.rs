@@ -122,5 +122,5 @@ fn a_pod_takes_less_than_a_kilobyte_and_a_relist_twice_that_at_most() {
     println!("bytes for each pod: {each:?}");
     assert!(each[0] > 100, "nothing was measured: {text}");
     assert!(each[0] < HELD, "grown: {each:?}");
-    assert!(each[1] < 2 * HELD && each[2] < 2 * HELD, "listed anew: {each:?}");
+    assert!(each[1] < 2 * HELD && each[2] < 2 * HELD, "listed again: {each:?}");
 }

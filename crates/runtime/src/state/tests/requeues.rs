@@ -74,17 +74,17 @@ impl Kind {
     }
 
     /// Checks that each change changes its field and queues the owner, and that there is a case for each field.
-    fn news(&self, cases: &[Case]) {
-        self.news_but(cases, &[]);
+    fn all_requeue(&self, cases: &[Case]) {
+        self.all_requeue_except(cases, &[]);
     }
 
     /// The same, except for fields that never change.
-    fn news_but(&self, cases: &[Case], fixed: &[&str]) {
+    fn all_requeue_except(&self, cases: &[Case], fixed: &[&str]) {
         let mut covered = BTreeSet::new();
         for (field, before, change) in cases {
-            let (news, other) = self.change(before, change);
+            let (requeued, other) = self.change(before, change);
             assert_eq!(other, [*field], "{change:?}");
-            assert!(news, "{field}: {change:?}");
+            assert!(requeued, "{field}: {change:?}");
             covered.insert((*field).to_owned());
         }
         let all = (self.fields)(&(self.read)(&self.usual));
@@ -97,10 +97,10 @@ impl Kind {
     }
 
     /// Checks that changes of fields that decisions do not read have no effect.
-    fn noise(&self, changes: &[Change]) {
+    fn none_requeues(&self, changes: &[Change]) {
         for change in changes {
-            let (news, other) = self.change(&[], change);
-            assert_eq!((news, other), (false, Vec::new()), "{change:?}");
+            let (requeued, other) = self.change(&[], change);
+            assert_eq!((requeued, other), (false, Vec::new()), "{change:?}");
         }
     }
 }
@@ -214,7 +214,7 @@ fn pod_fields(object: &Object) -> Fields {
     fields
 }
 
-/// A pod of which there is something to tell in every field, which no real one has at a time.
+/// A pod with a value in every field, which no real pod has at the same time.
 fn pods() -> Kind {
     let ended = |exit_code: i32| {
         json!({"terminated": {"exitCode": exit_code, "reason": "Error", "message": "m", "startedAt": "2026-01-01T00:00:00Z",
@@ -310,7 +310,7 @@ fn of_containers() -> Vec<Case> {
 }
 
 #[tokio::test]
-async fn whatever_decisions_read_of_a_pod_is_news() {
+async fn whatever_decisions_read_of_a_pod_requeues_its_job() {
     let deleting = || ("/metadata/deletionTimestamp", json!("2026-01-01T00:05:00Z"));
     let grace = |seconds: i64| ("/metadata/deletionGracePeriodSeconds", json!(seconds));
     let mut cases = vec![
@@ -371,13 +371,13 @@ async fn whatever_decisions_read_of_a_pod_is_news() {
     }
     cases.extend(of_containers());
     // Names and types of containers do not change.
-    pods().news_but(&cases, &["now.name", "now.init", "earlier.name", "earlier.init"]);
+    pods().all_requeue_except(&cases, &["now.name", "now.init", "earlier.name", "earlier.init"]);
 }
 
 #[tokio::test]
-async fn what_decisions_do_not_read_of_a_pod_is_none() {
-    let mut noise = other_metadata();
-    noise.extend([
+async fn what_decisions_do_not_read_of_a_pod_requeues_nothing() {
+    let mut ignored = other_metadata();
+    ignored.extend([
         ("/spec/tolerations", json!([{"operator": "Exists"}])),
         ("/spec/priority", json!(2)),
         ("/spec/containers/0/image", json!("i:2")),
@@ -424,7 +424,7 @@ async fn what_decisions_do_not_read_of_a_pod_is_none() {
             json!([{"name": "debug", "restartCount": 1}]),
         ),
     ]);
-    pods().noise(&noise);
+    pods().none_requeues(&ignored);
 }
 
 fn batch_job_fields(object: &Object) -> Fields {
@@ -463,7 +463,7 @@ fn batch_job_fields(object: &Object) -> Fields {
 }
 
 #[tokio::test]
-async fn whatever_decisions_read_of_a_batch_job_is_news_and_nothing_else() {
+async fn whatever_decisions_read_of_a_batch_job_requeues_its_job_and_nothing_else_does() {
     let jobs = Kind {
         resource: crate::resource::BATCH_JOBS,
         read: |job| Object::BatchJob(decode::batch_job(job.to_string().as_bytes()).unwrap()),
@@ -478,7 +478,7 @@ async fn whatever_decisions_read_of_a_batch_job_is_news_and_nothing_else() {
     };
     let open = vec![("/status/conditions", json!([]))];
     let ended = json!([{"type": "Complete", "status": "True"}]);
-    jobs.news(&[
+    jobs.all_requeue(&[
         case("owner", "/metadata/ownerReferences/0/uid", json!("K")),
         case("name", "/metadata/name", json!("k-launcher")),
         case("uid", "/metadata/uid", json!("Q")),
@@ -498,10 +498,10 @@ async fn whatever_decisions_read_of_a_batch_job_is_news_and_nothing_else() {
             json!("2026-01-01T00:01:00Z"),
         ),
     ]);
-    let (news, other) = jobs.change(&open, &("/status/conditions", ended));
-    assert_eq!((news, other.len()), (true, 4), "it ends");
-    let mut noise = other_metadata();
-    noise.extend([
+    let (requeued, other) = jobs.change(&open, &("/status/conditions", ended));
+    assert_eq!((requeued, other.len()), (true, 4), "it ends");
+    let mut ignored = other_metadata();
+    ignored.extend([
         ("/spec/backoffLimit", json!(7)),
         ("/status/active", json!(0)),
         ("/status/ready", json!(1)),
@@ -513,7 +513,7 @@ async fn whatever_decisions_read_of_a_batch_job_is_news_and_nothing_else() {
             json!("2026-01-01T00:00:00Z"),
         ),
     ]);
-    jobs.noise(&noise);
+    jobs.none_requeues(&ignored);
 }
 
 fn child_fields(object: &Object) -> Fields {
@@ -574,7 +574,7 @@ fn of_children() -> Vec<Case> {
 }
 
 #[tokio::test]
-async fn whatever_decisions_read_of_a_child_is_news_and_nothing_else() {
+async fn whatever_decisions_read_of_a_child_requeues_its_job_and_nothing_else_does() {
     for (kind, read) in [
         (
             ChildKind::Service,
@@ -588,14 +588,14 @@ async fn whatever_decisions_read_of_a_child_is_news_and_nothing_else() {
             fields: child_fields,
             usual: json!({"metadata": metadata("j"), "spec": {}, "status": {}}),
         };
-        children.news(&of_children());
-        let mut noise = other_metadata();
-        noise.extend([
+        children.all_requeue(&of_children());
+        let mut ignored = other_metadata();
+        ignored.extend([
             ("/spec/clusterIP", json!("None")),
             ("/spec/minReplicas", json!(2)),
             ("/status/desiredReplicas", json!(2)),
         ]);
-        children.noise(&noise);
+        children.none_requeues(&ignored);
     }
 }
 
@@ -633,7 +633,7 @@ fn pod_groups(api: PodGroupApi) -> Kind {
 }
 
 #[tokio::test]
-async fn whatever_decisions_read_of_a_pod_group_is_news_and_nothing_else() {
+async fn whatever_decisions_read_of_a_pod_group_requeues_its_job_and_nothing_else_does() {
     for api in [
         PodGroupApi::Native,
         PodGroupApi::Volcano,
@@ -667,16 +667,16 @@ async fn whatever_decisions_read_of_a_pod_group_is_news_and_nothing_else() {
                 case("placement", pointer, value.clone()),
             ]);
         } else {
-            let (news, other) = groups.change(&[], &("/status/conditions/0/reason", json!("n")));
-            assert_eq!((news, other), (false, Vec::new()));
+            let (requeued, other) = groups.change(&[], &("/status/conditions/0/reason", json!("n")));
+            assert_eq!((requeued, other), (false, Vec::new()));
         }
         // A PodGroup that is not refused has one field more.
         let fields = (groups.fields)(&(groups.read)(&groups.usual));
         let unknown = fields.iter().any(|(name, _)| name == "placement");
         assert_eq!(unknown, placed.is_none());
-        groups.news_but(&cases, if unknown { &["placement"] } else { &[] });
-        let mut noise = other_metadata();
-        noise.extend([
+        groups.all_requeue_except(&cases, if unknown { &["placement"] } else { &[] });
+        let mut ignored = other_metadata();
+        ignored.extend([
             ("/status/running", json!(2)),
             (
                 "/status/conditions/0/lastTransitionTime",
@@ -684,7 +684,7 @@ async fn whatever_decisions_read_of_a_pod_group_is_news_and_nothing_else() {
             ),
             ("/status/conditions/0/transitionID", json!("t")),
         ]);
-        groups.noise(&noise);
+        groups.none_requeues(&ignored);
     }
 }
 
@@ -711,7 +711,7 @@ fn job_fields(object: &Object) -> Fields {
 }
 
 #[tokio::test]
-async fn whatever_decisions_read_of_a_job_is_news_and_nothing_else() {
+async fn whatever_decisions_read_of_a_job_requeues_it_and_nothing_else_does() {
     let jobs = Kind {
         resource: Resource::jobs(&KIND),
         read: read_job,
@@ -738,8 +738,8 @@ async fn whatever_decisions_read_of_a_job_is_news_and_nothing_else() {
         case("status", "/status", json!(null)),
     ];
     // These two fields never change.
-    jobs.news_but(&cases, &["key", "created"]);
-    jobs.noise(&[
+    jobs.all_requeue_except(&cases, &["key"]);
+    jobs.none_requeues(&[
         ("/metadata/generation", json!(2)),
         ("/metadata/labels/mine", json!("2")),
         ("/metadata/finalizers", json!(["example.com/hold"])),
