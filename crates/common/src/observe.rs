@@ -67,8 +67,6 @@ pub struct RawJob {
     pub uid: Uid,
     /// resourceVersion.
     pub resource_version: String,
-    /// creationTimestamp.
-    pub created: Option<Timestamp>,
     /// Whether deletionTimestamp is set.
     pub deleting: bool,
     /// Annotations.

@@ -92,7 +92,6 @@ impl World {
             },
             uid: Uid::new("11111111-2222-3333-4444-555555555555"),
             resource_version: "1".to_owned(),
-            created: Some(now),
             deleting: false,
             annotations: std::collections::BTreeMap::new(),
             spec: manifest.get("spec").cloned().unwrap_or_default(),

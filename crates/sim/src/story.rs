@@ -106,7 +106,7 @@ impl Story {
         framework: &'static dyn Framework,
         death: Option<Death>,
     ) -> Ending {
-        runtime::seed_jitter(1);
+        fastrand::seed(1);
         let mut builder = tokio::runtime::Builder::new_current_thread();
         let threads = builder
             .enable_time()

@@ -243,7 +243,7 @@ impl Deref for Stage {
 impl Stage {
     /// A cluster with an operator and without a job.
     pub(crate) fn empty(framework: &'static dyn Framework, scene: Scene) -> Self {
-        runtime::seed_jitter(1);
+        fastrand::seed(1);
         let cluster = Cluster::start(FRAMEWORKS, &scene.setup);
         let mut stage = Self {
             teller: Teller::new("known", cluster.shared.clone(), framework),

@@ -1,7 +1,7 @@
-//! What this process knows, behind one lock: the view, the watermark, a record per job; and whom to wake.
+//! Everything this process knows, behind one lock: the view, the watermarks, a record per job; and the requeueing of jobs.
 //!
-//! The lock is held for look-ups and index changes only, never across a request. Every record is keyed by job and UID:
-//! nothing that was learnt of one incarnation is held against the next.
+//! The lock is held for look-ups, changes of the index and the reading of one job's spec and status; never across a request.
+//! Every record is keyed by job and UID: nothing that was learnt of one incarnation applies to the next.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,67 +14,69 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::clock::Clock;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, ObjectCounts};
+use crate::object::Object;
 use crate::observe::observe;
 use crate::queue::Queue;
-use crate::record::{Pace, Record};
+use crate::record::{HeldWrites, Pace, Record};
 use crate::resource::{NODES, ObjectName, Resource};
-use crate::view::{Effects, Lost, Object, StaleList, View};
-use crate::watermark::{Lag, Mark, Watermark};
+use crate::view::{Effects, Removed, StaleList, View};
+use crate::watermark::{Staleness, Watermark, Watermarks};
 
-/// An acknowledged write that the watches have not shown for so long is looked up.
+/// Time after which an acknowledged write that the watches have not shown is looked up.
 const INVISIBLE: Duration = Duration::from_secs(5);
 
-/// All that one pass works with.
+/// Input of one reconcile.
 #[derive(Debug)]
-pub(crate) struct Pass {
-    /// What the decision sees.
+pub(crate) struct Reconcile {
+    /// Input of the decision.
     pub(crate) observed: Observed,
-    /// Whether the job had ended already.
+    /// `true` if the job had finished already.
     pub(crate) finished: bool,
     /// Writes that must not be tried yet.
-    pub(crate) hold: Option<(WriteClass, Instant)>,
-    /// How long a status that tells nothing urgent has to wait.
+    pub(crate) held_writes: Option<HeldWrites>,
+    /// Time that a status without urgent changes has to wait.
     pub(crate) quiet_for: Option<Duration>,
 }
 
-impl Pass {
+impl Reconcile {
     /// The job.
     pub(crate) fn job(&self) -> &Arc<RawJob> {
         &self.observed.job
     }
 }
 
-/// Whether there is something to decide.
+/// Start of a reconcile.
 #[derive(Debug)]
 pub(crate) enum Start {
-    /// There is no such job, or it is on its way out.
+    /// There is no such job, or it is being deleted.
     Gone,
-    /// The watches have not shown our own writes yet; the job will be woken when they have.
+    /// The watches have not shown our own writes yet. The job is requeued when they have.
     Deferred,
-    /// Yes.
-    Go(Box<Pass>),
+    /// The job can be reconciled.
+    Go(Box<Reconcile>),
 }
 
 #[derive(Debug, Default)]
 struct Inner {
     view: View,
-    marks: Watermark,
+    watermarks: Watermarks,
     records: HashMap<JobKey, Record>,
+    /// Jobs that wait for a name to become free.
     blocked: HashMap<(Resource, ObjectName), BTreeSet<JobKey>>,
 }
 
-/// What this process knows.
+/// Everything this process knows.
 #[derive(Debug)]
-pub(crate) struct World {
+pub(crate) struct State {
     inner: Mutex<Inner>,
     queue: Queue<JobKey>,
     metrics: Metrics,
     clock: Clock,
 }
 
-impl World {
-    /// Nothing is known yet.
+impl State {
+    /// Creates the state of a process that knows nothing yet.
     pub(crate) fn new(view: View, metrics: Metrics, clock: Clock) -> Self {
         Self {
             inner: Mutex::new(Inner {
@@ -87,58 +89,58 @@ impl World {
         }
     }
 
-    /// What time it is.
+    /// The present time.
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
     }
 
-    /// The queue of jobs to look at.
+    /// The queue of jobs to reconcile.
     pub(crate) fn queue(&self) -> &Queue<JobKey> {
         &self.queue
     }
 
-    /// Number of jobs, pods and services held.
-    pub(crate) fn sizes(&self) -> (usize, usize, usize) {
-        self.lock().view.sizes()
+    /// Number of objects held.
+    pub(crate) fn counts(&self) -> ObjectCounts {
+        self.lock().view.counts()
     }
 
-    // ---- what the watches say
+    // ---- called by watches
 
-    /// An object is there.
+    /// Stores an object that exists.
     pub(crate) fn put(&self, resource: Resource, object: Object) {
         let mut inner = self.lock();
         let rv = object.rv();
         let effects = inner.view.put(object);
-        self.follow(&mut inner, effects);
+        self.apply_effects(&mut inner, effects);
         self.advance(&mut inner, resource, rv);
     }
 
-    /// An object was deleted.
+    /// Removes an object that was deleted.
     pub(crate) fn remove(&self, resource: Resource, object: &Object) {
         let mut inner = self.lock();
         let effects = inner.view.remove(object);
-        self.follow(&mut inner, effects);
+        self.apply_effects(&mut inner, effects);
         self.advance(&mut inner, resource, object.rv());
     }
 
-    /// The watch of a resource has come this far.
+    /// Notes that the watch of a resource has reached this version.
     pub(crate) fn bookmark(&self, resource: Resource, rv: u64) {
         self.advance(&mut self.lock(), resource, rv);
     }
 
-    /// A full list.
+    /// Replaces all objects of a resource by a full list.
     ///
     /// # Errors
-    /// If it is older than what is known.
+    /// If the list is older than the view.
     pub(crate) fn replace(&self, resource: Resource, list: Vec<Object>, rv: u64) -> Result<(), StaleList> {
         let mut inner = self.lock();
         let effects = inner.view.replace(resource, list, rv)?;
-        self.follow(&mut inner, effects);
+        self.apply_effects(&mut inner, effects);
         self.advance(&mut inner, resource, rv);
         Ok(())
     }
 
-    /// The store itself has gone back: the next list counts, whatever its version.
+    /// Accepts any version of the next list: the store itself has gone back.
     pub(crate) fn forget_version(&self, resource: Resource) {
         self.lock().view.forget_version(resource);
     }
@@ -146,22 +148,22 @@ impl World {
     fn advance(&self, inner: &mut Inner, resource: Resource, rv: u64) {
         inner.view.advance(resource, rv);
         if resource == NODES {
-            let effects = inner.view.heard_of_nodes(self.now());
-            self.follow(inner, effects);
+            let effects = inner.view.node_watch_progressed(self.now());
+            self.apply_effects(inner, effects);
         }
-        for key in inner.marks.advanced(resource, rv) {
-            self.wake(inner, &key);
+        for key in inner.watermarks.advanced(resource, rv) {
+            self.requeue(inner, &key);
         }
     }
 
-    fn follow(&self, inner: &mut Inner, effects: Effects) {
+    fn apply_effects(&self, inner: &mut Inner, effects: Effects) {
         let Effects {
             touched,
             ended,
             freed,
-            lost,
+            removed,
         } = effects;
-        for (key, Lost { owner, uid, vanished }) in lost {
+        for (key, Removed { owner, uid, vanished }) in removed {
             inner.record(&key, &owner).gone(&uid, vanished);
         }
         for key in &ended {
@@ -172,40 +174,41 @@ impl World {
                 if let Some(record) = inner.records.get_mut(&key) {
                     record.unblocked();
                 }
-                self.wake(inner, &key);
+                self.requeue(inner, &key);
             }
         }
         for key in touched {
-            self.wake(inner, &key);
+            self.requeue(inner, &key);
         }
     }
 
-    /// Finished jobs come after the others: they cost one cheap pass, and nobody waits for it.
-    fn wake(&self, inner: &mut Inner, key: &JobKey) {
+    /// Requeues a job, unless the view is stale for it. Finished jobs have low priority: they need one cheap reconcile, and no
+    /// user waits for it.
+    fn requeue(&self, inner: &mut Inner, key: &JobKey) {
         let job = inner.view.job(key).map(|job| (job.uid.clone(), job.finished));
         let Some((uid, finished)) = job else { return };
-        if self.lags(inner, key, &uid) {
+        if self.is_stale(inner, key, &uid) {
             return;
         }
         if finished {
-            self.queue.wake_bulk(key);
+            self.queue.enqueue_low_priority(key);
         } else {
-            self.queue.wake(key);
+            self.queue.enqueue(key);
         }
     }
 
-    fn lags(&self, inner: &mut Inner, key: &JobKey, uid: &Uid) -> bool {
-        let Inner { view, marks, .. } = inner;
-        let lag = marks.lags(key, uid, |resource| view.reached(resource));
-        if lag == Lag::Newly {
+    fn is_stale(&self, inner: &mut Inner, key: &JobKey, uid: &Uid) -> bool {
+        let Inner { view, watermarks, .. } = inner;
+        let staleness = watermarks.staleness(key, uid, |resource| view.reached(resource));
+        if staleness == Staleness::NewlyStale {
             self.metrics.deferred();
         }
-        lag != Lag::No
+        staleness != Staleness::UpToDate
     }
 
-    // ---- what a pass asks and tells
+    // ---- called by reconciles
 
-    /// Begins a pass.
+    /// Starts a reconcile.
     pub(crate) fn begin(&self, key: &JobKey) -> Start {
         let now = self.now();
         let mut inner = self.lock();
@@ -214,7 +217,7 @@ impl World {
             return Start::Gone;
         };
         let (finished, job) = (job.finished, Arc::new(job.raw()));
-        if self.lags(&mut inner, key, &job.uid) {
+        if self.is_stale(&mut inner, key, &job.uid) {
             return Start::Deferred;
         }
         inner.record(key, &job.uid);
@@ -222,35 +225,35 @@ impl World {
         let Some(record) = records.get_mut(key) else {
             return Start::Gone;
         };
-        let pass = Pass {
+        let reconcile = Reconcile {
             observed: observe(now, view, record, &job),
             finished,
-            hold: record.hold(&job),
+            held_writes: record.held_writes(&job),
             quiet_for: record.quiet_for(),
         };
-        Start::Go(Box::new(pass))
+        Start::Go(Box::new(reconcile))
     }
 
-    /// A write for a job was acknowledged.
+    /// Notes an acknowledged write for a job.
     pub(crate) fn wrote(&self, job: &RawJob, resource: Resource, object: ObjectName, rv: u64) {
         let mut inner = self.lock();
         if inner.knows(job) {
-            inner.marks.wrote(&job.key, &job.uid, resource, object, rv);
+            inner.watermarks.wrote(&job.key, &job.uid, resource, object, rv);
         }
     }
 
-    /// Changes what is remembered of a job.
+    /// Changes the record of a job.
     pub(crate) fn remember<T>(&self, job: &RawJob, change: impl FnOnce(&mut Record) -> T) -> T {
         let mut inner = self.lock();
         if inner.knows(job) {
             change(inner.record(&job.key, &job.uid))
         } else {
-            // The job is gone: nobody would ever clear away what is noted of it now.
+            // The job is gone: a record that is made now would never be removed.
             change(&mut Record::new(job.uid.clone()))
         }
     }
 
-    /// A class of writes was refused; answers with the time of the next try.
+    /// Notes that a class of writes was refused. Returns the time of the next try.
     pub(crate) fn refused(
         &self,
         job: &Arc<RawJob>,
@@ -261,18 +264,18 @@ impl World {
         self.remember(job, |record| record.refused(job, class, refusals, pace))
     }
 
-    /// A status that was made with this knowledge is stored.
-    pub(crate) fn told(&self, job: &RawJob, shown: &[Vanished], written: bool) {
-        self.remember(job, |record| record.told(shown, written));
+    /// Notes that a status is stored that takes account of `shown`.
+    pub(crate) fn reported(&self, job: &RawJob, shown: &[Vanished], written: bool) {
+        self.remember(job, |record| record.reported(shown, written));
     }
 
-    /// A pod that an earlier batch Job of this name has left behind.
-    pub(crate) fn stranded(&self, batch_job: &ObjectName) -> Option<ObjectName> {
+    /// A running pod that an earlier batch Job of this name has left behind.
+    pub(crate) fn orphaned_pod(&self, batch_job: &ObjectName) -> Option<ObjectName> {
         let prefix = format!("{}-", batch_job.name);
-        self.lock().view.stranded(&batch_job.namespace, &prefix)
+        self.lock().view.orphaned_pod(&batch_job.namespace, &prefix)
     }
 
-    /// A job waits for a name to become free.
+    /// Lets a job wait for a name to become free.
     pub(crate) fn block(&self, job: &RawJob, resource: Resource, name: ObjectName) {
         let mut inner = self.lock();
         if inner.knows(job) {
@@ -284,29 +287,31 @@ impl World {
         }
     }
 
-    // ---- writes that stay invisible
+    // ---- called by look-ups of writes that stay invisible
 
-    /// Writes that the watches should have shown long ago.
-    pub(crate) fn overdue(&self) -> Vec<(JobKey, Mark)> {
+    /// Writes that the watches should have shown by now.
+    pub(crate) fn overdue(&self) -> Vec<(JobKey, Watermark)> {
         let inner = self.lock();
         inner
-            .marks
+            .watermarks
             .overdue(INVISIBLE, |resource| inner.view.reached(resource))
     }
 
-    /// Such an object was looked up; `None` if there is none.
-    pub(crate) fn looked_up(&self, key: &JobKey, mark: &Mark, found: Option<Object>) {
+    /// Takes account of a look-up; `found` is `None` if there is no such object.
+    pub(crate) fn looked_up(&self, key: &JobKey, watermark: &Watermark, found: Option<Object>) {
         let mut inner = self.lock();
         let effects = match found {
-            // The watch may have overtaken the answer: then it has told all that there was until then, and an object that
-            // is not in the view has been deleted since. It would stay there for ever.
-            Some(object) if object.rv() <= inner.view.reached(mark.resource) => Effects::default(),
+            // The watch may have overtaken the response. Then it has shown all that existed until then, and an object that is not
+            // in the view has been deleted since. If it were stored now, it would stay in the view forever.
+            Some(object) if object.rv() <= inner.view.reached(watermark.resource) => Effects::default(),
             Some(object) => inner.view.put(object),
-            None => inner.view.absent(mark.resource, key, &mark.object, mark.rv),
+            None => inner
+                .view
+                .absent(watermark.resource, &watermark.object, watermark.rv),
         };
-        self.follow(&mut inner, effects);
-        inner.marks.settle(key, mark);
-        self.wake(&mut inner, key);
+        self.apply_effects(&mut inner, effects);
+        inner.watermarks.settle(key, watermark);
+        self.requeue(&mut inner, key);
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -315,7 +320,7 @@ impl World {
 }
 
 impl Inner {
-    /// Whether this incarnation of the job is still there.
+    /// Returns `true` if this incarnation of the job still exists.
     fn knows(&self, job: &RawJob) -> bool {
         self.view.job(&job.key).is_some_and(|held| held.uid == job.uid)
     }
@@ -333,7 +338,7 @@ impl Inner {
 
     fn forget(&mut self, key: &JobKey) {
         self.records.remove(key);
-        self.marks.forget(key);
+        self.watermarks.forget(key);
         self.blocked.retain(|_, keys| {
             keys.remove(key);
             !keys.is_empty()

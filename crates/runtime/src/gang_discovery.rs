@@ -1,39 +1,37 @@
-//! Which gang scheduler there is, found out once at the start; and what has to be watched for it.
+//! Discovery of the gang scheduler, once at the start.
 
 use std::convert::Infallible;
 use std::str::FromStr;
 use std::time::Duration;
 
 use common::gang::{Gang, PodGroupApi};
-use common::objects::ChildKind;
 use serde::Deserialize;
 
-use crate::answer::RequestError;
 use crate::backoff;
 use crate::client::Api;
-use crate::resource::{PRIORITY_CLASSES, Resource};
-use crate::watch::{Shape, Source};
+use crate::resource::Resource;
+use crate::response::RequestError;
 
-/// First and longest delay between two questions that were not answered.
+/// First and longest delay between two failed requests.
 const DELAYS: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
-/// After so many refusals in a row, which is about a minute, it is no API server that has just begun.
+/// Number of refusals in a row, about a minute's worth, after which the cause is not an API server that has just started.
 const REFUSALS: u32 = 11;
 
-/// Which gang scheduler is wanted.
+/// Choice of the gang scheduler.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum GangChoice {
     /// Kubernetes' own, if the API server serves its PodGroups; else none.
     #[default]
     Auto,
-    /// This one.
+    /// The given one.
     Fixed(Gang),
 }
 
 impl FromStr for GangChoice {
     type Err = Infallible;
 
-    /// `auto`, `native`, `none`, `volcano`, in any case; nothing means `auto`. Any other word is the name of a scheduler that
-    /// reads the PodGroups of the scheduler-plugins.
+    /// Reads `auto`, `native`, `none` or `volcano`, in any case; the empty text means `auto`. Any other word is the name of a
+    /// scheduler that reads the PodGroups of the scheduler-plugins.
     fn from_str(text: &str) -> Result<Self, Infallible> {
         let word = text.trim();
         Ok(match word.to_ascii_lowercase().as_str() {
@@ -49,7 +47,7 @@ impl FromStr for GangChoice {
 }
 
 impl GangChoice {
-    /// The API of PodGroups that may be needed.
+    /// API of PodGroups that may be needed.
     #[must_use]
     pub fn api(&self) -> Option<PodGroupApi> {
         match self {
@@ -59,17 +57,17 @@ impl GangChoice {
     }
 }
 
-/// Whether decisions about gangs of an API look at priority classes.
+/// Returns `true` if decisions about gangs of an API read priority classes.
 #[must_use]
 pub(crate) fn reads_priorities(api: PodGroupApi) -> bool {
     match api {
-        // Its scheduler adds up what pods ask for by itself.
+        // Kubernetes' scheduler adds up the resource requests of pods itself.
         PodGroupApi::Native => false,
         PodGroupApi::Volcano | PodGroupApi::Coscheduling => true,
     }
 }
 
-/// Finds out which gang scheduler there is. Asks until there is an answer.
+/// Finds out which gang scheduler there is. Asks until there is a response.
 pub(crate) async fn resolve(api: &Api, choice: GangChoice) -> Gang {
     let served = |of| is_served(move || api.discover(Resource::pod_groups(of)));
     let (gang, found) = match choice {
@@ -98,7 +96,7 @@ async fn is_served<F: Future<Output = Result<Vec<u8>, RequestError>>>(ask: impl 
     let (mut failures, mut refusals) = (0_u32, 0_u32);
     loop {
         let error = match ask().await {
-            Ok(answer) => return names_pod_groups(&answer),
+            Ok(response) => return names_pod_groups(&response),
             Err(error) if error.is_not_found() => return false,
             Err(error) => error,
         };
@@ -108,7 +106,7 @@ async fn is_served<F: Future<Output = Result<Vec<u8>, RequestError>>>(ask: impl 
         } else {
             0
         };
-        // Who may not even ask has no rights to PodGroups either.
+        // An account that may not even ask has no rights to PodGroups either.
         if refusals >= REFUSALS {
             tracing::error!(%error, refusals, "not allowed to ask for PodGroups: taken not to be served");
             return false;
@@ -118,7 +116,7 @@ async fn is_served<F: Future<Output = Result<Vec<u8>, RequestError>>>(ask: impl 
     }
 }
 
-fn names_pod_groups(answer: &[u8]) -> bool {
+fn names_pod_groups(response: &[u8]) -> bool {
     #[derive(Deserialize)]
     struct List {
         #[serde(default)]
@@ -128,26 +126,8 @@ fn names_pod_groups(answer: &[u8]) -> bool {
     struct Named {
         name: String,
     }
-    serde_json::from_slice::<List>(answer)
+    serde_json::from_slice::<List>(response)
         .is_ok_and(|list| list.resources.iter().any(|r| r.name == "podgroups"))
-}
-
-/// What is watched for gangs of an API; `ours` selects the operator's own objects.
-pub(crate) fn sources(api: PodGroupApi, namespace: Option<&str>, ours: &str) -> Vec<Source> {
-    let groups = Source {
-        resource: Resource::pod_groups(api),
-        shape: Shape::Child(ChildKind::PodGroup(api)),
-        namespace: namespace.map(str::to_owned),
-        selector: Some(ours.to_owned()),
-    };
-    let classes = Source {
-        resource: PRIORITY_CLASSES,
-        shape: Shape::PriorityClass,
-        namespace: None,
-        selector: None,
-    };
-    let classes = reads_priorities(api).then_some(classes);
-    std::iter::once(groups).chain(classes).collect()
 }
 
 #[cfg(test)]
@@ -155,11 +135,11 @@ mod tests {
     use std::cell::Cell;
 
     use super::*;
-    use crate::answer::Answer;
+    use crate::response::Response;
 
     const SERVED: &[u8] = br#"{"resources": [{"name": "podgroups"}]}"#;
 
-    /// Asks a server that answers with these codes, the last one over and over; says how often it was asked.
+    /// Asks a server that responds with these codes, the last one over and over. Returns the number of requests too.
     async fn asked(codes: &[u16]) -> (bool, usize) {
         let asked = Cell::new(0_usize);
         let served = is_served(|| {
@@ -168,7 +148,7 @@ mod tests {
             async move {
                 match code {
                     200 => Ok(SERVED.to_vec()),
-                    _ => Err(RequestError::Answer(Box::new(Answer::of(code, b"", None)))),
+                    _ => Err(RequestError::Response(Box::new(Response::of(code, b"", None)))),
                 }
             }
         });

@@ -1,14 +1,14 @@
-//! Many requests at a time, but few at first: a mistake in a template costs one request, not a thousand.
+//! Bounded parallel requests, few at first: a mistake in a template costs one request, not a thousand.
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 
-/// Most requests of one job in flight.
+/// Largest number of requests of one job in flight.
 pub(super) const WIDEST: usize = 32;
 
-/// Sends requests in order, `window` of them at a time at first; each that goes through widens the window by one, so
-/// that it doubles with every round. After a failure no more are sent; those in flight are waited for. Answers with
-/// the failures in the order of the requests, so that the same trouble is always told in the same words.
+/// Sends requests in order, `window` of them at a time at first. Each success widens the window by one, so that it doubles with
+/// every round. After a failure no more are sent; those in flight are waited for. Returns the failures in the order of the
+/// requests, so that the same problem always gives the same message.
 pub(super) async fn fan_out<F, E>(requests: impl Iterator<Item = F>, mut window: usize) -> Vec<E>
 where
     F: Future<Output = Result<(), E>>,
@@ -74,6 +74,6 @@ mod tests {
             async move { if n == 2 { Err(n) } else { Ok(()) } }
         };
         assert_eq!(fan_out((0..100).map(request), 1).await, [2]);
-        assert!(sent.load(Ordering::Relaxed) <= 5, "what was in flight by then");
+        assert!(sent.load(Ordering::Relaxed) <= 5, "requests in flight by then");
     }
 }

@@ -1,5 +1,5 @@
-//! Each fact that decisions may read is news for the job that it is of, and nothing else is. A filter of events that lets
-//! too little through stops a job for good.
+//! A change of any field that decisions read requeues the job, and no other change does. A filter of events that lets too little
+//! through stops a job for good.
 
 use std::collections::BTreeSet;
 
@@ -9,19 +9,19 @@ use common::observe::{BatchEnd, BatchJobView, ChildView, ContainerState, Contain
 use common::{PodView, RawJob, names};
 use serde_json::{Value, json};
 
-use super::{KIND, job, queued, read_job, world};
+use super::{KIND, job, queued, read_job, state};
 use crate::decode;
+use crate::object::Object;
 use crate::resource::Resource;
-use crate::view::Object;
 
 /// A change: JSON pointer and new value; null takes the field away.
 type Change = (&'static str, Value);
-/// The field of the view that must be another one, what differs beforehand from the usual object, and the change.
+/// Field of the view that must change, differences of the object before the change, and the change.
 type Case = (&'static str, Vec<Change>, Change);
-/// The fields of a view, by name.
+/// Fields of a view, by name.
 type Fields = Vec<(String, String)>;
 
-/// A case of the usual object.
+/// A case without differences before the change.
 fn case(field: &'static str, pointer: &'static str, value: Value) -> Case {
     (field, Vec::new(), (pointer, value))
 }
@@ -38,7 +38,7 @@ fn set(object: &mut Value, (pointer, value): &Change) {
     }
 }
 
-/// What is watched in one way.
+/// Objects of one resource.
 struct Kind {
     resource: Resource,
     read: fn(&Value) -> Object,
@@ -47,63 +47,65 @@ struct Kind {
 }
 
 impl Kind {
-    /// Whether the owner is queued when the object becomes another one, and which fields of the view do.
+    /// Makes the change. Returns whether the owner is queued, and the fields of the view that changed.
     fn change(&self, before: &[Change], change: &Change) -> (bool, Vec<String>) {
         let mut object = self.usual.clone();
         for change in before {
             set(&mut object, change);
         }
-        let world = world();
-        world.put(Resource::jobs(&KIND), read_job(&job()));
+        let state = state();
+        state.put(Resource::jobs(&KIND), read_job(&job()));
         let old = (self.read)(&object);
-        world.put(self.resource, old.clone());
-        assert_eq!(queued(&world), ["j"], "it is there");
+        state.put(self.resource, old.clone());
+        assert_eq!(queued(&state), ["j"], "it is there");
         set(&mut object, &("/metadata/resourceVersion", json!("3")));
-        world.put(self.resource, (self.read)(&object));
-        assert!(queued(&world).is_empty(), "nothing but a version");
+        state.put(self.resource, (self.read)(&object));
+        assert!(queued(&state).is_empty(), "nothing but a version");
         set(&mut object, &("/metadata/resourceVersion", json!("4")));
         set(&mut object, change);
         let new = (self.read)(&object);
-        world.put(self.resource, new.clone());
+        state.put(self.resource, new.clone());
         let (old, new) = ((self.fields)(&old), (self.fields)(&new));
         let other = new
             .into_iter()
             .filter(|field| !old.contains(field))
             .map(|(name, _)| name);
-        (!queued(&world).is_empty(), other.collect())
+        (!queued(&state).is_empty(), other.collect())
     }
 
-    /// Changes of one field each: all of them are news, and there is one for each field.
-    fn news(&self, cases: &[Case]) {
-        self.news_but(cases, &[]);
+    /// Checks that each change changes its field and queues the owner, and that there is a case for each field.
+    fn all_requeue(&self, cases: &[Case]) {
+        self.all_requeue_except(cases, &[]);
     }
 
-    /// The same but for fields that never become other ones.
-    fn news_but(&self, cases: &[Case], fixed: &[&str]) {
-        let mut told = BTreeSet::new();
+    /// The same, except for fields that never change.
+    fn all_requeue_except(&self, cases: &[Case], fixed: &[&str]) {
+        let mut covered = BTreeSet::new();
         for (field, before, change) in cases {
-            let (news, other) = self.change(before, change);
+            let (requeued, other) = self.change(before, change);
             assert_eq!(other, [*field], "{change:?}");
-            assert!(news, "{field}: {change:?}");
-            told.insert((*field).to_owned());
+            assert!(requeued, "{field}: {change:?}");
+            covered.insert((*field).to_owned());
         }
         let all = (self.fields)(&(self.read)(&self.usual));
         let all: BTreeSet<String> = all.into_iter().map(|(name, _)| name).collect();
-        let missing = all.difference(&told).filter(|field| !fixed.contains(&&***field));
+        let missing = all
+            .difference(&covered)
+            .filter(|field| !fixed.contains(&&***field));
         let missing: Vec<&String> = missing.collect();
         assert!(missing.is_empty(), "no change of {missing:?}");
     }
 
-    /// Changes of what decisions do not read.
-    fn noise(&self, changes: &[Change]) {
+    /// Checks that changes of fields that decisions do not read have no effect.
+    fn none_requeues(&self, changes: &[Change]) {
         for change in changes {
-            let (news, other) = self.change(&[], change);
-            assert_eq!((news, other), (false, Vec::new()), "{change:?}");
+            let (requeued, other) = self.change(&[], change);
+            assert_eq!((requeued, other), (false, Vec::new()), "{change:?}");
         }
     }
 }
 
-/// Metadata of an object of the job's.
+/// Metadata of an object of the job.
 fn metadata(name: &str) -> Value {
     json!({
         "namespace": "ns", "name": name, "uid": "P", "resourceVersion": "2", "generation": 1,
@@ -112,7 +114,7 @@ fn metadata(name: &str) -> Value {
     })
 }
 
-/// Metadata that decisions do not read.
+/// Changes of metadata that decisions do not read.
 fn other_metadata() -> Vec<Change> {
     vec![
         ("/metadata/generation", json!(2)),
@@ -126,12 +128,12 @@ fn other_metadata() -> Vec<Change> {
     ]
 }
 
-/// A field, by name, with what is in it.
+/// A field of a view: name and value as text.
 fn field(name: &str, value: &impl std::fmt::Debug) -> (String, String) {
     (name.to_owned(), format!("{value:?}"))
 }
 
-/// Fields of containers; there must be one of each state for all of them.
+/// Fields of containers. All fields occur only if there is a container of each state.
 fn containers(name: &str, views: &[ContainerView]) -> Fields {
     let of = |ContainerView {
                   name: own,
@@ -212,7 +214,7 @@ fn pod_fields(object: &Object) -> Fields {
     fields
 }
 
-/// A pod of which there is something to tell in every field, which no real one has at a time.
+/// A pod with a value in every field, which no real pod has at the same time.
 fn pods() -> Kind {
     let ended = |exit_code: i32| {
         json!({"terminated": {"exitCode": exit_code, "reason": "Error", "message": "m", "startedAt": "2026-01-01T00:00:00Z",
@@ -308,7 +310,7 @@ fn of_containers() -> Vec<Case> {
 }
 
 #[tokio::test]
-async fn whatever_decisions_read_of_a_pod_is_news() {
+async fn whatever_decisions_read_of_a_pod_requeues_its_job() {
     let deleting = || ("/metadata/deletionTimestamp", json!("2026-01-01T00:05:00Z"));
     let grace = |seconds: i64| ("/metadata/deletionGracePeriodSeconds", json!(seconds));
     let mut cases = vec![
@@ -368,14 +370,14 @@ async fn whatever_decisions_read_of_a_pod_is_news() {
         cases.push(case("phase", "/status/phase", json!(phase)));
     }
     cases.extend(of_containers());
-    // Containers do not change their names, nor what they are.
-    pods().news_but(&cases, &["now.name", "now.init", "earlier.name", "earlier.init"]);
+    // Names and types of containers do not change.
+    pods().all_requeue_except(&cases, &["now.name", "now.init", "earlier.name", "earlier.init"]);
 }
 
 #[tokio::test]
-async fn what_decisions_do_not_read_of_a_pod_is_none() {
-    let mut noise = other_metadata();
-    noise.extend([
+async fn what_decisions_do_not_read_of_a_pod_requeues_nothing() {
+    let mut ignored = other_metadata();
+    ignored.extend([
         ("/spec/tolerations", json!([{"operator": "Exists"}])),
         ("/spec/priority", json!(2)),
         ("/spec/containers/0/image", json!("i:2")),
@@ -422,7 +424,7 @@ async fn what_decisions_do_not_read_of_a_pod_is_none() {
             json!([{"name": "debug", "restartCount": 1}]),
         ),
     ]);
-    pods().noise(&noise);
+    pods().none_requeues(&ignored);
 }
 
 fn batch_job_fields(object: &Object) -> Fields {
@@ -461,7 +463,7 @@ fn batch_job_fields(object: &Object) -> Fields {
 }
 
 #[tokio::test]
-async fn whatever_decisions_read_of_a_batch_job_is_news_and_nothing_else() {
+async fn whatever_decisions_read_of_a_batch_job_requeues_its_job_and_nothing_else_does() {
     let jobs = Kind {
         resource: crate::resource::BATCH_JOBS,
         read: |job| Object::BatchJob(decode::batch_job(job.to_string().as_bytes()).unwrap()),
@@ -476,7 +478,7 @@ async fn whatever_decisions_read_of_a_batch_job_is_news_and_nothing_else() {
     };
     let open = vec![("/status/conditions", json!([]))];
     let ended = json!([{"type": "Complete", "status": "True"}]);
-    jobs.news(&[
+    jobs.all_requeue(&[
         case("owner", "/metadata/ownerReferences/0/uid", json!("K")),
         case("name", "/metadata/name", json!("k-launcher")),
         case("uid", "/metadata/uid", json!("Q")),
@@ -496,10 +498,10 @@ async fn whatever_decisions_read_of_a_batch_job_is_news_and_nothing_else() {
             json!("2026-01-01T00:01:00Z"),
         ),
     ]);
-    let (news, other) = jobs.change(&open, &("/status/conditions", ended));
-    assert_eq!((news, other.len()), (true, 4), "it ends");
-    let mut noise = other_metadata();
-    noise.extend([
+    let (requeued, other) = jobs.change(&open, &("/status/conditions", ended));
+    assert_eq!((requeued, other.len()), (true, 4), "it ends");
+    let mut ignored = other_metadata();
+    ignored.extend([
         ("/spec/backoffLimit", json!(7)),
         ("/status/active", json!(0)),
         ("/status/ready", json!(1)),
@@ -511,12 +513,12 @@ async fn whatever_decisions_read_of_a_batch_job_is_news_and_nothing_else() {
             json!("2026-01-01T00:00:00Z"),
         ),
     ]);
-    jobs.noise(&noise);
+    jobs.none_requeues(&ignored);
 }
 
 fn child_fields(object: &Object) -> Fields {
     let Object::Child(child) = object else { panic!() };
-    // What kind it is never changes.
+    // The kind never changes.
     let ChildView {
         kind: _,
         name,
@@ -552,7 +554,7 @@ fn child_fields(object: &Object) -> Fields {
     fields
 }
 
-/// Changes of what decisions read of all children.
+/// Changes of fields that decisions read of all children.
 fn of_children() -> Vec<Case> {
     vec![
         case("owner", "/metadata/ownerReferences/0/uid", json!("K")),
@@ -572,7 +574,7 @@ fn of_children() -> Vec<Case> {
 }
 
 #[tokio::test]
-async fn whatever_decisions_read_of_a_child_is_news_and_nothing_else() {
+async fn whatever_decisions_read_of_a_child_requeues_its_job_and_nothing_else_does() {
     for (kind, read) in [
         (
             ChildKind::Service,
@@ -586,14 +588,14 @@ async fn whatever_decisions_read_of_a_child_is_news_and_nothing_else() {
             fields: child_fields,
             usual: json!({"metadata": metadata("j"), "spec": {}, "status": {}}),
         };
-        children.news(&of_children());
-        let mut noise = other_metadata();
-        noise.extend([
+        children.all_requeue(&of_children());
+        let mut ignored = other_metadata();
+        ignored.extend([
             ("/spec/clusterIP", json!("None")),
             ("/spec/minReplicas", json!(2)),
             ("/status/desiredReplicas", json!(2)),
         ]);
-        children.noise(&noise);
+        children.none_requeues(&ignored);
     }
 }
 
@@ -601,7 +603,7 @@ fn read_child(kind: ChildKind, object: &Value) -> Object {
     Object::Child(decode::child(kind, object.to_string().as_bytes()).unwrap())
 }
 
-/// A PodGroup of an API that has been refused a place.
+/// A PodGroup of an API that could not be placed.
 fn pod_groups(api: PodGroupApi) -> Kind {
     let condition = match api {
         PodGroupApi::Native => json!({"type": "PodGroupInitiallyScheduled", "status": "False"}),
@@ -631,7 +633,7 @@ fn pod_groups(api: PodGroupApi) -> Kind {
 }
 
 #[tokio::test]
-async fn whatever_decisions_read_of_a_pod_group_is_news_and_nothing_else() {
+async fn whatever_decisions_read_of_a_pod_group_requeues_its_job_and_nothing_else_does() {
     for api in [
         PodGroupApi::Native,
         PodGroupApi::Volcano,
@@ -647,7 +649,7 @@ async fn whatever_decisions_read_of_a_pod_group_is_news_and_nothing_else() {
         let placed = match api {
             PodGroupApi::Native => Some(("/status/conditions/0/status", json!("True"))),
             PodGroupApi::Volcano => Some(("/status/conditions/0/type", json!("Scheduled"))),
-            // Its pods say why they do not fit.
+            // Conditions of the pods say why they do not fit.
             PodGroupApi::Coscheduling => None,
         };
         if let Some((pointer, value)) = &placed {
@@ -665,16 +667,16 @@ async fn whatever_decisions_read_of_a_pod_group_is_news_and_nothing_else() {
                 case("placement", pointer, value.clone()),
             ]);
         } else {
-            let (news, other) = groups.change(&[], &("/status/conditions/0/reason", json!("n")));
-            assert_eq!((news, other), (false, Vec::new()));
+            let (requeued, other) = groups.change(&[], &("/status/conditions/0/reason", json!("n")));
+            assert_eq!((requeued, other), (false, Vec::new()));
         }
-        // Without a place refused there is one field more.
+        // A PodGroup that is not refused has one field more.
         let fields = (groups.fields)(&(groups.read)(&groups.usual));
         let unknown = fields.iter().any(|(name, _)| name == "placement");
         assert_eq!(unknown, placed.is_none());
-        groups.news_but(&cases, if unknown { &["placement"] } else { &[] });
-        let mut noise = other_metadata();
-        noise.extend([
+        groups.all_requeue_except(&cases, if unknown { &["placement"] } else { &[] });
+        let mut ignored = other_metadata();
+        ignored.extend([
             ("/status/running", json!(2)),
             (
                 "/status/conditions/0/lastTransitionTime",
@@ -682,18 +684,17 @@ async fn whatever_decisions_read_of_a_pod_group_is_news_and_nothing_else() {
             ),
             ("/status/conditions/0/transitionID", json!("t")),
         ]);
-        groups.noise(&noise);
+        groups.none_requeues(&ignored);
     }
 }
 
-/// All fields of a job: metadata that decisions do not read are none of the view's.
+/// All fields of a job in the view. Metadata that decisions do not read are not in it.
 fn job_fields(object: &Object) -> Fields {
     let Object::Job(held) = object else { panic!() };
     let RawJob {
         key,
         uid,
         resource_version: _,
-        created,
         deleting,
         annotations,
         spec,
@@ -702,7 +703,6 @@ fn job_fields(object: &Object) -> Fields {
     vec![
         field("key", key),
         field("uid", uid),
-        field("created", created),
         field("deleting", deleting),
         field("annotations", annotations),
         field("spec", spec),
@@ -711,7 +711,7 @@ fn job_fields(object: &Object) -> Fields {
 }
 
 #[tokio::test]
-async fn whatever_decisions_read_of_a_job_is_news_and_nothing_else() {
+async fn whatever_decisions_read_of_a_job_requeues_it_and_nothing_else_does() {
     let jobs = Kind {
         resource: Resource::jobs(&KIND),
         read: read_job,
@@ -737,9 +737,9 @@ async fn whatever_decisions_read_of_a_job_is_news_and_nothing_else() {
         case("status", "/status/conditions/0/status", json!("False")),
         case("status", "/status", json!(null)),
     ];
-    // Those two are never another one.
-    jobs.news_but(&cases, &["key", "created"]);
-    jobs.noise(&[
+    // These two fields never change.
+    jobs.all_requeue_except(&cases, &["key"]);
+    jobs.none_requeues(&[
         ("/metadata/generation", json!(2)),
         ("/metadata/labels/mine", json!("2")),
         ("/metadata/finalizers", json!(["example.com/hold"])),

@@ -1,31 +1,31 @@
-//! What the API server answers when it does not do what was asked, and what that calls for.
+//! Error responses of the API server, and the retry that each calls for.
 
 use std::time::Duration;
 
 use serde::Deserialize;
 
-/// What an error calls for.
+/// Retry that an error calls for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RetryClass {
-    /// Try again.
+    /// Retry.
     Transient,
-    /// Look again, then try again.
+    /// Observe again, then retry.
     Conflict,
-    /// Somebody has to allow it.
+    /// An administrator has to allow the request.
     Forbidden,
-    /// Somebody has to correct it.
+    /// A user has to correct the object.
     Invalid,
 }
 
-/// The API server said no.
+/// An error response of the API server.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
-pub(crate) struct Answer {
+pub(crate) struct Response {
     /// HTTP status code.
     pub(crate) code: u16,
     /// Machine-readable reason, such as `AlreadyExists`.
     pub(crate) reason: String,
-    /// For people.
+    /// Message for users.
     pub(crate) message: String,
     details: Option<Details>,
 }
@@ -43,8 +43,8 @@ struct Cause {
     reason: String,
 }
 
-impl Answer {
-    /// From an error frame of a watch.
+impl Response {
+    /// Reads an error frame of a watch.
     pub(crate) fn of_frame(json: &str) -> Self {
         serde_json::from_str(json).unwrap_or_else(|_| Self {
             message: json.to_owned(),
@@ -52,17 +52,18 @@ impl Answer {
         })
     }
 
+    /// Reads a response with this status code; `retry_after` is its header.
     pub(crate) fn of(code: u16, body: &[u8], retry_after: Option<u64>) -> Self {
         let text = || String::from_utf8_lossy(body).trim().to_owned();
-        let mut answer: Self = serde_json::from_slice(body).unwrap_or_default();
-        answer.code = code;
-        if answer.message.is_empty() {
-            answer.message = text();
+        let mut response: Self = serde_json::from_slice(body).unwrap_or_default();
+        response.code = code;
+        if response.message.is_empty() {
+            response.message = text();
         }
         if let Some(seconds) = retry_after {
-            answer.details.get_or_insert_default().retry_after_seconds = seconds;
+            response.details.get_or_insert_default().retry_after_seconds = seconds;
         }
-        answer
+        response
     }
 
     fn has_cause(&self, reason: &str) -> bool {
@@ -73,96 +74,118 @@ impl Answer {
     }
 }
 
-/// Why a request did not go through.
+/// Error of a request.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RequestError {
-    /// The API server said no.
+    /// The API server refused the request.
     #[error("{}", .0.message)]
-    Answer(Box<Answer>),
-    /// There was no answer; the request may or may not have been carried out.
+    Response(Box<Response>),
+    /// There was no response; the request may or may not have taken effect.
     #[error("no answer from the API server: {0}")]
-    NoAnswer(String),
+    NoResponse(String),
+    /// The response could not be read. Users see this text in `status.waitingFor`; it has always begun with these words,
+    /// although there was a response.
+    #[error("no answer from the API server: {0}")]
+    Unreadable(String),
+    /// No key pair could be made, so nothing was sent. The text is kept for the same reason.
+    #[error("no answer from the API server: no key pair: {0}")]
+    KeyPair(String),
+    /// The request was not sent, since this process ends. The text is kept for the same reason.
+    #[error("no answer from the API server: {0}")]
+    Closed(String),
     /// The request could not be made.
     #[error("request could not be made: {0}")]
     Request(#[from] http::Error),
     /// The object could not be written as JSON.
     #[error("object could not be serialized: {0}")]
     Serialize(#[from] serde_json::Error),
-    /// This process does not lead any more.
+    /// This process is not the leader any more.
     #[error("this process does not lead any more")]
     NotLeader,
 }
 
 impl RequestError {
-    fn answer(&self) -> Option<&Answer> {
+    /// The response could not be read.
+    pub(crate) fn unreadable(error: &impl std::error::Error) -> Self {
+        Self::Unreadable(error.to_string())
+    }
+
+    fn response(&self) -> Option<&Response> {
         match self {
-            Self::Answer(answer) => Some(answer),
-            Self::NoAnswer(_) | Self::Request(_) | Self::Serialize(_) | Self::NotLeader => None,
+            Self::Response(response) => Some(response),
+            Self::NoResponse(_)
+            | Self::Unreadable(_)
+            | Self::KeyPair(_)
+            | Self::Closed(_)
+            | Self::Request(_)
+            | Self::Serialize(_)
+            | Self::NotLeader => None,
         }
     }
 
     fn code(&self) -> u16 {
-        self.answer().map_or(0, |a| a.code)
+        self.response().map_or(0, |a| a.code)
     }
 
-    /// There is no such object.
+    /// Returns `true` if there is no such object.
     pub(crate) fn is_not_found(&self) -> bool {
         self.code() == 404
     }
 
-    /// Who asks is known, and may not.
+    /// Returns `true` if the account is known and lacks the right.
     pub(crate) fn is_forbidden(&self) -> bool {
         self.code() == 403
     }
 
-    /// There is no such kind of object: the API server answers without a reason.
+    /// Returns `true` if there is no such kind of object: the response has no reason then.
     pub(crate) fn is_not_served(&self) -> bool {
-        self.answer()
+        self.response()
             .is_some_and(|a| a.code == 404 && a.reason.is_empty())
     }
 
-    /// The name is taken.
+    /// Returns `true` if the name is taken.
     pub(crate) fn is_already_exists(&self) -> bool {
-        self.answer()
+        self.response()
             .is_some_and(|a| a.code == 409 && a.reason == "AlreadyExists")
     }
 
-    /// A precondition does not hold.
+    /// Returns `true` if a precondition does not hold.
     pub(crate) fn is_conflict(&self) -> bool {
         self.code() == 409 && !self.is_already_exists()
     }
 
-    /// A patch names the UID of an object that does not have the name any more.
+    /// Returns `true` if a patch names the UID of an object that does not have the name any more.
     pub(crate) fn is_of_other_uid(&self) -> bool {
-        self.answer()
+        self.response()
             .is_some_and(|a| a.code == 422 && a.message.contains("metadata.uid"))
     }
 
-    /// The resourceVersion is too old to go on from.
+    /// Returns `true` if the resourceVersion is too old for a watch.
     pub(crate) fn is_gone(&self) -> bool {
         self.code() == 410
     }
 
-    /// The namespace ends, so nothing can be created in it any more.
+    /// Returns `true` if the namespace is being deleted, so that nothing can be created in it.
     pub(crate) fn is_namespace_ending(&self) -> bool {
-        self.answer().is_some_and(|a| a.has_cause("NamespaceTerminating"))
+        self.response()
+            .is_some_and(|a| a.has_cause("NamespaceTerminating"))
     }
 
-    /// How long the API server asks to wait.
+    /// Time that the API server asks to wait.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
-        let seconds = self.answer()?.details.as_ref()?.retry_after_seconds;
+        let seconds = self.response()?.details.as_ref()?.retry_after_seconds;
         (seconds > 0).then(|| Duration::from_secs(seconds))
     }
 
-    /// What it calls for.
+    /// Retry that the error calls for.
     pub(crate) fn class(&self) -> RetryClass {
-        let Some(answer) = self.answer() else {
+        let Some(response) = self.response() else {
             return RetryClass::Transient;
         };
-        match answer.code {
+        match response.code {
             409 => RetryClass::Conflict,
             401 | 403 => RetryClass::Forbidden,
-            _ if answer.message.starts_with("admission webhook") && answer.code < 500 => {
+            _ if response.message.starts_with("admission webhook") && response.code < 500 => {
                 RetryClass::Forbidden
             }
             400 | 405 | 413 | 415 | 422 => RetryClass::Invalid,
@@ -176,7 +199,7 @@ mod tests {
     use super::*;
 
     fn error(code: u16, body: &str) -> RequestError {
-        RequestError::Answer(Box::new(Answer::of(code, body.as_bytes(), None)))
+        RequestError::Response(Box::new(Response::of(code, body.as_bytes(), None)))
     }
 
     #[test]
@@ -211,7 +234,7 @@ mod tests {
             assert_eq!(error(code, body).class(), class, "{code} {body}");
         }
         assert_eq!(
-            RequestError::NoAnswer(String::new()).class(),
+            RequestError::NoResponse(String::new()).class(),
             RetryClass::Transient
         );
     }
@@ -225,9 +248,9 @@ mod tests {
         assert!(!error(409, r#"{"reason":"AlreadyExists"}"#).is_conflict());
         let ending = r#"{"reason":"Forbidden","details":{"causes":[{"reason":"NamespaceTerminating"}]}}"#;
         assert!(error(403, ending).is_namespace_ending());
-        let waits = Answer::of(429, b"Too many requests", Some(3));
+        let waits = Response::of(429, b"Too many requests", Some(3));
         assert_eq!(
-            RequestError::Answer(Box::new(waits)).retry_after(),
+            RequestError::Response(Box::new(waits)).retry_after(),
             Some(Duration::from_secs(3))
         );
         assert_eq!(error(500, "plain words").to_string(), "plain words");

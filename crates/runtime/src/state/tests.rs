@@ -1,7 +1,7 @@
-//! From what a watch brings to who is queued, and when a pass may begin.
+//! From events of a watch to queued jobs, and to the start of a reconcile.
 
 mod memory;
-mod news;
+mod requeues;
 
 use common::KindInfo;
 use futures::FutureExt;
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::decode;
-use crate::queue::Verdict;
+use crate::queue::Requeue;
 use crate::resource::{PODS, SERVICES};
 
 static KIND: KindInfo = KindInfo {
@@ -21,12 +21,12 @@ static KIND: KindInfo = KindInfo {
     ..KindInfo::COMMON
 };
 
-/// A world with nothing in it, whose queue hands out keys.
-fn world() -> World {
+/// An empty state with an open queue.
+fn state() -> State {
     let view = View::new([(Resource::jobs(&KIND), KIND.kind)]);
-    let world = World::new(view, Metrics::default(), Clock::default());
-    world.queue.open();
-    world
+    let state = State::new(view, Metrics::default(), Clock::default());
+    state.queue.open();
+    state
 }
 
 /// Job `j`, of UID `J`.
@@ -43,44 +43,43 @@ fn read_job(job: &Value) -> Object {
     Object::Job(Box::new(decode::job(&KIND, job.to_string().as_bytes()).unwrap()))
 }
 
-/// The names of the jobs that are to be looked at; none of them is any more.
-fn queued(world: &World) -> Vec<String> {
+/// Takes the names of the queued jobs out of the queue.
+fn queued(state: &State) -> Vec<String> {
     let mut keys = Vec::new();
-    while let Some(key) = world.queue.next().now_or_never() {
-        world.queue.finish(&key, &Verdict::Done(None));
+    while let Some(key) = state.queue.next().now_or_never() {
+        state.queue.finish(&key, &Requeue::After(None));
         keys.push(key.name.to_string());
     }
     keys
 }
 
-/// Nothing that was written came in sight, nor did anything else happen: bookmarks alone told how far the watch was
-/// (k8s#129795, KEP-5647).
+/// A watch shows neither our writes nor other events: only bookmarks show its progress (k8s#129795, KEP-5647).
 #[tokio::test(start_paused = true)]
 async fn a_quiet_watch_with_bookmarks_only_says_how_far_it_is() {
-    let world = world();
+    let state = state();
     let Object::Job(held) = read_job(&job()) else {
         panic!()
     };
     let (key, raw) = (held.key.clone(), held.raw());
-    world.put(Resource::jobs(&KIND), read_job(&job()));
-    assert_eq!(queued(&world), ["j"]);
+    state.put(Resource::jobs(&KIND), read_job(&job()));
+    assert_eq!(queued(&state), ["j"]);
     for (name, rv) in [("j-worker-0", 10), ("j-worker-1", 12), ("j-worker-2", 11)] {
-        world.wrote(&raw, PODS, ObjectName::new("ns", name), rv);
+        state.wrote(&raw, PODS, ObjectName::new("ns", name), rv);
     }
-    let begins = |world: &World| matches!(world.begin(&key), Start::Go(_));
-    assert!(!begins(&world));
+    let begins = |state: &State| matches!(state.begin(&key), Start::Go(_));
+    assert!(!begins(&state));
     for (resource, rv) in [(PODS, 11), (SERVICES, 99), (PODS, 9)] {
-        world.bookmark(resource, rv);
-        assert!(queued(&world).is_empty() && !begins(&world), "{resource:?} {rv}");
+        state.bookmark(resource, rv);
+        assert!(queued(&state).is_empty() && !begins(&state), "{resource:?} {rv}");
     }
-    world.bookmark(PODS, 12);
-    assert_eq!(queued(&world), ["j"]);
-    assert!(begins(&world));
-    world.bookmark(PODS, 13);
-    assert!(queued(&world).is_empty(), "nobody waits for it any more");
+    state.bookmark(PODS, 12);
+    assert_eq!(queued(&state), ["j"]);
+    assert!(begins(&state));
+    state.bookmark(PODS, 13);
+    assert!(queued(&state).is_empty(), "no job waits for it any more");
 }
 
-/// A look-up is answered late: by then the watch has told of the object and of its end (storm 6053).
+/// The response to a look-up is late: by then the watch has shown the object and its deletion (chaos run 6053).
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_the_watch_has_overtaken_brings_nothing_back() {
     let pod = |rv: u64| {
@@ -91,24 +90,24 @@ async fn an_answer_that_the_watch_has_overtaken_brings_nothing_back() {
         Object::Pod(decode::pod(pod.to_string().as_bytes()).unwrap())
     };
     for (overtaken, left) in [(false, 1), (true, 0)] {
-        let world = world();
+        let state = state();
         let Object::Job(held) = read_job(&job()) else {
             panic!()
         };
         let (key, raw) = (held.key.clone(), held.raw());
-        world.put(Resource::jobs(&KIND), read_job(&job()));
-        world.wrote(&raw, PODS, ObjectName::new("ns", "j-worker-0"), 10);
+        state.put(Resource::jobs(&KIND), read_job(&job()));
+        state.wrote(&raw, PODS, ObjectName::new("ns", "j-worker-0"), 10);
         tokio::time::advance(INVISIBLE).await;
-        let (of, mark) = world.overdue().pop().unwrap();
+        let (of, watermark) = state.overdue().pop().unwrap();
         assert_eq!(of, key);
         if overtaken {
-            world.put(PODS, pod(10));
-            world.remove(PODS, &pod(12));
+            state.put(PODS, pod(10));
+            state.remove(PODS, &pod(12));
         }
-        world.looked_up(&key, &mark, Some(pod(10)));
-        let Start::Go(pass) = world.begin(&key) else {
+        state.looked_up(&key, &watermark, Some(pod(10)));
+        let Start::Go(reconcile) = state.begin(&key) else {
             panic!()
         };
-        assert_eq!(pass.observed.pods.len(), left, "{overtaken}");
+        assert_eq!(reconcile.observed.pods.len(), left, "{overtaken}");
     }
 }

@@ -1,24 +1,24 @@
-//! How much memory a pod takes: measured in a process that does nothing else, as the kernel counts it.
+//! Memory that a pod takes: measured in a separate process, as the kernel counts it.
 
 use std::process::Command;
 
 use serde_json::{Value, json};
 
-use super::{KIND, read_job, world};
+use super::{KIND, read_job, state};
 use crate::decode;
+use crate::object::Object;
 use crate::resource::{PODS, Resource};
-use crate::view::Object;
 
-/// So many pods.
+/// Number of pods.
 const PODS_HELD: usize = 4000;
-/// Bytes of each as the API server sends it, at least.
+/// Smallest number of bytes of a pod as the API server sends it.
 const SENT: usize = 9000;
-/// Bytes of each in memory, at most: its view, two indices, and what the allocator adds.
+/// Largest number of bytes of a pod in memory: its view, two indices, and the overhead of the allocator.
 const HELD: usize = 1024;
-/// The test that is run in a process of its own.
-const MEASURE: &str = "world::tests::memory::measure";
+/// The test that runs in a separate process.
+const MEASURE: &str = "state::tests::memory::measure";
 
-/// What pods are made of: as large as real ones, since the view keeps neither the template nor who manages which field.
+/// Template of pods. They are as large as real ones, since the view keeps neither the pod spec nor `managedFields`.
 struct Mould(String);
 
 impl Mould {
@@ -52,7 +52,7 @@ impl Mould {
     }
 }
 
-/// Bytes of this process in memory, now and at most.
+/// Resident bytes of this process, now and at most.
 fn resident() -> (usize, usize) {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
@@ -67,27 +67,27 @@ fn resident() -> (usize, usize) {
     (bytes("VmRSS:"), bytes("VmHWM:"))
 }
 
-/// The view grows as a watch brings all pods, and then lists them anew.
+/// Measures the growth of the view when a watch adds all pods, and when it lists them again.
 #[test]
-#[ignore = "run by the test below in a process of its own"]
+#[ignore = "run by the test below in a separate process"]
 fn measure() {
-    let (world, mould) = (world(), Mould::new());
-    world.put(Resource::jobs(&KIND), read_job(&super::job()));
-    // What is made once.
+    let (state, mould) = (state(), Mould::new());
+    state.put(Resource::jobs(&KIND), read_job(&super::job()));
+    // Allocations that are made once.
     for version in 2..10 {
-        world.put(PODS, mould.pod(0, version));
+        state.put(PODS, mould.pod(0, version));
     }
     let (before, _) = resident();
     for n in 0..PODS_HELD {
-        world.put(PODS, mould.pod(n, n + 10));
+        state.put(PODS, mould.pod(n, n + 10));
     }
     let (grown, _) = resident();
-    assert_eq!(world.sizes().1, PODS_HELD);
+    assert_eq!(state.counts().pods, PODS_HELD);
     for round in 1..=3 {
         let version = 100_000 * round;
         let list = (0..PODS_HELD).map(|n| mould.pod(n, version + n)).collect();
         let version = u64::try_from(version + PODS_HELD).unwrap();
-        world.replace(PODS, list, version).unwrap();
+        state.replace(PODS, list, version).unwrap();
     }
     let (after, most) = resident();
     println!(
@@ -122,5 +122,5 @@ fn a_pod_takes_less_than_a_kilobyte_and_a_relist_twice_that_at_most() {
     println!("bytes for each pod: {each:?}");
     assert!(each[0] > 100, "nothing was measured: {text}");
     assert!(each[0] < HELD, "grown: {each:?}");
-    assert!(each[1] < 2 * HELD && each[2] < 2 * HELD, "listed anew: {each:?}");
+    assert!(each[1] < 2 * HELD && each[2] < 2 * HELD, "listed again: {each:?}");
 }
