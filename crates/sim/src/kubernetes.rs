@@ -124,6 +124,14 @@ pub fn set_node(store: &mut Store, name: &str, ready: bool) {
     store.put(Who::Kubernetes, &key, node);
 }
 
+/// Makes all nodes answer again.
+pub fn mend_nodes(store: &mut Store) {
+    let nodes: Vec<String> = store.list(NODES, "").map(|(key, _)| key.name.clone()).collect();
+    for node in nodes {
+        set_node(store, &node, true);
+    }
+}
+
 /// Whether a node answers.
 fn answers(store: &Store, name: &str) -> bool {
     let node = store.get(&Key::new(NODES, "", name));

@@ -25,9 +25,11 @@
 pub mod cluster;
 pub mod conformance;
 pub mod judge;
+pub mod fault_log;
 pub mod kubernetes;
 pub mod link;
 pub mod meddler;
+pub mod names;
 pub mod ops;
 pub mod process;
 pub mod quiet;

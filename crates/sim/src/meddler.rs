@@ -7,14 +7,14 @@ use common::{Framework, names};
 use serde_json::{Value, json};
 
 use crate::cluster::{NAMESPACE, Shared};
+use crate::fault_log::FaultLog;
 use crate::judge::end_of;
-use crate::kubernetes::{end, fail, restart_in_place, set_node};
+use crate::kubernetes::{end, fail, mend_nodes, restart_in_place, set_node};
 use crate::link::Link;
 use crate::ops::DeleteOptions;
 use crate::process::WallClock;
 use crate::rng::Rng;
-use crate::store::{Frame, Key, Store};
-use crate::storm::{Log, MEDDLER, mend_nodes};
+use crate::store::{Frame, Key, Store, Who};
 use crate::types::{CONFIG_MAPS, PODS, Resource, SERVICES};
 use crate::value::{self, metadata};
 
@@ -34,7 +34,7 @@ pub struct Meddler {
     /// The operators' clock.
     pub clock: WallClock,
     /// What he tells.
-    pub log: Log,
+    pub log: FaultLog,
     /// The operators' connections.
     pub links: Arc<Mutex<Vec<Option<Link>>>>,
     /// The job as it was made.
@@ -103,7 +103,7 @@ impl Meddler {
                 .map(|(key, _)| key.clone())
                 .collect();
             for key in foreign {
-                store.remove(MEDDLER, &key);
+                store.remove(Who::User, &key);
             }
             let pods: Vec<Key> = store.list(PODS, "").map(|(key, _)| key.clone()).collect();
             for key in pods {
@@ -160,7 +160,7 @@ impl Meddler {
                 grace: rng.once_in(300).then_some(0),
                 ..DeleteOptions::default()
             };
-            let _ = store.delete(MEDDLER, key, &options);
+            let _ = store.delete(Who::User, key, &options);
         })
     }
 
@@ -199,7 +199,7 @@ impl Meddler {
             if resource == PODS {
                 object["spec"] = json!({"containers": [{"name": "main", "image": "img:1"}]});
             }
-            match store.create(MEDDLER, &of, "v1", NAMESPACE, object) {
+            match store.create(Who::User, &of, "v1", NAMESPACE, object) {
                 Ok(_) => "foreign object made",
                 Err(_) => "nothing",
             }
@@ -247,12 +247,12 @@ impl Meddler {
         };
         let _ = self
             .shared
-            .store(|store| store.delete(MEDDLER, &self.job, &options));
+            .store(|store| store.delete(Who::User, &self.job, &options));
         "job deleted"
     }
 
     fn replace_job(&self) -> &'static str {
-        self.shared.store(|store| store.remove(MEDDLER, &self.job));
+        self.shared.store(|store| store.remove(Who::User, &self.job));
         self.shared.create(self.job.resource, &self.manifest);
         "job replaced"
     }
@@ -268,7 +268,7 @@ impl Meddler {
             if children.is_empty() {
                 return "nothing";
             }
-            let _ = store.delete(MEDDLER, rng.pick(&children), &DeleteOptions::default());
+            let _ = store.delete(Who::User, rng.pick(&children), &DeleteOptions::default());
             "child deleted"
         })
     }
@@ -326,7 +326,7 @@ fn edit(store: &mut Store, key: &Key, edit: impl FnOnce(&mut Value)) {
     let Some(object) = store.get(key) else { return };
     let mut object = (**object).clone();
     edit(&mut object);
-    store.put(MEDDLER, key, object);
+    store.put(Who::User, key, object);
 }
 
 fn give_back(pod: &mut Value) {

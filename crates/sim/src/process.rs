@@ -12,10 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cluster::{NAMESPACE, Shared};
 use crate::link::{Link, Weather};
+use crate::names::LEASE;
 use crate::store::Who;
-
-/// Name of the lease.
-pub const LEASE: &str = "trainyard-operator";
 
 /// How the operator is to run.
 #[derive(Clone)]

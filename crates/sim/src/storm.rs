@@ -2,8 +2,7 @@
 //! end. Which storm it is, is a function of its seed.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use common::gang::{Gang, PodGroupApi};
@@ -14,7 +13,8 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::cluster::{Cluster, NAMESPACE, Setup, Shared, is_aside};
-use crate::kubernetes::{Pace, fail, set_node};
+use crate::fault_log::FaultLog;
+use crate::kubernetes::{Pace, fail};
 use crate::link::{Fate, Link, Trip, Weather};
 use crate::meddler::Meddler;
 use crate::ops::DeleteOptions;
@@ -24,7 +24,7 @@ use crate::refusal::Refusal;
 use crate::request::{Request, Verb};
 use crate::rng::Rng;
 use crate::store::{Key, Store, Who};
-use crate::types::{NODES, PODS, Resource};
+use crate::types::{PODS, Resource};
 use crate::value::{self, text};
 
 /// Longest time that a job may take to end once the storm is over.
@@ -57,36 +57,12 @@ pub struct Report {
     pub trace: Vec<String>,
 }
 
-/// How often what happened; whether the storm is over.
-#[derive(Debug, Clone, Default)]
-pub struct Log {
-    faults: Arc<Mutex<BTreeMap<&'static str, usize>>>,
-    over: Arc<AtomicBool>,
-}
-
-impl Log {
-    /// Something happens.
-    pub fn note(&self, what: &'static str) {
-        let mut faults = self.faults.lock().unwrap_or_else(PoisonError::into_inner);
-        *faults.entry(what).or_default() += 1;
-    }
-
-    fn has_seen(&self, what: &str) -> bool {
-        let faults = self.faults.lock().unwrap_or_else(PoisonError::into_inner);
-        faults.contains_key(what)
-    }
-
-    fn is_over(&self) -> bool {
-        self.over.load(Ordering::SeqCst)
-    }
-}
-
 /// Bad weather for one process.
 struct Bad {
     rng: Rng,
     /// How bad, from 0.
     force: usize,
-    log: Log,
+    log: FaultLog,
 }
 
 impl Weather for Bad {
@@ -269,7 +245,7 @@ async fn run(frameworks: &'static [&'static dyn Framework], seed: u64, traced: b
     let jobs = Resource::new(info.group, info.plural);
     let key = Key::new(jobs, NAMESPACE, "j");
     cluster.shared.create(jobs, &case.manifest);
-    let log = Log::default();
+    let log = FaultLog::default();
     let clock = WallClock::default();
     let links: Arc<Mutex<Vec<Option<Link>>>> = Arc::new(Mutex::new(vec![None; case.processes]));
     let mut rngs: Vec<Rng> = (0..case.processes).map(|_| rng.fork()).collect();
@@ -301,7 +277,7 @@ async fn run(frameworks: &'static [&'static dyn Framework], seed: u64, traced: b
             tokio::time::sleep(rng.millis(5000)).await;
             meddler.meddle(&mut rng);
         }
-        log.over.store(true, Ordering::SeqCst);
+        log.end();
         meddler.mend();
         if log.has_seen("clock jumped") {
             tokio::time::sleep(SAFETY).await;
@@ -323,12 +299,11 @@ async fn run(frameworks: &'static [&'static dyn Framework], seed: u64, traced: b
     let mut violations = inside.judge.violations.clone();
     violations.extend(found);
     violations.extend(clock.complaint());
-    let faults = log.faults.lock().unwrap_or_else(PoisonError::into_inner).clone();
     Report {
         seed,
         kind: format!("{} {}", info.kind, info.version),
         violations,
-        faults,
+        faults: log.counts(),
         trace: inside.trace.clone().unwrap_or_default(),
         writes: inside
             .written
@@ -343,7 +318,7 @@ async fn supervise(
     shared: &Shared,
     case: &Case,
     clock: &WallClock,
-    log: &Log,
+    log: &FaultLog,
     rng: &mut Rng,
     place: usize,
     links: Arc<Mutex<Vec<Option<Link>>>>,
@@ -391,7 +366,7 @@ async fn end(shared: &Shared, key: &Key) -> Vec<String> {
         propagation: Some("Background".to_owned()),
         ..DeleteOptions::default()
     };
-    let _ = shared.store(|store| store.delete(MEDDLER, key, &options));
+    let _ = shared.store(|store| store.delete(Who::User, key, &options));
     tokio::time::sleep(COLLECTED).await;
     quiet::left_over(&shared.lock().server.store)
 }
@@ -469,14 +444,3 @@ fn describe(shared: &Shared, key: &Key) -> String {
         job["status"], job["spec"]["runPolicy"]
     )
 }
-
-/// All nodes answer again.
-pub(crate) fn mend_nodes(store: &mut Store) {
-    let nodes: Vec<String> = store.list(NODES, "").map(|(key, _)| key.name.clone()).collect();
-    for node in nodes {
-        set_node(store, &node, true);
-    }
-}
-
-/// By whom meddling is done.
-pub(crate) const MEDDLER: Who = Who::User;

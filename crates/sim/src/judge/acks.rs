@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{Judge, gone};
-use crate::process::LEASE;
+use crate::names::LEASE;
 use crate::request::{Request, Verb};
 use crate::store::{Change, Store, Who};
 use crate::types::{EVENTS, LEASES};
