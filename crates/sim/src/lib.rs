@@ -24,8 +24,8 @@
 
 pub mod cluster;
 pub mod conformance;
-pub mod judge;
 pub mod fault_log;
+pub mod judge;
 pub mod kubernetes;
 pub mod link;
 pub mod meddler;
