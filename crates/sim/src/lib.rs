@@ -22,10 +22,10 @@
     reason = "this crate is a test: it fails by panicking, and reads better without ceremony"
 )]
 
+pub mod checker;
 pub mod cluster;
 pub mod conformance;
 pub mod fault_log;
-pub mod judge;
 pub mod kubernetes;
 pub mod link;
 pub mod meddler;

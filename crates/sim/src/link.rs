@@ -168,7 +168,7 @@ impl Link {
         // What is left of a dead process does not count.
         if !self.dead.load(Ordering::SeqCst) {
             let inside = &mut *self.cluster.lock();
-            inside.judge.sent(inside.server.store.now(), self.who, &request);
+            inside.checker.sent(inside.server.store.now(), self.who, &request);
         }
         let trip = self.weather().trip(&request);
         pause(trip.there).await;
@@ -207,7 +207,7 @@ impl Link {
         if let Ok(Answer::Object(_, object)) = &answer {
             let inside = &mut *self.cluster.lock();
             inside
-                .judge
+                .checker
                 .answered(inside.server.store.now(), self.who, &request, object);
         }
         Ok(match answer {

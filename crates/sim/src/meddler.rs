@@ -6,9 +6,9 @@ use std::time::Duration;
 use common::{Framework, names};
 use serde_json::{Value, json};
 
+use crate::checker::end_of;
 use crate::cluster::{NAMESPACE, Shared};
 use crate::fault_log::FaultLog;
-use crate::judge::end_of;
 use crate::kubernetes::{end, fail, mend_nodes, restart_in_place, set_node};
 use crate::link::Link;
 use crate::ops::DeleteOptions;
@@ -291,7 +291,7 @@ impl Meddler {
             return "nothing";
         }
         self.clock.wrong_by(*rng.pick(&[-3600, -60, 0, 60, 3600]));
-        self.shared.lock().judge.clocks_differ = true;
+        self.shared.lock().checker.clocks_differ = true;
         "clock jumped"
     }
 

@@ -111,7 +111,7 @@ impl Process {
         clock: &WallClock,
         weather: impl Weather + 'static,
     ) -> Self {
-        cluster.lock().judge.elected |= conduct.elected;
+        cluster.lock().checker.elected |= conduct.elected;
         let link = Link::new(cluster.clone(), Who::Operator(number), weather);
         let client = kube::Client::new(link.clone(), NAMESPACE);
         let identity = format!("operator-{number}");

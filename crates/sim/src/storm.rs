@@ -296,7 +296,7 @@ async fn run(frameworks: &'static [&'static dyn Framework], seed: u64, traced: b
         _ = supervisors => Vec::new(),
     };
     let inside = cluster.shared.lock();
-    let mut violations = inside.judge.violations.clone();
+    let mut violations = inside.checker.violations.clone();
     violations.extend(found);
     violations.extend(clock.complaint());
     Report {
@@ -376,7 +376,7 @@ async fn calm(shared: &Shared, key: &Key) -> Vec<String> {
     let begun = Instant::now();
     let over = |job: &Option<crate::store::Object>| {
         job.as_ref()
-            .is_none_or(|job| !crate::judge::end_of(job).is_empty())
+            .is_none_or(|job| !crate::checker::end_of(job).is_empty())
     };
     loop {
         // A clock that is right again may have to catch up with what was decided when it was wrong.
@@ -409,7 +409,7 @@ async fn calm(shared: &Shared, key: &Key) -> Vec<String> {
     }
     if shared
         .get(key)
-        .is_some_and(|job| crate::judge::end_of(&job).is_empty())
+        .is_some_and(|job| crate::checker::end_of(&job).is_empty())
     {
         found.push(format!("its end is gone: {}", describe(shared, key)));
     }

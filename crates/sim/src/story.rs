@@ -169,7 +169,7 @@ impl Story {
         let inside = cluster.shared.lock();
         Ending {
             objects: snapshot(&inside.server.store),
-            counts: inside.judge.counts.clone(),
+            counts: inside.checker.counts.clone(),
             writes: inside
                 .written
                 .iter()
@@ -177,7 +177,7 @@ impl Story {
                 .map(|w| w.line.clone())
                 .collect(),
             violations: inside
-                .judge
+                .checker
                 .violations
                 .iter()
                 .cloned()
@@ -306,7 +306,7 @@ impl Teller {
 
     /// Waits until the job has ended.
     pub async fn ends(&self) {
-        self.until("it ends", |t| !crate::judge::end_of(&t.job()).is_empty())
+        self.until("it ends", |t| !crate::checker::end_of(&t.job()).is_empty())
             .await;
     }
 

@@ -124,7 +124,7 @@ async fn who_takes_over_lists_anew() {
         assert!(!cluster.shared.list(PODS).is_empty(), "{}", info.kind);
         drop(leader);
         tokio::time::sleep(Duration::from_secs(60)).await;
-        assert_eq!(cluster.shared.lock().judge.violations, [""; 0], "{}", info.kind);
+        assert_eq!(cluster.shared.lock().checker.violations, [""; 0], "{}", info.kind);
         assert!(
             cluster
                 .shared
@@ -195,6 +195,6 @@ async fn pods_unseen_when_their_job_was_suspended_are_not_made_twice() {
         suspend(false);
         tokio::time::sleep(Duration::from_secs(60)).await;
         assert!(!cluster.shared.list(PODS).is_empty(), "{}", info.kind);
-        assert_eq!(cluster.shared.lock().judge.violations, [""; 0], "{}", info.kind);
+        assert_eq!(cluster.shared.lock().checker.violations, [""; 0], "{}", info.kind);
     }
 }

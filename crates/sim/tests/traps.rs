@@ -99,6 +99,6 @@ async fn a_pod_that_must_not_be_deleted_is_told_of_and_keeps_no_other_one() {
         let job = cluster.shared.get(&key).unwrap();
         assert_eq!(value::text(&job, "/status/waitingFor"), "", "{}", info.kind);
         assert_eq!(clock.complaint(), None, "{}", info.kind);
-        assert_eq!(cluster.shared.lock().judge.violations, [""; 0], "{}", info.kind);
+        assert_eq!(cluster.shared.lock().checker.violations, [""; 0], "{}", info.kind);
     }
 }

@@ -125,7 +125,7 @@ impl World {
     }
 
     pub(crate) fn violations(&self) -> Vec<String> {
-        self.shared().lock().judge.violations.clone()
+        self.shared().lock().checker.violations.clone()
     }
 }
 

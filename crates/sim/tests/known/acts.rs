@@ -56,7 +56,7 @@ pub(crate) fn rule(manifest: &mut Value, field: &str, value: impl Into<Value>) {
 
 /// Status of the job.
 pub(crate) fn status(teller: &Teller) -> JobStatus {
-    sim::judge::stored(&teller.job())
+    sim::checker::stored(&teller.job())
 }
 
 /// Restarts that count, in place or not, and those that do not.
@@ -72,7 +72,7 @@ pub(crate) fn is(teller: &Teller, condition: &str) -> bool {
 
 /// Whether the job has ended.
 pub(crate) fn has_ended(teller: &Teller) -> bool {
-    !sim::judge::end_of(&teller.job()).is_empty()
+    !sim::checker::end_of(&teller.job()).is_empty()
 }
 
 /// Message of a condition.

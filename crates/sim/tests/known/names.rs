@@ -169,7 +169,7 @@ async fn late_events_of_an_old_pod_are_taken_for_its_successors() {
         );
         assert_eq!(stage.count("delete pods/"), deletes, "{kind}");
         assert!(
-            sim::judge::stored(&stage.job()).slots.is_empty(),
+            sim::checker::stored(&stage.job()).slots.is_empty(),
             "{kind}: {}",
             stage.job()["status"]
         );

@@ -465,7 +465,7 @@ impl Stage {
     pub(crate) fn is_right(&self) {
         let kind = self.info().kind;
         let inside = self.shared.lock();
-        assert_eq!(inside.judge.violations, [""; 0], "{kind}");
+        assert_eq!(inside.checker.violations, [""; 0], "{kind}");
         assert_eq!(self.clock.complaint(), None, "{kind}");
         let store = &inside.server.store;
         let orphans: Vec<&Key> = store

@@ -309,7 +309,7 @@ async fn start_and_end_are_stated_once() {
             again.as_ref().map(|t| t.0) > begun.map(|t| t.0),
             "{kind}: resumed it begins anew"
         );
-        stage.shared.lock().judge.clocks_differ = true;
+        stage.shared.lock().checker.clocks_differ = true;
         stage.clock.wrong_by(-3600);
         stage.finish().await;
         Teller::ends(&stage).await;

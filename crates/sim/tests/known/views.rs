@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use common::gang::PodGroupApi;
 use serde_json::{Value, json};
+use sim::checker::stored;
 use sim::cluster::NAMESPACE;
-use sim::judge::stored;
 use sim::kubernetes::fail;
 use sim::link::Fate;
 use sim::refusal::Refusal;
@@ -38,7 +38,7 @@ fn release(stage: &Stage) {
 fn created_once(stage: &Stage) {
     let inside = stage.shared.lock();
     let twice: Vec<_> = inside
-        .judge
+        .checker
         .counts
         .iter()
         .filter(|((what, _), times)| *what == "create" && **times > 1)

@@ -6,10 +6,10 @@ use std::collections::BTreeSet;
 use common::api::{ConditionType, JobCondition, JobStatus};
 use serde_json::Value;
 
-use super::{Judge, stored};
+use super::{InvariantChecker, stored};
 use crate::value::{name, uid};
 
-impl Judge {
+impl InvariantChecker {
     /// A job was given another status.
     pub(super) fn status(&mut self, before: &Value, after: &Value) {
         if uid(before) != uid(after) {

@@ -4,13 +4,13 @@ use common::api::ConditionType;
 use common::{conditions, names};
 use serde_json::Value;
 
-use super::{Judge, pods, stored};
+use super::{InvariantChecker, pods, stored};
 use crate::request::{Request, Verb};
 use crate::store::{Key, Store, Who};
 use crate::types::{BATCH_JOBS, EVENTS, LEASES, PODS};
 use crate::value::{controller_uid, finalizers, label, name, text};
 
-impl Judge {
+impl InvariantChecker {
     /// An operator asks for something.
     pub fn request(&mut self, store: &Store, who: Who, request: &Request) {
         if !request.verb.writes() {

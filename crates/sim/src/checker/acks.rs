@@ -7,7 +7,7 @@ use common::names;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{Judge, gone};
+use super::{InvariantChecker, gone};
 use crate::names::LEASE;
 use crate::request::{Request, Verb};
 use crate::store::{Change, Store, Who};
@@ -40,7 +40,7 @@ pub(super) struct Known {
     lease: Option<(String, Timestamp)>,
 }
 
-impl Judge {
+impl InvariantChecker {
     /// A change may take what an operator has made out of his sight; or renew the lease.
     pub(super) fn note(&mut self, change: &Change) {
         if change.key.resource == LEASES && change.key.name == LEASE {

@@ -41,7 +41,7 @@ use crate::types::{BATCH_JOBS, EVENTS, LEASES, PODS, Resource};
 use crate::value::{self, controller_uid, deleting, text, uid};
 
 /// The judge.
-pub struct Judge {
+pub struct InvariantChecker {
     meanings: Vec<&'static KindInfo>,
     /// What was wrong.
     pub violations: Vec<String>,
@@ -63,15 +63,15 @@ pub struct Judge {
     told: words::Told,
 }
 
-impl std::fmt::Debug for Judge {
+impl std::fmt::Debug for InvariantChecker {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Judge")
+        f.debug_struct("InvariantChecker")
             .field("violations", &self.violations)
             .finish_non_exhaustive()
     }
 }
 
-impl Judge {
+impl InvariantChecker {
     /// For these kinds.
     #[must_use]
     pub fn new(frameworks: &[&'static dyn Framework]) -> Self {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::{Judge, stored};
+use super::{InvariantChecker, stored};
 use crate::request::{Request, Verb};
 use crate::store::Change;
 use crate::types::SECRETS;
@@ -74,7 +74,7 @@ impl Told {
     }
 }
 
-impl Judge {
+impl InvariantChecker {
     /// An event is there: no longer than it may be, and no second one of the same change.
     pub(super) fn event(&mut self, change: &Change) {
         let Some(event) = change.after.as_ref().filter(|_| change.before.is_none()) else {

@@ -3,7 +3,7 @@
 use common::{conditions, names};
 use serde_json::Value;
 
-use super::{Judge, gone, stored};
+use super::{InvariantChecker, gone, stored};
 use crate::store::{Change, Object, Store, Who};
 use crate::types::PODS;
 use crate::value::{controller_uid, deleting, has_ended, label, name, uid};
@@ -21,7 +21,7 @@ pub(super) fn attempt(object: &Value) -> u32 {
         .unwrap_or(0)
 }
 
-impl Judge {
+impl InvariantChecker {
     /// UID of the job that a pod is of, whoever made it.
     fn root<'a>(&'a self, pod: &'a Value) -> &'a str {
         let owner = controller_uid(pod);
