@@ -1,66 +1,60 @@
-//! The judge: what must hold after every single change, whatever happens to the operator. It looks at the store and at
-//! the requests, never into the operator.
+//! The invariant checker: it looks at every request of an operator and at every change in the store, and never into the
+//! operator. What must hold after the last change of a scenario is checked by `quiet`.
 //!
-//! What is judged of the safety of jobs, and where:
+//! Invariants, and the file that checks each:
 //!
-//! * a slot has one live pod at most, and none of a younger attempt is made beside one of an older that lives; an
-//!   incarnation is made once; all pods of `restartScope: Job` go before the first new one comes: `pods`
-//! * pods are made of the attempt that is stored: `requests`
-//! * attempts and counts never fall, counted restarts stay within the limit: `status`
-//! * an end is final and of one sort; nothing is made for a job that has ended, is suspended or is somebody else's:
-//!   `status`, `requests`. A job whose deletion has not been heard of yet cannot be spared, only cleaned up after
-//! * the start time moves with a resumption only, the time of the end is written once and is no earlier; times of
-//!   conditions move with what they tell of, and never back (unless a clock was set back): `status`
-//! * deletes carry the UID; nothing is changed that is not a job's: `requests`, and here
-//! * what is made says whose it is, which slot and which attempt, and has no finalizers: `requests`
-//! * nobody acts on a view that lacks his own acknowledged writes: he does not make what he knows to have made, and
-//!   decides on no status older than his own: `acks`
-//! * deletes come after their intent is stored; a job is deleted after its end only: `pods`
-//! * only who holds the lease writes, and no longer than the lease lasts from when he renewed it: `acks`
-//! * keys go nowhere but into their Secret; events and statuses stay small; a change of a condition is told once: `words`
+//! * A replica has at most one live pod. No pod is created beside a live one of an older attempt. Each incarnation is
+//!   created once. With `restartScope: Job` all pods go before the first new one comes: `pods`.
+//! * Pods are created with the stored attempt: `requests`.
+//! * Attempts and counts never fall. Counted restarts stay within the limit: `status`.
+//! * An end is final and of one type. Nothing is created for a job that has ended, is suspended or has another manager:
+//!   `status`, `requests`. (A job whose deletion the operator has not seen yet cannot be spared, only cleaned up after.)
+//! * The start time changes only when the job is resumed. The completion time is written once and is not earlier. Times of
+//!   conditions change with the condition, and never go back (unless a clock was set back): `status`.
+//! * Deletes carry the UID. Only objects of jobs are changed: `requests`, and here.
+//! * Created objects have labels for their job, replica and attempt, and no finalizers: `requests`.
+//! * An operator does not act on a view without its own acknowledged writes: it does not create what it knows to have
+//!   created, and decides on no status older than its own: `acknowledged`.
+//! * A delete comes after its intent is stored: `pods`. A job is deleted after its end only: here.
+//! * Only the holder of the lease writes, and no longer than the lease lasts since it renewed it: `acknowledged`.
+//! * Keys stand in their Secret only. Events and statuses stay small. A change of a condition has one event: `messages`.
 //!
-//! Whether gangs are placed whole is Kubernetes' own business; what is asked of it is a law of planning. What must hold
-//! when all is quiet is `quiet`'s.
+//! Placing a gang as a whole is the job of a scheduler of Kubernetes; what the operator asks of it is a law of planning.
 
-mod acks;
+mod acknowledged;
+mod jobs;
+mod messages;
 mod pods;
 mod requests;
 mod status;
-mod words;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use common::api::JobStatus;
-use common::testing::meanings;
-use common::{Framework, KindInfo};
+use common::Framework;
+use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::request::Request;
-use crate::store::{Change, Object, Store, Who};
-use crate::types::{BATCH_JOBS, EVENTS, LEASES, PODS, Resource};
-use crate::value::{self, controller_uid, deleting, text, uid};
+use crate::store::{Change, Store, Who};
+use crate::types::{BATCH_JOBS, EVENTS, LEASES, PODS};
+use crate::value::{controller_uid, deleting};
 
-/// The judge.
+pub use jobs::{end_of, stored};
+
+/// The invariant checker.
 pub struct InvariantChecker {
-    meanings: Vec<&'static KindInfo>,
-    /// What was wrong.
+    /// Violations so far.
     pub violations: Vec<String>,
-    /// Whether a clock of operators is or was wrong: then times may go back.
+    /// True if a clock of an operator is or was wrong: then times may go back.
     pub clocks_differ: bool,
-    /// Whether operators are elected.
+    /// True if operators are elected.
     pub elected: bool,
-    /// UIDs of jobs, and of batch Jobs of jobs, that there are or were.
-    ours: BTreeSet<String>,
-    /// Jobs of batch Jobs, by UID.
-    carriers: BTreeMap<String, String>,
-    /// UIDs of what was out of the operators' sight for a while: nobody knows when they saw it again.
-    hidden: BTreeSet<String>,
-    /// Pods that were made: UID of the job, name, attempt.
-    incarnations: BTreeSet<(String, String, String)>,
-    /// Objects created and deleted by operators, by what they are.
+    /// Number of objects that operators created and deleted, by verb and object.
     pub counts: BTreeMap<(&'static str, String), usize>,
-    known: acks::Known,
-    told: words::Told,
+    jobs: jobs::Jobs,
+    pods: pods::Pods,
+    acknowledged: acknowledged::Acknowledged,
+    messages: messages::Messages,
 }
 
 impl std::fmt::Debug for InvariantChecker {
@@ -72,122 +66,96 @@ impl std::fmt::Debug for InvariantChecker {
 }
 
 impl InvariantChecker {
-    /// For these kinds.
+    /// A checker for jobs of these kinds.
     #[must_use]
     pub fn new(frameworks: &[&'static dyn Framework]) -> Self {
         Self {
-            meanings: meanings(frameworks).iter().map(|f| f.kind()).collect(),
             violations: Vec::new(),
             clocks_differ: false,
             elected: false,
-            ours: BTreeSet::new(),
-            carriers: BTreeMap::new(),
-            hidden: BTreeSet::new(),
-            incarnations: BTreeSet::new(),
             counts: BTreeMap::new(),
-            known: acks::Known::default(),
-            told: words::Told::default(),
+            jobs: jobs::Jobs::new(frameworks),
+            pods: pods::Pods::default(),
+            acknowledged: acknowledged::Acknowledged::default(),
+            messages: messages::Messages::default(),
         }
     }
 
-    fn wrong(&mut self, what: String) {
-        self.violations.push(what);
+    /// Checks a request that an operator sends: without the lease it must not write.
+    pub fn sent(&mut self, now: Timestamp, who: Who, request: &Request) {
+        if self.elected {
+            let found = self.acknowledged.without_lease(now, who, request);
+            self.violations.extend(found);
+        }
     }
 
-    fn is_job(&self, resource: Resource) -> bool {
-        self.meanings
-            .iter()
-            .any(|k| k.group == resource.group && k.plural == resource.plural)
-    }
-
-    /// Whether a request is about a job, rather than about what belongs to one.
-    fn is_of_job(&self, request: &Request) -> bool {
-        self.meanings
-            .iter()
-            .any(|k| request.group == k.group && request.plural == k.plural)
-    }
-
-    /// Something has changed.
-    pub fn change(&mut self, store: &Store, change: &Change) {
-        let resource = change.key.resource;
-        self.note(change);
-        if self.is_job(resource) {
-            self.ours
-                .extend(change.after.iter().map(|job| uid(job).to_owned()));
-            if let (Some(before), Some(after)) = (&change.before, &change.after)
-                && matches!(change.by, Who::Operator(_))
-            {
-                self.status(before, after);
-                self.told.status(before, after);
-            }
-        }
-        if resource == BATCH_JOBS
-            && let Some(job) = change
-                .after
-                .as_ref()
-                .filter(|job| self.ours.contains(controller_uid(job)))
-        {
-            let owner = controller_uid(job).to_owned();
-            self.ours.insert(uid(job).to_owned());
-            self.carriers.insert(uid(job).to_owned(), owner);
-        }
-        if resource == PODS {
-            self.pod(store, change);
-        }
-        let Who::Operator(_) = change.by else { return };
-        let what = format!("{} {}", resource.plural, change.key.name);
-        if resource == EVENTS {
-            self.event(change);
-        }
-        if resource == EVENTS || resource == LEASES {
+    /// Checks a request of an operator that reaches the API server.
+    pub fn request(&mut self, store: &Store, who: Who, request: &Request) {
+        if !request.verb.writes() {
             return;
         }
-        if let Some(before) = &change.before
-            && !self.is_job(resource)
-            && !self.ours.contains(controller_uid(before))
+        let stale = self.acknowledged.stale(&self.jobs, store, who, request);
+        self.violations.extend(stale);
+        self.violations.extend(self.messages.request(request));
+        self.violations
+            .extend(requests::check(&self.jobs, store, request));
+    }
+
+    /// Records an answer that an operator receives.
+    pub fn answered(&mut self, now: Timestamp, who: Who, request: &Request, answer: &Value) {
+        self.acknowledged.answered(&self.jobs, now, who, request, answer);
+    }
+
+    /// Checks a change in the store.
+    pub fn change(&mut self, store: &Store, change: &Change) {
+        let resource = change.key.resource;
+        self.acknowledged.record(change);
+        self.jobs.record(change);
+        let by_operator = matches!(change.by, Who::Operator(_));
+        if self.jobs.is_job(resource)
+            && by_operator
+            && let (Some(before), Some(after)) = (&change.before, &change.after)
         {
-            self.wrong(format!("{what}: is not ours, and was changed"));
+            self.violations
+                .extend(status::check(before, after, self.clocks_differ));
+            self.messages.status(before, after);
         }
-        match &change.before {
-            None => *self.counts.entry(("create", what)).or_default() += 1,
-            Some(before) if gone(change.after.as_ref()) && !deleting(before) => {
-                *self.counts.entry(("delete", what)).or_default() += 1;
-                if resource == PODS || resource == BATCH_JOBS {
-                    self.intended(store, before);
-                }
-                if self.is_job(resource) && end_of(before).is_empty() {
-                    self.wrong(format!("{} was deleted before its end", change.key.name));
-                }
-            }
-            Some(_) => {}
+        if resource == PODS {
+            self.violations
+                .extend(self.pods.change(&self.jobs, store, change));
+        }
+        if by_operator && resource == EVENTS {
+            self.violations.extend(self.messages.event(change));
+        }
+        if by_operator && resource != EVENTS && resource != LEASES {
+            self.by_operator(store, change);
         }
     }
-}
 
-/// Whether an object is gone, or on its way out.
-fn gone(object: Option<&Object>) -> bool {
-    object.is_none_or(|object| deleting(object))
-}
-
-/// The status of a job.
-#[must_use]
-pub fn stored(job: &Value) -> JobStatus {
-    job.get("status")
-        .map(common::resolve::readable_status)
-        .unwrap_or_default()
-}
-
-/// The end of a job, in a word; empty if it goes on.
-#[must_use]
-pub fn end_of(job: &Value) -> &'static str {
-    let ends = ["Succeeded", "Failed"];
-    ends.into_iter()
-        .find(|end| value::is_true(job, end))
-        .unwrap_or_default()
-}
-
-/// Whether a condition of a job holds.
-#[must_use]
-pub fn holds(job: &Value, type_: &str) -> bool {
-    value::condition(job, type_).is_some_and(|c| text(c, "/status") == "True")
+    /// Checks a change by an operator: the object belongs to a job, and a delete was decided before.
+    fn by_operator(&mut self, store: &Store, change: &Change) {
+        let resource = change.key.resource;
+        let what = format!("{} {}", resource.plural, change.key.name);
+        let Some(before) = &change.before else {
+            *self.counts.entry(("create", what)).or_default() += 1;
+            return;
+        };
+        let is_job = self.jobs.is_job(resource);
+        if !is_job && !self.jobs.has_owner(controller_uid(before)) {
+            self.violations
+                .push(format!("{what}: is not ours, and was changed"));
+        }
+        if !jobs::gone(change.after.as_ref()) || deleting(before) {
+            return;
+        }
+        *self.counts.entry(("delete", what)).or_default() += 1;
+        if resource == PODS || resource == BATCH_JOBS {
+            let found = pods::without_intent(&self.jobs, store, before);
+            self.violations.extend(found);
+        }
+        if is_job && end_of(before).is_empty() {
+            self.violations
+                .push(format!("{} was deleted before its end", change.key.name));
+        }
+    }
 }

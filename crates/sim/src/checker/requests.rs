@@ -1,107 +1,94 @@
-//! What operators may ask for.
+//! Checks of each write that an operator requests, against the stored job.
 
 use common::api::ConditionType;
 use common::{conditions, names};
 use serde_json::Value;
 
-use super::{InvariantChecker, pods, stored};
+use super::jobs::{Jobs, attempt, stored};
 use crate::request::{Request, Verb};
-use crate::store::{Key, Store, Who};
+use crate::store::{Key, Store};
 use crate::types::{BATCH_JOBS, EVENTS, LEASES, PODS};
 use crate::value::{controller_uid, finalizers, label, name, text};
 
-impl InvariantChecker {
-    /// An operator asks for something.
-    pub fn request(&mut self, store: &Store, who: Who, request: &Request) {
-        if !request.verb.writes() {
-            return;
+/// Violations of one write.
+pub(super) fn check(jobs: &Jobs, store: &Store, request: &Request) -> Vec<String> {
+    let (what, mut found) = (request.line(), Vec::new());
+    let aside = request.is_of(EVENTS) || request.is_of(LEASES);
+    match request.verb {
+        Verb::Delete if request.body.pointer("/preconditions/uid").is_none() => {
+            found.push(format!("{what}: without the UID"));
         }
-        self.acts_on_what_it_knows(store, who, request);
-        self.told.secrets(request, &mut self.violations);
-        let aside = request.is_of(EVENTS) || request.is_of(LEASES);
-        match request.verb {
-            Verb::Delete if request.body.pointer("/preconditions/uid").is_none() => {
-                self.wrong(format!("{}: without the UID", request.line()));
+        Verb::Create if !aside => {
+            let owner = controller_uid(&request.body);
+            if !jobs.has_owner(owner) {
+                found.push(format!("{what}: its owner is {owner:?}, which is no job"));
             }
-            Verb::Create if !aside => {
-                let owner = controller_uid(&request.body);
-                if !self.ours.contains(owner) {
-                    self.wrong(format!(
-                        "{}: its owner is {owner:?}, which is no job",
-                        request.line()
-                    ));
-                }
-                if let Some((key, job)) = store.by_uid(owner) {
-                    self.may_make(request, key, job);
-                }
-                self.says_what_it_is(request);
+            if let Some((key, job)) = store.by_uid(owner) {
+                found.extend(creation(jobs, request, key, job));
             }
-            Verb::Patch if request.subresource == "status" => {
-                if request.body.pointer("/metadata/resourceVersion").is_none() {
-                    self.wrong(format!("{}: without the version", request.line()));
-                }
-            }
-            Verb::Create
-            | Verb::Delete
-            | Verb::Patch
-            | Verb::Replace
-            | Verb::Get
-            | Verb::List
-            | Verb::Watch
-            | Verb::Discover => {}
+            found.extend(labels(request));
         }
-        // A template may have finalizers of its user's.
-        let ours = |finalizer: &str| {
-            ["trainyard.dev", "kubeflow.org"]
-                .iter()
-                .any(|domain| finalizer.contains(domain))
-        };
-        if finalizers(&request.body).any(ours) {
-            self.wrong(format!("{}: with a finalizer of ours", request.line()));
+        Verb::Patch if request.subresource == "status" => {
+            if request.body.pointer("/metadata/resourceVersion").is_none() {
+                found.push(format!("{what}: without the version"));
+            }
         }
+        Verb::Create
+        | Verb::Delete
+        | Verb::Patch
+        | Verb::Replace
+        | Verb::Get
+        | Verb::List
+        | Verb::Watch
+        | Verb::Discover => {}
     }
+    // A template may have finalizers of its user.
+    let ours = |finalizer: &str| {
+        ["trainyard.dev", "kubeflow.org"]
+            .iter()
+            .any(|domain| finalizer.contains(domain))
+    };
+    if finalizers(&request.body).any(ours) {
+        found.push(format!("{what}: with a finalizer of ours"));
+    }
+    found
+}
 
-    /// Nothing is made for a job that has ended, is suspended or is somebody else's; and pods of the stored attempt only.
-    fn may_make(&mut self, request: &Request, key: &Key, job: &Value) {
-        let (what, stored) = (request.line(), stored(job));
-        if conditions::is_finished(&stored) {
-            self.wrong(format!("{what}: of a job that has ended"));
-        }
-        if conditions::is_true(&stored, ConditionType::Suspended) {
-            self.wrong(format!("{what}: of a job that is suspended"));
-        }
-        let manager = text(job, "/spec/runPolicy/managedBy");
-        let ours = |k: &&common::KindInfo| k.plural == key.resource.plural && k.managers.contains(&manager);
-        if !manager.is_empty() && !self.meanings.iter().copied().any(|k| ours(&k)) {
-            self.wrong(format!("{what}: of a job that {manager} manages"));
-        }
-        if request.is_of(PODS) || request.is_of(BATCH_JOBS) {
-            let wanted = self.stored_attempt(key.resource.plural, &key.name, &stored, name(&request.body));
-            let attempt = pods::attempt(&request.body);
-            if attempt != wanted {
-                self.wrong(format!("{what}: of attempt {attempt}, where {wanted} is stored"));
-            }
+/// Objects created for a job that has ended, is suspended or has another manager; pods of another attempt than the stored
+/// one.
+fn creation(jobs: &Jobs, request: &Request, key: &Key, job: &Value) -> Vec<String> {
+    let (what, stored, mut found) = (request.line(), stored(job), Vec::new());
+    if conditions::is_finished(&stored) {
+        found.push(format!("{what}: of a job that has ended"));
+    }
+    if conditions::is_true(&stored, ConditionType::Suspended) {
+        found.push(format!("{what}: of a job that is suspended"));
+    }
+    let manager = text(job, "/spec/runPolicy/managedBy");
+    if !manager.is_empty() && !jobs.manages(key.resource.plural, manager) {
+        found.push(format!("{what}: of a job that {manager} manages"));
+    }
+    if request.is_of(PODS) || request.is_of(BATCH_JOBS) {
+        let wanted = jobs.stored_attempt(key.resource.plural, &key.name, &stored, name(&request.body));
+        let attempt = attempt(&request.body);
+        if attempt != wanted {
+            found.push(format!("{what}: of attempt {attempt}, where {wanted} is stored"));
         }
     }
+    found
+}
 
-    /// Whose it is, and of pods which slot and which attempt.
-    fn says_what_it_is(&mut self, request: &Request) {
-        let (what, body) = (request.line(), &request.body);
-        let has = |key| label(body, key).is_some_and(|value| !value.is_empty());
-        let slot = has(names::REPLICA_TYPE) || has(names::JOB_ROLE);
-        let missing = match request.plural.as_str() {
-            "pods" => !(has(names::OPERATOR_NAME) && has(names::JOB_NAME) && has(names::ATTEMPT) && slot),
-            "jobs" => !(has(names::OPERATOR_NAME) && has(names::JOB_NAME) && has(names::ATTEMPT)),
-            "services" | "podgroups" | "horizontalpodautoscalers" => {
-                !(has(names::OPERATOR_NAME) && has(names::JOB_NAME))
-            }
-            _ => false,
-        };
-        if missing {
-            self.wrong(format!(
-                "{what}: does not say what it is: {}",
-                body["metadata"]["labels"]
-            ));
-        }
-    }
+/// Objects without the labels that name their job and, for pods, their replica and attempt.
+fn labels(request: &Request) -> Option<String> {
+    let (what, body) = (request.line(), &request.body);
+    let has = |key| label(body, key).is_some_and(|value| !value.is_empty());
+    let of_job = has(names::OPERATOR_NAME) && has(names::JOB_NAME);
+    let complete = match request.plural.as_str() {
+        "pods" => of_job && has(names::ATTEMPT) && (has(names::REPLICA_TYPE) || has(names::JOB_ROLE)),
+        "jobs" => of_job && has(names::ATTEMPT),
+        "services" | "podgroups" | "horizontalpodautoscalers" => of_job,
+        _ => true,
+    };
+    let labels = &body["metadata"]["labels"];
+    (!complete).then(|| format!("{what}: lacks labels: {labels}"))
 }
