@@ -51,7 +51,7 @@ impl Meddler {
             .shared
             .get(&self.job)
             .is_none_or(|job| !end_of(&job).is_empty());
-        if over && rng.once_in(400) {
+        if over && rng.per_mille(400) {
             self.log.note(self.replace_job());
             return;
         }
@@ -146,7 +146,7 @@ impl Meddler {
     fn end_pod(&self, rng: &mut Rng) -> &'static str {
         self.to_pod(rng, "pod ended", |store, key, rng| {
             let code = *rng.pick(&[0, 1, 137, 137, 137, 143, 143, 255]);
-            if rng.once_in(700) {
+            if rng.per_mille(700) {
                 end(store, key, code);
             } else {
                 fail(store, key, code, None);
@@ -157,7 +157,7 @@ impl Meddler {
     fn delete_pod(&self, rng: &mut Rng) -> &'static str {
         self.to_pod(rng, "pod deleted", |store, key, rng| {
             let options = DeleteOptions {
-                grace: rng.once_in(300).then_some(0),
+                grace: rng.per_mille(300).then_some(0),
                 ..DeleteOptions::default()
             };
             let _ = store.delete(Who::User, key, &options);
@@ -208,7 +208,7 @@ impl Meddler {
 
     fn node(&self, rng: &mut Rng) -> &'static str {
         let node = format!("node-{}", 1 + rng.below(3));
-        let ready = rng.once_in(500);
+        let ready = rng.per_mille(500);
         self.shared.store(|store| set_node(store, &node, ready));
         if ready { "node answers" } else { "node lost" }
     }
@@ -235,10 +235,10 @@ impl Meddler {
     }
 
     fn delete_job(&self, rng: &mut Rng) -> &'static str {
-        if rng.once_in(500) && self.shared.get(&self.job).is_some() {
+        if rng.per_mille(500) && self.shared.get(&self.job).is_some() {
             return "nothing";
         }
-        if rng.once_in(700) {
+        if rng.per_mille(700) {
             return self.replace_job();
         }
         let options = DeleteOptions {
@@ -282,12 +282,12 @@ impl Meddler {
         };
         let share = *rng.pick(&[200, 500, 1000]);
         self.shared
-            .store(|store| store.disturb(&frame, |_: Resource| rng.once_in(share)));
+            .store(|store| store.disturb(&frame, |_: Resource| rng.per_mille(share)));
         what
     }
 
     fn clock_jump(&self, rng: &mut Rng) -> &'static str {
-        if rng.once_in(700) {
+        if rng.per_mille(700) {
             return "nothing";
         }
         self.clock.wrong_by(*rng.pick(&[-3600, -60, 0, 60, 3600]));

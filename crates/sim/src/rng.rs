@@ -27,9 +27,9 @@ impl Rng {
         usize::try_from(self.number() % limit).unwrap_or(0)
     }
 
-    /// True so many times in a thousand.
-    pub fn once_in(&mut self, per_mille: usize) -> bool {
-        self.below(1000) < per_mille
+    /// True with a probability of `share` in 1000.
+    pub fn per_mille(&mut self, share: usize) -> bool {
+        self.below(1000) < share
     }
 
     /// One of several.

@@ -72,7 +72,7 @@ impl Weather for Bad {
         }
         let mut delay = |often: usize, most: usize| {
             let often = often * self.force;
-            if self.rng.once_in(often) {
+            if self.rng.per_mille(often) {
                 self.rng.millis(most)
             } else {
                 Duration::ZERO
@@ -87,7 +87,7 @@ impl Weather for Bad {
     }
 
     fn lag(&mut self, _plural: &str) -> Duration {
-        if self.log.is_over() || !self.rng.once_in(100 * self.force) {
+        if self.log.is_over() || !self.rng.per_mille(100 * self.force) {
             return Duration::ZERO;
         }
         self.log.note("watch lags");
@@ -97,7 +97,7 @@ impl Weather for Bad {
 
 impl Bad {
     fn fate(&mut self, request: &Request) -> Fate {
-        if !self.rng.once_in(40 * self.force) {
+        if !self.rng.per_mille(40 * self.force) {
             return Fate::Served;
         }
         let writes = request.verb.writes();
@@ -120,7 +120,7 @@ impl Bad {
             6 if writes && !is_aside(request) => (
                 "death",
                 Fate::Fatal {
-                    carried_out: self.rng.once_in(500),
+                    carried_out: self.rng.per_mille(500),
                 },
             ),
             _ => ("500", Fate::Refused(Refusal::internal())),
@@ -155,7 +155,7 @@ impl Case {
             2 => (GangChoice::Fixed(Gang::Volcano), Some(PodGroupApi::Volcano)),
             _ => (GangChoice::Auto, None),
         };
-        let elected = rng.once_in(300);
+        let elected = rng.per_mille(300);
         Self {
             framework,
             manifest: manifest(framework, rng),
@@ -201,19 +201,19 @@ pub fn manifest(framework: &'static dyn Framework, rng: &mut Rng) -> Value {
             .for_each(|role| role["restartPolicy"] = json!(restart));
     }
     let mut policy = json!({"cleanPodPolicy": rng.pick(&["None", "Running", "All"])});
-    if rng.once_in(600) {
+    if rng.per_mille(600) {
         policy["backoffLimit"] = json!(rng.below(9));
     }
-    if rng.once_in(100) {
+    if rng.per_mille(100) {
         policy["activeDeadlineSeconds"] = json!(20 + rng.below(300));
     }
-    if rng.once_in(200) {
+    if rng.per_mille(200) {
         policy["ttlSecondsAfterFinished"] = json!(rng.below(60));
     }
-    if rng.once_in(300) {
+    if rng.per_mille(300) {
         policy["restartScope"] = json!("Job");
     }
-    if rng.once_in(100) {
+    if rng.per_mille(100) {
         policy["suspend"] = json!(true);
     }
     manifest["spec"]["runPolicy"] = policy;
