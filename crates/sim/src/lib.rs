@@ -1,10 +1,10 @@
 //! For tests alone: a cluster in memory, in which the real operator runs on time of its own.
 //!
 //! ```text
-//!  runtime (the real one) ── kube::Client ── link ── server ── store ── judge
+//!  runtime (the real one) ── kube::Client ── link ── server ── store ── checker
 //!                                             │                  │
-//!                                           weather          kubernetes
-//!                             (what befalls requests)   (kubelets, scheduler, ...)
+//!                                      network_faults     kubernetes
+//!                                                     (kubelets, scheduler, ...)
 //! ```
 //!
 //! Everything is a function of a seed: time is tokio's, paused; nothing else is random. Nothing here is known of any kind
@@ -30,6 +30,7 @@ pub mod kubernetes;
 pub mod link;
 pub mod meddler;
 pub mod names;
+pub mod network_faults;
 pub mod ops;
 pub mod process;
 pub mod quiet;

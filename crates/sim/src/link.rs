@@ -1,4 +1,4 @@
-//! The way from a client to the API server, and what may befall a request on it.
+//! Connections from a client to the API server, on which network faults happen.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::cluster::{MOST_WRITES, Shared};
+use crate::network_faults::{Fate, Weather};
 use crate::refusal::Refusal;
 use crate::request::Request;
 use crate::server::{Answer, Look, Watching};
@@ -32,77 +33,6 @@ const BOOKMARKS: Duration = Duration::from_mins(1);
 
 /// Body of an answer.
 pub type Body = UnsyncBoxBody<Bytes, io::Error>;
-
-/// What becomes of a request.
-#[derive(Debug, Clone)]
-pub enum Fate {
-    /// It is carried out and answered.
-    Served,
-    /// It is refused.
-    Refused(Refusal),
-    /// It is not carried out, and answered with this.
-    Answered(u16, Value),
-    /// It is lost; the connection breaks, or nothing ever comes.
-    Lost {
-        /// Whether it is carried out all the same.
-        carried_out: bool,
-        /// Whether the connection is seen to break.
-        broken: bool,
-    },
-    /// The process that has sent it dies.
-    Fatal {
-        /// Whether it is carried out all the same.
-        carried_out: bool,
-    },
-}
-
-/// A request's way.
-#[derive(Debug, Clone)]
-pub struct Trip {
-    /// Until it arrives.
-    pub there: Duration,
-    /// What becomes of it.
-    pub fate: Fate,
-    /// Until its answer arrives.
-    pub back: Duration,
-}
-
-impl Trip {
-    /// At once, and well.
-    pub const FAIR: Self = Self {
-        there: Duration::ZERO,
-        fate: Fate::Served,
-        back: Duration::ZERO,
-    };
-}
-
-/// What befalls the requests and watches of one client.
-pub trait Weather: Send {
-    /// What becomes of a request.
-    fn trip(&mut self, request: &Request) -> Trip;
-
-    /// By how much a watch of this resource lags now.
-    fn lag(&mut self, plural: &str) -> Duration;
-
-    /// Whether a watch of this resource stands still now: what it has to tell is kept until it does not.
-    fn holds(&mut self, _plural: &str) -> bool {
-        false
-    }
-}
-
-/// Nothing happens to anybody.
-#[derive(Debug, Clone, Copy)]
-pub struct Fair;
-
-impl Weather for Fair {
-    fn trip(&mut self, _request: &Request) -> Trip {
-        Trip::FAIR
-    }
-
-    fn lag(&mut self, _plural: &str) -> Duration {
-        Duration::ZERO
-    }
-}
 
 /// The connections of one client.
 #[derive(Clone)]

@@ -11,8 +11,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::{NAMESPACE, Shared};
-use crate::link::{Link, Weather};
+use crate::link::Link;
 use crate::names::LEASE;
+use crate::network_faults::Weather;
 use crate::store::Who;
 
 /// How the operator is to run.

@@ -10,14 +10,15 @@ use runtime::GangChoice;
 use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, NAMESPACE, Setup, Shared, is_aside};
-use crate::link::{Fair, Fate, Trip, Weather};
+use crate::kubernetes;
+use crate::network_faults::{Fair, Fate, Trip, Weather};
 use crate::process::{Conduct, Process, WallClock};
+use crate::quiet;
 use crate::request::Request;
 use crate::snapshot::snapshot;
 use crate::store::{Key, Object, Store, Who};
 use crate::types::{PODS, Resource};
 use crate::value::{self, deleting, name, phase, text};
-use crate::{kubernetes, quiet};
 
 /// Nothing has changed for so long: whoever had something to do has done it.
 const CALM: Duration = Duration::from_secs(4);

@@ -18,7 +18,7 @@ use runtime::GangChoice;
 use serde_json::{Value, json};
 use sim::cluster::{Cluster, NAMESPACE, Setup};
 use sim::kubernetes::fail;
-use sim::link::{Fair, Fate, Trip, Weather};
+use sim::network_faults::{Fair, Fate, Trip, Weather};
 use sim::process::{Conduct, Process, WallClock};
 use sim::refusal::Refusal;
 use sim::request::{Request, Verb};

@@ -17,7 +17,7 @@ use operator::FRAMEWORKS;
 use runtime::GangChoice;
 use serde_json::{Value, json};
 use sim::cluster::{Cluster, NAMESPACE, Setup};
-use sim::link::{Fate, Trip, Weather};
+use sim::network_faults::{Fate, Trip, Weather};
 use sim::process::{Conduct, Process, WallClock};
 use sim::refusal::Refusal;
 use sim::request::{Request, Verb};

@@ -12,7 +12,7 @@ use operator::FRAMEWORKS;
 use runtime::GangChoice;
 use serde_json::Value;
 use sim::cluster::{Cluster, NAMESPACE, Setup, Shared};
-use sim::link::{Fate, Trip, Weather};
+use sim::network_faults::{Fate, Trip, Weather};
 use sim::ops::DeleteOptions;
 use sim::process::{Conduct, Process, WallClock};
 use sim::refusal::Refusal;

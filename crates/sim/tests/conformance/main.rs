@@ -27,7 +27,8 @@ use operator::FRAMEWORKS;
 use serde_json::json;
 use sim::cluster::{Cluster, NAMESPACE, Setup};
 use sim::conformance::{Answered, drive, unexpected};
-use sim::link::{Fair, Link};
+use sim::link::Link;
+use sim::network_faults::Fair;
 use sim::store::Who;
 
 use crate::operations::operations;

@@ -8,7 +8,7 @@ use runtime::GangChoice;
 use serde_json::{Value, json};
 use sim::cluster::{NAMESPACE, Setup};
 use sim::kubernetes::fail;
-use sim::link::Fate;
+use sim::network_faults::Fate;
 use sim::refusal::Refusal;
 use sim::request::Verb;
 use sim::store::{Key, Object, Who};

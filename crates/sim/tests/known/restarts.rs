@@ -6,7 +6,7 @@ use common::Framework;
 use common::gang::PodGroupApi;
 use sim::cluster::Setup;
 use sim::kubernetes::{self, fail};
-use sim::link::Fate;
+use sim::network_faults::Fate;
 use sim::store::{Key, Object, Store};
 use sim::story::Teller;
 use sim::value::{self, phase};

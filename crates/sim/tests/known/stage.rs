@@ -14,7 +14,7 @@ use runtime::GangChoice;
 use serde_json::{Value, json};
 use sim::cluster::{Cluster, NAMESPACE, Setup};
 use sim::kubernetes::Pace;
-use sim::link::{Fate, Trip, Weather};
+use sim::network_faults::{Fate, Trip, Weather};
 use sim::ops::DeleteOptions;
 use sim::process::{Conduct, Process, WallClock};
 use sim::refusal::Refusal;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use sim::checker::{end_of, stored};
 use sim::cluster::{NAMESPACE, Shared};
 use sim::kubernetes::fail;
-use sim::link::{Fate, Trip};
+use sim::network_faults::{Fate, Trip};
 use sim::refusal::Refusal;
 use sim::request::{Request, Verb};
 use sim::store::{Key, Who};

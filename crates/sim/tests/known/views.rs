@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use sim::checker::stored;
 use sim::cluster::NAMESPACE;
 use sim::kubernetes::fail;
-use sim::link::Fate;
+use sim::network_faults::Fate;
 use sim::refusal::Refusal;
 use sim::request::{Request, Verb};
 use sim::server::Answer;
