@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::cluster::{MOST_WRITES, Shared};
-use crate::network_faults::{Fate, Weather};
+use crate::network_faults::{Fate, NetworkFaults};
 use crate::refusal::Refusal;
 use crate::request::Request;
 use crate::server::{Answer, Look, Watching};
@@ -39,7 +39,7 @@ pub type Body = UnsyncBoxBody<Bytes, io::Error>;
 pub struct Link {
     who: Who,
     cluster: Shared,
-    weather: Arc<Mutex<dyn Weather>>,
+    network: Arc<Mutex<dyn NetworkFaults>>,
     dead: Arc<AtomicBool>,
     cut_off: Arc<AtomicBool>,
     died: Arc<tokio::sync::Notify>,
@@ -47,11 +47,11 @@ pub struct Link {
 
 impl Link {
     /// Connections of a client to a cluster.
-    pub fn new(cluster: Shared, who: Who, weather: impl Weather + 'static) -> Self {
+    pub fn new(cluster: Shared, who: Who, network: impl NetworkFaults + 'static) -> Self {
         Self {
             who,
             cluster,
-            weather: Arc::new(Mutex::new(weather)),
+            network: Arc::new(Mutex::new(network)),
             dead: Arc::default(),
             cut_off: Arc::default(),
             died: Arc::default(),
@@ -78,12 +78,12 @@ impl Link {
         self.dead.load(Ordering::SeqCst) || self.cut_off.load(Ordering::SeqCst)
     }
 
-    fn weather(&self) -> MutexGuard<'_, dyn Weather + 'static> {
-        self.weather.lock().unwrap_or_else(PoisonError::into_inner)
+    fn network(&self) -> MutexGuard<'_, dyn NetworkFaults + 'static> {
+        self.network.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn holds(&self, plural: &str) -> bool {
-        self.weather().holds(plural)
+        self.network().holds(plural)
     }
 
     /// Sends a request and waits for its answer.
@@ -100,7 +100,7 @@ impl Link {
             let inside = &mut *self.cluster.lock();
             inside.checker.sent(inside.server.store.now(), self.who, &request);
         }
-        let trip = self.weather().trip(&request);
+        let trip = self.network().trip(&request);
         pause(trip.there).await;
         if self.is_silent() {
             std::future::pending::<()>().await;
@@ -304,7 +304,7 @@ impl WatchStream {
         match next {
             // All that wait behind this one are as late.
             Next::Frame(_) if !self.late => {
-                let lag = self.link.weather().lag(&self.plural);
+                let lag = self.link.network().lag(&self.plural);
                 pause(lag).await;
                 self.late = true;
             }

@@ -43,7 +43,7 @@ pub struct Trip {
 
 impl Trip {
     /// Without delay or fault.
-    pub const FAIR: Self = Self {
+    pub const UNDISTURBED: Self = Self {
         there: Duration::ZERO,
         fate: Fate::Served,
         back: Duration::ZERO,
@@ -51,7 +51,7 @@ impl Trip {
 }
 
 /// Faults on the requests and watches of one client.
-pub trait Weather: Send {
+pub trait NetworkFaults: Send {
     /// Way of a request.
     fn trip(&mut self, request: &Request) -> Trip;
 
@@ -66,11 +66,11 @@ pub trait Weather: Send {
 
 /// No faults.
 #[derive(Debug, Clone, Copy)]
-pub struct Fair;
+pub struct NoFaults;
 
-impl Weather for Fair {
+impl NetworkFaults for NoFaults {
     fn trip(&mut self, _request: &Request) -> Trip {
-        Trip::FAIR
+        Trip::UNDISTURBED
     }
 
     fn lag(&mut self, _plural: &str) -> Duration {

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cluster::{NAMESPACE, Shared};
 use crate::link::Link;
 use crate::names::LEASE;
-use crate::network_faults::Weather;
+use crate::network_faults::NetworkFaults;
 use crate::store::Who;
 
 /// How the operator is to run.
@@ -110,10 +110,10 @@ impl Process {
         number: usize,
         conduct: &Conduct,
         clock: &WallClock,
-        weather: impl Weather + 'static,
+        network: impl NetworkFaults + 'static,
     ) -> Self {
         cluster.lock().checker.elected |= conduct.elected;
-        let link = Link::new(cluster.clone(), Who::Operator(number), weather);
+        let link = Link::new(cluster.clone(), Who::Operator(number), network);
         let client = kube::Client::new(link.clone(), NAMESPACE);
         let identity = format!("operator-{number}");
         let options = Options {

@@ -17,7 +17,7 @@ use crate::fault_log::FaultLog;
 use crate::kubernetes::{Pace, fail};
 use crate::link::Link;
 use crate::meddler::Meddler;
-use crate::network_faults::{Fate, Trip, Weather};
+use crate::network_faults::{Fate, NetworkFaults, Trip};
 use crate::ops::DeleteOptions;
 use crate::process::{Conduct, Process, WallClock};
 use crate::quiet;
@@ -58,18 +58,18 @@ pub struct Report {
     pub trace: Vec<String>,
 }
 
-/// Bad weather for one process.
-struct Bad {
+/// Random network faults for one process.
+struct RandomFaults {
     rng: Rng,
     /// How bad, from 0.
     force: usize,
     log: FaultLog,
 }
 
-impl Weather for Bad {
+impl NetworkFaults for RandomFaults {
     fn trip(&mut self, request: &Request) -> Trip {
         if self.log.is_over() {
-            return Trip::FAIR;
+            return Trip::UNDISTURBED;
         }
         let mut delay = |often: usize, most: usize| {
             let often = often * self.force;
@@ -96,7 +96,7 @@ impl Weather for Bad {
     }
 }
 
-impl Bad {
+impl RandomFaults {
     fn fate(&mut self, request: &Request) -> Fate {
         if !self.rng.per_mille(40 * self.force) {
             return Fate::Served;
@@ -325,13 +325,13 @@ async fn supervise(
     links: Arc<Mutex<Vec<Option<Link>>>>,
 ) {
     for n in 0.. {
-        let weather = Bad {
+        let network = RandomFaults {
             rng: rng.fork(),
             force: case.force,
             log: log.clone(),
         };
         let number = 1 + place + n * case.processes;
-        let mut process = Process::start(shared, number, &case.conduct, clock, weather);
+        let mut process = Process::start(shared, number, &case.conduct, clock, network);
         if let Ok(mut links) = links.lock() {
             links[place] = Some(process.link.clone());
         }

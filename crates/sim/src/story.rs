@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, NAMESPACE, Setup, Shared, is_aside};
 use crate::kubernetes;
-use crate::network_faults::{Fair, Fate, Trip, Weather};
+use crate::network_faults::{Fate, NetworkFaults, NoFaults, Trip};
 use crate::process::{Conduct, Process, WallClock};
 use crate::quiet;
 use crate::request::Request;
@@ -75,10 +75,10 @@ struct Reaper {
     carried_out: bool,
 }
 
-impl Weather for Reaper {
+impl NetworkFaults for Reaper {
     fn trip(&mut self, request: &Request) -> Trip {
         if !request.verb.writes() || is_aside(request) {
-            return Trip::FAIR;
+            return Trip::UNDISTURBED;
         }
         self.left = self.left.saturating_sub(1);
         let fate = match self.left {
@@ -87,7 +87,10 @@ impl Weather for Reaper {
             },
             _ => Fate::Served,
         };
-        Trip { fate, ..Trip::FAIR }
+        Trip {
+            fate,
+            ..Trip::UNDISTURBED
+        }
     }
 
     fn lag(&mut self, _plural: &str) -> Duration {
@@ -148,14 +151,14 @@ impl Story {
                     };
                     Process::start(&cluster.shared, 1, &conduct, &clock, reaper)
                 }
-                None => Process::start(&cluster.shared, 1, &conduct, &clock, Fair),
+                None => Process::start(&cluster.shared, 1, &conduct, &clock, NoFaults),
             };
             loop {
                 process.ended().await;
                 deaths += 1;
                 drop(process);
                 tokio::time::sleep(RESTART).await;
-                process = Process::start(&cluster.shared, 1 + deaths, &conduct, &clock, Fair);
+                process = Process::start(&cluster.shared, 1 + deaths, &conduct, &clock, NoFaults);
             }
         };
         tokio::select! {

@@ -17,7 +17,7 @@ use operator::FRAMEWORKS;
 use runtime::GangChoice;
 use serde_json::{Value, json};
 use sim::cluster::{Cluster, NAMESPACE, Setup};
-use sim::network_faults::{Fate, Trip, Weather};
+use sim::network_faults::{Fate, NetworkFaults, Trip};
 use sim::process::{Conduct, Process, WallClock};
 use sim::refusal::Refusal;
 use sim::request::{Request, Verb};
@@ -29,16 +29,16 @@ use sim::value;
 #[derive(Clone, Default)]
 struct Guarded(Arc<Mutex<Option<String>>>);
 
-impl Weather for Guarded {
+impl NetworkFaults for Guarded {
     fn trip(&mut self, request: &Request) -> Trip {
         let guarded = self.0.lock().unwrap();
         let is = request.verb == Verb::Delete && request.plural == "pods";
         if !is || guarded.as_deref() != Some(&*request.name) {
-            return Trip::FAIR;
+            return Trip::UNDISTURBED;
         }
         Trip {
             fate: Fate::Refused(Refusal::invalid("Pod", &request.name, "guarded")),
-            ..Trip::FAIR
+            ..Trip::UNDISTURBED
         }
     }
 

@@ -12,7 +12,7 @@ use operator::FRAMEWORKS;
 use runtime::GangChoice;
 use serde_json::Value;
 use sim::cluster::{Cluster, NAMESPACE, Setup, Shared};
-use sim::network_faults::{Fate, Trip, Weather};
+use sim::network_faults::{Fate, NetworkFaults, Trip};
 use sim::ops::DeleteOptions;
 use sim::process::{Conduct, Process, WallClock};
 use sim::refusal::Refusal;
@@ -30,7 +30,7 @@ struct Spy {
     refused: usize,
 }
 
-impl Weather for Spy {
+impl NetworkFaults for Spy {
     fn trip(&mut self, request: &Request) -> Trip {
         let of_secrets = request.is_of(SECRETS);
         let reads = matches!(request.verb, Verb::Get | Verb::List | Verb::Watch);
@@ -42,10 +42,10 @@ impl Weather for Spy {
             let why = Refusal::internal();
             return Trip {
                 fate: Fate::Refused(why),
-                ..Trip::FAIR
+                ..Trip::UNDISTURBED
             };
         }
-        Trip::FAIR
+        Trip::UNDISTURBED
     }
 
     fn lag(&mut self, _plural: &str) -> Duration {

@@ -299,7 +299,7 @@ async fn a_gang_that_was_refused_in_part_goes_on_when_there_is_room() {
             stage.pass(30).await;
             assert_eq!(placed(&stage), 0, "{told}: half a gang is placed");
             if way_out == "more room" {
-                stage.sky.end(quota);
+                stage.network.end(quota);
             } else {
                 let other = Key::new(stage.resource(), NAMESPACE, JOBS[1]);
                 stage.shared.edit(&other, Who::User, |job| {
@@ -327,7 +327,7 @@ async fn what_is_given_back_and_cut_anywhere_is_given_back_once() {
             stage.create(|_| {});
             stage.pass(60).await;
             let (mut left, when_dead) = (n, carried_out);
-            let death = stage.sky.rule(move |request| {
+            let death = stage.network.rule(move |request| {
                 // Tries that are refused are not of interest.
                 let counts = request.verb.writes()
                     && !sim::cluster::is_aside(request)
@@ -342,13 +342,13 @@ async fn what_is_given_back_and_cut_anywhere_is_given_back_once() {
                 () = stage.restart_once_dead() => true,
                 () = tokio::time::sleep(Duration::from_secs(120)) => false,
             };
-            stage.sky.end(death);
+            stage.network.end(death);
             let told = format!("{} {n} {carried_out}", framework.kind().kind);
             when(&stage, "all is given back", |t| {
                 given_back(t, "j") == 1 && t.pods().is_empty()
             })
             .await;
-            stage.sky.end(quota);
+            stage.network.end(quota);
             stage.runs().await;
             assert_eq!(restarts(&stage), (0, 0), "{told}");
             ends_well(stage).await;
@@ -380,7 +380,7 @@ async fn two_halves(stage: &Stage, framework: &'static dyn Framework) -> (usize,
     metadata(&mut manifest).insert("name".to_owned(), json!(JOBS[1]));
     stage.shared.create(stage.resource(), &manifest);
     when(stage, "both have a half", |t| t.pods().len() == 2 * each - 2).await;
-    stage.sky.end(in_turns);
+    stage.network.end(in_turns);
     (each, quota)
 }
 
@@ -411,7 +411,7 @@ fn placed(teller: &Teller) -> usize {
 /// From now on there is room for so many pods of those that count for a new one.
 fn quota(stage: &Stage, room: usize, counts: impl Fn(&Value, &Value) -> bool + Send + 'static) -> RuleId {
     let shared = stage.shared.clone();
-    stage.sky.rule(move |request| {
+    stage.network.rule(move |request| {
         if request.verb != Verb::Create || request.plural != PODS.plural {
             return None;
         }

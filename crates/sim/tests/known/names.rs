@@ -141,7 +141,7 @@ async fn late_events_of_an_old_pod_are_taken_for_its_successors() {
     for framework in kinds() {
         let stage = Stage::empty(framework, Scene::default());
         stage.pass(1).await;
-        stage.sky.hold("pods");
+        stage.network.hold("pods");
         stage.create(|_| {});
         stage.pass(2).await;
         // The one that was written last is looked up some time, and by then is another.
@@ -157,7 +157,7 @@ async fn late_events_of_an_old_pod_are_taken_for_its_successors() {
         stage.pass(8).await;
         let (creates, deletes) = (stage.count("201 create pods/"), stage.count("delete pods/"));
         // Now the view is told how the first one came and went.
-        stage.sky.release("pods");
+        stage.network.release("pods");
         stage.runs().await;
         let kind = stage.info().kind;
         let now = stage.shared.get(&pod_key(&old)).unwrap();
@@ -201,7 +201,7 @@ async fn pods_join_the_gang_of_the_job_before() {
             let new = uid(&job).to_owned();
             let (shared, owner, early) = (stage.shared.clone(), new.clone(), Arc::new(Mutex::new(0)));
             let counted = Arc::clone(&early);
-            stage.sky.rule(move |request| {
+            stage.network.rule(move |request| {
                 let ours = controller_uid(&request.body) == owner;
                 if request.verb == Verb::Create && ours && (request.is_of(PODS) || request.plural == "jobs") {
                     let there = shared
@@ -231,7 +231,7 @@ async fn an_own_object_whose_answer_was_lost_is_taken_for_a_strangers() {
     for framework in kinds() {
         let stage = Stage::empty(framework, Scene::default());
         let mut seen = BTreeSet::new();
-        stage.sky.rule(move |request| {
+        stage.network.rule(move |request| {
             let create = request.verb == Verb::Create && !is_aside(request);
             (create && seen.insert(request.line())).then(|| lost(true))
         });
@@ -536,7 +536,7 @@ async fn a_forged_conflict_is_believed() {
     for framework in kinds() {
         let stage = Stage::empty(framework, Scene::default());
         let mut seen = BTreeSet::new();
-        stage.sky.rule(move |request| {
+        stage.network.rule(move |request| {
             let create = request.verb == Verb::Create && !is_aside(request);
             let first = create && seen.insert(request.line());
             first.then(|| refused(sim::refusal::Refusal::exists(PODS, name(&request.body))))

@@ -31,7 +31,7 @@ fn lost_after(limit: Option<i64>) -> Scene {
 fn forced(stage: &Stage) -> Arc<Mutex<Vec<String>>> {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let list = Arc::clone(&seen);
-    stage.sky.rule(move |request: &Request| {
+    stage.network.rule(move |request: &Request| {
         let by_force = request.verb == Verb::Delete && request.body["gracePeriodSeconds"] == json!(0);
         if by_force && request.plural == PODS.plural {
             list.lock().unwrap().push(request.name.clone());

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use sim::cluster::{NAMESPACE, Setup};
 use sim::kubernetes::fail;
 use sim::link::Link;
-use sim::network_faults::{Fair, Fate, Trip};
+use sim::network_faults::{Fate, NoFaults, Trip};
 use sim::ops::DeleteOptions;
 use sim::process::{Conduct, Process};
 use sim::refusal::Refusal;
@@ -64,7 +64,7 @@ async fn what_never_ends_holds_up_nobody_else() {
                     metadata(pod).insert("finalizers".to_owned(), json!(["example.com/hold"]));
                 });
             }
-            let silence = stage.sky.rule(move |request| {
+            let silence = stage.network.rule(move |request| {
                 let hit = !answered && request.verb == Verb::Delete && request.name.starts_with("stuck");
                 hit.then(|| {
                     fated(Fate::Lost {
@@ -89,7 +89,7 @@ async fn what_never_ends_holds_up_nobody_else() {
                 "{} {answered}: {took:?}, alone {alone:?}",
                 framework.kind().kind
             );
-            stage.sky.end(silence);
+            stage.network.end(silence);
             stage.pass(120).await;
             for pod in stage.shared.list(PODS) {
                 stage.shared.edit(&pod_key(&pod), Who::User, |pod| {
@@ -113,7 +113,7 @@ async fn somebody_elses_finalizer_is_waited_for_and_there_is_none_of_ours() {
         let stage = Stage::new(framework, Scene::default(), |_| {});
         let finalizers = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&finalizers);
-        stage.sky.rule(move |request: &Request| {
+        stage.network.rule(move |request: &Request| {
             if value::finalizers(&request.body).next().is_some() {
                 seen.lock().unwrap().push(request.line());
             }
@@ -391,7 +391,7 @@ fn rest_is_of(key: &Key) -> bool {
     !aside.contains(&key.resource) && !key.resource.group.starts_with("kubeflow")
 }
 
-/// A second process under a sky of its own.
+/// A second process under a network of its own.
 fn standby(stage: &Stage, number: usize) -> Process {
     let conduct = Conduct {
         frameworks: FRAMEWORKS.to_vec(),
@@ -399,7 +399,7 @@ fn standby(stage: &Stage, number: usize) -> Process {
         gang: GangChoice::Auto,
         elected: true,
     };
-    Process::start(&stage.shared, number, &conduct, &stage.clock, Fair)
+    Process::start(&stage.shared, number, &conduct, &stage.clock, NoFaults)
 }
 
 /// A leader that was paused before a write sends it when another one leads (k8s#23731, cilium#42920, kyverno#14984): whichever
@@ -419,7 +419,7 @@ async fn a_late_write_of_who_led_before_does_no_harm() {
             stage.pass(10).await;
             let held: Arc<Mutex<Option<Request>>> = Arc::default();
             let (late, mut left) = (Arc::clone(&held), n);
-            let pause = stage.sky.rule(move |request| {
+            let pause = stage.network.rule(move |request| {
                 let mut late = late.lock().unwrap();
                 let counts = request.verb.writes() && !sim::cluster::is_aside(request);
                 left -= i32::from(counts);
@@ -452,7 +452,7 @@ async fn a_late_write_of_who_led_before_does_no_harm() {
             };
             let before = leader(&stage);
             let _ = stage.shared.answer(Who::Operator(1), &request);
-            stage.sky.end(pause);
+            stage.network.end(pause);
             stage.pass(90).await;
             assert_eq!(leader(&stage), before + 1, "{told}: it sends nothing more");
             assert_eq!(restarts(&stage), (1, 0), "{told}");
@@ -483,13 +483,13 @@ async fn who_cannot_renew_the_lease_stops_before_another_leads() {
         let late = |there: u64, fate| Trip {
             there: Duration::from_millis(there),
             fate,
-            ..Trip::FAIR
+            ..Trip::UNDISTURBED
         };
         let lost = Fate::Lost {
             carried_out: false,
             broken: false,
         };
-        stage.sky.rule(move |request| {
+        stage.network.rule(move |request| {
             if request.is_of(LEASES) {
                 let fate = if request.verb.writes() {
                     lost.clone()
@@ -595,7 +595,7 @@ async fn a_kind_that_may_not_be_read_stops_no_other() {
         for code in [403, 404] {
             let mut stage = Stage::empty(*framework, Scene::default());
             stage.crash();
-            let denied = stage.sky.rule(move |request| {
+            let denied = stage.network.rule(move |request| {
                 let hit = request.plural == plural && [Verb::List, Verb::Watch].contains(&request.verb);
                 let refusal = if code == 403 {
                     forbidden(plural)
@@ -611,7 +611,7 @@ async fn a_kind_that_may_not_be_read_stops_no_other() {
             metadata(&mut manifest).insert("name".to_owned(), json!("other"));
             stage.shared.create(jobs, &manifest);
             stage.runs().await;
-            stage.sky.end(denied);
+            stage.network.end(denied);
             let other = Key::new(jobs, NAMESPACE, "other");
             let runs = |job: &Value| value::is_true(job, "Running");
             when(&stage, "the other runs too", |t| {
@@ -649,7 +649,7 @@ async fn pod_groups_that_are_not_served_are_told_of_and_found_later() {
             };
             let mut stage = Stage::empty(framework, scene);
             stage.crash();
-            let denied = stage.sky.rule(move |request| {
+            let denied = stage.network.rule(move |request| {
                 let hit = served && request.plural == "podgroups";
                 hit.then(|| refused(forbidden("podgroups")))
             });
@@ -660,7 +660,7 @@ async fn pod_groups_that_are_not_served_are_told_of_and_found_later() {
             let words = if served { "forbidden" } else { "does not serve" };
             assert!(told.contains(words), "{}: {told}", stage.info().kind);
             assert!(alive(&stage).is_empty());
-            stage.sky.end(denied);
+            stage.network.end(denied);
             if !served {
                 stage
                     .shared
@@ -687,7 +687,7 @@ async fn other_peoples_pods_are_never_asked_for() {
         stage.crash();
         let asked: Arc<Mutex<Vec<Asked>>> = Arc::default();
         let seen = Arc::clone(&asked);
-        stage.sky.rule(move |request| {
+        stage.network.rule(move |request| {
             if [Verb::List, Verb::Watch].contains(&request.verb) {
                 seen.lock()
                     .unwrap()

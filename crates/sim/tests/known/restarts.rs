@@ -347,7 +347,7 @@ async fn a_restart_of_a_gang_that_is_cut_anywhere_is_one_restart() {
             });
             stage.runs().await;
             let (mut left, when_dead) = (n, carried_out);
-            let death = stage.sky.rule(move |request| {
+            let death = stage.network.rule(move |request| {
                 let counts = request.verb.writes() && !sim::cluster::is_aside(request);
                 left -= i32::from(counts);
                 let fatal = Fate::Fatal {
@@ -360,7 +360,7 @@ async fn a_restart_of_a_gang_that_is_cut_anywhere_is_one_restart() {
                 () = stage.restart_once_dead() => true,
                 () = tokio::time::sleep(Duration::from_secs(120)) => false,
             };
-            stage.sky.end(death);
+            stage.network.end(death);
             stage.runs().await;
             assert_eq!(restarts(&stage), (1, 0), "{} {n}", stage.info().kind);
             assert_eq!(status(&stage).whole_restarts.unwrap_or_default().count, 1);

@@ -14,7 +14,7 @@ use runtime::GangChoice;
 use serde_json::{Value, json};
 use sim::cluster::{Cluster, NAMESPACE, Setup};
 use sim::kubernetes::Pace;
-use sim::network_faults::{Fate, Trip, Weather};
+use sim::network_faults::{Fate, NetworkFaults, Trip};
 use sim::ops::DeleteOptions;
 use sim::process::{Conduct, Process, WallClock};
 use sim::refusal::Refusal;
@@ -56,15 +56,15 @@ struct Inside {
     disturbed: Vec<String>,
 }
 
-/// Weather that a story makes as it goes on; it stays the same when the process is replaced.
+/// Network faults that a story changes as it goes on; they stay when the process is replaced.
 #[derive(Clone, Default)]
-pub(crate) struct Sky(Arc<Mutex<Inside>>);
+pub(crate) struct Network(Arc<Mutex<Inside>>);
 
 /// By which a rule is ended.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RuleId(usize);
 
-impl Sky {
+impl Network {
     fn lock(&self) -> MutexGuard<'_, Inside> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -99,12 +99,12 @@ impl Sky {
     }
 }
 
-impl Weather for Sky {
+impl NetworkFaults for Network {
     fn trip(&mut self, request: &Request) -> Trip {
-        // A rule may change the sky.
+        // A rule may change the rules.
         let mut rules = std::mem::take(&mut self.lock().rules);
         let trip = rules.values_mut().find_map(|rule| rule(request));
-        let trip = trip.unwrap_or(Trip::FAIR);
+        let trip = trip.unwrap_or(Trip::UNDISTURBED);
         let mut inside = self.lock();
         inside.rules.append(&mut rules);
         if request.verb.writes() && !matches!(trip.fate, Fate::Served) {
@@ -137,7 +137,10 @@ pub(crate) fn lost(carried_out: bool) -> Trip {
 
 /// A trip that ends like this.
 pub(crate) fn fated(fate: Fate) -> Trip {
-    Trip { fate, ..Trip::FAIR }
+    Trip {
+        fate,
+        ..Trip::UNDISTURBED
+    }
 }
 
 /// How a stage is to be.
@@ -226,7 +229,7 @@ pub(crate) struct Stage {
     /// The operator's clock.
     pub(crate) clock: WallClock,
     /// What befalls its requests and watches.
-    pub(crate) sky: Sky,
+    pub(crate) network: Network,
     scene: Scene,
     process: Option<Process>,
     processes: usize,
@@ -249,7 +252,7 @@ impl Stage {
             teller: Teller::new("known", cluster.shared.clone(), framework),
             _cluster: cluster,
             clock: WallClock::default(),
-            sky: Sky::default(),
+            network: Network::default(),
             scene,
             process: None,
             processes: 0,
@@ -293,7 +296,7 @@ impl Stage {
         self.process = Some(self.another(self.processes));
     }
 
-    /// Starts a further process of this number, under the same sky.
+    /// Starts a further process of this number, with the same network faults.
     pub(crate) fn another(&self, number: usize) -> Process {
         let conduct = Conduct {
             frameworks: FRAMEWORKS.to_vec(),
@@ -301,7 +304,7 @@ impl Stage {
             gang: self.scene.gang.clone(),
             elected: self.scene.elected,
         };
-        Process::start(&self.shared, number, &conduct, &self.clock, self.sky.clone())
+        Process::start(&self.shared, number, &conduct, &self.clock, self.network.clone())
     }
 
     /// The operator dies.
@@ -345,7 +348,7 @@ impl Stage {
     pub(crate) async fn lose(&self, plural: &str) {
         self.relist(&[plural]);
         tokio::time::sleep(Duration::from_millis(50)).await;
-        self.sky.release(plural);
+        self.network.release(plural);
     }
 
     /// Changes the job as a user, metadata too.
@@ -385,7 +388,7 @@ impl Stage {
     }
 
     /// What the operator has asked to be changed so far, leases left out: answer and request. `---` instead of an answer
-    /// is one that the sky has made something of.
+    /// stands for a request with a network fault.
     pub(crate) fn writes(&self) -> Vec<String> {
         let inside = self.shared.lock();
         let compared = |line: &str| {
@@ -401,7 +404,7 @@ impl Stage {
             .map(|w| format!("{} {}", w.code, w.line))
             .collect();
         drop(inside);
-        writes.extend(self.sky.lock().disturbed.iter().cloned());
+        writes.extend(self.network.lock().disturbed.iter().cloned());
         writes
     }
 

@@ -48,7 +48,7 @@ async fn the_last_status_is_lost_and_the_job_runs_for_ever() {
         ] {
             let stage = Stage::running(framework).await;
             let (shared, key, mut left) = (stage.shared.clone(), stage.key(), times);
-            stage.sky.rule(move |request| {
+            stage.network.rule(move |request| {
                 if !is_status(request) || left == 0 {
                     return None;
                 }
@@ -142,7 +142,7 @@ async fn an_error_resets_times_and_counts() {
             let before = kept(&stage.job());
             assert_eq!(before.2, 1, "{}", stage.info().kind);
             let rule = stage
-                .sky
+                .network
                 .rule(move |request| makes_pod(request).then(|| trouble(case)));
             stage.to_last(|store, key| fail(store, key, 137, None));
             stage.pass(120).await;
@@ -154,7 +154,7 @@ async fn an_error_resets_times_and_counts() {
             for (slot, attempt) in &before.3 {
                 assert!(during.3[slot] >= *attempt, "{context}");
             }
-            stage.sky.end(rule);
+            stage.network.end(rule);
             stage.runs().await;
             assert_eq!(kept(&stage.job()).2, 2, "{context}");
             stage.closes().await;
@@ -189,13 +189,13 @@ async fn it_runs_after_its_end() {
             if backwards {
                 pods.reverse();
             }
-            stage.sky.hold(late);
+            stage.network.hold(late);
             for pod in pods {
                 stage.shared.store(|store| fail(store, &pod, 0, None));
                 tokio::time::sleep(std::time::Duration::from_millis(100)).await;
             }
             stage.pass(20).await;
-            stage.sky.release(late);
+            stage.network.release(late);
             stage.pass(20).await;
             let job = stage.job();
             let context = format!("{} {backwards} {late}: {}", stage.info().kind, job["status"]);
@@ -281,13 +281,13 @@ async fn a_launcher_that_is_done_and_removed_runs_again() {
             let key = Key::new(BATCH_JOBS, NAMESPACE, name(&launcher));
             let creates = stage.count("create jobs/");
             let held = stage
-                .sky
+                .network
                 .rule(move |request| (early && is_status(request)).then(|| refused(Refusal::internal())));
             all_end(&stage);
             stage.pass(if early { 1 } else { 20 }).await;
             stage.delete(&key, Some(0));
             stage.pass(5).await;
-            stage.sky.end(held);
+            stage.network.end(held);
             stage.pass(60).await;
             stage.restart();
             stage.pass(60).await;
@@ -323,7 +323,7 @@ async fn a_pod_that_is_done_and_removed_runs_again() {
             let Some(pod) = follower(&stage) else { continue };
             let kind = stage.info().kind;
             if unseen {
-                stage.sky.hold("pods");
+                stage.network.hold("pods");
             }
             stage.shared.store(|store| fail(store, &pod, 0, None));
             stage.pass(5).await;
@@ -557,7 +557,7 @@ async fn jobs_that_have_ended_hold_up_a_new_one() {
             stage.clock.clone(),
         );
         let first = std::sync::Arc::clone(&passes);
-        stage.sky.rule(move |request| {
+        stage.network.rule(move |request| {
             if request.verb == Verb::Create && request.plural != "leases" {
                 first.lock().unwrap().get_or_insert(clock.asked());
             }
@@ -588,7 +588,7 @@ async fn refused_for_long_it_says_nothing_or_never_tries_again() {
             let shared: Shared = stage.shared.clone();
             let tries = std::sync::Arc::new(std::sync::Mutex::new(0));
             let counted = std::sync::Arc::clone(&tries);
-            let rule = stage.sky.rule(move |request| {
+            let rule = stage.network.rule(move |request| {
                 let third = shared.list(PODS).len() >= 2 || case == "namespace";
                 if !makes_pod(request) || !third {
                     return None;
@@ -625,7 +625,7 @@ async fn refused_for_long_it_says_nothing_or_never_tries_again() {
                 24
             };
             assert!(sent <= most, "{context}");
-            stage.sky.end(rule);
+            stage.network.end(rule);
             stage.pass(75).await;
             stage.runs().await;
             assert!(text(&stage.job(), "/status/waitingFor").is_empty(), "{context}");

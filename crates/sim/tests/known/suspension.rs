@@ -47,12 +47,12 @@ async fn a_suspended_job_has_nothing_and_begins_with_nothing() {
             };
             stage.pass(120).await;
             nothing("created");
-            stage.sky.hold(stage.info().plural);
+            stage.network.hold(stage.info().plural);
             suspend(&stage, false);
             stage.pass(2).await;
             suspend(&stage, true);
             stage.pass(2).await;
-            stage.sky.release(stage.info().plural);
+            stage.network.release(stage.info().plural);
             stage.pass(120).await;
             // Whether the moment in between is seen is a matter of luck; what is made in it goes again.
             assert!(

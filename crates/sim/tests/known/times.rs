@@ -194,7 +194,7 @@ async fn a_time_to_live_that_was_raised_unseen_holds() {
         when(&stage, "it has ended", has_ended).await;
         let ended = status(&stage).completion_time.unwrap().0.as_second();
         stage.pass(8).await;
-        stage.sky.hold(stage.info().plural);
+        stage.network.hold(stage.info().plural);
         stage.edit("/runPolicy/ttlSecondsAfterFinished", json!(100));
         stage.pass(20).await;
         assert!(has_ended(&stage), "{}: it is gone", stage.info().kind);
@@ -203,7 +203,7 @@ async fn a_time_to_live_that_was_raised_unseen_holds() {
             "{:?}",
             stage.writes()
         );
-        stage.sky.release(stage.info().plural);
+        stage.network.release(stage.info().plural);
         when(&stage, "it is gone", |t| t.job().is_null()).await;
         let lived = stage.shared.lock().server.store.now().as_second() - ended;
         assert!((100..=101).contains(&lived), "{}: {lived}", stage.info().kind);
@@ -242,7 +242,7 @@ async fn the_successor_is_not_deleted_in_its_predecessors_place() {
         stage.finish().await;
         when(&stage, "it has ended", has_ended).await;
         stage.pass(8).await;
-        stage.sky.hold(stage.info().plural);
+        stage.network.hold(stage.info().plural);
         stage.delete(&stage.key(), None);
         let successor = value::uid(&stage.create(|_| {})).to_owned();
         stage.pass(30).await;
@@ -251,7 +251,7 @@ async fn the_successor_is_not_deleted_in_its_predecessors_place() {
             "{:?}",
             stage.writes()
         );
-        stage.sky.release(stage.info().plural);
+        stage.network.release(stage.info().plural);
         stage.pass(10).await;
         assert_eq!(uid(&stage, &stage.key()), successor, "{}", stage.info().kind);
         ends_well(stage).await;
@@ -281,7 +281,7 @@ async fn start_and_end_are_stated_once() {
         stage.pass(30).await;
         stands(&stage, "the restart of the operator");
         let mut left = 3;
-        let conflicts = stage.sky.rule(move |request| {
+        let conflicts = stage.network.rule(move |request| {
             let hit = left > 0 && request.verb == Verb::Patch && request.subresource == "status";
             left -= i32::from(hit);
             hit.then(|| refused(Refusal::conflict(PODS, "j", "injected")))
@@ -291,7 +291,7 @@ async fn start_and_end_are_stated_once() {
         });
         stage.pass(30).await;
         stage.runs().await;
-        stage.sky.end(conflicts);
+        stage.network.end(conflicts);
         stands(&stage, "conflicts");
         if stage.info().scaled_role.is_some() {
             stage.scale(3);

@@ -24,13 +24,13 @@ const CHILDREN: [&str; 4] = ["pods", "services", "jobs", "horizontalpodautoscale
 
 fn hold(stage: &Stage) {
     for plural in CHILDREN {
-        stage.sky.hold(plural);
+        stage.network.hold(plural);
     }
 }
 
 fn release(stage: &Stage) {
     for plural in CHILDREN {
-        stage.sky.release(plural);
+        stage.network.release(plural);
     }
 }
 
@@ -86,7 +86,7 @@ async fn what_was_made_and_deleted_unseen_is_waited_for() {
     for framework in kinds() {
         let stage = Stage::empty(framework, Scene::default());
         stage.pass(1).await;
-        stage.sky.hold("pods");
+        stage.network.hold("pods");
         stage.create(|_| {});
         stage.pass(2).await;
         let pods = stage.pods();
@@ -113,7 +113,7 @@ async fn a_quiet_watch_with_bookmarks_only_is_waited_for_in_vain() {
         let stage = Stage::empty(framework, Scene::default());
         stage.pass(1).await;
         let shared = stage.shared.clone();
-        let webhook = stage.sky.rule(move |request| {
+        let webhook = stage.network.rule(move |request| {
             let carries = request.is_of(PODS) || request.is_of(BATCH_JOBS);
             match request.verb {
                 Verb::Create if carries => {
@@ -150,7 +150,7 @@ async fn a_quiet_watch_with_bookmarks_only_is_waited_for_in_vain() {
             stage.info().kind,
             stage.writes()
         );
-        stage.sky.end(webhook);
+        stage.network.end(webhook);
         let hidden = stage
             .shared
             .list(BATCH_JOBS)
@@ -173,7 +173,7 @@ async fn what_was_made_and_relabelled_unseen_is_waited_for() {
     for framework in kinds() {
         let stage = Stage::empty(framework, Scene::default());
         stage.pass(1).await;
-        stage.sky.hold("pods");
+        stage.network.hold("pods");
         stage.create(|_| {});
         stage.pass(2).await;
         let pods: Vec<Key> = stage.pods().iter().map(|pod| pod_key(pod)).collect();
@@ -187,7 +187,7 @@ async fn what_was_made_and_relabelled_unseen_is_waited_for() {
                 label(pod, common::names::OPERATOR_NAME, "kept");
             });
         }
-        stage.sky.release("pods");
+        stage.network.release("pods");
         stage.pass(60).await;
         // It finds out that the names are taken, and asks for them every few seconds.
         assert!(stage.count("409 create pods/") <= 20, "{:?}", stage.writes());
@@ -236,7 +236,7 @@ async fn one_watch_is_up_to_date_and_the_other_is_not() {
         for late in ["services", "pods"] {
             let stage = Stage::empty(framework, Scene::default());
             stage.pass(1).await;
-            stage.sky.hold(late);
+            stage.network.hold(late);
             stage.create(|_| {});
             stage.pass(2).await;
             if stage.count(&format!("create {late}/")) == 0 {
@@ -246,7 +246,7 @@ async fn one_watch_is_up_to_date_and_the_other_is_not() {
             stage.nudge("once more");
             stage.pass(2).await;
             assert_eq!(stage.writes(), before, "{}: {late}", stage.info().kind);
-            stage.sky.release(late);
+            stage.network.release(late);
             stage.runs().await;
             created_once(&stage);
             stage.closes().await;
@@ -263,12 +263,12 @@ async fn the_next_job_of_the_name_waits_for_events_of_the_last() {
         hold(&stage);
         let first = stage.create(|_| {});
         stage.pass(2).await;
-        stage.sky.hold(stage.info().plural);
+        stage.network.hold(stage.info().plural);
         stage.delete(&stage.key(), None);
         let second = stage.create(|_| {});
         assert_ne!(uid(&first), uid(&second));
         let before = stage.writes().len();
-        stage.sky.release(stage.info().plural);
+        stage.network.release(stage.info().plural);
         // Sooner than anything is looked up.
         stage.pass(1).await;
         assert!(stage.writes().len() > before, "{}", stage.info().kind);
@@ -303,13 +303,13 @@ async fn one_failure_is_counted_twice() {
         for dies in [None, Some(false), Some(true)] {
             let mut stage = Stage::new(framework, Scene::default(), |m| replaced(framework.kind(), m));
             stage.runs().await;
-            let (sky, mut left) = (stage.sky.clone(), 1);
-            stage.sky.rule(move |request| {
+            let (network, mut left) = (stage.network.clone(), 1);
+            stage.network.rule(move |request| {
                 if request.verb != Verb::Delete || !request.is_of(PODS) || left == 0 {
                     return None;
                 }
                 left -= 1;
-                sky.hold("pods");
+                network.hold("pods");
                 dies.map(|carried_out| fated(Fate::Fatal { carried_out }))
             });
             stage.to_last(|store, key| fail(store, key, 137, None));
@@ -327,7 +327,7 @@ async fn one_failure_is_counted_twice() {
                     .map_or(0, |counts| counts.failures)
             };
             assert_eq!(counted(&stage), 1, "{} {dies:?}", stage.info().kind);
-            stage.sky.release("pods");
+            stage.network.release("pods");
             stage.runs().await;
             assert_eq!(counted(&stage), 1, "{} {dies:?}", stage.info().kind);
             stage.closes().await;
@@ -353,7 +353,7 @@ async fn the_view_goes_back_in_time_and_live_pods_are_deleted() {
             stage.runs().await;
             let (lists, plain): (Arc<Mutex<Vec<Request>>>, _) = Default::default();
             let kept = Arc::clone(&lists);
-            let learn = stage.sky.rule(move |request| {
+            let learn = stage.network.rule(move |request| {
                 if request.verb == Verb::List {
                     assert_eq!(
                         request.parameter("resourceVersion"),
@@ -366,7 +366,7 @@ async fn the_view_goes_back_in_time_and_live_pods_are_deleted() {
             });
             stage.disturb(&[], &Frame::Gone);
             stage.pass(1).await;
-            stage.sky.end(learn);
+            stage.network.end(learn);
             // A front end is frozen when the first job is about to be suspended: its pods still run.
             stage.edit("/runPolicy/suspend", json!(true));
             let answered = |request: &Request| match stage.shared.answer(Who::Client, request) {
@@ -382,26 +382,26 @@ async fn the_view_goes_back_in_time_and_live_pods_are_deleted() {
             let (alive, writes) = (uids(&stage), stage.count("delete "));
             // From now on it answers, and its watches stand still.
             let plurals: Vec<String> = old.iter().map(|(plural, ..)| plural.clone()).collect();
-            let frozen = stage.sky.rule(move |request| {
+            let frozen = stage.network.rule(move |request| {
                 let (_, code, body) = old.iter().find(|(plural, ..)| *plural == request.plural)?;
                 (request.verb == Verb::List).then(|| fated(Fate::Answered(*code, body.clone())))
             });
             if also_new {
                 for plural in &plurals {
-                    stage.sky.hold(plural);
+                    stage.network.hold(plural);
                 }
                 stage.restart();
                 stage.pass(30).await;
-                stage.sky.end(frozen);
+                stage.network.end(frozen);
                 for plural in &plurals {
-                    stage.sky.release(plural);
+                    stage.network.release(plural);
                 }
             } else {
                 // Fewer lists than are taken for a store that was restored from a backup.
                 let before = stage.writes();
                 stage.disturb(&[], &Frame::Gone);
                 stage.pass(3).await;
-                stage.sky.end(frozen);
+                stage.network.end(frozen);
                 assert_eq!(stage.writes(), before, "{}", stage.info().kind);
             }
             stage.pass(60).await;
@@ -419,7 +419,7 @@ async fn pods_of_a_ghost_are_made_and_collected_for_ever() {
     for framework in kinds() {
         let stage = Stage::running(framework).await;
         let before = stage.count("201 create pods/") + stage.count("201 create jobs/");
-        stage.sky.hold(stage.info().plural);
+        stage.network.hold(stage.info().plural);
         stage.delete(&stage.key(), None);
         stage.pass(60).await;
         let made = stage.count("201 create pods/") + stage.count("201 create jobs/") - before;
@@ -443,7 +443,7 @@ async fn what_is_deleted_between_list_and_watch_stays_in_the_view() {
             let before = stage.pods();
             let gone = pod_key(before.last().unwrap());
             let (shared, pod, mut left) = (stage.shared.clone(), gone.clone(), 1);
-            stage.sky.rule(move |request| {
+            stage.network.rule(move |request| {
                 if request.verb == Verb::Watch && request.is_of(PODS) && left > 0 {
                     left -= 1;
                     shared.store(|store| store.remove(Who::User, &pod));
@@ -470,7 +470,7 @@ async fn what_vanishes_while_the_watch_is_down_wakes_nobody() {
         let stage = Stage::running(framework).await;
         let before = stage.pods();
         let gone = before.last().unwrap();
-        stage.sky.hold("pods");
+        stage.network.hold("pods");
         wipe(&stage, &pod_key(gone));
         stage.pass(5).await;
         stage.lose("pods").await;
@@ -491,7 +491,7 @@ async fn what_vanishes_while_the_watch_is_down_wakes_nobody() {
 async fn a_job_that_vanishes_while_the_watch_is_down_lives_on() {
     for framework in kinds() {
         let stage = Stage::running(framework).await;
-        stage.sky.hold(stage.info().plural);
+        stage.network.hold(stage.info().plural);
         stage.shared.store(|store| store.remove(Who::User, &stage.key()));
         stage.lose(stage.info().plural).await;
         stage.pass(1).await;
@@ -523,7 +523,7 @@ async fn a_pod_group_that_vanishes_while_the_watch_is_down_is_not_missed() {
             let groups = Resource::new(api.group_version().0, "podgroups");
             let made = stage.shared.list(groups);
             assert_eq!(made.len(), 1, "{} {api:?}", stage.info().kind);
-            stage.sky.hold("podgroups");
+            stage.network.hold("podgroups");
             let key = Key::new(groups, NAMESPACE, name(&made[0]));
             wipe(&stage, &key);
             stage.pass(5).await;
@@ -602,7 +602,7 @@ async fn relists_reconcile_jobs_of_which_there_is_no_news() {
         assert_eq!(stage.clock.asked(), passes, "{}: passes", stage.info().kind);
         // One pod that differs is news for one job.
         let pod = stage.pods().last().cloned().unwrap();
-        stage.sky.hold("pods");
+        stage.network.hold("pods");
         stage
             .shared
             .store(|store| fail(store, &pod_key(&pod), 137, Some("PreemptionByScheduler")));
@@ -620,7 +620,7 @@ async fn a_watch_that_is_always_a_little_late_costs_nothing_but_time() {
     for framework in kinds() {
         let stage = Stage::empty(framework, Scene::default());
         for plural in CHILDREN {
-            stage.sky.lag(plural, Duration::from_millis(1500));
+            stage.network.lag(plural, Duration::from_millis(1500));
         }
         stage.create(|_| {});
         stage.runs().await;
