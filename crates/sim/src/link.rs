@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::cluster::{MOST_WRITES, Shared};
-use crate::network_faults::{Fate, NetworkFaults};
+use crate::network_faults::{Fault, NetworkFaults};
 use crate::refusal::Refusal;
 use crate::request::Request;
 use crate::server::{Answer, Look, Watching};
@@ -105,11 +105,11 @@ impl Link {
         if self.is_silent() {
             std::future::pending::<()>().await;
         }
-        let answer = match trip.fate {
-            Fate::Served => self.cluster.answer(self.who, &request),
-            Fate::Refused(refusal) => Err(refusal),
-            Fate::Answered(code, object) => Ok(Answer::Object(code, object)),
-            Fate::Lost { carried_out, broken } => {
+        let answer = match trip.fault {
+            Fault::None => self.cluster.answer(self.who, &request),
+            Fault::Refused(refusal) => Err(refusal),
+            Fault::Answered(code, object) => Ok(Answer::Object(code, object)),
+            Fault::Lost { carried_out, broken } => {
                 if carried_out {
                     let _ = self.cluster.answer(self.who, &request);
                 }
@@ -122,7 +122,7 @@ impl Link {
                 }
                 std::future::pending().await
             }
-            Fate::Fatal { carried_out } => {
+            Fault::Fatal { carried_out } => {
                 if carried_out {
                     let _ = self.cluster.answer(self.who, &request);
                 }

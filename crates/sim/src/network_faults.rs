@@ -9,9 +9,9 @@ use crate::request::Request;
 
 /// Fault of one request.
 #[derive(Debug, Clone)]
-pub enum Fate {
-    /// None: the request is served and answered.
-    Served,
+pub enum Fault {
+    /// No fault: the request is served and answered.
+    None,
     /// The API server refuses it.
     Refused(Refusal),
     /// It is not served, and answered with this code and object.
@@ -36,7 +36,7 @@ pub struct Trip {
     /// Delay of the request.
     pub there: Duration,
     /// Fault.
-    pub fate: Fate,
+    pub fault: Fault,
     /// Delay of the answer.
     pub back: Duration,
 }
@@ -45,7 +45,7 @@ impl Trip {
     /// Without delay or fault.
     pub const UNDISTURBED: Self = Self {
         there: Duration::ZERO,
-        fate: Fate::Served,
+        fault: Fault::None,
         back: Duration::ZERO,
     };
 }

@@ -17,7 +17,7 @@ use crate::fault_log::FaultLog;
 use crate::kubernetes::{Pace, fail};
 use crate::link::Link;
 use crate::meddler::Meddler;
-use crate::network_faults::{Fate, NetworkFaults, Trip};
+use crate::network_faults::{Fault, NetworkFaults, Trip};
 use crate::ops::DeleteOptions;
 use crate::process::{Conduct, Process, WallClock};
 use crate::quiet;
@@ -82,7 +82,7 @@ impl NetworkFaults for RandomFaults {
         let (there, back) = (delay(100, 300) + delay(5, 9000), delay(100, 300) + delay(5, 9000));
         Trip {
             there,
-            fate: self.fate(request),
+            fault: self.fault(request),
             back,
         }
     }
@@ -97,20 +97,20 @@ impl NetworkFaults for RandomFaults {
 }
 
 impl RandomFaults {
-    fn fate(&mut self, request: &Request) -> Fate {
+    fn fault(&mut self, request: &Request) -> Fault {
         if !self.rng.per_mille(40 * self.force) {
-            return Fate::Served;
+            return Fault::None;
         }
         let writes = request.verb.writes();
         let changes = writes && request.verb != Verb::Create;
-        let (what, fate) = match self.rng.below(8) {
+        let (what, fault) = match self.rng.below(8) {
             0 if changes => (
                 "409",
-                Fate::Refused(Refusal::conflict(PODS, &request.name, "injected")),
+                Fault::Refused(Refusal::conflict(PODS, &request.name, "injected")),
             ),
             1 => (
                 "429",
-                Fate::Refused(Refusal::too_many(
+                Fault::Refused(Refusal::too_many(
                     1 + u32::try_from(self.rng.below(5)).unwrap_or(0),
                 )),
             ),
@@ -120,19 +120,19 @@ impl RandomFaults {
             5 if writes => ("connection broken after", lost(true, true)),
             6 if writes && !is_aside(request) => (
                 "death",
-                Fate::Fatal {
+                Fault::Fatal {
                     carried_out: self.rng.per_mille(500),
                 },
             ),
-            _ => ("500", Fate::Refused(Refusal::internal())),
+            _ => ("500", Fault::Refused(Refusal::internal())),
         };
         self.log.note(what);
-        fate
+        fault
     }
 }
 
-fn lost(carried_out: bool, broken: bool) -> Fate {
-    Fate::Lost { carried_out, broken }
+fn lost(carried_out: bool, broken: bool) -> Fault {
+    Fault::Lost { carried_out, broken }
 }
 
 /// What a storm is about.

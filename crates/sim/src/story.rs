@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, NAMESPACE, Setup, Shared, is_aside};
 use crate::kubernetes;
-use crate::network_faults::{Fate, NetworkFaults, NoFaults, Trip};
+use crate::network_faults::{Fault, NetworkFaults, NoFaults, Trip};
 use crate::process::{Conduct, Process, WallClock};
 use crate::quiet;
 use crate::request::Request;
@@ -81,14 +81,14 @@ impl NetworkFaults for Reaper {
             return Trip::UNDISTURBED;
         }
         self.left = self.left.saturating_sub(1);
-        let fate = match self.left {
-            0 => Fate::Fatal {
+        let fault = match self.left {
+            0 => Fault::Fatal {
                 carried_out: self.carried_out,
             },
-            _ => Fate::Served,
+            _ => Fault::None,
         };
         Trip {
-            fate,
+            fault,
             ..Trip::UNDISTURBED
         }
     }

@@ -18,7 +18,7 @@ use runtime::GangChoice;
 use serde_json::{Value, json};
 use sim::cluster::{Cluster, NAMESPACE, Setup};
 use sim::kubernetes::fail;
-use sim::network_faults::{Fate, NetworkFaults, NoFaults, Trip};
+use sim::network_faults::{Fault, NetworkFaults, NoFaults, Trip};
 use sim::process::{Conduct, Process, WallClock};
 use sim::refusal::Refusal;
 use sim::request::{Request, Verb};
@@ -44,7 +44,7 @@ impl NetworkFaults for NoDeletes {
         }
         self.1 -= 1;
         Trip {
-            fate: Fate::Refused(Refusal::internal()),
+            fault: Fault::Refused(Refusal::internal()),
             ..Trip::UNDISTURBED
         }
     }
@@ -142,9 +142,9 @@ impl NetworkFaults for DiesBeforeTelling {
     fn trip(&mut self, request: &Request) -> Trip {
         self.0 |= request.verb == Verb::Create && request.plural == PODS.plural;
         let fatal = self.0 && request.subresource == "status";
-        let fate = Fate::Fatal { carried_out: false };
+        let fault = Fault::Fatal { carried_out: false };
         Trip {
-            fate: if fatal { fate } else { Fate::Served },
+            fault: if fatal { fault } else { Fault::None },
             ..Trip::UNDISTURBED
         }
     }

@@ -17,7 +17,7 @@ use operator::FRAMEWORKS;
 use runtime::GangChoice;
 use serde_json::{Value, json};
 use sim::cluster::{Cluster, NAMESPACE, Setup};
-use sim::network_faults::{Fate, NetworkFaults, Trip};
+use sim::network_faults::{Fault, NetworkFaults, Trip};
 use sim::process::{Conduct, Process, WallClock};
 use sim::refusal::Refusal;
 use sim::request::{Request, Verb};
@@ -37,7 +37,7 @@ impl NetworkFaults for Guarded {
             return Trip::UNDISTURBED;
         }
         Trip {
-            fate: Fate::Refused(Refusal::invalid("Pod", &request.name, "guarded")),
+            fault: Fault::Refused(Refusal::invalid("Pod", &request.name, "guarded")),
             ..Trip::UNDISTURBED
         }
     }

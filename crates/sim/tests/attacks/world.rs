@@ -12,7 +12,7 @@ use operator::FRAMEWORKS;
 use runtime::GangChoice;
 use serde_json::Value;
 use sim::cluster::{Cluster, NAMESPACE, Setup, Shared};
-use sim::network_faults::{Fate, NetworkFaults, Trip};
+use sim::network_faults::{Fault, NetworkFaults, Trip};
 use sim::ops::DeleteOptions;
 use sim::process::{Conduct, Process, WallClock};
 use sim::refusal::Refusal;
@@ -41,7 +41,7 @@ impl NetworkFaults for Spy {
             self.refused -= 1;
             let why = Refusal::internal();
             return Trip {
-                fate: Fate::Refused(why),
+                fault: Fault::Refused(why),
                 ..Trip::UNDISTURBED
             };
         }

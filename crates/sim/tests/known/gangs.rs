@@ -8,7 +8,7 @@ use runtime::GangChoice;
 use serde_json::{Value, json};
 use sim::cluster::{NAMESPACE, Setup};
 use sim::kubernetes::fail;
-use sim::network_faults::Fate;
+use sim::network_faults::Fault;
 use sim::refusal::Refusal;
 use sim::request::Verb;
 use sim::store::{Key, Object, Who};
@@ -21,7 +21,7 @@ use crate::acts::{
     alive, belongings, by_batch_job, ends_well, is, last, policy, replaced, restarts, rule, suspend,
     suspended, to, when,
 };
-use crate::stage::{RuleId, Scene, Stage, fated, kinds, refused};
+use crate::stage::{RuleId, Scene, Stage, kinds, refused, with_fault};
 
 /// All gang schedulers.
 fn schedulers() -> [(PodGroupApi, GangChoice); 3] {
@@ -333,10 +333,10 @@ async fn what_is_given_back_and_cut_anywhere_is_given_back_once() {
                     && !sim::cluster::is_aside(request)
                     && !(request.verb == Verb::Create && request.plural == PODS.plural);
                 left -= i32::from(counts);
-                let fatal = Fate::Fatal {
+                let fatal = Fault::Fatal {
                     carried_out: when_dead,
                 };
-                (counts && left == 0).then_some(fated(fatal))
+                (counts && left == 0).then_some(with_fault(fatal))
             });
             let dead = tokio::select! {
                 () = stage.restart_once_dead() => true,

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use sim::cluster::{NAMESPACE, Setup};
 use sim::kubernetes::fail;
 use sim::link::Link;
-use sim::network_faults::{Fate, NoFaults, Trip};
+use sim::network_faults::{Fault, NoFaults, Trip};
 use sim::ops::DeleteOptions;
 use sim::process::{Conduct, Process};
 use sim::refusal::Refusal;
@@ -27,7 +27,7 @@ use crate::acts::{
     alive, belongings, ends_well, is, last, replaced, restarts, rule, runs, succeeds, suspend, suspended, to,
     uid, waits_for, when,
 };
-use crate::stage::{Scene, Stage, fated, kinds, refused};
+use crate::stage::{Scene, Stage, kinds, refused, with_fault};
 
 /// The usual job under another name.
 fn create_as(stage: &Stage, name: &str) -> Key {
@@ -67,7 +67,7 @@ async fn what_never_ends_holds_up_nobody_else() {
             let silence = stage.network.rule(move |request| {
                 let hit = !answered && request.verb == Verb::Delete && request.name.starts_with("stuck");
                 hit.then(|| {
-                    fated(Fate::Lost {
+                    with_fault(Fault::Lost {
                         carried_out: false,
                         broken: false,
                     })
@@ -428,7 +428,7 @@ async fn a_late_write_of_who_led_before_does_no_harm() {
                 }
                 // Nothing more is heard of it.
                 late.is_some().then(|| {
-                    fated(Fate::Lost {
+                    with_fault(Fault::Lost {
                         carried_out: false,
                         broken: false,
                     })
@@ -480,27 +480,27 @@ async fn who_cannot_renew_the_lease_stops_before_another_leads() {
         let _follower = standby(&stage, 100);
         stage.pass(10).await;
         // Reads of the lease are as late as its holder waits for, so that it learns last of all that it is lost.
-        let late = |there: u64, fate| Trip {
+        let late = |there: u64, fault| Trip {
             there: Duration::from_millis(there),
-            fate,
+            fault,
             ..Trip::UNDISTURBED
         };
-        let lost = Fate::Lost {
+        let lost = Fault::Lost {
             carried_out: false,
             broken: false,
         };
         stage.network.rule(move |request| {
             if request.is_of(LEASES) {
-                let fate = if request.verb.writes() {
+                let fault = if request.verb.writes() {
                     lost.clone()
                 } else {
-                    Fate::Served
+                    Fault::None
                 };
-                return Some(late(2900, fate));
+                return Some(late(2900, fault));
             }
             // To make all pods takes longer than the lease lasts.
             let slow = request.verb == Verb::Create && request.is_of(PODS);
-            slow.then(|| late(2500, Fate::Served))
+            slow.then(|| late(2500, Fault::None))
         });
         stage.create(|_| {});
         stage.pass(60).await;

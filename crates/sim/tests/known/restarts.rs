@@ -6,7 +6,7 @@ use common::Framework;
 use common::gang::PodGroupApi;
 use sim::cluster::Setup;
 use sim::kubernetes::{self, fail};
-use sim::network_faults::Fate;
+use sim::network_faults::Fault;
 use sim::store::{Key, Object, Store};
 use sim::story::Teller;
 use sim::value::{self, phase};
@@ -16,7 +16,7 @@ use crate::acts::{
     DISRUPTIONS, alive, by_batch_job, ends_well, first, has_ended, is, last, message, policy, replaced,
     restarts, rule, status, succeeds, suspend, suspended, to, uid, when,
 };
-use crate::stage::{Scene, Stage, fated, kinds};
+use crate::stage::{Scene, Stage, kinds, with_fault};
 
 /// A cluster with Kubernetes' own PodGroups.
 fn with_gangs() -> Setup {
@@ -350,10 +350,10 @@ async fn a_restart_of_a_gang_that_is_cut_anywhere_is_one_restart() {
             let death = stage.network.rule(move |request| {
                 let counts = request.verb.writes() && !sim::cluster::is_aside(request);
                 left -= i32::from(counts);
-                let fatal = Fate::Fatal {
+                let fatal = Fault::Fatal {
                     carried_out: when_dead,
                 };
-                (counts && left == 0).then_some(fated(fatal))
+                (counts && left == 0).then_some(with_fault(fatal))
             });
             to(&stage, &last(&stage), |store, key| fail(store, key, 137, None));
             let dead = tokio::select! {

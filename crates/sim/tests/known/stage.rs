@@ -14,7 +14,7 @@ use runtime::GangChoice;
 use serde_json::{Value, json};
 use sim::cluster::{Cluster, NAMESPACE, Setup};
 use sim::kubernetes::Pace;
-use sim::network_faults::{Fate, NetworkFaults, Trip};
+use sim::network_faults::{Fault, NetworkFaults, Trip};
 use sim::ops::DeleteOptions;
 use sim::process::{Conduct, Process, WallClock};
 use sim::refusal::Refusal;
@@ -107,7 +107,7 @@ impl NetworkFaults for Network {
         let trip = trip.unwrap_or(Trip::UNDISTURBED);
         let mut inside = self.lock();
         inside.rules.append(&mut rules);
-        if request.verb.writes() && !matches!(trip.fate, Fate::Served) {
+        if request.verb.writes() && !matches!(trip.fault, Fault::None) {
             inside.disturbed.push(format!("--- {}", request.line()));
         }
         trip
@@ -124,21 +124,21 @@ impl NetworkFaults for Network {
 
 /// A trip that ends in a refusal.
 pub(crate) fn refused(refusal: Refusal) -> Trip {
-    fated(Fate::Refused(refusal))
+    with_fault(Fault::Refused(refusal))
 }
 
 /// A trip without an answer; the connection is seen to break.
 pub(crate) fn lost(carried_out: bool) -> Trip {
-    fated(Fate::Lost {
+    with_fault(Fault::Lost {
         carried_out,
         broken: true,
     })
 }
 
 /// A trip that ends like this.
-pub(crate) fn fated(fate: Fate) -> Trip {
+pub(crate) fn with_fault(fault: Fault) -> Trip {
     Trip {
-        fate,
+        fault,
         ..Trip::UNDISTURBED
     }
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use sim::checker::{end_of, stored};
 use sim::cluster::{NAMESPACE, Shared};
 use sim::kubernetes::fail;
-use sim::network_faults::{Fate, Trip};
+use sim::network_faults::{Fault, Trip};
 use sim::refusal::Refusal;
 use sim::request::{Request, Verb};
 use sim::store::{Key, Who};
@@ -16,7 +16,7 @@ use sim::story::pod_key;
 use sim::types::{BATCH_JOBS, EVENTS, PODS, Resource};
 use sim::value::{self, name, text, uid};
 
-use super::stage::{Scene, Stage, by_batch_job, fated, kinds, lost, refused, replaced};
+use super::stage::{Scene, Stage, by_batch_job, kinds, lost, refused, replaced, with_fault};
 
 /// Whether a request stores the status of a job.
 fn is_status(request: &Request) -> bool {
@@ -62,7 +62,7 @@ async fn the_last_status_is_lost_and_the_job_runs_for_ever() {
                         None
                     }
                     "refused" => Some(refused(Refusal::internal())),
-                    "no answer" => Some(fated(Fate::Lost {
+                    "no answer" => Some(with_fault(Fault::Lost {
                         carried_out: true,
                         broken: false,
                     })),
@@ -109,7 +109,7 @@ fn trouble(case: &str) -> Trip {
             "j",
             "spec.containers[0].image: Required value",
         )),
-        "no answer" => fated(Fate::Lost {
+        "no answer" => with_fault(Fault::Lost {
             carried_out: false,
             broken: false,
         }),
@@ -595,7 +595,7 @@ async fn refused_for_long_it_says_nothing_or_never_tries_again() {
                 }
                 *counted.lock().unwrap() += 1;
                 Some(match case {
-                    "namespace" => fated(Fate::Answered(403, namespace_ends())),
+                    "namespace" => with_fault(Fault::Answered(403, namespace_ends())),
                     case => trouble(case),
                 })
             });

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use sim::checker::stored;
 use sim::cluster::NAMESPACE;
 use sim::kubernetes::fail;
-use sim::network_faults::Fate;
+use sim::network_faults::Fault;
 use sim::refusal::Refusal;
 use sim::request::{Request, Verb};
 use sim::server::Answer;
@@ -17,7 +17,7 @@ use sim::story::pod_key;
 use sim::types::{BATCH_JOBS, PODS, Resource};
 use sim::value::{self, name, phase, uid};
 
-use super::stage::{Scene, Stage, by_batch_job, fated, kinds, refused, replaced};
+use super::stage::{Scene, Stage, by_batch_job, kinds, refused, replaced, with_fault};
 
 /// All that a job makes and the operator watches.
 const CHILDREN: [&str; 4] = ["pods", "services", "jobs", "horizontalpodautoscalers"];
@@ -124,10 +124,10 @@ async fn a_quiet_watch_with_bookmarks_only_is_waited_for_in_vain() {
                             labels.remove(common::names::OPERATOR_NAME);
                         }
                     }
-                    Some(fated(match shared.answer(Who::Client, &request) {
-                        Ok(Answer::Object(code, object)) => Fate::Answered(code, object),
+                    Some(with_fault(match shared.answer(Who::Client, &request) {
+                        Ok(Answer::Object(code, object)) => Fault::Answered(code, object),
                         Ok(Answer::Watch(_)) => panic!("a create is no watch"),
-                        Err(refusal) => Fate::Refused(refusal),
+                        Err(refusal) => Fault::Refused(refusal),
                     }))
                 }
                 Verb::Get if carries => Some(refused(Refusal::internal())),
@@ -310,7 +310,7 @@ async fn one_failure_is_counted_twice() {
                 }
                 left -= 1;
                 network.hold("pods");
-                dies.map(|carried_out| fated(Fate::Fatal { carried_out }))
+                dies.map(|carried_out| with_fault(Fault::Fatal { carried_out }))
             });
             stage.to_last(|store, key| fail(store, key, 137, None));
             if dies.is_some() {
@@ -384,7 +384,7 @@ async fn the_view_goes_back_in_time_and_live_pods_are_deleted() {
             let plurals: Vec<String> = old.iter().map(|(plural, ..)| plural.clone()).collect();
             let frozen = stage.network.rule(move |request| {
                 let (_, code, body) = old.iter().find(|(plural, ..)| *plural == request.plural)?;
-                (request.verb == Verb::List).then(|| fated(Fate::Answered(*code, body.clone())))
+                (request.verb == Verb::List).then(|| with_fault(Fault::Answered(*code, body.clone())))
             });
             if also_new {
                 for plural in &plurals {
