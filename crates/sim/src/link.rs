@@ -109,8 +109,8 @@ impl Link {
             Fault::None => self.cluster.answer(self.who, &request),
             Fault::Refused(refusal) => Err(refusal),
             Fault::Answered(code, object) => Ok(Answer::Object(code, object)),
-            Fault::Lost { carried_out, broken } => {
-                if carried_out {
+            Fault::Lost { served, broken } => {
+                if served {
                     let _ = self.cluster.answer(self.who, &request);
                 }
                 if broken {
@@ -122,8 +122,8 @@ impl Link {
                 }
                 std::future::pending().await
             }
-            Fault::Fatal { carried_out } => {
-                if carried_out {
+            Fault::Fatal { served } => {
+                if served {
                     let _ = self.cluster.answer(self.who, &request);
                 }
                 self.die();

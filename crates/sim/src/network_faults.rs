@@ -19,14 +19,14 @@ pub enum Fault {
     /// It has no answer: the connection breaks, or stays silent.
     Lost {
         /// True if the request is served all the same.
-        carried_out: bool,
+        served: bool,
         /// True if the client sees the connection break.
         broken: bool,
     },
     /// The process that has sent it dies.
     Fatal {
         /// True if the request is served all the same.
-        carried_out: bool,
+        served: bool,
     },
 }
 

@@ -121,7 +121,7 @@ impl RandomFaults {
             6 if writes && !is_aside(request) => (
                 "death",
                 Fault::Fatal {
-                    carried_out: self.rng.per_mille(500),
+                    served: self.rng.per_mille(500),
                 },
             ),
             _ => ("500", Fault::Refused(Refusal::internal())),
@@ -131,8 +131,8 @@ impl RandomFaults {
     }
 }
 
-fn lost(carried_out: bool, broken: bool) -> Fault {
-    Fault::Lost { carried_out, broken }
+fn lost(served: bool, broken: bool) -> Fault {
+    Fault::Lost { served, broken }
 }
 
 /// What a storm is about.

@@ -53,7 +53,7 @@ pub struct Death {
     /// At which of its writes, from 1.
     pub write: usize,
     /// Whether that is carried out.
-    pub carried_out: bool,
+    pub served: bool,
 }
 
 /// How a story has ended.
@@ -72,7 +72,7 @@ pub struct Ending {
 /// Counts writes, and lets the operator die at one of them.
 struct Reaper {
     left: usize,
-    carried_out: bool,
+    served: bool,
 }
 
 impl NetworkFaults for Reaper {
@@ -82,9 +82,7 @@ impl NetworkFaults for Reaper {
         }
         self.left = self.left.saturating_sub(1);
         let fault = match self.left {
-            0 => Fault::Fatal {
-                carried_out: self.carried_out,
-            },
+            0 => Fault::Fatal { served: self.served },
             _ => Fault::None,
         };
         Trip {
@@ -144,11 +142,8 @@ impl Story {
         let mut deaths = 0;
         let supervise = async {
             let mut process = match death {
-                Some(Death { write, carried_out }) => {
-                    let reaper = Reaper {
-                        left: write,
-                        carried_out,
-                    };
+                Some(Death { write, served }) => {
+                    let reaper = Reaper { left: write, served };
                     Process::start(&cluster.shared, 1, &conduct, &clock, reaper)
                 }
                 None => Process::start(&cluster.shared, 1, &conduct, &clock, NoFaults),

@@ -142,7 +142,7 @@ impl NetworkFaults for DiesBeforeTelling {
     fn trip(&mut self, request: &Request) -> Trip {
         self.0 |= request.verb == Verb::Create && request.plural == PODS.plural;
         let fatal = self.0 && request.subresource == "status";
-        let fault = Fault::Fatal { carried_out: false };
+        let fault = Fault::Fatal { served: false };
         Trip {
             fault: if fatal { fault } else { Fault::None },
             ..Trip::UNDISTURBED

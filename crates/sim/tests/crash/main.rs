@@ -74,7 +74,7 @@ fn dying_at_any_write_changes_nothing_in_the_end() {
     let mut deaths = Vec::new();
     for (n, ending) in undisturbed.iter().enumerate() {
         for write in 1..=ending.writes.len() {
-            deaths.extend([false, true].map(|carried_out| (n, Death { write, carried_out })));
+            deaths.extend([false, true].map(|served| (n, Death { write, served })));
         }
     }
     let found = each(&deaths, |(n, death)| {
@@ -95,7 +95,7 @@ fn dying_at_any_write_changes_nothing_in_the_end() {
         if !lines.is_empty() {
             entry.1 += 1;
             let write = &undisturbed[*n].writes[death.write - 1];
-            let when = if death.carried_out { "after" } else { "before" };
+            let when = if death.served { "after" } else { "before" };
             diverged.push(format!(
                 "{} of {kind}, death {when} write {} ({write}):\n    {}",
                 story.name,

@@ -320,22 +320,20 @@ async fn a_gang_that_was_refused_in_part_goes_on_when_there_is_room() {
 #[tokio::test(start_paused = true)]
 async fn what_is_given_back_and_cut_anywhere_is_given_back_once() {
     for framework in kinds().into_iter().filter(|f| !by_batch_job(f.kind())) {
-        let (mut n, mut carried_out) = (1, false);
+        let (mut n, mut served) = (1, false);
         loop {
             let mut stage = Stage::empty(framework, scene(&(PodGroupApi::Native, GangChoice::Auto)));
             let quota = quota(&stage, 1, |_, _| true);
             stage.create(|_| {});
             stage.pass(60).await;
-            let (mut left, when_dead) = (n, carried_out);
+            let (mut left, when_dead) = (n, served);
             let death = stage.network.rule(move |request| {
                 // Tries that are refused are not of interest.
                 let counts = request.verb.writes()
                     && !sim::cluster::is_aside(request)
                     && !(request.verb == Verb::Create && request.plural == PODS.plural);
                 left -= i32::from(counts);
-                let fatal = Fault::Fatal {
-                    carried_out: when_dead,
-                };
+                let fatal = Fault::Fatal { served: when_dead };
                 (counts && left == 0).then_some(with_fault(fatal))
             });
             let dead = tokio::select! {
@@ -343,7 +341,7 @@ async fn what_is_given_back_and_cut_anywhere_is_given_back_once() {
                 () = tokio::time::sleep(Duration::from_secs(120)) => false,
             };
             stage.network.end(death);
-            let told = format!("{} {n} {carried_out}", framework.kind().kind);
+            let told = format!("{} {n} {served}", framework.kind().kind);
             when(&stage, "all is given back", |t| {
                 given_back(t, "j") == 1 && t.pods().is_empty()
             })
@@ -355,8 +353,8 @@ async fn what_is_given_back_and_cut_anywhere_is_given_back_once() {
             if !dead {
                 break;
             }
-            n += i32::from(carried_out);
-            carried_out = !carried_out;
+            n += i32::from(served);
+            served = !served;
         }
         assert!(n > 2, "{} has so few writes: {n}", framework.kind().kind);
     }

@@ -68,7 +68,7 @@ async fn what_never_ends_holds_up_nobody_else() {
                 let hit = !answered && request.verb == Verb::Delete && request.name.starts_with("stuck");
                 hit.then(|| {
                     with_fault(Fault::Lost {
-                        carried_out: false,
+                        served: false,
                         broken: false,
                     })
                 })
@@ -429,7 +429,7 @@ async fn a_late_write_of_who_led_before_does_no_harm() {
                 // Nothing more is heard of it.
                 late.is_some().then(|| {
                     with_fault(Fault::Lost {
-                        carried_out: false,
+                        served: false,
                         broken: false,
                     })
                 })
@@ -486,7 +486,7 @@ async fn who_cannot_renew_the_lease_stops_before_another_leads() {
             ..Trip::UNDISTURBED
         };
         let lost = Fault::Lost {
-            carried_out: false,
+            served: false,
             broken: false,
         };
         stage.network.rule(move |request| {

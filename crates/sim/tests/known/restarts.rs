@@ -335,7 +335,7 @@ async fn what_was_done_before_all_began_anew_is_done_again() {
 #[tokio::test(start_paused = true)]
 async fn a_restart_of_a_gang_that_is_cut_anywhere_is_one_restart() {
     for framework in kinds() {
-        let (mut n, mut carried_out) = (1, false);
+        let (mut n, mut served) = (1, false);
         loop {
             let scene = Scene {
                 setup: with_gangs(),
@@ -346,13 +346,11 @@ async fn a_restart_of_a_gang_that_is_cut_anywhere_is_one_restart() {
                 rule(manifest, "restartScope", "Job");
             });
             stage.runs().await;
-            let (mut left, when_dead) = (n, carried_out);
+            let (mut left, when_dead) = (n, served);
             let death = stage.network.rule(move |request| {
                 let counts = request.verb.writes() && !sim::cluster::is_aside(request);
                 left -= i32::from(counts);
-                let fatal = Fault::Fatal {
-                    carried_out: when_dead,
-                };
+                let fatal = Fault::Fatal { served: when_dead };
                 (counts && left == 0).then_some(with_fault(fatal))
             });
             to(&stage, &last(&stage), |store, key| fail(store, key, 137, None));
@@ -368,8 +366,8 @@ async fn a_restart_of_a_gang_that_is_cut_anywhere_is_one_restart() {
             if !dead {
                 break;
             }
-            n += i32::from(carried_out);
-            carried_out = !carried_out;
+            n += i32::from(served);
+            served = !served;
         }
         assert!(n > 5, "{} has so few writes: {n}", framework.kind().kind);
     }

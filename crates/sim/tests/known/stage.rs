@@ -128,11 +128,8 @@ pub(crate) fn refused(refusal: Refusal) -> Trip {
 }
 
 /// A trip without an answer; the connection is seen to break.
-pub(crate) fn lost(carried_out: bool) -> Trip {
-    with_fault(Fault::Lost {
-        carried_out,
-        broken: true,
-    })
+pub(crate) fn lost(served: bool) -> Trip {
+    with_fault(Fault::Lost { served, broken: true })
 }
 
 /// A trip that ends like this.

@@ -63,7 +63,7 @@ async fn the_last_status_is_lost_and_the_job_runs_for_ever() {
                     }
                     "refused" => Some(refused(Refusal::internal())),
                     "no answer" => Some(with_fault(Fault::Lost {
-                        carried_out: true,
+                        served: true,
                         broken: false,
                     })),
                     _ => Some(lost(false)),
@@ -110,7 +110,7 @@ fn trouble(case: &str) -> Trip {
             "spec.containers[0].image: Required value",
         )),
         "no answer" => with_fault(Fault::Lost {
-            carried_out: false,
+            served: false,
             broken: false,
         }),
         _ => lost(false),

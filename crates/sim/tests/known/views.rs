@@ -310,7 +310,7 @@ async fn one_failure_is_counted_twice() {
                 }
                 left -= 1;
                 network.hold("pods");
-                dies.map(|carried_out| with_fault(Fault::Fatal { carried_out }))
+                dies.map(|served| with_fault(Fault::Fatal { served }))
             });
             stage.to_last(|store, key| fail(store, key, 137, None));
             if dies.is_some() {
