@@ -22,13 +22,14 @@
     reason = "this crate is a test: it fails by panicking, and reads better without ceremony"
 )]
 
+pub mod chaos;
 pub mod checker;
 pub mod cluster;
 pub mod conformance;
+pub mod fault_injector;
 pub mod fault_log;
 pub mod kubernetes;
 pub mod link;
-pub mod meddler;
 pub mod names;
 pub mod network_faults;
 pub mod ops;
@@ -42,7 +43,6 @@ pub mod selector;
 pub mod server;
 pub mod snapshot;
 pub mod store;
-pub mod storm;
 pub mod story;
 pub mod timers;
 pub mod types;

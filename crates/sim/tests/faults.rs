@@ -15,7 +15,7 @@
 use std::collections::BTreeMap;
 
 use operator::FRAMEWORKS;
-use sim::storm::{Report, play};
+use sim::chaos::{Report, play};
 use sim::workers::each;
 
 /// Seeds that are played by default.

@@ -18,13 +18,13 @@ use crate::store::{Frame, Key, Store, Who};
 use crate::types::{CONFIG_MAPS, PODS, Resource, SERVICES};
 use crate::value::{self, metadata};
 
-/// Label of what is nobody's but the meddler's.
+/// Label of what is nobody's but the fault injector's.
 const FOREIGN: &str = "foreign";
-/// Label under which the meddler keeps one that he has taken away.
+/// Label under which the fault injector keeps one that he has taken away.
 const KEPT: &str = "kept";
 
 /// Who meddles.
-pub struct Meddler {
+pub struct FaultInjector {
     /// Where.
     pub shared: Shared,
     /// With which job.
@@ -43,9 +43,9 @@ pub struct Meddler {
     pub elected: bool,
 }
 
-impl Meddler {
+impl FaultInjector {
     /// Does one thing.
-    pub fn meddle(&self, rng: &mut Rng) {
+    pub fn inject(&self, rng: &mut Rng) {
         // Of a job that has ended there is little to see.
         let over = self
             .shared

@@ -13,10 +13,10 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::cluster::{Cluster, NAMESPACE, Setup, Shared, is_aside};
+use crate::fault_injector::FaultInjector;
 use crate::fault_log::FaultLog;
 use crate::kubernetes::{Pace, fail};
 use crate::link::Link;
-use crate::meddler::Meddler;
 use crate::network_faults::{Fault, NetworkFaults, Trip};
 use crate::ops::DeleteOptions;
 use crate::process::{Conduct, Process, WallClock};
@@ -262,7 +262,7 @@ async fn run(frameworks: &'static [&'static dyn Framework], seed: u64, traced: b
         )
     });
     let supervisors = futures::future::join_all(supervisors);
-    let meddler = Meddler {
+    let fault_injector = FaultInjector {
         shared: cluster.shared.clone(),
         job: key.clone(),
         framework: case.framework,
@@ -276,10 +276,10 @@ async fn run(frameworks: &'static [&'static dyn Framework], seed: u64, traced: b
         let until = Instant::now() + Duration::from_secs(case.seconds);
         while Instant::now() < until {
             tokio::time::sleep(rng.millis(5000)).await;
-            meddler.meddle(&mut rng);
+            fault_injector.inject(&mut rng);
         }
         log.end();
-        meddler.mend();
+        fault_injector.mend();
         if log.has_seen("clock jumped") {
             tokio::time::sleep(SAFETY).await;
         }
