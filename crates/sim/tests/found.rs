@@ -54,7 +54,7 @@ impl NetworkFaults for NoDeletes {
     }
 }
 
-/// Seed 849: while the deletion of a job at the end of its time to live was held back after a refusal, passes followed
+/// Found by a chaos run: while the deletion of a job at the end of its time to live was held back after a refusal, passes followed
 /// each other without a pause.
 #[tokio::test(start_paused = true)]
 async fn a_refused_deletion_of_a_job_is_waited_for() {
@@ -97,7 +97,7 @@ impl NetworkFaults for Late {
     }
 }
 
-/// Seed 2057: who took over decided on what his watch had told him before it fell silent. He took a job that had been resumed
+/// Found by a chaos run: who took over decided on what his watch had told him before it fell silent. He took a job that had been resumed
 /// for a suspended one, and deleted its pods.
 #[tokio::test(start_paused = true)]
 async fn who_takes_over_lists_anew() {

@@ -12,7 +12,7 @@ use super::acts::{alive, is, twins, waits_for, without_twins_until};
 use super::stage::{Scene, Stage, by_batch_job, kinds, slow_to_stop};
 
 /// A batch Job was deleted while no operator ran, and its pod took its time: who started then made a second launcher beside it
-/// (storms 6746, 8394, 9138, 9818).
+/// (found by four chaos runs).
 #[tokio::test(start_paused = true)]
 async fn a_launcher_runs_beside_one_that_was_left_behind() {
     for framework in kinds() {
@@ -45,7 +45,7 @@ async fn a_launcher_runs_beside_one_that_was_left_behind() {
 }
 
 /// A pod whose label was changed holds its name, and no watch tells when that is free again: the job waited for ten minutes and
-/// did not say for what (storm 7101). Seen by an operator that runs, it belongs to an earlier attempt; by one that did not,
+/// did not say for what (found by a chaos run). Seen by an operator that runs, it belongs to an earlier attempt; by one that did not,
 /// to this one.
 #[tokio::test(start_paused = true)]
 async fn a_pod_that_lost_its_label_is_waited_for_in_silence() {
