@@ -1,4 +1,4 @@
-//! What storms have found, each told once more by itself.
+//! Bugs that chaos runs have found, each as a scenario of its own. (Their seeds are of an older generator.)
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
