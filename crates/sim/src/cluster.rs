@@ -20,7 +20,7 @@ use crate::value;
 /// The namespace in which everything is.
 pub const NAMESPACE: &str = "ns1";
 
-/// No story needs so many writes: who sends more goes round in circles, and is heard no more.
+/// No scenario needs so many writes: who sends more goes round in circles, and is heard no more.
 pub const MOST_WRITES: usize = 5000;
 
 /// A write that an operator has asked for.

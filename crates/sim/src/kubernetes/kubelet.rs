@@ -1,4 +1,4 @@
-//! Kubelets: they start pods, and stop those that are told to go. What runs in a pod ends when a story says so.
+//! Kubelets: they start pods, and stop those that are told to go. What runs in a pod ends when a scenario says so.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! The stories that every kind must survive, whenever the operator dies in them.
+//! The scenarios that every kind must survive, whenever the operator dies in them.
 
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use sim::cluster::Setup;
 use sim::kubernetes::{self, set_node};
 use sim::ops::DeleteOptions;
+use sim::scenario::{Scenario, Script, Teller, pod_key};
 use sim::store::Who;
-use sim::story::{Script, Story, Teller, pod_key};
 use sim::value::{self, phase};
 
 fn any(_: &KindInfo) -> bool {
@@ -54,8 +54,8 @@ macro_rules! script {
     };
 }
 
-fn story(name: &'static str, script: Script) -> Story {
-    Story {
+fn scenario(name: &'static str, script: Script) -> Scenario {
+    Scenario {
         name,
         applies: any,
         manifest: usual,
@@ -67,7 +67,7 @@ fn story(name: &'static str, script: Script) -> Story {
 
 /// All of them.
 #[must_use]
-pub(crate) fn all() -> Vec<Story> {
+pub(crate) fn all() -> Vec<Scenario> {
     let mut all = lives();
     all.extend(failures());
     all.extend(changes());
@@ -76,10 +76,10 @@ pub(crate) fn all() -> Vec<Story> {
 }
 
 /// From the beginning to the end.
-fn lives() -> Vec<Story> {
+fn lives() -> Vec<Scenario> {
     vec![
-        story("create", script!(t, { t.runs().await })),
-        story(
+        scenario("create", script!(t, { t.runs().await })),
+        scenario(
             "run to success",
             script!(t, {
                 t.runs().await;
@@ -87,9 +87,9 @@ fn lives() -> Vec<Story> {
                 t.ends().await;
             }),
         ),
-        Story {
+        Scenario {
             manifest: |_, m| m["spec"]["runPolicy"]["cleanPodPolicy"] = json!("Running"),
-            ..story(
+            ..scenario(
                 "clean-up of what runs",
                 script!(t, {
                     t.runs().await;
@@ -100,9 +100,9 @@ fn lives() -> Vec<Story> {
                 }),
             )
         },
-        Story {
+        Scenario {
             manifest: |_, m| m["spec"]["runPolicy"]["cleanPodPolicy"] = json!("All"),
-            ..story(
+            ..scenario(
                 "clean-up of all",
                 script!(t, {
                     t.runs().await;
@@ -111,9 +111,9 @@ fn lives() -> Vec<Story> {
                 }),
             )
         },
-        Story {
+        Scenario {
             manifest: |_, m| m["spec"]["runPolicy"]["ttlSecondsAfterFinished"] = json!(20),
-            ..story(
+            ..scenario(
                 "time to live",
                 script!(t, {
                     t.runs().await;
@@ -123,9 +123,9 @@ fn lives() -> Vec<Story> {
                 }),
             )
         },
-        Story {
+        Scenario {
             manifest: |_, m| m["spec"]["runPolicy"]["activeDeadlineSeconds"] = json!(30),
-            ..story(
+            ..scenario(
                 "deadline",
                 script!(t, {
                     t.runs().await;
@@ -133,7 +133,7 @@ fn lives() -> Vec<Story> {
                 }),
             )
         },
-        story(
+        scenario(
             "delete",
             script!(t, {
                 t.runs().await;
@@ -142,7 +142,7 @@ fn lives() -> Vec<Story> {
                     .await;
             }),
         ),
-        story(
+        scenario(
             "delete and create again at once",
             script!(t, {
                 t.runs().await;
@@ -171,11 +171,11 @@ fn delete(t: &Teller) {
 }
 
 /// Pods fail, or are taken away.
-fn failures() -> Vec<Story> {
+fn failures() -> Vec<Scenario> {
     vec![
-        Story {
+        Scenario {
             manifest: replaced,
-            ..story(
+            ..scenario(
                 "fail and restart",
                 script!(t, {
                     t.runs().await;
@@ -184,9 +184,9 @@ fn failures() -> Vec<Story> {
                 }),
             )
         },
-        Story {
+        Scenario {
             manifest: together,
-            ..story(
+            ..scenario(
                 "all restart",
                 script!(t, {
                     t.runs().await;
@@ -195,9 +195,9 @@ fn failures() -> Vec<Story> {
                 }),
             )
         },
-        Story {
+        Scenario {
             manifest: replaced,
-            ..story(
+            ..scenario(
                 "fail beyond the limit",
                 script!(t, {
                     for _ in 0..4 {
@@ -209,9 +209,9 @@ fn failures() -> Vec<Story> {
                 }),
             )
         },
-        Story {
+        Scenario {
             manifest: replaced,
-            ..story(
+            ..scenario(
                 "two fail at once",
                 script!(t, {
                     t.runs().await;
@@ -225,7 +225,7 @@ fn failures() -> Vec<Story> {
                 }),
             )
         },
-        story(
+        scenario(
             "taken away",
             script!(t, {
                 t.runs().await;
@@ -235,7 +235,7 @@ fn failures() -> Vec<Story> {
                 t.goes_on().await;
             }),
         ),
-        story(
+        scenario(
             "evicted",
             script!(t, {
                 t.runs().await;
@@ -243,7 +243,7 @@ fn failures() -> Vec<Story> {
                 t.goes_on().await;
             }),
         ),
-        story(
+        scenario(
             "node lost",
             script!(t, {
                 t.runs().await;
@@ -262,9 +262,9 @@ fn failures() -> Vec<Story> {
                 t.ends().await;
             }),
         ),
-        Story {
+        Scenario {
             applies: by_batch_job,
-            ..story(
+            ..scenario(
                 "launcher is tried again",
                 script!(t, {
                     t.runs().await;
@@ -273,10 +273,10 @@ fn failures() -> Vec<Story> {
                 }),
             )
         },
-        Story {
+        Scenario {
             applies: |info| info.roles.iter().any(|role| role.needs.is_some()),
             manifest: replaced,
-            ..story(
+            ..scenario(
                 "launcher fails with its worker",
                 script!(t, {
                     t.runs().await;
@@ -290,11 +290,11 @@ fn failures() -> Vec<Story> {
 }
 
 /// The user changes his mind.
-fn changes() -> Vec<Story> {
+fn changes() -> Vec<Scenario> {
     vec![
-        Story {
+        Scenario {
             applies: scaled,
-            ..story(
+            ..scenario(
                 "scale up",
                 script!(t, {
                     t.runs().await;
@@ -305,9 +305,9 @@ fn changes() -> Vec<Story> {
                 }),
             )
         },
-        Story {
+        Scenario {
             applies: scaled,
-            ..story(
+            ..scenario(
                 "scale down and up",
                 script!(t, {
                     t.runs().await;
@@ -320,7 +320,7 @@ fn changes() -> Vec<Story> {
                 }),
             )
         },
-        story(
+        scenario(
             "suspend",
             script!(t, {
                 t.runs().await;
@@ -331,7 +331,7 @@ fn changes() -> Vec<Story> {
                 .await;
             }),
         ),
-        story(
+        scenario(
             "suspend and resume",
             script!(t, {
                 t.runs().await;
@@ -346,9 +346,9 @@ fn changes() -> Vec<Story> {
                 t.ends().await;
             }),
         ),
-        Story {
+        Scenario {
             manifest: |_, m| m["spec"]["runPolicy"]["suspend"] = json!(true),
-            ..story(
+            ..scenario(
                 "begin suspended",
                 script!(t, {
                     t.until("it is suspended", |t| value::is_true(&t.job(), "Suspended"))
@@ -364,7 +364,7 @@ fn changes() -> Vec<Story> {
 }
 
 /// Pods are placed all together.
-fn gangs() -> Vec<Story> {
+fn gangs() -> Vec<Scenario> {
     let served = |api| Setup {
         pod_groups: vec![api],
         ..Setup::default()
@@ -387,22 +387,22 @@ fn gangs() -> Vec<Story> {
         t.ends().await;
     });
     vec![
-        Story {
+        Scenario {
             setup: served(PodGroupApi::Native),
             gang: GangChoice::Auto,
-            ..story("gang of Kubernetes", script)
+            ..scenario("gang of Kubernetes", script)
         },
-        Story {
+        Scenario {
             setup: served(PodGroupApi::Volcano),
             gang: GangChoice::Fixed(Gang::Volcano),
-            ..story("gang of Volcano", script)
+            ..scenario("gang of Volcano", script)
         },
-        Story {
+        Scenario {
             setup: served(PodGroupApi::Coscheduling),
             gang: GangChoice::Fixed(Gang::Coscheduling {
                 scheduler: "my-sched".to_owned(),
             }),
-            ..story("gang of the scheduler-plugins", script)
+            ..scenario("gang of the scheduler-plugins", script)
         },
     ]
 }

@@ -1,4 +1,4 @@
-//! What several stories do.
+//! What several scenarios do.
 
 use std::time::Duration;
 
@@ -6,8 +6,8 @@ use common::api::JobStatus;
 use common::kind::Workload;
 use common::{KindInfo, names};
 use serde_json::{Value, json};
+use sim::scenario::{Teller, pod_key};
 use sim::store::{Key, Object, Store};
-use sim::story::{Teller, pod_key};
 use sim::value::{self, phase};
 use tokio::time::Instant;
 

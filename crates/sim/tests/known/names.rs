@@ -10,8 +10,8 @@ use sim::cluster::{NAMESPACE, Setup, is_aside};
 use sim::kubernetes::Pace;
 use sim::ops::DeleteOptions;
 use sim::request::Verb;
+use sim::scenario::pod_key;
 use sim::store::{Key, Object, Who};
-use sim::story::pod_key;
 use sim::types::{NAMESPACES, PODS, Resource};
 use sim::value::{self, controller_uid, name, text, uid};
 

@@ -6,8 +6,8 @@ use common::Settings;
 use serde_json::json;
 use sim::kubernetes::{fail, set_node};
 use sim::request::{Request, Verb};
+use sim::scenario::{Teller, pod_key};
 use sim::store::{Key, Store, Who};
-use sim::story::{Teller, pod_key};
 use sim::types::PODS;
 use sim::value::{metadata, phase, text};
 

@@ -17,8 +17,8 @@ use sim::ops::DeleteOptions;
 use sim::process::{Conduct, Process};
 use sim::refusal::Refusal;
 use sim::request::{Request, Verb};
+use sim::scenario::{Teller, pod_key};
 use sim::store::{Key, Who};
-use sim::story::{Teller, pod_key};
 use sim::types::{EVENTS, LEASES, NAMESPACES, NODES, PODS, Resource, pod_groups};
 use sim::value::{self, metadata};
 use tokio::time::Instant;
@@ -551,7 +551,7 @@ async fn after_an_outage_one_leads_and_knows_what_has_happened() {
                 .iter()
                 .for_each(|link: &Link| link.cut_off(cut_off));
         };
-        let story = async {
+        let scenario = async {
             runs(&stage).await;
             let victim = last(&stage);
             let before = uid(&stage, &victim);
@@ -573,7 +573,7 @@ async fn after_an_outage_one_leads_and_knows_what_has_happened() {
             assert_eq!(who.len(), 1, "{}: {who:?}", stage.info().kind);
         };
         tokio::select! {
-            () = story => {}
+            () = scenario => {}
             () = keep(&stage, 101, &away, &links) => {}
             () = keep(&stage, 102, &away, &links) => {}
         }

@@ -7,8 +7,8 @@ use common::gang::PodGroupApi;
 use sim::cluster::Setup;
 use sim::kubernetes::{self, fail};
 use sim::network_faults::Fault;
+use sim::scenario::Teller;
 use sim::store::{Key, Object, Store};
-use sim::story::Teller;
 use sim::value::{self, phase};
 use tokio::time::Instant;
 

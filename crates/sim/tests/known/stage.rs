@@ -1,4 +1,4 @@
-//! Where the stories play: a cluster, a job named `j`, an operator whose requests and watches a story has in its hands.
+//! Where the scenarios play: a cluster, a job named `j`, an operator whose requests and watches a scenario has in its hands.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Deref;
@@ -19,8 +19,8 @@ use sim::ops::DeleteOptions;
 use sim::process::{Conduct, Process, WallClock};
 use sim::refusal::Refusal;
 use sim::request::Request;
+use sim::scenario::Teller;
 use sim::store::{Frame, Key, Object, Store, Who};
-use sim::story::Teller;
 use sim::types::{PODS, Resource};
 use sim::value;
 
@@ -44,7 +44,7 @@ pub(crate) fn kinds() -> Vec<&'static dyn Framework> {
     meanings(FRAMEWORKS)
 }
 
-/// What a story makes of a request; nothing, if it is none of its business.
+/// What a scenario makes of a request; nothing, if it is none of its business.
 type Rule = Box<dyn FnMut(&Request) -> Option<Trip> + Send>;
 
 #[derive(Default)]
@@ -56,7 +56,7 @@ struct Inside {
     disturbed: Vec<String>,
 }
 
-/// Network faults that a story changes as it goes on; they stay when the process is replaced.
+/// Network faults that a scenario changes as it goes on; they stay when the process is replaced.
 #[derive(Clone, Default)]
 pub(crate) struct Network(Arc<Mutex<Inside>>);
 
@@ -433,7 +433,7 @@ impl Stage {
         }
     }
 
-    /// The story is over: all grows quiet, no relist and no new process find anything to do, nothing is left of what has
+    /// The scenario is over: all grows quiet, no relist and no new process find anything to do, nothing is left of what has
     /// gone, and the judge has nothing to say.
     ///
     /// # Panics

@@ -11,8 +11,8 @@ use sim::kubernetes::fail;
 use sim::network_faults::{Fault, Trip};
 use sim::refusal::Refusal;
 use sim::request::{Request, Verb};
+use sim::scenario::pod_key;
 use sim::store::{Key, Who};
-use sim::story::pod_key;
 use sim::types::{BATCH_JOBS, EVENTS, PODS, Resource};
 use sim::value::{self, name, text, uid};
 

@@ -3,8 +3,8 @@
 use common::names::OPERATOR_NAME;
 use serde_json::json;
 use sim::cluster::NAMESPACE;
+use sim::scenario::pod_key;
 use sim::store::{Key, Object, Who};
-use sim::story::pod_key;
 use sim::types::BATCH_JOBS;
 use sim::value::name;
 

@@ -154,7 +154,7 @@ async fn who_ends_well_because_he_was_told_to_go_is_not_done() {
         suspend(&stage, true);
         when(&stage, "its pods are told to go", |t| alive(t).is_empty()).await;
         for pod in stage.pods().iter().rev().take(2) {
-            to(&stage, &sim::story::pod_key(pod), |store, key| {
+            to(&stage, &sim::scenario::pod_key(pod), |store, key| {
                 fail(store, key, 0, None)
             });
         }

@@ -6,7 +6,7 @@ use serde_json::json;
 use sim::kubernetes::fail;
 use sim::refusal::Refusal;
 use sim::request::Verb;
-use sim::story::Teller;
+use sim::scenario::Teller;
 use sim::types::PODS;
 use sim::value::{self, phase};
 use tokio::time::Instant;

@@ -11,9 +11,9 @@ use sim::kubernetes::fail;
 use sim::network_faults::Fault;
 use sim::refusal::Refusal;
 use sim::request::{Request, Verb};
+use sim::scenario::pod_key;
 use sim::server::Answer;
 use sim::store::{Frame, Key, Store, Who};
-use sim::story::pod_key;
 use sim::types::{BATCH_JOBS, PODS, Resource};
 use sim::value::{self, name, phase, uid};
 

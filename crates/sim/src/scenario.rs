@@ -22,17 +22,17 @@ use crate::value::{self, deleting, name, phase, text};
 
 /// Nothing has changed for so long: whoever had something to do has done it.
 const CALM: Duration = Duration::from_secs(4);
-/// Longest time that a story waits for anything.
+/// Longest time that a scenario waits for anything.
 const PATIENCE: Duration = Duration::from_hours(1);
 /// Between death and the next process.
 const RESTART: Duration = Duration::from_secs(1);
 
-/// What happens in a story.
+/// What happens in a scenario.
 pub type Script = fn(Teller) -> Pin<Box<dyn Future<Output = ()>>>;
 
-/// A story.
+/// A scenario.
 #[derive(Clone)]
-pub struct Story {
+pub struct Scenario {
     /// What it is about.
     pub name: &'static str,
     /// Whether it makes sense for a kind.
@@ -56,7 +56,7 @@ pub struct Death {
     pub served: bool,
 }
 
-/// How a story has ended.
+/// How a scenario has ended.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ending {
     /// Objects, without what differs in every run.
@@ -96,11 +96,11 @@ impl NetworkFaults for Reaper {
     }
 }
 
-impl Story {
-    /// Plays the story for a kind; the operator dies where it is to. Every play of the same is the same.
+impl Scenario {
+    /// Plays the scenario for a kind; the operator dies where it is to. Every play of the same is the same.
     ///
     /// # Panics
-    /// If the story cannot go on.
+    /// If the scenario cannot go on.
     #[must_use]
     pub fn play(
         &self,
@@ -187,10 +187,10 @@ impl Story {
     }
 }
 
-/// Tells a story.
+/// Tells a scenario.
 #[derive(Clone)]
 pub struct Teller {
-    story: &'static str,
+    scenario: &'static str,
     /// The cluster.
     pub shared: Shared,
     /// Of which kind the job is.
@@ -200,9 +200,9 @@ pub struct Teller {
 impl Teller {
     /// Of a job named `j` of this kind.
     #[must_use]
-    pub fn new(story: &'static str, shared: Shared, framework: &'static dyn Framework) -> Self {
+    pub fn new(scenario: &'static str, shared: Shared, framework: &'static dyn Framework) -> Self {
         Self {
-            story,
+            scenario,
             shared,
             framework,
         }
@@ -269,9 +269,9 @@ impl Teller {
             if now - begun >= PATIENCE {
                 let pods = self.pods();
                 let pods: Vec<_> = pods.iter().map(|p| (name(p), phase(p))).collect();
-                let (story, kind, job) = (self.story, self.info().kind, self.job());
+                let (scenario, kind, job) = (self.scenario, self.info().kind, self.job());
                 panic!(
-                    "{story} of {kind}: waits until {what}: {pods:?} {}",
+                    "{scenario} of {kind}: waits until {what}: {pods:?} {}",
                     job["status"]
                 );
             }
