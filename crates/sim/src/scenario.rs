@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_hours(1);
 const RESTART: Duration = Duration::from_secs(1);
 
 /// What happens in a scenario.
-pub type Script = fn(Teller) -> Pin<Box<dyn Future<Output = ()>>>;
+pub type Steps = fn(TestJob) -> Pin<Box<dyn Future<Output = ()>>>;
 
 /// A scenario.
 #[derive(Clone)]
@@ -44,7 +44,7 @@ pub struct Scenario {
     /// Which gang scheduler.
     pub gang: GangChoice,
     /// What happens.
-    pub script: Script,
+    pub steps: Steps,
 }
 
 /// Where the operator dies.
@@ -58,7 +58,7 @@ pub struct Death {
 
 /// How a scenario has ended.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Ending {
+pub struct ScenarioResult {
     /// Objects, without what differs in every run.
     pub objects: BTreeMap<String, Value>,
     /// How often the operator created and deleted each.
@@ -70,12 +70,12 @@ pub struct Ending {
 }
 
 /// Counts writes, and lets the operator die at one of them.
-struct Reaper {
+struct DiesAtWrite {
     left: usize,
     served: bool,
 }
 
-impl NetworkFaults for Reaper {
+impl NetworkFaults for DiesAtWrite {
     fn trip(&mut self, request: &Request) -> Trip {
         if !request.verb.writes() || is_aside(request) {
             return Trip::UNDISTURBED;
@@ -107,7 +107,7 @@ impl Scenario {
         frameworks: &'static [&'static dyn Framework],
         framework: &'static dyn Framework,
         death: Option<Death>,
-    ) -> Ending {
+    ) -> ScenarioResult {
         runtime::seed_jitter(1);
         let mut builder = tokio::runtime::Builder::new_current_thread();
         let threads = builder
@@ -123,7 +123,7 @@ impl Scenario {
         frameworks: &'static [&'static dyn Framework],
         framework: &'static dyn Framework,
         death: Option<Death>,
-    ) -> Ending {
+    ) -> ScenarioResult {
         let cluster = Cluster::start(frameworks, &self.setup);
         let conduct = Conduct {
             frameworks: frameworks.to_vec(),
@@ -134,17 +134,17 @@ impl Scenario {
             gang: self.gang.clone(),
             elected: false,
         };
-        let teller = Teller::new(self.name, cluster.shared.clone(), framework);
+        let test_job = TestJob::new(self.name, cluster.shared.clone(), framework);
         let mut manifest = common::testing::whole(framework, 2);
         (self.manifest)(framework.kind(), &mut manifest);
-        teller.shared.create(teller.resource(), &manifest);
+        test_job.shared.create(test_job.resource(), &manifest);
         let clock = WallClock::default();
         let mut deaths = 0;
         let supervise = async {
             let mut process = match death {
                 Some(Death { write, served }) => {
-                    let reaper = Reaper { left: write, served };
-                    Process::start(&cluster.shared, 1, &conduct, &clock, reaper)
+                    let dies = DiesAtWrite { left: write, served };
+                    Process::start(&cluster.shared, 1, &conduct, &clock, dies)
                 }
                 None => Process::start(&cluster.shared, 1, &conduct, &clock, NoFaults),
             };
@@ -157,7 +157,7 @@ impl Scenario {
             }
         };
         tokio::select! {
-            () = (self.script)(teller.clone()) => {}
+            () = (self.steps)(test_job.clone()) => {}
             () = supervise => {}
         }
         assert_eq!(
@@ -166,7 +166,7 @@ impl Scenario {
             "the operator has not died at {death:?}"
         );
         let inside = cluster.shared.lock();
-        Ending {
+        ScenarioResult {
             objects: snapshot(&inside.server.store),
             counts: inside.checker.counts.clone(),
             writes: inside
@@ -189,7 +189,7 @@ impl Scenario {
 
 /// Tells a scenario.
 #[derive(Clone)]
-pub struct Teller {
+pub struct TestJob {
     scenario: &'static str,
     /// The cluster.
     pub shared: Shared,
@@ -197,7 +197,7 @@ pub struct Teller {
     pub framework: &'static dyn Framework,
 }
 
-impl Teller {
+impl TestJob {
     /// Of a job named `j` of this kind.
     #[must_use]
     pub fn new(scenario: &'static str, shared: Shared, framework: &'static dyn Framework) -> Self {

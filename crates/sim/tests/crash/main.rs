@@ -18,17 +18,17 @@ use std::collections::BTreeMap;
 use common::Framework;
 use common::testing::meanings;
 use operator::FRAMEWORKS;
-use sim::scenario::{Death, Ending, Scenario};
+use sim::scenario::{Death, Scenario, ScenarioResult};
 use sim::snapshot::differences;
 use sim::workers::each;
 
 /// Plays that differ from the undisturbed one.
-fn divergences(wanted: &Ending, found: &Ending) -> Vec<String> {
+fn divergences(wanted: &ScenarioResult, found: &ScenarioResult) -> Vec<String> {
     let mut lines = differences(&wanted.objects, &found.objects);
     lines.extend(found.violations.iter().cloned());
     let keys: std::collections::BTreeSet<_> = wanted.counts.keys().chain(found.counts.keys()).collect();
     for key in keys {
-        let of = |ending: &Ending| ending.counts.get(key).copied().unwrap_or(0);
+        let of = |ending: &ScenarioResult| ending.counts.get(key).copied().unwrap_or(0);
         if of(wanted) != of(found) {
             lines.push(format!(
                 "{} {}: {} times, not {}",

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use sim::cluster::Setup;
 use sim::kubernetes::{self, set_node};
 use sim::ops::DeleteOptions;
-use sim::scenario::{Scenario, Script, Teller, pod_key};
+use sim::scenario::{Scenario, Steps, TestJob, pod_key};
 use sim::store::Who;
 use sim::value::{self, phase};
 
@@ -48,20 +48,20 @@ fn scaled(info: &KindInfo) -> bool {
     info.scaled_role.is_some()
 }
 
-macro_rules! script {
-    ($teller:ident, $body:block) => {
-        |$teller: Teller| Box::pin(async move { $body })
+macro_rules! steps {
+    ($test_job:ident, $body:block) => {
+        |$test_job: TestJob| Box::pin(async move { $body })
     };
 }
 
-fn scenario(name: &'static str, script: Script) -> Scenario {
+fn scenario(name: &'static str, steps: Steps) -> Scenario {
     Scenario {
         name,
         applies: any,
         manifest: usual,
         setup: Setup::default(),
         gang: GangChoice::Fixed(Gang::None),
-        script,
+        steps,
     }
 }
 
@@ -78,10 +78,10 @@ pub(crate) fn all() -> Vec<Scenario> {
 /// From the beginning to the end.
 fn lives() -> Vec<Scenario> {
     vec![
-        scenario("create", script!(t, { t.runs().await })),
+        scenario("create", steps!(t, { t.runs().await })),
         scenario(
             "run to success",
-            script!(t, {
+            steps!(t, {
                 t.runs().await;
                 t.finish().await;
                 t.ends().await;
@@ -91,7 +91,7 @@ fn lives() -> Vec<Scenario> {
             manifest: |_, m| m["spec"]["runPolicy"]["cleanPodPolicy"] = json!("Running"),
             ..scenario(
                 "clean-up of what runs",
-                script!(t, {
+                steps!(t, {
                     t.runs().await;
                     t.to_first(|store, key| kubernetes::fail(store, key, 0, None));
                     tokio::time::sleep(Duration::from_secs(20)).await;
@@ -104,7 +104,7 @@ fn lives() -> Vec<Scenario> {
             manifest: |_, m| m["spec"]["runPolicy"]["cleanPodPolicy"] = json!("All"),
             ..scenario(
                 "clean-up of all",
-                script!(t, {
+                steps!(t, {
                     t.runs().await;
                     t.finish().await;
                     t.ends().await;
@@ -115,7 +115,7 @@ fn lives() -> Vec<Scenario> {
             manifest: |_, m| m["spec"]["runPolicy"]["ttlSecondsAfterFinished"] = json!(20),
             ..scenario(
                 "time to live",
-                script!(t, {
+                steps!(t, {
                     t.runs().await;
                     t.finish().await;
                     t.until("it is gone", |t| t.job().is_null() && t.pods().is_empty())
@@ -127,7 +127,7 @@ fn lives() -> Vec<Scenario> {
             manifest: |_, m| m["spec"]["runPolicy"]["activeDeadlineSeconds"] = json!(30),
             ..scenario(
                 "deadline",
-                script!(t, {
+                steps!(t, {
                     t.runs().await;
                     t.ends().await;
                 }),
@@ -135,7 +135,7 @@ fn lives() -> Vec<Scenario> {
         },
         scenario(
             "delete",
-            script!(t, {
+            steps!(t, {
                 t.runs().await;
                 delete(&t);
                 t.until("all is gone", |t| t.job().is_null() && t.pods().is_empty())
@@ -144,7 +144,7 @@ fn lives() -> Vec<Scenario> {
         ),
         scenario(
             "delete and create again at once",
-            script!(t, {
+            steps!(t, {
                 t.runs().await;
                 delete(&t);
                 let mut manifest = common::testing::whole(t.framework, 2);
@@ -159,7 +159,7 @@ fn lives() -> Vec<Scenario> {
     ]
 }
 
-fn delete(t: &Teller) {
+fn delete(t: &TestJob) {
     let options = DeleteOptions {
         propagation: Some("Background".to_owned()),
         ..DeleteOptions::default()
@@ -177,7 +177,7 @@ fn failures() -> Vec<Scenario> {
             manifest: replaced,
             ..scenario(
                 "fail and restart",
-                script!(t, {
+                steps!(t, {
                     t.runs().await;
                     t.to_last(|store, key| kubernetes::fail(store, key, 137, None));
                     t.goes_on().await;
@@ -188,7 +188,7 @@ fn failures() -> Vec<Scenario> {
             manifest: together,
             ..scenario(
                 "all restart",
-                script!(t, {
+                steps!(t, {
                     t.runs().await;
                     t.to_last(|store, key| kubernetes::fail(store, key, 137, None));
                     t.goes_on().await;
@@ -199,7 +199,7 @@ fn failures() -> Vec<Scenario> {
             manifest: replaced,
             ..scenario(
                 "fail beyond the limit",
-                script!(t, {
+                steps!(t, {
                     for _ in 0..4 {
                         t.runs().await;
                         t.to_last(|store, key| kubernetes::fail(store, key, 137, None));
@@ -213,7 +213,7 @@ fn failures() -> Vec<Scenario> {
             manifest: replaced,
             ..scenario(
                 "two fail at once",
-                script!(t, {
+                steps!(t, {
                     t.runs().await;
                     let keys: Vec<_> = t.pods().iter().rev().take(2).map(|pod| pod_key(pod)).collect();
                     t.shared.store(|store| {
@@ -227,7 +227,7 @@ fn failures() -> Vec<Scenario> {
         },
         scenario(
             "taken away",
-            script!(t, {
+            steps!(t, {
                 t.runs().await;
                 t.to_last(|store, key| {
                     let _ = store.delete(Who::User, key, &DeleteOptions::default());
@@ -237,7 +237,7 @@ fn failures() -> Vec<Scenario> {
         ),
         scenario(
             "evicted",
-            script!(t, {
+            steps!(t, {
                 t.runs().await;
                 t.to_last(|store, key| kubernetes::fail(store, key, 137, Some("EvictionByEvictionAPI")));
                 t.goes_on().await;
@@ -245,7 +245,7 @@ fn failures() -> Vec<Scenario> {
         ),
         scenario(
             "node lost",
-            script!(t, {
+            steps!(t, {
                 t.runs().await;
                 let node = t.node();
                 t.shared.store(|store| set_node(store, &node, false));
@@ -266,7 +266,7 @@ fn failures() -> Vec<Scenario> {
             applies: by_batch_job,
             ..scenario(
                 "launcher is tried again",
-                script!(t, {
+                steps!(t, {
                     t.runs().await;
                     t.to_first(|store, key| kubernetes::fail(store, key, 1, None));
                     t.goes_on().await;
@@ -278,7 +278,7 @@ fn failures() -> Vec<Scenario> {
             manifest: replaced,
             ..scenario(
                 "launcher fails with its worker",
-                script!(t, {
+                steps!(t, {
                     t.runs().await;
                     t.to_last(|store, key| kubernetes::fail(store, key, 137, None));
                     t.to_first(|store, key| kubernetes::fail(store, key, 137, None));
@@ -296,7 +296,7 @@ fn changes() -> Vec<Scenario> {
             applies: scaled,
             ..scenario(
                 "scale up",
-                script!(t, {
+                steps!(t, {
                     t.runs().await;
                     t.scale(4);
                     t.runs().await;
@@ -309,7 +309,7 @@ fn changes() -> Vec<Scenario> {
             applies: scaled,
             ..scenario(
                 "scale down and up",
-                script!(t, {
+                steps!(t, {
                     t.runs().await;
                     t.scale(1);
                     t.until("one is gone", |t| t.pods().len() == t.wanted()).await;
@@ -322,7 +322,7 @@ fn changes() -> Vec<Scenario> {
         },
         scenario(
             "suspend",
-            script!(t, {
+            steps!(t, {
                 t.runs().await;
                 t.edit("/runPolicy/suspend", json!(true));
                 t.until("it is suspended", |t| {
@@ -333,7 +333,7 @@ fn changes() -> Vec<Scenario> {
         ),
         scenario(
             "suspend and resume",
-            script!(t, {
+            steps!(t, {
                 t.runs().await;
                 t.edit("/runPolicy/suspend", json!(true));
                 t.until("it is suspended", |t| {
@@ -350,7 +350,7 @@ fn changes() -> Vec<Scenario> {
             manifest: |_, m| m["spec"]["runPolicy"]["suspend"] = json!(true),
             ..scenario(
                 "begin suspended",
-                script!(t, {
+                steps!(t, {
                     t.until("it is suspended", |t| value::is_true(&t.job(), "Suspended"))
                         .await;
                     t.edit("/runPolicy/suspend", json!(false));
@@ -369,7 +369,7 @@ fn gangs() -> Vec<Scenario> {
         pod_groups: vec![api],
         ..Setup::default()
     };
-    let script: Script = script!(t, {
+    let steps: Steps = steps!(t, {
         t.runs().await;
         t.to_last(|store, key| {
             let _ = store.delete(Who::User, key, &DeleteOptions::default());
@@ -390,19 +390,19 @@ fn gangs() -> Vec<Scenario> {
         Scenario {
             setup: served(PodGroupApi::Native),
             gang: GangChoice::Auto,
-            ..scenario("gang of Kubernetes", script)
+            ..scenario("gang of Kubernetes", steps)
         },
         Scenario {
             setup: served(PodGroupApi::Volcano),
             gang: GangChoice::Fixed(Gang::Volcano),
-            ..scenario("gang of Volcano", script)
+            ..scenario("gang of Volcano", steps)
         },
         Scenario {
             setup: served(PodGroupApi::Coscheduling),
             gang: GangChoice::Fixed(Gang::Coscheduling {
                 scheduler: "my-sched".to_owned(),
             }),
-            ..scenario("gang of the scheduler-plugins", script)
+            ..scenario("gang of the scheduler-plugins", steps)
         },
     ]
 }

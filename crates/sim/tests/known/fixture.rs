@@ -19,7 +19,7 @@ use sim::ops::DeleteOptions;
 use sim::process::{Conduct, Process, WallClock};
 use sim::refusal::Refusal;
 use sim::request::Request;
-use sim::scenario::Teller;
+use sim::scenario::TestJob;
 use sim::store::{Frame, Key, Object, Store, Who};
 use sim::types::{PODS, Resource};
 use sim::value;
@@ -140,9 +140,9 @@ pub(crate) fn with_fault(fault: Fault) -> Trip {
     }
 }
 
-/// How a stage is to be.
+/// How a fixture is to be.
 #[derive(Clone)]
-pub(crate) struct Scene {
+pub(crate) struct FixtureOptions {
     pub(crate) setup: Setup,
     pub(crate) gang: GangChoice,
     pub(crate) settings: Settings,
@@ -151,7 +151,7 @@ pub(crate) struct Scene {
     pub(crate) replicas: u32,
 }
 
-impl Default for Scene {
+impl Default for FixtureOptions {
     fn default() -> Self {
         Self {
             setup: Setup::default(),
@@ -163,7 +163,7 @@ impl Default for Scene {
     }
 }
 
-impl Scene {
+impl FixtureOptions {
     /// With a gang scheduler.
     pub(crate) fn gang(api: PodGroupApi) -> Self {
         let (gang, served) = match api {
@@ -219,66 +219,66 @@ pub(crate) fn slow_to_stop(seconds: u64) -> Setup {
     }
 }
 
-/// A cluster, a job of a kind, and an operator. All of `Teller` can be said of it.
-pub(crate) struct Stage {
+/// A cluster, a job of a kind, and an operator. All of `TestJob` can be said of it.
+pub(crate) struct Fixture {
     _cluster: Cluster,
-    teller: Teller,
+    test_job: TestJob,
     /// The operator's clock.
     pub(crate) clock: WallClock,
     /// What befalls its requests and watches.
     pub(crate) network: Network,
-    scene: Scene,
+    options: FixtureOptions,
     process: Option<Process>,
     processes: usize,
 }
 
-impl Deref for Stage {
-    type Target = Teller;
+impl Deref for Fixture {
+    type Target = TestJob;
 
-    fn deref(&self) -> &Teller {
-        &self.teller
+    fn deref(&self) -> &TestJob {
+        &self.test_job
     }
 }
 
-impl Stage {
+impl Fixture {
     /// A cluster with an operator and without a job.
-    pub(crate) fn empty(framework: &'static dyn Framework, scene: Scene) -> Self {
+    pub(crate) fn empty(framework: &'static dyn Framework, options: FixtureOptions) -> Self {
         runtime::seed_jitter(1);
-        let cluster = Cluster::start(FRAMEWORKS, &scene.setup);
-        let mut stage = Self {
-            teller: Teller::new("known", cluster.shared.clone(), framework),
+        let cluster = Cluster::start(FRAMEWORKS, &options.setup);
+        let mut fixture = Self {
+            test_job: TestJob::new("known", cluster.shared.clone(), framework),
             _cluster: cluster,
             clock: WallClock::default(),
             network: Network::default(),
-            scene,
+            options,
             process: None,
             processes: 0,
         };
-        stage.start();
-        stage
+        fixture.start();
+        fixture
     }
 
     /// The same with a job, the usual one but for what `edit` makes of it.
     pub(crate) fn new(
         framework: &'static dyn Framework,
-        scene: Scene,
+        options: FixtureOptions,
         edit: impl FnOnce(&mut Value),
     ) -> Self {
-        let stage = Self::empty(framework, scene);
-        stage.create(edit);
-        stage
+        let fixture = Self::empty(framework, options);
+        fixture.create(edit);
+        fixture
     }
 
     /// A job that runs, and nothing special about it.
     pub(crate) async fn running(framework: &'static dyn Framework) -> Self {
-        let stage = Self::new(framework, Scene::default(), |_| {});
-        stage.runs().await;
-        stage
+        let fixture = Self::new(framework, FixtureOptions::default(), |_| {});
+        fixture.runs().await;
+        fixture
     }
 
     /// Creates the job.
     pub(crate) fn create(&self, edit: impl FnOnce(&mut Value)) -> Object {
-        let mut manifest = whole(self.framework, self.scene.replicas);
+        let mut manifest = whole(self.framework, self.options.replicas);
         edit(&mut manifest);
         self.shared.create(self.resource(), &manifest)
     }
@@ -297,9 +297,9 @@ impl Stage {
     pub(crate) fn another(&self, number: usize) -> Process {
         let conduct = Conduct {
             frameworks: FRAMEWORKS.to_vec(),
-            settings: self.scene.settings.clone(),
-            gang: self.scene.gang.clone(),
-            elected: self.scene.elected,
+            settings: self.options.settings.clone(),
+            gang: self.options.gang.clone(),
+            elected: self.options.elected,
         };
         Process::start(&self.shared, number, &conduct, &self.clock, self.network.clone())
     }
@@ -319,7 +319,7 @@ impl Stage {
     pub(crate) async fn restart_once_dead(&mut self) {
         if let Some(process) = &mut self.process {
             let ended = tokio::time::timeout(SETTLED, process.ended()).await;
-            assert!(ended.is_ok(), "{}: it has not died", self.teller.info().kind);
+            assert!(ended.is_ok(), "{}: it has not died", self.test_job.info().kind);
         }
         self.restart();
     }
@@ -482,12 +482,12 @@ impl Stage {
 
 /// The usual job of every kind runs, ends well, and then all is quiet.
 #[tokio::test(start_paused = true)]
-async fn the_stage_itself() {
+async fn the_fixture_itself() {
     for framework in kinds() {
-        let stage = Stage::running(framework).await;
-        stage.finish().await;
-        stage.ends().await;
-        assert!(value::is_true(&stage.job(), "Succeeded"));
-        stage.closes().await;
+        let fixture = Fixture::running(framework).await;
+        fixture.finish().await;
+        fixture.ends().await;
+        assert!(value::is_true(&fixture.job(), "Succeeded"));
+        fixture.closes().await;
     }
 }
