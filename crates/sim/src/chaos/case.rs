@@ -69,7 +69,7 @@ fn manifest(framework: &'static dyn Framework, rng: &mut Rng) -> Value {
     let plain = info
         .roles
         .iter()
-        .all(|role| role.workload == common::framework::Workload::Pod);
+        .all(|role| role.workload == common::kind::Workload::Pod);
     let restart: &[&str] = if plain {
         &["Always", "OnFailure", "Never", "ExitCode", "ExitCode"]
     } else {

@@ -1,9 +1,9 @@
 //! Checks of each new status: conditions, times, counts and attempts.
 
-use common::conditions;
 use std::collections::BTreeSet;
 
 use common::api::{ConditionType, JobCondition, JobStatus};
+use common::conditions;
 use serde_json::Value;
 
 use super::jobs::stored;
