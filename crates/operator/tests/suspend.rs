@@ -160,16 +160,6 @@ fn directives() -> Value {
     })
 }
 
-fn merge(into: &mut Value, from: &Value) {
-    for (key, value) in from.as_object().unwrap() {
-        if into[key].is_object() {
-            merge(&mut into[key], value);
-        } else {
-            into[key] = value.clone();
-        }
-    }
-}
-
 /// Templates of all pods that a plan makes, whoever makes them.
 fn templates(plans: &[Plan]) -> BTreeMap<String, Value> {
     let made = plans
@@ -203,7 +193,7 @@ fn resumed_it_is_made_from_the_templates_as_they_are_then() {
             world.settle(framework);
             let map = framework.kind().replicas_field;
             for replica in spec(&mut world)[map].as_object_mut().unwrap().values_mut() {
-                merge(&mut replica["template"], &directives());
+                merge_patch(&mut replica["template"], &directives());
             }
             world.rests(framework);
             suspend(&mut world, false);
