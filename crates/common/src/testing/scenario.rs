@@ -1,4 +1,4 @@
-//! A job's life, told.
+//! Scenarios: the life of a job step by step, with a transcript.
 
 use std::fmt::Write as _;
 
@@ -7,17 +7,17 @@ use serde_json::Value;
 use super::{World, describe_plan, describe_status, manifest};
 use crate::framework::Framework;
 
-/// A world and the tale of it, for snapshots that people read.
-pub struct Story {
+/// A world and the transcript of its steps, for snapshots that people read.
+pub struct Scenario {
     /// The world.
     pub world: World,
-    /// What happened so far.
-    pub tale: String,
+    /// Steps so far.
+    pub transcript: String,
     framework: &'static dyn Framework,
 }
 
-impl Story {
-    /// A job with these replicas, its `spec` edited.
+impl Scenario {
+    /// A job with these replicas and an edited `spec`.
     #[must_use]
     pub fn new(
         framework: &'static dyn Framework,
@@ -30,33 +30,33 @@ impl Story {
         }
         Self {
             world: World::new(framework, &manifest),
-            tale: String::new(),
+            transcript: String::new(),
             framework,
         }
     }
 
-    /// The same, once all its pods run.
+    /// A job whose pods all run.
     #[must_use]
     pub fn started(
         framework: &'static dyn Framework,
         replicas: &[(&str, u32)],
         edit: impl FnOnce(&mut Value),
     ) -> Self {
-        let mut story = Self::new(framework, replicas, edit);
-        story.when("applied", |_| {});
-        story.when("all pods run", World::run_all);
-        story
+        let mut scenario = Self::new(framework, replicas, edit);
+        scenario.when("applied", |_| {});
+        scenario.when("all pods run", World::run_all);
+        scenario
     }
 
-    /// Something happens, then the operator does all there is to do.
+    /// One step: something happens, then all that the operator plans is applied.
     pub fn when(&mut self, what: &str, happens: impl FnOnce(&mut World)) -> &mut Self {
         happens(&mut self.world);
-        let _ = writeln!(self.tale, "## {what}");
+        let _ = writeln!(self.transcript, "## {what}");
         for plan in self.world.settle(self.framework) {
-            self.tale += &describe_plan(&plan);
+            self.transcript += &describe_plan(&plan);
         }
         let (pods, status) = (self.world.describe(), describe_status(&self.world.status()));
-        let _ = writeln!(self.tale, "-> {pods}\n{status}");
+        let _ = writeln!(self.transcript, "-> {pods}\n{status}");
         self
     }
 }

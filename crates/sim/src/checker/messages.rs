@@ -1,35 +1,35 @@
-//! What is told, and to whom: keys to nobody, a change once, and all of it in few words.
+//! Checks of what operators say in events and statuses: no keys, one event per change, limited length.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::{Judge, stored};
+use super::jobs::stored;
 use crate::request::{Request, Verb};
 use crate::store::Change;
 use crate::types::SECRETS;
 use crate::value::{name, text, uid};
 
-/// The API server refuses longer messages of events.
+/// Longest message of an event that the API server takes.
 const EVENT: usize = 1024;
-/// No status of so small a job is longer.
+/// Longest status of a job as small as those of the scenarios.
 const STATUS: usize = 16 * 1024;
-/// A text this short may be found anywhere.
+/// Length up to which a value of a Secret is not looked for: a short text may stand anywhere.
 const KEY: usize = 32;
 
-/// What was told.
+/// Secrets, changes and events seen so far.
 #[derive(Debug, Default)]
-pub(super) struct Told {
-    /// Contents of Secrets, as they stand in JSON.
+pub(super) struct Messages {
+    /// Values of Secrets, as JSON.
     keys: BTreeSet<String>,
-    /// How often a condition of a job came to hold for a reason: by UID and reason.
+    /// Number of times a condition of a job came to hold for a reason, by UID and reason.
     changes: BTreeMap<(String, String), usize>,
-    /// Events, likewise.
+    /// Number of events, by UID and reason.
     events: BTreeMap<(String, String), usize>,
 }
 
-impl Told {
-    /// Counts what a status says anew.
+impl Messages {
+    /// Counts the changes that a new status states.
     pub(super) fn status(&mut self, before: &Value, after: &Value) {
         let all = |job: &Value| {
             let conditions = job.pointer("/status/conditions").and_then(Value::as_array);
@@ -48,8 +48,9 @@ impl Told {
         }
     }
 
-    /// Keys are in no request but that of their Secret.
-    pub(super) fn secrets(&mut self, request: &Request, wrong: &mut Vec<String>) {
+    /// Requests that carry the key of a Secret, and statuses that are too long.
+    pub(super) fn request(&mut self, request: &Request) -> Vec<String> {
+        let mut found = Vec::new();
         if request.is_of(SECRETS) {
             for field in ["data", "stringData"] {
                 let texts = request.body.get(field).and_then(Value::as_object);
@@ -62,42 +63,42 @@ impl Told {
             let body = request.body.to_string();
             // Between the quotes.
             if self.keys.iter().any(|key| body.contains(&key[1..key.len() - 1])) {
-                wrong.push(format!("{}: tells a key", request.line()));
+                found.push(format!("{}: contains a key", request.line()));
             }
         }
         if request.verb == Verb::Patch && request.subresource == "status" {
             let length = request.body.to_string().len();
             if length > STATUS {
-                wrong.push(format!("{}: of {length} bytes", request.line()));
+                found.push(format!("{}: of {length} bytes", request.line()));
             }
         }
+        found
     }
-}
 
-impl Judge {
-    /// An event is there: no longer than it may be, and no second one of the same change.
-    pub(super) fn event(&mut self, change: &Change) {
+    /// A new event that is too long, or a second one of the same change.
+    pub(super) fn event(&mut self, change: &Change) -> Vec<String> {
         let Some(event) = change.after.as_ref().filter(|_| change.before.is_none()) else {
-            return;
+            return Vec::new();
         };
+        let mut found = Vec::new();
         if text(event, "/message").len() > 4 * EVENT {
-            self.wrong(format!("{}: a long event", name(event)));
+            found.push(format!("{}: a long event", name(event)));
         }
         let of = (
             text(event, "/involvedObject/uid").to_owned(),
             text(event, "/reason").to_owned(),
         );
-        let told = self.told.events.entry(of.clone()).or_default();
+        let told = self.events.entry(of.clone()).or_default();
         *told += 1;
-        let told = *told;
-        if let Some(changes) = self.told.changes.get(&of).copied()
-            && told > changes
+        if let Some(changes) = self.changes.get(&of).copied()
+            && *told > changes
         {
-            self.wrong(format!(
-                "{} is told {told} times, and came {changes} times: {}",
+            found.push(format!(
+                "{told} events of {}, which happened {changes} times: {}",
                 of.1,
                 text(event, "/message")
             ));
         }
+        found
     }
 }

@@ -1,4 +1,4 @@
-//! Others, who do to pods, jobs, nodes and watches what the operator must live with.
+//! Fault injector: changes pods, jobs, nodes, watches and clocks in ways that the operator must handle.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -6,91 +6,142 @@ use std::time::Duration;
 use common::{Framework, names};
 use serde_json::{Value, json};
 
+use crate::checker::end_of;
 use crate::cluster::{NAMESPACE, Shared};
-use crate::judge::end_of;
-use crate::kubernetes::{end, fail, restart_in_place, set_node};
+use crate::fault_log::FaultLog;
+use crate::kubernetes::{end, fail, mend_nodes, restart_in_place, set_node};
 use crate::link::Link;
 use crate::ops::DeleteOptions;
 use crate::process::WallClock;
 use crate::rng::Rng;
-use crate::store::{Frame, Key, Store};
-use crate::storm::{Log, MEDDLER, mend_nodes};
+use crate::store::{Frame, Key, Store, Who};
 use crate::types::{CONFIG_MAPS, PODS, Resource, SERVICES};
 use crate::value::{self, metadata};
 
-/// Label of what is nobody's but the meddler's.
+/// Label of objects that belong to nobody but the fault injector.
 const FOREIGN: &str = "foreign";
-/// Label under which the meddler keeps one that he has taken away.
+/// Label under which the fault injector keeps the operator label that it has removed.
 const KEPT: &str = "kept";
 
-/// Who meddles.
-pub struct Meddler {
-    /// Where.
+/// One sort of fault.
+#[derive(Debug, Clone, Copy)]
+enum ClusterFault {
+    EndPod,
+    RestartContainers,
+    EvictPod,
+    DeletePod,
+    RelabelPod,
+    AnnotatePod,
+    CreateForeignObject,
+    ChangeNode,
+    EditJob,
+    DeleteJob,
+    DeleteChild,
+    DisturbWatches,
+    ForgetHistory,
+    SetClock,
+    KillOperator,
+    CutOffOperator,
+}
+
+/// Faults with their weights.
+const CLUSTER_FAULTS: [(ClusterFault, usize); 16] = [
+    (ClusterFault::EndPod, 5),
+    (ClusterFault::RestartContainers, 1),
+    (ClusterFault::EvictPod, 1),
+    (ClusterFault::DeletePod, 2),
+    (ClusterFault::RelabelPod, 1),
+    (ClusterFault::AnnotatePod, 1),
+    (ClusterFault::CreateForeignObject, 1),
+    (ClusterFault::ChangeNode, 2),
+    (ClusterFault::EditJob, 2),
+    (ClusterFault::DeleteJob, 1),
+    (ClusterFault::DeleteChild, 1),
+    (ClusterFault::DisturbWatches, 3),
+    (ClusterFault::ForgetHistory, 1),
+    (ClusterFault::SetClock, 1),
+    (ClusterFault::KillOperator, 1),
+    (ClusterFault::CutOffOperator, 2),
+];
+
+impl ClusterFault {
+    /// Random fault, by weight.
+    fn random(rng: &mut Rng) -> Self {
+        let all: Vec<Self> = CLUSTER_FAULTS
+            .iter()
+            .flat_map(|(fault, weight)| std::iter::repeat_n(*fault, *weight))
+            .collect();
+        *rng.pick(&all)
+    }
+}
+
+/// The fault injector of one chaos run.
+pub struct FaultInjector {
+    /// Cluster.
     pub shared: Shared,
-    /// With which job.
+    /// Job.
     pub job: Key,
-    /// Of which kind it is.
+    /// Kind of the job.
     pub framework: &'static dyn Framework,
-    /// The operators' clock.
+    /// Clock of the operators.
     pub clock: WallClock,
-    /// What he tells.
-    pub log: Log,
-    /// The operators' connections.
+    /// Record of faults.
+    pub log: FaultLog,
+    /// Connections of the operators.
     pub links: Arc<Mutex<Vec<Option<Link>>>>,
-    /// The job as it was made.
+    /// Manifest from which the job was created.
     pub manifest: Value,
-    /// Whether there are several operators.
+    /// True if there are several operators.
     pub elected: bool,
 }
 
-impl Meddler {
-    /// Does one thing.
-    pub fn meddle(&self, rng: &mut Rng) {
-        // Of a job that has ended there is little to see.
+impl FaultInjector {
+    /// Injects one random fault.
+    pub fn inject(&self, rng: &mut Rng) {
+        // A job that has ended shows little: often it is replaced.
         let over = self
             .shared
             .get(&self.job)
             .is_none_or(|job| !end_of(&job).is_empty());
-        if over && rng.once_in(400) {
-            self.log.note(self.replace_job());
-            return;
-        }
-        let what = match rng.below(26) {
-            0..=4 => self.end_pod(rng),
-            5 => self.to_pod(rng, "container restarted", |store, key, _| {
-                restart_in_place(store, key, 1)
-            }),
-            6 => self.to_pod(rng, "pod evicted", |store, key, _| {
-                fail(store, key, 137, Some("EvictionByEvictionAPI"))
-            }),
-            7 | 8 => self.delete_pod(rng),
-            9 => self.relabel(rng),
-            10 => self.to_pod(rng, "pod changed", |store, key, rng| {
-                let noise = rng.below(1000);
-                edit(store, key, |pod| {
-                    let meta = metadata(pod);
-                    meta.insert("annotations".to_owned(), json!({"noise": noise.to_string()}));
-                });
-            }),
-            11 => self.foreign(rng),
-            12 | 13 => self.node(rng),
-            14 | 15 => self.edit_job(rng),
-            16 => self.delete_job(rng),
-            17 => self.delete_child(rng),
-            18..=20 => self.disturb_watches(rng),
-            21 => {
-                self.shared.store(Store::compact);
-                "history forgotten"
-            }
-            22 => self.clock_jump(rng),
-            23 => self.kill(rng),
-            _ => self.cut_off(rng),
+        let what = if over && rng.per_mille(400) {
+            self.replace_job()
+        } else {
+            self.inject_fault(ClusterFault::random(rng), rng)
         };
         self.log.note(what);
     }
 
-    /// Puts everything right that would hold up the job for ever.
-    pub fn mend(&self) {
+    /// Injects a fault; name of what was done.
+    fn inject_fault(&self, fault: ClusterFault, rng: &mut Rng) -> &'static str {
+        match fault {
+            ClusterFault::EndPod => self.end_pod(rng),
+            ClusterFault::RestartContainers => self.to_pod(rng, "container restarted", |store, key, _| {
+                restart_in_place(store, key, 1)
+            }),
+            ClusterFault::EvictPod => self.to_pod(rng, "pod evicted", |store, key, _| {
+                fail(store, key, 137, Some("EvictionByEvictionAPI"))
+            }),
+            ClusterFault::DeletePod => self.delete_pod(rng),
+            ClusterFault::RelabelPod => self.relabel(rng),
+            ClusterFault::AnnotatePod => self.annotate_pod(rng),
+            ClusterFault::CreateForeignObject => self.create_foreign_object(rng),
+            ClusterFault::ChangeNode => self.change_node(rng),
+            ClusterFault::EditJob => self.edit_job(rng),
+            ClusterFault::DeleteJob => self.delete_job(rng),
+            ClusterFault::DeleteChild => self.delete_child(rng),
+            ClusterFault::DisturbWatches => self.disturb_watches(rng),
+            ClusterFault::ForgetHistory => {
+                self.shared.store(Store::compact);
+                "history forgotten"
+            }
+            ClusterFault::SetClock => self.set_clock(rng),
+            ClusterFault::KillOperator => self.kill_operator(rng),
+            ClusterFault::CutOffOperator => self.cut_off_operator(rng),
+        }
+    }
+
+    /// Repairs all faults that would keep the job from ending.
+    pub fn repair(&self) {
         self.clock.wrong_by(0);
         for link in self.links().iter().flatten() {
             link.cut_off(false);
@@ -103,11 +154,11 @@ impl Meddler {
                 .map(|(key, _)| key.clone())
                 .collect();
             for key in foreign {
-                store.remove(MEDDLER, &key);
+                store.remove(Who::User, &key);
             }
             let pods: Vec<Key> = store.list(PODS, "").map(|(key, _)| key.clone()).collect();
             for key in pods {
-                edit(store, &key, give_back);
+                edit(store, &key, restore_label);
             }
             edit(store, &self.job, |job| {
                 job["spec"]["runPolicy"]["suspend"] = json!(false)
@@ -130,7 +181,7 @@ impl Meddler {
         &self,
         rng: &mut Rng,
         what: &'static str,
-        act: impl FnOnce(&mut Store, &Key, &mut Rng),
+        change: impl FnOnce(&mut Store, &Key, &mut Rng),
     ) -> &'static str {
         self.shared.store(|store| {
             let pods = Self::pods(store);
@@ -138,7 +189,7 @@ impl Meddler {
                 return "nothing";
             }
             let key = rng.pick(&pods).clone();
-            act(store, &key, rng);
+            change(store, &key, rng);
             what
         })
     }
@@ -146,7 +197,7 @@ impl Meddler {
     fn end_pod(&self, rng: &mut Rng) -> &'static str {
         self.to_pod(rng, "pod ended", |store, key, rng| {
             let code = *rng.pick(&[0, 1, 137, 137, 137, 143, 143, 255]);
-            if rng.once_in(700) {
+            if rng.per_mille(700) {
                 end(store, key, code);
             } else {
                 fail(store, key, code, None);
@@ -157,19 +208,29 @@ impl Meddler {
     fn delete_pod(&self, rng: &mut Rng) -> &'static str {
         self.to_pod(rng, "pod deleted", |store, key, rng| {
             let options = DeleteOptions {
-                grace: rng.once_in(300).then_some(0),
+                grace: rng.per_mille(300).then_some(0),
                 ..DeleteOptions::default()
             };
-            let _ = store.delete(MEDDLER, key, &options);
+            let _ = store.delete(Who::User, key, &options);
         })
     }
 
-    /// Takes a pod out of the operator's sight, or gives it back.
+    fn annotate_pod(&self, rng: &mut Rng) -> &'static str {
+        self.to_pod(rng, "pod changed", |store, key, rng| {
+            let noise = rng.below(1000);
+            edit(store, key, |pod| {
+                let meta = metadata(pod);
+                meta.insert("annotations".to_owned(), json!({"noise": noise.to_string()}));
+            });
+        })
+    }
+
+    /// Removes the operator label from a pod, or restores it.
     fn relabel(&self, rng: &mut Rng) -> &'static str {
         self.to_pod(rng, "pod relabelled", |store, key, _| {
             edit(store, key, |pod| {
                 if value::label(pod, KEPT).is_some() {
-                    give_back(pod);
+                    restore_label(pod);
                 } else if let Some(labels) = pod["metadata"]["labels"].as_object_mut()
                     && let Some(label) = labels.remove(names::OPERATOR_NAME)
                 {
@@ -179,8 +240,8 @@ impl Meddler {
         })
     }
 
-    /// Makes something under a name that the job needs, if that is free.
-    fn foreign(&self, rng: &mut Rng) -> &'static str {
+    /// Creates an object under a name that the job needs, if that is free.
+    fn create_foreign_object(&self, rng: &mut Rng) -> &'static str {
         let roles = self.framework.kind().roles;
         let role = rng.pick(roles);
         let index = u32::try_from(rng.below(3)).unwrap_or(0);
@@ -199,16 +260,16 @@ impl Meddler {
             if resource == PODS {
                 object["spec"] = json!({"containers": [{"name": "main", "image": "img:1"}]});
             }
-            match store.create(MEDDLER, &of, "v1", NAMESPACE, object) {
+            match store.create(Who::User, &of, "v1", NAMESPACE, object) {
                 Ok(_) => "foreign object made",
                 Err(_) => "nothing",
             }
         })
     }
 
-    fn node(&self, rng: &mut Rng) -> &'static str {
+    fn change_node(&self, rng: &mut Rng) -> &'static str {
         let node = format!("node-{}", 1 + rng.below(3));
-        let ready = rng.once_in(500);
+        let ready = rng.per_mille(500);
         self.shared.store(|store| set_node(store, &node, ready));
         if ready { "node answers" } else { "node lost" }
     }
@@ -235,10 +296,10 @@ impl Meddler {
     }
 
     fn delete_job(&self, rng: &mut Rng) -> &'static str {
-        if rng.once_in(500) && self.shared.get(&self.job).is_some() {
+        if rng.per_mille(500) && self.shared.get(&self.job).is_some() {
             return "nothing";
         }
-        if rng.once_in(700) {
+        if rng.per_mille(700) {
             return self.replace_job();
         }
         let options = DeleteOptions {
@@ -247,17 +308,17 @@ impl Meddler {
         };
         let _ = self
             .shared
-            .store(|store| store.delete(MEDDLER, &self.job, &options));
+            .store(|store| store.delete(Who::User, &self.job, &options));
         "job deleted"
     }
 
     fn replace_job(&self) -> &'static str {
-        self.shared.store(|store| store.remove(MEDDLER, &self.job));
+        self.shared.store(|store| store.remove(Who::User, &self.job));
         self.shared.create(self.job.resource, &self.manifest);
         "job replaced"
     }
 
-    /// Something beside the pods.
+    /// Deletes an object of the job that is no pod.
     fn delete_child(&self, rng: &mut Rng) -> &'static str {
         self.shared.store(|store| {
             let children: Vec<Key> = store
@@ -268,7 +329,7 @@ impl Meddler {
             if children.is_empty() {
                 return "nothing";
             }
-            let _ = store.delete(MEDDLER, rng.pick(&children), &DeleteOptions::default());
+            let _ = store.delete(Who::User, rng.pick(&children), &DeleteOptions::default());
             "child deleted"
         })
     }
@@ -282,20 +343,20 @@ impl Meddler {
         };
         let share = *rng.pick(&[200, 500, 1000]);
         self.shared
-            .store(|store| store.disturb(&frame, |_: Resource| rng.once_in(share)));
+            .store(|store| store.disturb(&frame, |_: Resource| rng.per_mille(share)));
         what
     }
 
-    fn clock_jump(&self, rng: &mut Rng) -> &'static str {
-        if rng.once_in(700) {
+    fn set_clock(&self, rng: &mut Rng) -> &'static str {
+        if rng.per_mille(700) {
             return "nothing";
         }
         self.clock.wrong_by(*rng.pick(&[-3600, -60, 0, 60, 3600]));
-        self.shared.lock().judge.clocks_differ = true;
+        self.shared.lock().checker.clocks_differ = true;
         "clock jumped"
     }
 
-    fn kill(&self, rng: &mut Rng) -> &'static str {
+    fn kill_operator(&self, rng: &mut Rng) -> &'static str {
         match rng.pick(&self.links()) {
             Some(link) => {
                 link.die();
@@ -305,8 +366,8 @@ impl Meddler {
         }
     }
 
-    /// For a while nothing of one operator arrives; long enough to lose a lease, or not.
-    fn cut_off(&self, rng: &mut Rng) -> &'static str {
+    /// Cuts an operator off from the API server for a while; it may lose the lease.
+    fn cut_off_operator(&self, rng: &mut Rng) -> &'static str {
         let links = self.links();
         let Some(link) = rng.pick(&links).clone() else {
             return "nothing";
@@ -326,10 +387,10 @@ fn edit(store: &mut Store, key: &Key, edit: impl FnOnce(&mut Value)) {
     let Some(object) = store.get(key) else { return };
     let mut object = (**object).clone();
     edit(&mut object);
-    store.put(MEDDLER, key, object);
+    store.put(Who::User, key, object);
 }
 
-fn give_back(pod: &mut Value) {
+fn restore_label(pod: &mut Value) {
     if let Some(labels) = pod["metadata"]["labels"].as_object_mut()
         && let Some(label) = labels.remove(KEPT)
     {

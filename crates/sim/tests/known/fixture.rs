@@ -1,4 +1,4 @@
-//! Where the stories play: a cluster, a job named `j`, an operator whose requests and watches a story has in its hands.
+//! Where the scenarios play: a cluster, a job named `j`, an operator whose requests and watches a scenario has in its hands.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Deref;
@@ -14,13 +14,13 @@ use runtime::GangChoice;
 use serde_json::{Value, json};
 use sim::cluster::{Cluster, NAMESPACE, Setup};
 use sim::kubernetes::Pace;
-use sim::link::{Fate, Trip, Weather};
+use sim::network_faults::{Fault, NetworkFaults, Trip};
 use sim::ops::DeleteOptions;
 use sim::process::{Conduct, Process, WallClock};
 use sim::refusal::Refusal;
 use sim::request::Request;
+use sim::scenario::TestJob;
 use sim::store::{Frame, Key, Object, Store, Who};
-use sim::story::Teller;
 use sim::types::{PODS, Resource};
 use sim::value;
 
@@ -44,7 +44,7 @@ pub(crate) fn kinds() -> Vec<&'static dyn Framework> {
     meanings(FRAMEWORKS)
 }
 
-/// What a story makes of a request; nothing, if it is none of its business.
+/// What a scenario makes of a request; nothing, if it is none of its business.
 type Rule = Box<dyn FnMut(&Request) -> Option<Trip> + Send>;
 
 #[derive(Default)]
@@ -56,15 +56,15 @@ struct Inside {
     disturbed: Vec<String>,
 }
 
-/// Weather that a story makes as it goes on; it stays the same when the process is replaced.
+/// Network faults that a scenario changes as it goes on; they stay when the process is replaced.
 #[derive(Clone, Default)]
-pub(crate) struct Sky(Arc<Mutex<Inside>>);
+pub(crate) struct Network(Arc<Mutex<Inside>>);
 
 /// By which a rule is ended.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RuleId(usize);
 
-impl Sky {
+impl Network {
     fn lock(&self) -> MutexGuard<'_, Inside> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -99,15 +99,15 @@ impl Sky {
     }
 }
 
-impl Weather for Sky {
+impl NetworkFaults for Network {
     fn trip(&mut self, request: &Request) -> Trip {
-        // A rule may change the sky.
+        // A rule may change the rules.
         let mut rules = std::mem::take(&mut self.lock().rules);
         let trip = rules.values_mut().find_map(|rule| rule(request));
-        let trip = trip.unwrap_or(Trip::FAIR);
+        let trip = trip.unwrap_or(Trip::UNDISTURBED);
         let mut inside = self.lock();
         inside.rules.append(&mut rules);
-        if request.verb.writes() && !matches!(trip.fate, Fate::Served) {
+        if request.verb.writes() && !matches!(trip.fault, Fault::None) {
             inside.disturbed.push(format!("--- {}", request.line()));
         }
         trip
@@ -124,25 +124,25 @@ impl Weather for Sky {
 
 /// A trip that ends in a refusal.
 pub(crate) fn refused(refusal: Refusal) -> Trip {
-    fated(Fate::Refused(refusal))
+    with_fault(Fault::Refused(refusal))
 }
 
 /// A trip without an answer; the connection is seen to break.
-pub(crate) fn lost(carried_out: bool) -> Trip {
-    fated(Fate::Lost {
-        carried_out,
-        broken: true,
-    })
+pub(crate) fn lost(served: bool) -> Trip {
+    with_fault(Fault::Lost { served, broken: true })
 }
 
 /// A trip that ends like this.
-pub(crate) fn fated(fate: Fate) -> Trip {
-    Trip { fate, ..Trip::FAIR }
+pub(crate) fn with_fault(fault: Fault) -> Trip {
+    Trip {
+        fault,
+        ..Trip::UNDISTURBED
+    }
 }
 
-/// How a stage is to be.
+/// How a fixture is to be.
 #[derive(Clone)]
-pub(crate) struct Scene {
+pub(crate) struct FixtureOptions {
     pub(crate) setup: Setup,
     pub(crate) gang: GangChoice,
     pub(crate) settings: Settings,
@@ -151,7 +151,7 @@ pub(crate) struct Scene {
     pub(crate) replicas: u32,
 }
 
-impl Default for Scene {
+impl Default for FixtureOptions {
     fn default() -> Self {
         Self {
             setup: Setup::default(),
@@ -163,7 +163,7 @@ impl Default for Scene {
     }
 }
 
-impl Scene {
+impl FixtureOptions {
     /// With a gang scheduler.
     pub(crate) fn gang(api: PodGroupApi) -> Self {
         let (gang, served) = match api {
@@ -219,66 +219,66 @@ pub(crate) fn slow_to_stop(seconds: u64) -> Setup {
     }
 }
 
-/// A cluster, a job of a kind, and an operator. All of `Teller` can be said of it.
-pub(crate) struct Stage {
+/// A cluster, a job of a kind, and an operator. All of `TestJob` can be said of it.
+pub(crate) struct Fixture {
     _cluster: Cluster,
-    teller: Teller,
+    test_job: TestJob,
     /// The operator's clock.
     pub(crate) clock: WallClock,
     /// What befalls its requests and watches.
-    pub(crate) sky: Sky,
-    scene: Scene,
+    pub(crate) network: Network,
+    options: FixtureOptions,
     process: Option<Process>,
     processes: usize,
 }
 
-impl Deref for Stage {
-    type Target = Teller;
+impl Deref for Fixture {
+    type Target = TestJob;
 
-    fn deref(&self) -> &Teller {
-        &self.teller
+    fn deref(&self) -> &TestJob {
+        &self.test_job
     }
 }
 
-impl Stage {
+impl Fixture {
     /// A cluster with an operator and without a job.
-    pub(crate) fn empty(framework: &'static dyn Framework, scene: Scene) -> Self {
+    pub(crate) fn empty(framework: &'static dyn Framework, options: FixtureOptions) -> Self {
         fastrand::seed(1);
-        let cluster = Cluster::start(FRAMEWORKS, &scene.setup);
-        let mut stage = Self {
-            teller: Teller::new("known", cluster.shared.clone(), framework),
+        let cluster = Cluster::start(FRAMEWORKS, &options.setup);
+        let mut fixture = Self {
+            test_job: TestJob::new("known", cluster.shared.clone(), framework),
             _cluster: cluster,
             clock: WallClock::default(),
-            sky: Sky::default(),
-            scene,
+            network: Network::default(),
+            options,
             process: None,
             processes: 0,
         };
-        stage.start();
-        stage
+        fixture.start();
+        fixture
     }
 
     /// The same with a job, the usual one but for what `edit` makes of it.
     pub(crate) fn new(
         framework: &'static dyn Framework,
-        scene: Scene,
+        options: FixtureOptions,
         edit: impl FnOnce(&mut Value),
     ) -> Self {
-        let stage = Self::empty(framework, scene);
-        stage.create(edit);
-        stage
+        let fixture = Self::empty(framework, options);
+        fixture.create(edit);
+        fixture
     }
 
     /// A job that runs, and nothing special about it.
     pub(crate) async fn running(framework: &'static dyn Framework) -> Self {
-        let stage = Self::new(framework, Scene::default(), |_| {});
-        stage.runs().await;
-        stage
+        let fixture = Self::new(framework, FixtureOptions::default(), |_| {});
+        fixture.runs().await;
+        fixture
     }
 
     /// Creates the job.
     pub(crate) fn create(&self, edit: impl FnOnce(&mut Value)) -> Object {
-        let mut manifest = whole(self.framework, self.scene.replicas);
+        let mut manifest = whole(self.framework, self.options.replicas);
         edit(&mut manifest);
         self.shared.create(self.resource(), &manifest)
     }
@@ -293,15 +293,15 @@ impl Stage {
         self.process = Some(self.another(self.processes));
     }
 
-    /// Starts a further process of this number, under the same sky.
+    /// Starts a further process of this number, with the same network faults.
     pub(crate) fn another(&self, number: usize) -> Process {
         let conduct = Conduct {
             frameworks: FRAMEWORKS.to_vec(),
-            settings: self.scene.settings.clone(),
-            gang: self.scene.gang.clone(),
-            elected: self.scene.elected,
+            settings: self.options.settings.clone(),
+            gang: self.options.gang.clone(),
+            elected: self.options.elected,
         };
-        Process::start(&self.shared, number, &conduct, &self.clock, self.sky.clone())
+        Process::start(&self.shared, number, &conduct, &self.clock, self.network.clone())
     }
 
     /// The operator dies.
@@ -319,7 +319,7 @@ impl Stage {
     pub(crate) async fn restart_once_dead(&mut self) {
         if let Some(process) = &mut self.process {
             let ended = tokio::time::timeout(SETTLED, process.ended()).await;
-            assert!(ended.is_ok(), "{}: it has not died", self.teller.info().kind);
+            assert!(ended.is_ok(), "{}: it has not died", self.test_job.info().kind);
         }
         self.restart();
     }
@@ -345,7 +345,7 @@ impl Stage {
     pub(crate) async fn lose(&self, plural: &str) {
         self.relist(&[plural]);
         tokio::time::sleep(Duration::from_millis(50)).await;
-        self.sky.release(plural);
+        self.network.release(plural);
     }
 
     /// Changes the job as a user, metadata too.
@@ -385,7 +385,7 @@ impl Stage {
     }
 
     /// What the operator has asked to be changed so far, leases left out: answer and request. `---` instead of an answer
-    /// is one that the sky has made something of.
+    /// stands for a request with a network fault.
     pub(crate) fn writes(&self) -> Vec<String> {
         let inside = self.shared.lock();
         let compared = |line: &str| {
@@ -401,7 +401,7 @@ impl Stage {
             .map(|w| format!("{} {}", w.code, w.line))
             .collect();
         drop(inside);
-        writes.extend(self.sky.lock().disturbed.iter().cloned());
+        writes.extend(self.network.lock().disturbed.iter().cloned());
         writes
     }
 
@@ -433,7 +433,7 @@ impl Stage {
         }
     }
 
-    /// The story is over: all grows quiet, no relist and no new process find anything to do, nothing is left of what has
+    /// The scenario is over: all grows quiet, no relist and no new process find anything to do, nothing is left of what has
     /// gone, and the judge has nothing to say.
     ///
     /// # Panics
@@ -465,7 +465,7 @@ impl Stage {
     pub(crate) fn is_right(&self) {
         let kind = self.info().kind;
         let inside = self.shared.lock();
-        assert_eq!(inside.judge.violations, [""; 0], "{kind}");
+        assert_eq!(inside.checker.violations, [""; 0], "{kind}");
         assert_eq!(self.clock.complaint(), None, "{kind}");
         let store = &inside.server.store;
         let orphans: Vec<&Key> = store
@@ -482,12 +482,12 @@ impl Stage {
 
 /// The usual job of every kind runs, ends well, and then all is quiet.
 #[tokio::test(start_paused = true)]
-async fn the_stage_itself() {
+async fn the_fixture_itself() {
     for framework in kinds() {
-        let stage = Stage::running(framework).await;
-        stage.finish().await;
-        stage.ends().await;
-        assert!(value::is_true(&stage.job(), "Succeeded"));
-        stage.closes().await;
+        let fixture = Fixture::running(framework).await;
+        fixture.finish().await;
+        fixture.ends().await;
+        assert!(value::is_true(&fixture.job(), "Succeeded"));
+        fixture.closes().await;
     }
 }

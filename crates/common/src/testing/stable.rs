@@ -1,14 +1,14 @@
-//! When there is nothing left to do.
+//! A stable world: nothing left to do.
 
 use super::World;
 use crate::framework::Framework;
 
 impl World {
-    /// Time goes by, and passes are made that something else caused: nothing is written, told or counted.
+    /// Checks that planning again at later times writes nothing, and yields no events and counters.
     ///
     /// # Panics
-    /// If something is.
-    pub fn rests(&mut self, framework: &dyn Framework) {
+    /// If it does.
+    pub fn is_stable(&mut self, framework: &dyn Framework) {
         for _ in 0..3 {
             self.pass_time(700);
             let plan = self.plan(framework);

@@ -10,28 +10,29 @@ use runtime::GangChoice;
 use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, NAMESPACE, Setup, Shared, is_aside};
-use crate::link::{Fair, Fate, Trip, Weather};
+use crate::kubernetes;
+use crate::network_faults::{Fault, NetworkFaults, NoFaults, Trip};
 use crate::process::{Conduct, Process, WallClock};
+use crate::quiet;
 use crate::request::Request;
 use crate::snapshot::snapshot;
 use crate::store::{Key, Object, Store, Who};
 use crate::types::{PODS, Resource};
 use crate::value::{self, deleting, name, phase, text};
-use crate::{kubernetes, quiet};
 
 /// Nothing has changed for so long: whoever had something to do has done it.
 const CALM: Duration = Duration::from_secs(4);
-/// Longest time that a story waits for anything.
+/// Longest time that a scenario waits for anything.
 const PATIENCE: Duration = Duration::from_hours(1);
 /// Between death and the next process.
 const RESTART: Duration = Duration::from_secs(1);
 
-/// What happens in a story.
-pub type Script = fn(Teller) -> Pin<Box<dyn Future<Output = ()>>>;
+/// What happens in a scenario.
+pub type Steps = fn(TestJob) -> Pin<Box<dyn Future<Output = ()>>>;
 
-/// A story.
+/// A scenario.
 #[derive(Clone)]
-pub struct Story {
+pub struct Scenario {
     /// What it is about.
     pub name: &'static str,
     /// Whether it makes sense for a kind.
@@ -43,7 +44,7 @@ pub struct Story {
     /// Which gang scheduler.
     pub gang: GangChoice,
     /// What happens.
-    pub script: Script,
+    pub steps: Steps,
 }
 
 /// Where the operator dies.
@@ -52,12 +53,12 @@ pub struct Death {
     /// At which of its writes, from 1.
     pub write: usize,
     /// Whether that is carried out.
-    pub carried_out: bool,
+    pub served: bool,
 }
 
-/// How a story has ended.
+/// How a scenario has ended.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Ending {
+pub struct ScenarioResult {
     /// Objects, without what differs in every run.
     pub objects: BTreeMap<String, Value>,
     /// How often the operator created and deleted each.
@@ -69,24 +70,25 @@ pub struct Ending {
 }
 
 /// Counts writes, and lets the operator die at one of them.
-struct Reaper {
+struct DiesAtWrite {
     left: usize,
-    carried_out: bool,
+    served: bool,
 }
 
-impl Weather for Reaper {
+impl NetworkFaults for DiesAtWrite {
     fn trip(&mut self, request: &Request) -> Trip {
         if !request.verb.writes() || is_aside(request) {
-            return Trip::FAIR;
+            return Trip::UNDISTURBED;
         }
         self.left = self.left.saturating_sub(1);
-        let fate = match self.left {
-            0 => Fate::Fatal {
-                carried_out: self.carried_out,
-            },
-            _ => Fate::Served,
+        let fault = match self.left {
+            0 => Fault::Fatal { served: self.served },
+            _ => Fault::None,
         };
-        Trip { fate, ..Trip::FAIR }
+        Trip {
+            fault,
+            ..Trip::UNDISTURBED
+        }
     }
 
     fn lag(&mut self, _plural: &str) -> Duration {
@@ -94,18 +96,18 @@ impl Weather for Reaper {
     }
 }
 
-impl Story {
-    /// Plays the story for a kind; the operator dies where it is to. Every play of the same is the same.
+impl Scenario {
+    /// Plays the scenario for a kind; the operator dies where it is to. Every play of the same is the same.
     ///
     /// # Panics
-    /// If the story cannot go on.
+    /// If the scenario cannot go on.
     #[must_use]
     pub fn play(
         &self,
         frameworks: &'static [&'static dyn Framework],
         framework: &'static dyn Framework,
         death: Option<Death>,
-    ) -> Ending {
+    ) -> ScenarioResult {
         fastrand::seed(1);
         let mut builder = tokio::runtime::Builder::new_current_thread();
         let threads = builder
@@ -121,7 +123,7 @@ impl Story {
         frameworks: &'static [&'static dyn Framework],
         framework: &'static dyn Framework,
         death: Option<Death>,
-    ) -> Ending {
+    ) -> ScenarioResult {
         let cluster = Cluster::start(frameworks, &self.setup);
         let conduct = Conduct {
             frameworks: frameworks.to_vec(),
@@ -132,33 +134,30 @@ impl Story {
             gang: self.gang.clone(),
             elected: false,
         };
-        let teller = Teller::new(self.name, cluster.shared.clone(), framework);
+        let test_job = TestJob::new(self.name, cluster.shared.clone(), framework);
         let mut manifest = common::testing::whole(framework, 2);
         (self.manifest)(framework.kind(), &mut manifest);
-        teller.shared.create(teller.resource(), &manifest);
+        test_job.shared.create(test_job.resource(), &manifest);
         let clock = WallClock::default();
         let mut deaths = 0;
         let supervise = async {
             let mut process = match death {
-                Some(Death { write, carried_out }) => {
-                    let reaper = Reaper {
-                        left: write,
-                        carried_out,
-                    };
-                    Process::start(&cluster.shared, 1, &conduct, &clock, reaper)
+                Some(Death { write, served }) => {
+                    let dies = DiesAtWrite { left: write, served };
+                    Process::start(&cluster.shared, 1, &conduct, &clock, dies)
                 }
-                None => Process::start(&cluster.shared, 1, &conduct, &clock, Fair),
+                None => Process::start(&cluster.shared, 1, &conduct, &clock, NoFaults),
             };
             loop {
                 process.ended().await;
                 deaths += 1;
                 drop(process);
                 tokio::time::sleep(RESTART).await;
-                process = Process::start(&cluster.shared, 1 + deaths, &conduct, &clock, Fair);
+                process = Process::start(&cluster.shared, 1 + deaths, &conduct, &clock, NoFaults);
             }
         };
         tokio::select! {
-            () = (self.script)(teller.clone()) => {}
+            () = (self.steps)(test_job.clone()) => {}
             () = supervise => {}
         }
         assert_eq!(
@@ -167,9 +166,9 @@ impl Story {
             "the operator has not died at {death:?}"
         );
         let inside = cluster.shared.lock();
-        Ending {
+        ScenarioResult {
             objects: snapshot(&inside.server.store),
-            counts: inside.judge.counts.clone(),
+            counts: inside.checker.counts.clone(),
             writes: inside
                 .written
                 .iter()
@@ -177,7 +176,7 @@ impl Story {
                 .map(|w| w.line.clone())
                 .collect(),
             violations: inside
-                .judge
+                .checker
                 .violations
                 .iter()
                 .cloned()
@@ -188,22 +187,22 @@ impl Story {
     }
 }
 
-/// Tells a story.
+/// Tells a scenario.
 #[derive(Clone)]
-pub struct Teller {
-    story: &'static str,
+pub struct TestJob {
+    scenario: &'static str,
     /// The cluster.
     pub shared: Shared,
     /// Of which kind the job is.
     pub framework: &'static dyn Framework,
 }
 
-impl Teller {
+impl TestJob {
     /// Of a job named `j` of this kind.
     #[must_use]
-    pub fn new(story: &'static str, shared: Shared, framework: &'static dyn Framework) -> Self {
+    pub fn new(scenario: &'static str, shared: Shared, framework: &'static dyn Framework) -> Self {
         Self {
-            story,
+            scenario,
             shared,
             framework,
         }
@@ -270,9 +269,9 @@ impl Teller {
             if now - begun >= PATIENCE {
                 let pods = self.pods();
                 let pods: Vec<_> = pods.iter().map(|p| (name(p), phase(p))).collect();
-                let (story, kind, job) = (self.story, self.info().kind, self.job());
+                let (scenario, kind, job) = (self.scenario, self.info().kind, self.job());
                 panic!(
-                    "{story} of {kind}: waits until {what}: {pods:?} {}",
+                    "{scenario} of {kind}: waits until {what}: {pods:?} {}",
                     job["status"]
                 );
             }
@@ -306,7 +305,7 @@ impl Teller {
 
     /// Waits until the job has ended.
     pub async fn ends(&self) {
-        self.until("it ends", |t| !crate::judge::end_of(&t.job()).is_empty())
+        self.until("it ends", |t| !crate::checker::end_of(&t.job()).is_empty())
             .await;
     }
 

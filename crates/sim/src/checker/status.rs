@@ -1,30 +1,26 @@
-//! What no status may do.
+//! Checks of each new status: conditions, times, counts and attempts.
 
-use common::conditions;
 use std::collections::BTreeSet;
 
 use common::api::{ConditionType, JobCondition, JobStatus};
+use common::conditions;
 use serde_json::Value;
 
-use super::{Judge, stored};
+use super::jobs::stored;
 use crate::value::{name, uid};
 
-impl Judge {
-    /// A job was given another status.
-    pub(super) fn status(&mut self, before: &Value, after: &Value) {
-        if uid(before) != uid(after) {
-            return;
-        }
-        let (old, new) = (stored(before), stored(after));
-        let job = name(after);
-        let mut found = ends(&old, &new);
-        found.extend(times(&old, &new));
-        found.extend(conditions(&old, &new, self.clocks_differ));
-        found.extend(counts(&old, &new, after));
-        found
-            .into_iter()
-            .for_each(|what| self.wrong(format!("{job}: {what}")));
+/// Violations of a new status of a job. Times of conditions may go back where clocks differ.
+pub(super) fn check(before: &Value, after: &Value, clocks_differ: bool) -> Vec<String> {
+    if uid(before) != uid(after) {
+        return Vec::new();
     }
+    let (old, new) = (stored(before), stored(after));
+    let job = name(after);
+    let mut found = ends(&old, &new);
+    found.extend(times(&old, &new));
+    found.extend(conditions(&old, &new, clocks_differ));
+    found.extend(counts(&old, &new, after));
+    found.into_iter().map(|what| format!("{job}: {what}")).collect()
 }
 
 fn is(status: &JobStatus, type_: ConditionType) -> bool {
@@ -66,7 +62,7 @@ fn times(old: &JobStatus, new: &JobStatus) -> Vec<String> {
     found
 }
 
-/// Entries of the list: one per type, and times that move with what they tell of.
+/// Conditions: one per type, and times that change exactly when the condition does.
 fn conditions(old: &JobStatus, new: &JobStatus, clocks_differ: bool) -> Vec<String> {
     let mut found = Vec::new();
     let kinds: BTreeSet<_> = new.conditions.iter().map(|c| c.type_.as_str()).collect();
