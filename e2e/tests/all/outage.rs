@@ -1,12 +1,5 @@
 //! What operators live with: connections that break, an API server and an etcd that die, a leader that is killed.
 //! On an API server alone; what was made is read in its own audit log.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "tests fail by panicking"
-)]
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

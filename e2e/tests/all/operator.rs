@@ -1,11 +1,4 @@
 //! The operator's own life: killed in the middle of its work, and replaced by another.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "tests fail by panicking"
-)]
 
 use std::path::Path;
 use std::process::Command;

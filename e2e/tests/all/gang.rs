@@ -1,12 +1,4 @@
 //! Gangs, placed by the real scheduler: all of a job's pods or none.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    reason = "tests fail by panicking"
-)]
 
 use std::collections::BTreeSet;
 use std::sync::MutexGuard;

@@ -1,12 +1,4 @@
 //! Real training with TensorFlow: the examples as they are, and a run that loses a worker in the middle.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    reason = "tests fail by panicking and talk to people"
-)]
 
 use e2e::{Space, conditions, find, holds, must, uid, wait_for};
 use serde_json::{Value, json};

@@ -1,11 +1,4 @@
 //! Real training: PyTorch over gloo in pods of the cluster, with what goes wrong in real clusters.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "tests fail by panicking"
-)]
 
 use std::time::Duration;
 

@@ -1,11 +1,4 @@
 //! Many jobs at once, on an API server alone: no kubelet and no scheduler between the operator and the figures.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "tests fail by panicking"
-)]
 
 use std::time::{Duration, Instant};
 

@@ -1,12 +1,4 @@
 //! Jobs that grow and shrink while they run, by hand and by an autoscaler.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    reason = "tests fail by panicking and talk to people"
-)]
 
 use e2e::{DIGITS, Space, TOOLBOX, find, holds, job, script, uid, wait_for};
 use serde_json::{Value, json};

@@ -1,13 +1,5 @@
 //! The whole life of a job, one story for every kind: queued, started with what a queue adds, restarted as a whole, ended
 //! as its success policy says, and what is left to read of it.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    reason = "tests fail by panicking"
-)]
 
 use e2e::{Space, TOOLBOX, conditions, find, holds, wait_for};
 use serde_json::{Value, json};

@@ -1,12 +1,4 @@
 //! What becomes of a job when one of its nodes is lost.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    reason = "tests fail by panicking"
-)]
 
 use e2e::incarnations::Watch;
 use e2e::node::Spare;

@@ -2,14 +2,6 @@
 //! placed, or nothing.
 //!
 //! It has to run in the cluster: `cargo xtask cluster add scheduler-plugins`.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    reason = "tests fail by panicking and talk to people"
-)]
 
 use e2e::gang::GangScheduler;
 use e2e::{Space, TOOLBOX, find, kubectl, must, script, wait_for};
