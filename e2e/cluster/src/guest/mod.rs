@@ -15,9 +15,10 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
 use crate::command::{output, require_root};
+use crate::handle::Cluster;
 use crate::kubeconfig;
 use crate::layout::{Folder, Layout, NODE_IP};
-use crate::lifecycle::{Cluster, lock};
+use crate::lifecycle::lock;
 use crate::node::{Node, namespaces};
 use crate::pki::Pki;
 use crate::process::{Process, wait_ended};
