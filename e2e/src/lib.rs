@@ -21,9 +21,9 @@ pub mod incarnations;
 pub mod node;
 pub mod proxy;
 
+use std::fs::File;
 use std::io::Write;
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -37,10 +37,13 @@ pub const SYSTEM: &str = "trainyard-system";
 /// How long a test waits for anything: far longer than a slow machine needs.
 pub const PATIENCE: Duration = Duration::from_mins(5);
 
-/// One test of a program at a time has what all of them would change or fill: the operator, the nodes, the processors.
-pub fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+/// One test at a time has what all of them would change or fill: the operator, the nodes, the processors. Tests may run in
+/// one process or in many: the lock is that of a file, and goes with what is returned.
+pub fn alone() -> File {
+    let path = std::env::temp_dir().join("trainyard-e2e-alone.lock");
+    let file = File::create(path).expect("a file");
+    file.lock().expect("a lock");
+    file
 }
 
 /// A kubectl command against the cluster under test.

@@ -65,7 +65,7 @@ impl Stages {
         }
         let status = child.wait()?;
         if let Some(guard) = &mut self.guard {
-            guard.ended();
+            guard.ended(child.id());
         }
         ensure!(status.success(), "tests failed: see above");
         Ok(())
@@ -84,6 +84,12 @@ impl Stages {
         };
         self.passed += figure("passed").unwrap_or(0);
         self.failed += figure("failed").unwrap_or(0);
+    }
+
+    /// Adds up tests that ran otherwise.
+    pub(crate) fn count(&mut self, passed: u64, failed: u64) {
+        self.passed += passed;
+        self.failed += failed;
     }
 
     /// Whether a test has run at all.

@@ -1,7 +1,7 @@
 //! Gangs, placed by the real scheduler: all of a job's pods or none.
 
 use std::collections::BTreeSet;
-use std::sync::MutexGuard;
+use std::fs::File;
 use std::time::Instant;
 
 use e2e::incarnations::Watch;
@@ -10,7 +10,7 @@ use e2e::{Space, TOOLBOX, find, holds, kubectl, must, script, uid, wait_for};
 use serde_json::{Value, json};
 
 /// One test at a time fills the node.
-fn alone() -> MutexGuard<'static, ()> {
+fn alone() -> File {
     let guard = e2e::alone();
     // What the test before has left counts as taken for a moment, and then there would be more room than was measured.
     wait_for("namespaces of earlier tests to go", || {

@@ -15,6 +15,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 
 pub use archive::{Described, describe};
+pub use operator::{Profile, operator_image, operator_program};
 
 use crate::cache;
 use crate::packages;
@@ -160,7 +161,9 @@ pub fn build(image: Image, progress: Progress) -> Result<PathBuf> {
         Image::Paddle => debian(&recipe::PADDLE),
         Image::PaddlePs => debian(&recipe::PADDLE_PS),
         Image::Mxnet => debian(&recipe::MXNET),
-        Image::Operator => operator::build(image, &folder, progress),
+        Image::Operator => {
+            operator_program(Profile::Release, progress).and_then(|path| operator_image(&path))
+        }
     }
     .with_context(|| format!("cannot make the image {}", image.name()))
 }
