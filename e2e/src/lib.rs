@@ -15,6 +15,7 @@
     reason = "a test suite's own library: tests fail by panicking and talk to people"
 )]
 
+mod api;
 pub mod bare;
 pub mod gang;
 pub mod incarnations;
@@ -72,6 +73,16 @@ pub fn must(args: &[&str]) -> String {
     text(&output.stdout)
 }
 
+/// An object in a namespace, if it exists.
+///
+/// # Panics
+/// For a kind that the suite does not know.
+#[must_use]
+pub fn object(kind: &str, namespace: &str, name: &str) -> Option<Value> {
+    let path = api::path(kind, namespace).expect("a known kind");
+    api::json(&format!("{path}/{name}"))
+}
+
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
@@ -79,6 +90,7 @@ fn text(bytes: &[u8]) -> String {
 /// Polls until there is an answer.
 pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let begun = Instant::now();
+    let mut pause = Duration::from_millis(100);
     loop {
         if let Some(answer) = look() {
             return answer;
@@ -88,7 +100,8 @@ pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
             "waited {} s for: {what}",
             PATIENCE.as_secs()
         );
-        std::thread::sleep(Duration::from_millis(500));
+        std::thread::sleep(pause);
+        pause = (pause * 5 / 4).min(Duration::from_millis(500));
     }
 }
 
@@ -174,6 +187,9 @@ impl Space {
     /// An object, if it exists.
     #[must_use]
     pub fn get(&self, kind: &str, name: &str) -> Option<Value> {
+        if let Some(path) = api::path(kind, &self.name) {
+            return api::json(&format!("{path}/{name}"));
+        }
         let output = self.run(&["get", kind, name, "-o", "json"]);
         output
             .status
@@ -189,13 +205,29 @@ impl Space {
             .unwrap_or_default()
     }
 
+    /// The scale subresource of a job.
+    #[must_use]
+    pub fn scale(&self, job: &str) -> Value {
+        let path = api::path(self.kind, &self.name).expect("a kind of job");
+        api::json(&format!("{path}/{job}/scale")).expect("a scale")
+    }
+
+    /// Pods with these labels.
+    #[must_use]
+    pub fn select(&self, selector: &str) -> Vec<Value> {
+        let path = api::path("pod", &self.name).expect("pods have a path");
+        let selector = selector
+            .replace('=', "%3D")
+            .replace(',', "%2C")
+            .replace('/', "%2F");
+        let list = api::json(&format!("{path}?labelSelector={selector}")).expect("pods are listed");
+        list["items"].as_array().cloned().unwrap_or_default()
+    }
+
     /// Pods of a job, by name.
     #[must_use]
     pub fn pods(&self, job: &str) -> Vec<Value> {
-        let selector = format!("--selector=training.kubeflow.org/job-name={job}");
-        let list: Value =
-            serde_json::from_str(&self.must(&["get", "pods", &selector, "-o", "json"])).expect("JSON");
-        list["items"].as_array().cloned().unwrap_or_default()
+        self.select(&format!("training.kubeflow.org/job-name={job}"))
     }
 
     /// Waits until a condition of a job is True and answers with it; fails at once if the job fails instead.
@@ -219,7 +251,8 @@ impl Space {
     /// Waits until the log of a pod says something.
     pub fn log_until(&self, pod: &str, says: &str) -> String {
         wait_for(&format!("{pod} to say {says:?}"), || {
-            Some(text(&self.run(&["logs", pod]).stdout)).filter(|log| log.contains(says))
+            let path = api::path("pod", &self.name)?;
+            api::text(&format!("{path}/{pod}/log")).filter(|log| log.contains(says))
         })
     }
 
@@ -227,9 +260,9 @@ impl Space {
     #[must_use]
     pub fn events(&self, job: &str) -> Vec<(String, String, String)> {
         // Pods and batch Jobs of a job have other names.
-        let selector = format!("--field-selector=involvedObject.name={job}");
-        let list: Value =
-            serde_json::from_str(&self.must(&["get", "events", &selector, "-o", "json"])).expect("JSON");
+        let path = api::path("event", &self.name).expect("events have a path");
+        let selector = format!("fieldSelector=involvedObject.name%3D{job}");
+        let list = api::json(&format!("{path}?{selector}")).expect("events are listed");
         let word = |event: &Value, key: &str| event[key].as_str().unwrap_or_default().to_owned();
         let events = list["items"].as_array().cloned().unwrap_or_default();
         events

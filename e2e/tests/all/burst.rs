@@ -10,7 +10,7 @@ const JOBS: usize = 200;
 const PODS_PER_JOB: usize = 4;
 const PODS: usize = JOBS * PODS_PER_JOB;
 
-/// Each slot was made once, whatever happened meanwhile.
+/// Each replica was created once, whatever happened meanwhile.
 fn assert_nothing_doubled(watch: &Watch) {
     let made = wait_for("the watch to show all pods", || {
         Some(watch.read()).filter(|made| made.len() >= PODS)

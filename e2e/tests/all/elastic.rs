@@ -14,8 +14,7 @@ fn scale(space: &Space, job: &str, count: usize) {
 
 /// The scale subresource: replicas that are wanted, that there are, and the selector.
 fn scale_of(space: &Space, job: &str) -> (i64, i64, String) {
-    let scale = space.must(&["get", space.kind, job, "--subresource=scale", "-o", "json"]);
-    let scale: Value = serde_json::from_str(&scale).unwrap();
+    let scale = space.scale(job);
     (
         scale["spec"]["replicas"].as_i64().unwrap_or(0),
         scale["status"]["replicas"].as_i64().unwrap_or(0),
@@ -33,9 +32,7 @@ fn incarnations(pods: &[Value]) -> Vec<(String, String)> {
 }
 
 fn selected(space: &Space, selector: &str) -> Vec<Value> {
-    let list = space.must(&["get", "pods", "-l", selector, "-o", "json"]);
-    let list: Value = serde_json::from_str(&list).unwrap();
-    list["items"].as_array().unwrap().clone()
+    space.select(selector)
 }
 
 /// A job of any kind in which nothing is computed, with these replicas.

@@ -324,12 +324,8 @@ fn a_launcher_that_waits_for_its_workers_does_not_keep_its_gang_waiting() {
     };
     space.apply(&job("waits", "WaitForWorkersReady"));
     space.apply(&job("starts", "AtStartup"));
-    let launcher = "--selector=training.kubeflow.org/job-name=waits,training.kubeflow.org/job-role=launcher";
-    let launchers = || -> Vec<Value> {
-        let list: Value =
-            serde_json::from_str(&space.must(&["get", "pods", launcher, "-o", "json"])).unwrap();
-        list["items"].as_array().unwrap().clone()
-    };
+    let launcher = "training.kubeflow.org/job-name=waits,training.kubeflow.org/job-role=launcher";
+    let launchers = || space.select(launcher);
     let of_launcher = wait_for("the launcher", || launchers().pop());
     assert_eq!(of_launcher["spec"]["schedulingGroup"]["podGroupName"], "waits");
     for name in ["waits", "starts"] {

@@ -86,9 +86,7 @@ impl Run {
         must(&["delete", "--ignore-not-found", "--wait", "-f", &file]);
         must(&["apply", "-f", &file]);
         let status = wait_for(&format!("{name} to end"), || {
-            let job: Value =
-                serde_json::from_str(&must(&["-n", "default", "get", self.short, name, "-o", "json"]))
-                    .unwrap();
+            let job = e2e::object(self.short, "default", name).unwrap();
             let status = job["status"].clone();
             assert!(!holds(&status, "Failed"), "{status:#}");
             holds(&status, "Succeeded").then_some(status)

@@ -70,8 +70,8 @@ fn replacement(space: &Space, pod: &str, old: &str) -> Value {
 /// Every incarnation of a pod was made once, and this one so many times in all.
 fn made_once_each(watch: &Watch, pod: &str, attempts: usize) {
     let made = watch.read();
-    for (slot, uids) in &made {
-        assert_eq!(uids.len(), 1, "{slot:?} was made twice: {uids:?}");
+    for (replica, uids) in &made {
+        assert_eq!(uids.len(), 1, "{replica:?} was made twice: {uids:?}");
     }
     assert_eq!(
         made.keys().filter(|(name, _)| name == pod).count(),

@@ -75,8 +75,7 @@ fn example(name: &str, log_of: &str) -> (Value, String) {
     must(&["delete", "--ignore-not-found", "--wait", "-f", &manifest]);
     must(&["apply", "-f", &manifest]);
     let status = wait_for(&format!("{name} to end"), || {
-        let job: Value =
-            serde_json::from_str(&must(&["-n", "default", "get", "mpij", name, "-o", "json"])).unwrap();
+        let job = e2e::object("mpij", "default", name).unwrap();
         assert!(!holds(&job["status"], "Failed"), "{:#}", job["status"]);
         holds(&job["status"], "Succeeded").then(|| job["status"].clone())
     });

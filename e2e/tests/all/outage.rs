@@ -57,14 +57,14 @@ fn a_connection_on_which_every_third_request_goes_wrong() {
     let gangs = ["--gang-scheduler=none"];
     let operator = world.operator_through("default", proxy.kubeconfig(), &gangs);
     assert!(world.create_jobs("faulty", JOBS).wait().unwrap().success());
-    wait_for("pods through the storm", || {
+    wait_for("pods in spite of the faults", || {
         (world.count("faulty") == JOBS * 4).then_some(())
     });
     all_jobs(&world, "faulty", true);
     wait_for("all pods to go", || (world.count("faulty") == 0).then_some(()));
     all_jobs(&world, "faulty", false);
     wait_for("some pods again", || (world.count("faulty") > JOBS).then_some(()));
-    proxy.storm(false);
+    proxy.set_faulty(false);
     println!("{:?}", proxy.happened());
     assert!(proxy.happened().len() == 7, "not all faults have happened");
     assert_all_once(&world, "faulty", JOBS, 1);

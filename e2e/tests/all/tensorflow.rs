@@ -34,8 +34,7 @@ fn succeeded(what: &str, get: impl Fn() -> Value) -> Value {
 fn example(manifest: &str, name: &str) -> (Value, String) {
     must(&["delete", "--ignore-not-found", "--wait", "-f", manifest]);
     must(&["apply", "-f", manifest]);
-    let get = |what: &str| must(&["-n", "default", "get", "tfj", name, "-o", what]);
-    let status = succeeded(name, || serde_json::from_str(&get("json")).unwrap());
+    let status = succeeded(name, || e2e::object("tfj", "default", name).unwrap());
     assert_eq!(
         conditions(&status),
         ["Created=True", "Running=False", "Succeeded=True"]
