@@ -92,11 +92,6 @@ impl Stages {
         self.failed += failed;
     }
 
-    /// Whether a test has run at all.
-    pub(crate) fn any_test(&self) -> bool {
-        self.passed + self.failed > 0
-    }
-
     /// Times of all steps, and the sum of all tests on a line of its own.
     pub(crate) fn summary(&self) {
         show("\ntime of each stage:");

@@ -9,6 +9,7 @@ use crate::{codegen, deny, sbom, tidy};
 
 /// Arguments.
 #[derive(clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "they are flags")]
 pub(crate) struct Args {
     /// Only what needs no cluster.
     #[arg(long)]
@@ -16,7 +17,7 @@ pub(crate) struct Args {
     /// Leave the cluster up at the end.
     #[arg(long)]
     keep_cluster: bool,
-    /// Run only the end-to-end tests whose name contains this.
+    /// Run only the end-to-end tests whose name contains this; all of them if it is empty.
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
     /// Everything that a usual run takes a share of, and the operator as it ships.

@@ -33,6 +33,11 @@ pub(crate) struct Args<'a> {
 }
 
 impl Args<'_> {
+    /// Whether the tests of a usual run are among those that run.
+    fn is_whole(&self) -> bool {
+        self.only.unwrap_or_default().is_empty()
+    }
+
     fn profile(&self) -> Profile {
         if self.all { Profile::Release } else { Profile::Dev }
     }
@@ -45,12 +50,14 @@ pub(crate) struct Ahead(JoinHandle<Result<()>>);
 impl Ahead {
     /// Begins.
     pub(crate) fn start(args: &Args<'_>) -> Self {
-        let images = selection::images(args.only);
         let local = args.choice.is_local();
+        // The suite is not built yet: tests that are new show their images later.
+        let known = runner::known().map(str::to_owned).collect();
+        let selection = Selection::new(known, args);
         Self(std::thread::spawn(move || {
             if local {
                 Toolchain::ensure_all(Progress::Lines)?;
-                for image in images {
+                for image in selection.map(|selection| selection.images()).unwrap_or_default() {
                     images::build(image, Progress::Lines)?;
                 }
             }
@@ -72,6 +79,8 @@ struct Ready {
     target: Target,
     operator: PathBuf,
     suite: PathBuf,
+    /// Names of the tests.
+    names: Vec<String>,
 }
 
 /// Brings a cluster up and runs the suite on it.
@@ -98,20 +107,23 @@ pub(crate) fn run(args: &Args<'_>, stages: &mut Stages) -> Result<()> {
 
 /// The cluster waits for disks and cargo for processors, so both are done side by side.
 fn prepare(args: &Args<'_>) -> Result<Ready> {
+    let suite = runner::build()?;
+    let selection = Selection::new(runner::names(&suite)?, args)?;
+    selection.describe(args);
     std::thread::scope(|scope| {
         let target = scope.spawn(|| {
             let target = Target::up_beside(args.choice)?;
-            target.load_images(&selection::images(args.only))?;
+            target.load_images(&selection.images())?;
             target.remove_further_nodes()?;
             Ok(target)
         });
         let operator = images::operator_program(args.profile(), Progress::Lines);
-        let suite = runner::build();
         let target: Result<Target> = target.join().map_err(|_| anyhow!("a thread ended"))?;
         let ready = Ready {
             target: target?,
             operator: operator?,
-            suite: suite?,
+            suite,
+            names: selection.names.clone(),
         };
         ready.target.load_operator(&ready.operator)?;
         Ok(ready)
@@ -126,15 +138,12 @@ fn on_cluster(args: &Args<'_>, stages: &mut Stages, ready: &Ready) -> Result<()>
     if args.queue {
         stages.run("Kueue and scheduler-plugins beside it", |_| target.add_guests())?;
     }
-    if args.only.is_none() {
+    if args.is_whole() {
         conformance(stages);
     }
-    let names = runner::names(&ready.suite)?;
-    let selection = Selection::new(names, args, target.is_local())?;
-    selection.describe();
     let env = environment(ready)?;
     let tests = stages.run("tests on the cluster", |stages| {
-        let ran = runner::run(&ready.suite, selection.names, &env, stages.guard.as_mut())?;
+        let ran = runner::run(&ready.suite, ready.names.clone(), &env, stages.guard.as_mut())?;
         summarize(&ran, stages)
     });
     let Some(log) = target.audit_log() else {
@@ -142,7 +151,7 @@ fn on_cluster(args: &Args<'_>, stages: &mut Stages, ready: &Ready) -> Result<()>
         return tests;
     };
     let rights = stages.run("permissions are those that were used", |_| {
-        permissions::check(&ready.operator, &log, args.only.is_none())
+        permissions::check(&ready.operator, &log, args.is_whole())
     });
     tests.and(rights)
 }

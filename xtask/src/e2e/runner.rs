@@ -68,6 +68,11 @@ pub(super) fn names(program: &Path) -> Result<Vec<String>> {
     Ok(tests.map(str::to_owned).collect())
 }
 
+/// Names of the tests whose times are known, the longest first.
+pub(super) fn known() -> impl Iterator<Item = &'static str> {
+    TIMES.lines().filter_map(|line| line.split_whitespace().nth(1))
+}
+
 struct Queue {
     /// In the order in which they begin.
     waiting: Vec<String>,
@@ -117,11 +122,7 @@ fn is_alone(name: &str) -> bool {
 }
 
 fn longest_first(mut names: Vec<String>) -> Vec<String> {
-    let known: BTreeMap<&str, usize> = TIMES
-        .lines()
-        .enumerate()
-        .filter_map(|(place, line)| Some((line.split_whitespace().nth(1)?, place + 1)))
-        .collect();
+    let known: BTreeMap<&str, usize> = known().zip(1..).collect();
     names.sort_by_key(|name| known.get(name.as_str()).copied().unwrap_or(0));
     names
 }
