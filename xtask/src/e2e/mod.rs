@@ -1,5 +1,6 @@
 //! The cluster part of `cargo xtask test`.
 
+mod args;
 mod runner;
 mod selection;
 
@@ -7,41 +8,16 @@ use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 
 use anyhow::{Context, Result, anyhow, ensure};
-use cluster::images::{self, Profile};
+use cluster::images;
 use cluster::{Progress, Toolchain};
 
+pub(crate) use self::args::Args;
 use self::runner::Ran;
 use self::selection::Selection;
 use crate::guard::Guard;
 use crate::permissions;
 use crate::stage::Stages;
-use crate::target::{Choice, Target};
-
-/// What to run, and where.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Args<'a> {
-    /// Only tests whose names contain this.
-    pub(crate) only: Option<&'a str>,
-    /// Also tests that need a guest.
-    pub(crate) queue: bool,
-    /// All kinds, and the operator as it ships.
-    pub(crate) all: bool,
-    /// Leave the cluster up.
-    pub(crate) keep_cluster: bool,
-    /// Which cluster.
-    pub(crate) choice: &'a Choice,
-}
-
-impl Args<'_> {
-    /// Whether the tests of a usual run are among those that run.
-    fn is_whole(&self) -> bool {
-        self.only.unwrap_or_default().is_empty()
-    }
-
-    fn profile(&self) -> Profile {
-        if self.all { Profile::Release } else { Profile::Dev }
-    }
-}
+use crate::target::Target;
 
 /// The cluster's programs and the images, made while the tests without a cluster run. There is nothing to do when they are
 /// in the cache.

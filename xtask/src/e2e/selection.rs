@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, ensure};
 use cluster::images::Image;
 
-use super::Args;
+use super::args::Args;
 
 /// In the name of every end-to-end test that adds a node to the cluster.
 const SPARE: &str = "spare_node";

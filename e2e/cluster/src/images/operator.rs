@@ -8,8 +8,9 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use super::archive::{self, Config, Spec};
+use super::image::Image;
 use super::layer::{self, Entry};
-use super::{Image, REVISION, cached};
+use super::store::{REVISION, cached};
 use crate::cache;
 use crate::progress::Progress;
 
