@@ -38,10 +38,19 @@ pub const SYSTEM: &str = "trainyard-system";
 /// How long a test waits for anything: far longer than a slow machine needs.
 pub const PATIENCE: Duration = Duration::from_mins(5);
 
-/// One test at a time has what all of them would change or fill: the operator, the nodes, the processors. Tests may run in
-/// one process or in many: the lock is that of a file, and goes with what is returned.
-pub fn alone() -> File {
-    let path = std::env::temp_dir().join("trainyard-e2e-alone.lock");
+/// What one test at a time may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exclusive {
+    /// The installed operator and the room on the nodes: tests that change or fill them.
+    Cluster,
+    /// The processors: tests with hundreds of jobs on an API server of their own.
+    Processors,
+}
+
+/// Waits until no other test has this. Tests may run in one process or in many: the lock is that of a file, and is released
+/// when the returned value is dropped.
+pub fn alone(with: Exclusive) -> File {
+    let path = std::env::temp_dir().join(format!("trainyard-e2e-{with:?}.lock"));
     let file = File::create(path).expect("a file");
     file.lock().expect("a lock");
     file

@@ -23,7 +23,7 @@ fn assert_nothing_doubled(watch: &Watch) {
 
 #[test]
 fn two_hundred_jobs_at_once() {
-    let _alone = e2e::alone();
+    let _alone = e2e::alone(e2e::Exclusive::Processors);
     let world = World::start("burst");
     let watch = world.watch("burst");
     // All jobs wait when the operator starts: kubectl makes them too slowly to keep it busy.
@@ -60,7 +60,7 @@ fn two_hundred_jobs_at_once() {
 
 #[test]
 fn killed_in_the_middle_of_two_hundred_jobs() {
-    let _alone = e2e::alone();
+    let _alone = e2e::alone(e2e::Exclusive::Processors);
     let world = World::start("killed");
     let mut operator = world.operator("default").leading();
     let watch = world.watch("killed");

@@ -281,7 +281,7 @@ fn an_elastic_run_goes_from_two_workers_to_three_and_back() {
     // Says how many they are at each beginning; the training itself is the example's.
     let run = "import os, runpy, sys\n\
                print('world of', os.environ['WORLD_SIZE'], 'begins', flush=True)\n\
-               sys.argv = ['train.py', '--epochs=40', '--epoch-seconds=1', '--timeout=20', \
+               sys.argv = ['train.py', '--epochs=30', '--epoch-seconds=1', '--timeout=20', \
                '--checkpoint-dir=/checkpoints']\n\
                runpy.run_path('/opt/trainyard/train.py', run_name='__main__')\n";
     let command = "printf '%s' \"$RUN\" > /tmp/run.py; exec torchrun /tmp/run.py";

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 /// One test at a time fills the node.
 fn alone() -> File {
-    let guard = e2e::alone();
+    let guard = e2e::alone(e2e::Exclusive::Cluster);
     // What the test before has left counts as taken for a moment, and then there would be more room than was measured.
     wait_for("namespaces of earlier tests to go", || {
         let goes = |space: &Value| space["status"]["phase"] == "Terminating";

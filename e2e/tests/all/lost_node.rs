@@ -125,7 +125,7 @@ fn goes_on_elsewhere(space: &Space, job: &str, old: &Value, words: &[&str]) {
 
 #[test]
 fn a_worker_of_a_spare_node_that_is_lost_goes_on_elsewhere() {
-    let _alone = e2e::alone();
+    let _alone = e2e::alone(e2e::Exclusive::Cluster);
     let node = Spare::add("lost");
     let _limit = Limit::of("5s");
     let space = Space::new("lost");
@@ -142,7 +142,7 @@ fn a_worker_of_a_spare_node_that_is_lost_goes_on_elsewhere() {
 
 #[test]
 fn a_spare_node_out_of_service_is_not_waited_for() {
-    let _alone = e2e::alone();
+    let _alone = e2e::alone(e2e::Exclusive::Cluster);
     let node = Spare::add("outage");
     let space = Space::new("outage");
     let watch = watch(&space);
@@ -175,7 +175,7 @@ fn a_spare_node_out_of_service_is_not_waited_for() {
 
 #[test]
 fn a_launcher_on_a_spare_node_that_is_lost_begins_anew() {
-    let _alone = e2e::alone();
+    let _alone = e2e::alone(e2e::Exclusive::Cluster);
     let node = Spare::add("lostmpi");
     let _limit = Limit::of("5s");
     let space = Space::of("mpij", "lostmpi");

@@ -49,7 +49,7 @@ fn all_jobs(world: &World, namespace: &str, suspend: bool) {
 #[test]
 fn a_connection_on_which_every_third_request_goes_wrong() {
     const JOBS: usize = 40;
-    let _alone = e2e::alone();
+    let _alone = e2e::alone(e2e::Exclusive::Processors);
     let world = World::start("faulty");
     let proxy = Proxy::start(&world.server.kubeconfig(), 7);
     world.must(&["create", "namespace", "faulty"]);
@@ -74,7 +74,7 @@ fn a_connection_on_which_every_third_request_goes_wrong() {
 #[test]
 fn etcd_and_the_api_server_die_in_a_burst_of_two_hundred_jobs() {
     const JOBS: usize = 200;
-    let _alone = e2e::alone();
+    let _alone = e2e::alone(e2e::Exclusive::Processors);
     let world = World::start("outage");
     world.must(&["create", "namespace", "outage"]);
     // All jobs wait when the operator starts: kubectl would not survive what follows.
@@ -96,7 +96,7 @@ fn etcd_and_the_api_server_die_in_a_burst_of_two_hundred_jobs() {
 #[test]
 fn the_leader_is_killed_in_a_burst_and_the_standby_takes_over() {
     const JOBS: usize = 100;
-    let _alone = e2e::alone();
+    let _alone = e2e::alone(e2e::Exclusive::Processors);
     let world = World::start("takeover");
     world.must(&["create", "namespace", "takeover"]);
     let leader = world.operator("default").leading();

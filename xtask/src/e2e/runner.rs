@@ -19,14 +19,10 @@ use crate::stage::{cargo, root};
 const SIDE_BY_SIDE: usize = 5;
 /// Times of tests in seconds, the longest first: the order in which they begin. A test that is not in it begins before all others.
 const TIMES: &str = include_str!("../../../e2e/tests/times.txt");
-/// How the names of tests begin that take `e2e::alone`.
-const ALONE: [&str; 6] = [
-    "burst::",
-    "coscheduling::",
-    "gang::",
-    "lost_node::",
-    "operator::",
-    "outage::",
+/// How the names of tests begin that take `e2e::alone`, by what they take.
+const EXCLUSIVE: [&[&str]; 2] = [
+    &["coscheduling::", "gang::", "lost_node::", "operator::"],
+    &["burst::", "outage::"],
 ];
 
 /// A test that has run.
@@ -76,7 +72,8 @@ pub(super) fn known() -> impl Iterator<Item = &'static str> {
 struct Queue {
     /// In the order in which they begin.
     waiting: Vec<String>,
-    one_is_alone: bool,
+    /// Which of [`EXCLUSIVE`] are taken.
+    taken: [bool; EXCLUSIVE.len()],
     ran: Vec<Ran>,
 }
 
@@ -89,7 +86,7 @@ pub(super) fn run(
 ) -> Result<Vec<Ran>> {
     let queue = Mutex::new(Queue {
         waiting: longest_first(names),
-        one_is_alone: false,
+        taken: [false; EXCLUSIVE.len()],
         ran: Vec::new(),
     });
     let (freed, guard) = (Condvar::new(), guard.map(Mutex::new));
@@ -97,9 +94,7 @@ pub(super) fn run(
         while let Some(name) = next(&queue, &freed) {
             let result = run_one(program, &name, env, guard.as_ref());
             let mut queue = queue.lock().unwrap_or_else(PoisonError::into_inner);
-            if is_alone(&name) {
-                queue.one_is_alone = false;
-            }
+            queue.set_taken(&name, false);
             freed.notify_all();
             queue.ran.push(result?);
         }
@@ -117,8 +112,22 @@ pub(super) fn run(
     Ok(queue.into_inner().unwrap_or_else(PoisonError::into_inner).ran)
 }
 
-fn is_alone(name: &str) -> bool {
-    ALONE.iter().any(|module| name.starts_with(module))
+impl Queue {
+    fn may_begin(&self, name: &str) -> bool {
+        let mut groups = EXCLUSIVE.iter().zip(self.taken);
+        !groups.any(|(group, taken)| taken && is_in(name, group))
+    }
+
+    fn set_taken(&mut self, name: &str, now: bool) {
+        let groups = EXCLUSIVE.iter().zip(&mut self.taken);
+        for (_, taken) in groups.filter(|(group, _)| is_in(name, group)) {
+            *taken = now;
+        }
+    }
+}
+
+fn is_in(name: &str, group: &[&str]) -> bool {
+    group.iter().any(|module| name.starts_with(module))
 }
 
 fn longest_first(mut names: Vec<String>) -> Vec<String> {
@@ -134,10 +143,9 @@ fn next(queue: &Mutex<Queue>, freed: &Condvar) -> Option<String> {
         if queue.waiting.is_empty() {
             return None;
         }
-        let taken = queue.one_is_alone;
-        if let Some(place) = queue.waiting.iter().position(|name| !taken || !is_alone(name)) {
+        if let Some(place) = queue.waiting.iter().position(|name| queue.may_begin(name)) {
             let name = queue.waiting.remove(place);
-            queue.one_is_alone |= is_alone(&name);
+            queue.set_taken(&name, true);
             return Some(name);
         }
         queue = freed.wait(queue).unwrap_or_else(PoisonError::into_inner);
