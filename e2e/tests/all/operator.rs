@@ -1,11 +1,4 @@
 //! The operator's own life: killed in the middle of its work, and replaced by another.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "tests fail by panicking"
-)]
 
 use std::path::Path;
 use std::process::Command;
@@ -95,7 +88,7 @@ fn await_ready(replicas: u64) {
 
 #[test]
 fn killed_twice_in_a_burst_nothing_is_doubled_or_lost() {
-    let _alone = e2e::alone();
+    let _alone = e2e::alone(e2e::Exclusive::Cluster);
     let space = Space::new("burst");
     let watch = Watch::start(|args| e2e::kubectl(&[&["-n", &space.name], args].concat()));
     let jobs: Vec<Value> = (0..20)
@@ -147,7 +140,7 @@ fn killed_twice_in_a_burst_nothing_is_doubled_or_lost() {
 
 #[test]
 fn the_leader_goes_and_the_other_takes_over() {
-    let _alone = e2e::alone();
+    let _alone = e2e::alone(e2e::Exclusive::Cluster);
     let space = Space::new("leader");
     let scale = |replicas: &str| {
         must(&[

@@ -1,11 +1,4 @@
 //! Jobs as Volcano admits them. Volcano itself does not run: the test says of the PodGroup what Volcano would say.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "tests fail by panicking"
-)]
 
 use e2e::gang::GangScheduler;
 use e2e::{Space, kubectl, must, script, uid, wait_for};

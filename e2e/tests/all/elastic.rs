@@ -1,12 +1,4 @@
 //! Jobs that grow and shrink while they run, by hand and by an autoscaler.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    reason = "tests fail by panicking and talk to people"
-)]
 
 use e2e::{DIGITS, Space, TOOLBOX, find, holds, job, script, uid, wait_for};
 use serde_json::{Value, json};
@@ -22,8 +14,7 @@ fn scale(space: &Space, job: &str, count: usize) {
 
 /// The scale subresource: replicas that are wanted, that there are, and the selector.
 fn scale_of(space: &Space, job: &str) -> (i64, i64, String) {
-    let scale = space.must(&["get", space.kind, job, "--subresource=scale", "-o", "json"]);
-    let scale: Value = serde_json::from_str(&scale).unwrap();
+    let scale = space.scale(job);
     (
         scale["spec"]["replicas"].as_i64().unwrap_or(0),
         scale["status"]["replicas"].as_i64().unwrap_or(0),
@@ -41,9 +32,7 @@ fn incarnations(pods: &[Value]) -> Vec<(String, String)> {
 }
 
 fn selected(space: &Space, selector: &str) -> Vec<Value> {
-    let list = space.must(&["get", "pods", "-l", selector, "-o", "json"]);
-    let list: Value = serde_json::from_str(&list).unwrap();
-    list["items"].as_array().unwrap().clone()
+    space.select(selector)
 }
 
 /// A job of any kind in which nothing is computed, with these replicas.
@@ -292,7 +281,7 @@ fn an_elastic_run_goes_from_two_workers_to_three_and_back() {
     // Says how many they are at each beginning; the training itself is the example's.
     let run = "import os, runpy, sys\n\
                print('world of', os.environ['WORLD_SIZE'], 'begins', flush=True)\n\
-               sys.argv = ['train.py', '--epochs=40', '--epoch-seconds=1', '--timeout=20', \
+               sys.argv = ['train.py', '--epochs=30', '--epoch-seconds=1', '--timeout=20', \
                '--checkpoint-dir=/checkpoints']\n\
                runpy.run_path('/opt/trainyard/train.py', run_name='__main__')\n";
     let command = "printf '%s' \"$RUN\" > /tmp/run.py; exec torchrun /tmp/run.py";

@@ -1,14 +1,6 @@
 //! What a user who may create jobs, and no more, tries by way of the operator, where a real API server matters; and what
 //! only few of the other tests need of the operator's rights. More attacks, on all kinds, are in the tests of the
 //! crates `operator` and `sim`.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    reason = "tests fail by panicking"
-)]
 
 use e2e::{Space, TOOLBOX, find, script, wait_for};
 use serde_json::{Map, Value, json};

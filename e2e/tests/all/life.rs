@@ -1,18 +1,10 @@
-//! The whole life of a job, one story for every kind: queued, started with what a queue adds, restarted as a whole, ended
-//! as its success policy says, and what is left to read of it.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    reason = "tests fail by panicking"
-)]
+//! The whole life of a job, one scenario for every kind: queued, started with what a queue adds, all replicas restarted,
+//! ended as its success policy says, and what is left to read of it.
 
 use e2e::{Space, TOOLBOX, conditions, find, holds, wait_for};
 use serde_json::{Value, json};
 
-/// What the story needs to know of a kind.
+/// Facts about a kind that the scenario needs.
 struct Case {
     short: &'static str,
     kind: &'static str,

@@ -1,12 +1,4 @@
 //! Real training with TensorFlow: the examples as they are, and a run that loses a worker in the middle.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    reason = "tests fail by panicking and talk to people"
-)]
 
 use e2e::{Space, conditions, find, holds, must, uid, wait_for};
 use serde_json::{Value, json};
@@ -42,8 +34,7 @@ fn succeeded(what: &str, get: impl Fn() -> Value) -> Value {
 fn example(manifest: &str, name: &str) -> (Value, String) {
     must(&["delete", "--ignore-not-found", "--wait", "-f", manifest]);
     must(&["apply", "-f", manifest]);
-    let get = |what: &str| must(&["-n", "default", "get", "tfj", name, "-o", what]);
-    let status = succeeded(name, || serde_json::from_str(&get("json")).unwrap());
+    let status = succeeded(name, || e2e::object("tfj", "default", name).unwrap());
     assert_eq!(
         conditions(&status),
         ["Created=True", "Running=False", "Succeeded=True"]

@@ -1,11 +1,4 @@
 //! Real training: PyTorch over gloo in pods of the cluster, with what goes wrong in real clusters.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "tests fail by panicking"
-)]
 
 use std::time::Duration;
 
@@ -55,9 +48,8 @@ fn the_digits_example_succeeds() {
     let manifest = "deploy/examples/pytorch-digits.yaml";
     must(&["delete", "--ignore-not-found", "--wait", "-f", manifest]);
     must(&["apply", "-f", manifest]);
-    let get = |what: &str| must(&["-n", "default", "get", "ptj", "pytorch-digits", "-o", what]);
     let status = wait_for("the example to end", || {
-        let job: Value = serde_json::from_str(&get("json")).unwrap();
+        let job = e2e::object("ptj", "default", "pytorch-digits").unwrap();
         let status = job["status"].clone();
         assert!(!holds(&status, "Failed"), "{status:#}");
         holds(&status, "Succeeded").then_some(status)

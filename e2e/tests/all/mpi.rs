@@ -1,13 +1,5 @@
 //! Real MPI: Open MPI 4 and 5 and MPICH over ssh, Open MPI 4 over exec, and what goes wrong in real clusters. The hosts on
 //! which ranks ran are read from their own words.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    reason = "tests fail by panicking"
-)]
 
 use e2e::{Space, conditions, find, holds, must, uid, wait_for};
 use serde_json::{Value, json};
@@ -83,8 +75,7 @@ fn example(name: &str, log_of: &str) -> (Value, String) {
     must(&["delete", "--ignore-not-found", "--wait", "-f", &manifest]);
     must(&["apply", "-f", &manifest]);
     let status = wait_for(&format!("{name} to end"), || {
-        let job: Value =
-            serde_json::from_str(&must(&["-n", "default", "get", "mpij", name, "-o", "json"])).unwrap();
+        let job = e2e::object("mpij", "default", name).unwrap();
         assert!(!holds(&job["status"], "Failed"), "{:#}", job["status"]);
         holds(&job["status"], "Succeeded").then(|| job["status"].clone())
     });

@@ -1,14 +1,6 @@
 //! Kueue's real controller: who fits runs, who does not waits; who is evicted leaves, and comes back.
 //!
 //! It has to run in the cluster: `cargo xtask cluster add kueue`.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    reason = "tests fail by panicking and talk to people"
-)]
 
 use e2e::{Space, TOOLBOX, conditions, find, holds, kubectl, must, uid, wait_for};
 use serde_json::{Value, json};

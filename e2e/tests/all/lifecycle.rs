@@ -1,11 +1,4 @@
 //! Restarts, limits and the end of a job, with real kubelets and quick pods.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "tests fail by panicking"
-)]
 
 use e2e::{DIGITS, Space, conditions, holds, job, script, uid, wait_for};
 use serde_json::{Value, json};

@@ -1,12 +1,4 @@
 //! Real training with XGBoost, JAX, Paddle and MXNet: the generated examples as they are, and a run that loses a process.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    reason = "tests fail by panicking and talk to people"
-)]
 
 use e2e::{Space, conditions, find, holds, must, uid, wait_for};
 use serde_json::{Value, json};
@@ -94,9 +86,7 @@ impl Run {
         must(&["delete", "--ignore-not-found", "--wait", "-f", &file]);
         must(&["apply", "-f", &file]);
         let status = wait_for(&format!("{name} to end"), || {
-            let job: Value =
-                serde_json::from_str(&must(&["-n", "default", "get", self.short, name, "-o", "json"]))
-                    .unwrap();
+            let job = e2e::object(self.short, "default", name).unwrap();
             let status = job["status"].clone();
             assert!(!holds(&status, "Failed"), "{status:#}");
             holds(&status, "Succeeded").then_some(status)

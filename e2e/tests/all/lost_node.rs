@@ -1,12 +1,4 @@
 //! What becomes of a job when one of its nodes is lost.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    reason = "tests fail by panicking"
-)]
 
 use e2e::incarnations::Watch;
 use e2e::node::Spare;
@@ -78,8 +70,8 @@ fn replacement(space: &Space, pod: &str, old: &str) -> Value {
 /// Every incarnation of a pod was made once, and this one so many times in all.
 fn made_once_each(watch: &Watch, pod: &str, attempts: usize) {
     let made = watch.read();
-    for (slot, uids) in &made {
-        assert_eq!(uids.len(), 1, "{slot:?} was made twice: {uids:?}");
+    for (replica, uids) in &made {
+        assert_eq!(uids.len(), 1, "{replica:?} was made twice: {uids:?}");
     }
     assert_eq!(
         made.keys().filter(|(name, _)| name == pod).count(),
@@ -133,7 +125,7 @@ fn goes_on_elsewhere(space: &Space, job: &str, old: &Value, words: &[&str]) {
 
 #[test]
 fn a_worker_of_a_spare_node_that_is_lost_goes_on_elsewhere() {
-    let _alone = e2e::alone();
+    let _alone = e2e::alone(e2e::Exclusive::Cluster);
     let node = Spare::add("lost");
     let _limit = Limit::of("5s");
     let space = Space::new("lost");
@@ -150,7 +142,7 @@ fn a_worker_of_a_spare_node_that_is_lost_goes_on_elsewhere() {
 
 #[test]
 fn a_spare_node_out_of_service_is_not_waited_for() {
-    let _alone = e2e::alone();
+    let _alone = e2e::alone(e2e::Exclusive::Cluster);
     let node = Spare::add("outage");
     let space = Space::new("outage");
     let watch = watch(&space);
@@ -183,7 +175,7 @@ fn a_spare_node_out_of_service_is_not_waited_for() {
 
 #[test]
 fn a_launcher_on_a_spare_node_that_is_lost_begins_anew() {
-    let _alone = e2e::alone();
+    let _alone = e2e::alone(e2e::Exclusive::Cluster);
     let node = Spare::add("lostmpi");
     let _limit = Limit::of("5s");
     let space = Space::of("mpij", "lostmpi");

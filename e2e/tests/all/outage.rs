@@ -1,12 +1,5 @@
 //! What operators live with: connections that break, an API server and an etcd that die, a leader that is killed.
 //! On an API server alone; what was made is read in its own audit log.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "tests fail by panicking"
-)]
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -56,7 +49,7 @@ fn all_jobs(world: &World, namespace: &str, suspend: bool) {
 #[test]
 fn a_connection_on_which_every_third_request_goes_wrong() {
     const JOBS: usize = 40;
-    let _alone = e2e::alone();
+    let _alone = e2e::alone(e2e::Exclusive::Processors);
     let world = World::start("faulty");
     let proxy = Proxy::start(&world.server.kubeconfig(), 7);
     world.must(&["create", "namespace", "faulty"]);
@@ -64,14 +57,14 @@ fn a_connection_on_which_every_third_request_goes_wrong() {
     let gangs = ["--gang-scheduler=none"];
     let operator = world.operator_through("default", proxy.kubeconfig(), &gangs);
     assert!(world.create_jobs("faulty", JOBS).wait().unwrap().success());
-    wait_for("pods through the storm", || {
+    wait_for("pods in spite of the faults", || {
         (world.count("faulty") == JOBS * 4).then_some(())
     });
     all_jobs(&world, "faulty", true);
     wait_for("all pods to go", || (world.count("faulty") == 0).then_some(()));
     all_jobs(&world, "faulty", false);
     wait_for("some pods again", || (world.count("faulty") > JOBS).then_some(()));
-    proxy.storm(false);
+    proxy.set_faulty(false);
     println!("{:?}", proxy.happened());
     assert!(proxy.happened().len() == 7, "not all faults have happened");
     assert_all_once(&world, "faulty", JOBS, 1);
@@ -81,7 +74,7 @@ fn a_connection_on_which_every_third_request_goes_wrong() {
 #[test]
 fn etcd_and_the_api_server_die_in_a_burst_of_two_hundred_jobs() {
     const JOBS: usize = 200;
-    let _alone = e2e::alone();
+    let _alone = e2e::alone(e2e::Exclusive::Processors);
     let world = World::start("outage");
     world.must(&["create", "namespace", "outage"]);
     // All jobs wait when the operator starts: kubectl would not survive what follows.
@@ -103,7 +96,7 @@ fn etcd_and_the_api_server_die_in_a_burst_of_two_hundred_jobs() {
 #[test]
 fn the_leader_is_killed_in_a_burst_and_the_standby_takes_over() {
     const JOBS: usize = 100;
-    let _alone = e2e::alone();
+    let _alone = e2e::alone(e2e::Exclusive::Processors);
     let world = World::start("takeover");
     world.must(&["create", "namespace", "takeover"]);
     let leader = world.operator("default").leading();

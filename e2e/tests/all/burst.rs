@@ -1,11 +1,4 @@
 //! Many jobs at once, on an API server alone: no kubelet and no scheduler between the operator and the figures.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "tests fail by panicking"
-)]
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +10,7 @@ const JOBS: usize = 200;
 const PODS_PER_JOB: usize = 4;
 const PODS: usize = JOBS * PODS_PER_JOB;
 
-/// Each slot was made once, whatever happened meanwhile.
+/// Each replica was created once, whatever happened meanwhile.
 fn assert_nothing_doubled(watch: &Watch) {
     let made = wait_for("the watch to show all pods", || {
         Some(watch.read()).filter(|made| made.len() >= PODS)
@@ -30,7 +23,7 @@ fn assert_nothing_doubled(watch: &Watch) {
 
 #[test]
 fn two_hundred_jobs_at_once() {
-    let _alone = e2e::alone();
+    let _alone = e2e::alone(e2e::Exclusive::Processors);
     let world = World::start("burst");
     let watch = world.watch("burst");
     // All jobs wait when the operator starts: kubectl makes them too slowly to keep it busy.
@@ -67,7 +60,7 @@ fn two_hundred_jobs_at_once() {
 
 #[test]
 fn killed_in_the_middle_of_two_hundred_jobs() {
-    let _alone = e2e::alone();
+    let _alone = e2e::alone(e2e::Exclusive::Processors);
     let world = World::start("killed");
     let mut operator = world.operator("default").leading();
     let watch = world.watch("killed");

@@ -1,11 +1,4 @@
 //! Bad input: each mistake is answered by a sentence that names the field, and costs nobody else anything.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "tests fail by panicking"
-)]
 
 use e2e::{Space, script, wait_for};
 use serde_json::{Value, json};

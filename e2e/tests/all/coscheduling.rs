@@ -2,14 +2,6 @@
 //! placed, or nothing.
 //!
 //! It has to run in the cluster: `cargo xtask cluster add scheduler-plugins`.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    reason = "tests fail by panicking and talk to people"
-)]
 
 use e2e::gang::GangScheduler;
 use e2e::{Space, TOOLBOX, find, kubectl, must, script, wait_for};
@@ -105,7 +97,7 @@ fn placed(space: &Space, pods: &[&str]) -> Vec<String> {
 
 #[test]
 fn coscheduling_places_a_group_as_a_whole_or_not_at_all() {
-    let _alone = e2e::alone();
+    let _alone = e2e::alone(e2e::Exclusive::Cluster);
     let space = Space::new("coscheduling");
     let _seats = Seats::new("3");
     group(&space, "fits", 2);
@@ -159,7 +151,7 @@ fn finish(space: &Space, job: &str) {
 
 #[test]
 fn coscheduling_runs_jobs_that_do_not_fit_together_one_after_the_other() {
-    let _alone = e2e::alone();
+    let _alone = e2e::alone(e2e::Exclusive::Cluster);
     let _operator = GangScheduler::of(SCHEDULER);
     let _seats = Seats::new("4");
     let space = Space::new("coscheduling-jobs");

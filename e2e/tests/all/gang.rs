@@ -1,15 +1,7 @@
 //! Gangs, placed by the real scheduler: all of a job's pods or none.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    reason = "tests fail by panicking"
-)]
 
 use std::collections::BTreeSet;
-use std::sync::MutexGuard;
+use std::fs::File;
 use std::time::Instant;
 
 use e2e::incarnations::Watch;
@@ -18,8 +10,8 @@ use e2e::{Space, TOOLBOX, find, holds, kubectl, must, script, uid, wait_for};
 use serde_json::{Value, json};
 
 /// One test at a time fills the node.
-fn alone() -> MutexGuard<'static, ()> {
-    let guard = e2e::alone();
+fn alone() -> File {
+    let guard = e2e::alone(e2e::Exclusive::Cluster);
     // What the test before has left counts as taken for a moment, and then there would be more room than was measured.
     wait_for("namespaces of earlier tests to go", || {
         let goes = |space: &Value| space["status"]["phase"] == "Terminating";
@@ -332,12 +324,8 @@ fn a_launcher_that_waits_for_its_workers_does_not_keep_its_gang_waiting() {
     };
     space.apply(&job("waits", "WaitForWorkersReady"));
     space.apply(&job("starts", "AtStartup"));
-    let launcher = "--selector=training.kubeflow.org/job-name=waits,training.kubeflow.org/job-role=launcher";
-    let launchers = || -> Vec<Value> {
-        let list: Value =
-            serde_json::from_str(&space.must(&["get", "pods", launcher, "-o", "json"])).unwrap();
-        list["items"].as_array().unwrap().clone()
-    };
+    let launcher = "training.kubeflow.org/job-name=waits,training.kubeflow.org/job-role=launcher";
+    let launchers = || space.select(launcher);
     let of_launcher = wait_for("the launcher", || launchers().pop());
     assert_eq!(of_launcher["spec"]["schedulingGroup"]["podGroupName"], "waits");
     for name in ["waits", "starts"] {

@@ -1,13 +1,5 @@
 //! An operator of one namespace, with the rights that `trainyard-operator rbac --namespaced` prints and no others, on an API
 //! server alone: the installed operator would run its jobs too.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    reason = "tests fail by panicking"
-)]
 
 use std::collections::BTreeSet;
 use std::io::Write;
