@@ -132,7 +132,8 @@ fn on_cluster(args: &Args, stages: &mut Stages, target: &Target) -> Result<()> {
             "--exclude",
             "e2e",
             "--test",
-            "conformance",
+            "tests",
+            "conformance::",
             "--",
             "--ignored",
         ];

@@ -7,7 +7,6 @@ use std::path::Path;
 #[expect(dead_code, reason = "the operator's subcommands call the rest")]
 mod manifests;
 
-#[path = "generated/pages.rs"]
 mod pages;
 
 #[test]

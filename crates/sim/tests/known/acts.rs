@@ -12,7 +12,7 @@ use sim::story::{Teller, pod_key};
 use sim::value::{self, phase};
 use tokio::time::Instant;
 
-use crate::stage::Stage;
+use super::stage::Stage;
 
 /// Why Kubernetes takes pods away.
 pub(crate) const DISRUPTIONS: [&str; 5] = [

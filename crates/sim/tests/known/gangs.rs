@@ -17,11 +17,11 @@ use sim::types::{PODS, pod_groups};
 use sim::value::{self, deleting, has_ended, metadata};
 use tokio::time::Instant;
 
-use crate::acts::{
+use super::acts::{
     alive, belongings, by_batch_job, ends_well, is, last, policy, replaced, restarts, rule, suspend,
     suspended, to, when,
 };
-use crate::stage::{RuleId, Scene, Stage, fated, kinds, refused};
+use super::stage::{RuleId, Scene, Stage, fated, kinds, refused};
 
 /// All gang schedulers.
 fn schedulers() -> [(PodGroupApi, GangChoice); 3] {

@@ -11,11 +11,11 @@ use sim::story::{Teller, pod_key};
 use sim::types::PODS;
 use sim::value::{metadata, phase, text};
 
-use crate::acts::{
+use super::acts::{
     alive, by_batch_job, ends_well, first, has_ended, is, last, message, policy, replaced, restarts, rule,
     to, twins, uid, waits_for, when,
 };
-use crate::stage::{Scene, Stage, kinds};
+use super::stage::{Scene, Stage, kinds};
 
 fn lost_after(limit: Option<i64>) -> Scene {
     Scene {

@@ -22,11 +22,11 @@ use sim::types::{EVENTS, LEASES, NAMESPACES, NODES, PODS, Resource, pod_groups};
 use sim::value::{self, metadata};
 use tokio::time::Instant;
 
-use crate::acts::{
+use super::acts::{
     alive, belongings, ends_well, is, last, replaced, restarts, rule, runs, succeeds, suspend, suspended, to,
     uid, waits_for, when,
 };
-use crate::stage::{Scene, Stage, fated, kinds, refused};
+use super::stage::{Scene, Stage, fated, kinds, refused};
 
 /// The usual job under another name.
 fn create_as(stage: &Stage, name: &str) -> Key {

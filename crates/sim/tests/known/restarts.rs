@@ -12,11 +12,11 @@ use sim::story::Teller;
 use sim::value::{self, phase};
 use tokio::time::Instant;
 
-use crate::acts::{
+use super::acts::{
     DISRUPTIONS, alive, by_batch_job, ends_well, first, has_ended, is, last, message, policy, replaced,
     restarts, rule, status, succeeds, suspend, suspended, to, uid, when,
 };
-use crate::stage::{Scene, Stage, fated, kinds};
+use super::stage::{Scene, Stage, fated, kinds};
 
 /// A cluster with Kubernetes' own PodGroups.
 fn with_gangs() -> Setup {

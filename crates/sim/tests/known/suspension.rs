@@ -7,11 +7,11 @@ use sim::kubernetes::fail;
 use sim::types::pod_groups;
 use sim::value;
 
-use crate::acts::{
+use super::acts::{
     alive, by_batch_job, ends_well, first, is, last, policy, restarts, rule, status, suspend, suspended, to,
     uid, when, without_twins_until,
 };
-use crate::stage::{Scene, Stage, kinds, slow_to_stop};
+use super::stage::{Scene, Stage, kinds, slow_to_stop};
 
 /// A cluster with Kubernetes' own PodGroups.
 fn with_gangs() -> Setup {
@@ -38,7 +38,7 @@ async fn a_suspended_job_has_nothing_and_begins_with_nothing() {
             });
             let nothing = |after: &str| {
                 assert_eq!(
-                    crate::acts::belongings(&stage),
+                    super::acts::belongings(&stage),
                     [""; 0],
                     "{} {after}",
                     stage.info().kind

@@ -11,11 +11,11 @@ use sim::types::PODS;
 use sim::value::{self, phase};
 use tokio::time::Instant;
 
-use crate::acts::{
+use super::acts::{
     by_batch_job, ends_well, first, has_ended, is, last, policy, replaced, restarts, rule, status, suspend,
     suspended, to, uid, waits_for, when,
 };
-use crate::stage::{Scene, Stage, kinds, refused};
+use super::stage::{Scene, Stage, kinds, refused};
 
 /// Seconds between start and end of a job.
 fn lasted(teller: &Teller) -> i64 {
