@@ -22,15 +22,18 @@ pub use request::Answer;
 pub use story::Story;
 
 use crate::api::JobStatus;
-use crate::framework::{ExtraKind, Framework};
+use crate::framework::Framework;
 use crate::gang::PodGroupApi;
+use crate::kind::ExtraKind;
 use crate::names::{self, Attempt, JobKey, Uid};
+use crate::objects::{ChildKind, Extra};
 use crate::observe::{
     BatchEnd, BatchJobView, ChildView, ContainerState, ContainerView, LostNode, Observed, Phase, PodDetail,
     PodView, RawJob, Refusal, Vanished,
 };
-use crate::plan::{ChildKind, Extra, Plan, Write};
-use crate::resolve::{self, Settings};
+use crate::plan::{Plan, Write};
+use crate::resolve;
+use crate::settings::Settings;
 
 /// One job and all that belongs to it.
 #[derive(Debug, Clone)]
@@ -89,7 +92,6 @@ impl World {
             },
             uid: Uid::new("11111111-2222-3333-4444-555555555555"),
             resource_version: "1".to_owned(),
-            created: Some(now),
             deleting: false,
             annotations: std::collections::BTreeMap::new(),
             spec: manifest.get("spec").cloned().unwrap_or_default(),

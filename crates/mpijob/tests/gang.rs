@@ -1,7 +1,8 @@
 //! Gangs with a launcher: one that waits for its workers must not keep them waiting for it.
 
 use common::gang::{Gang, Placement};
-use common::plan::{Child, Write};
+use common::objects::Child;
+use common::plan::Write;
 use common::testing::{Story, World, manifest};
 use mpijob::FRAMEWORK;
 use serde_json::{Value, json};

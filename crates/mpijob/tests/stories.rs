@@ -2,9 +2,10 @@
 //! meant to be read.
 
 use common::api::ConditionType;
+use common::conditions;
+use common::objects::Extra;
 use common::observe::{ContainerState, ContainerView, PodDetail};
-use common::plan::{Extra, Write};
-use common::status;
+use common::plan::Write;
 use common::testing::{Story, World};
 use mpijob::FRAMEWORK;
 use serde_json::{Value, json};
@@ -26,7 +27,7 @@ fn exec(edit: impl FnOnce(&mut Value)) -> Story {
 }
 
 fn is(story: &Story, condition: ConditionType) -> bool {
-    status::is_true(&story.world.status(), condition)
+    conditions::is_true(&story.world.status(), condition)
 }
 
 /// The container of a pod restarts in place and is down for now.
@@ -371,7 +372,7 @@ fn bad_input_is_named_by_field() {
         });
         story.when("applied", |_| {});
         let failed = story.world.status();
-        let message = status::condition(&failed, ConditionType::Failed)
+        let message = conditions::condition(&failed, ConditionType::Failed)
             .unwrap()
             .message
             .clone()
@@ -476,7 +477,7 @@ fn a_launcher_that_was_restarted_in_place_names_how_it_had_ended() {
         gives_up(w);
     });
     let status = story.world.status();
-    let failed = status::condition(&status, ConditionType::Failed).unwrap();
+    let failed = conditions::condition(&status, ConditionType::Failed).unwrap();
     assert_eq!(failed.reason.as_deref(), Some("BackoffLimitExceeded/OOMKilled"));
     let message = failed.message.as_deref().unwrap();
     assert!(
@@ -720,7 +721,7 @@ fn a_launcher_that_fails_in_vain_is_named_if_nobody_else_failed() {
         gives_up(w);
     });
     let status = story.world.status();
-    let restarting = status::condition(&status, ConditionType::Restarting).unwrap();
+    let restarting = conditions::condition(&status, ConditionType::Restarting).unwrap();
     let message = restarting.message.as_deref().unwrap();
     assert!(message.contains("1 Launcher replica(s) failed"), "{message}");
 }

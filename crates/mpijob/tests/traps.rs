@@ -2,9 +2,10 @@
 //! kind may have are told of all kinds by the operator's tests.
 
 use common::api::ConditionType;
+use common::conditions;
 use common::gang::Gang;
-use common::plan::{Child, Extra, Plan, Write};
-use common::status;
+use common::objects::{Child, Extra};
+use common::plan::{Plan, Write};
 use common::testing::{Story, World, manifest};
 use mpijob::FRAMEWORK;
 use serde_json::{Value, json};
@@ -142,7 +143,11 @@ fn a_launcher_without_workers_waits_for_none() {
         story.when("resumed", |w| w.edit("/runPolicy/suspend", json!(false)));
         story.when("the launcher runs", World::run_all);
         let now = story.world.status();
-        assert!(status::is_true(&now, ConditionType::Running), "{}", story.tale);
+        assert!(
+            conditions::is_true(&now, ConditionType::Running),
+            "{}",
+            story.tale
+        );
     }
 }
 
@@ -185,7 +190,7 @@ fn a_launcher_under_never_is_tried_again_within_the_limit() {
     });
     story.when("its batch Job tries again", World::run_all);
     assert!(
-        status::is_true(&story.world.status(), ConditionType::Running),
+        conditions::is_true(&story.world.status(), ConditionType::Running),
         "{}",
         story.tale
     );
@@ -193,7 +198,7 @@ fn a_launcher_under_never_is_tried_again_within_the_limit() {
         w.end("j-launcher", "main", 1, "Error", None);
     });
     assert!(
-        status::is_true(&story.world.status(), ConditionType::Failed),
+        conditions::is_true(&story.world.status(), ConditionType::Failed),
         "{}",
         story.tale
     );

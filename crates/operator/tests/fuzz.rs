@@ -1,13 +1,14 @@
 //! Whatever is in a job or in the status of a pod: no panic, no write for a job that is not valid, and a message that names
 //! the field. For every meaning of every kind; more cases with `PROPTEST_CASES=1000000`.
 
+use common::conditions;
 use std::sync::Arc;
 
 use common::api::ConditionType;
 use common::framework::Framework;
 use common::gang::Gang;
 use common::testing::{World, meanings, whole};
-use common::{PodView, Write, names, status};
+use common::{PodView, Write, names};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -257,9 +258,9 @@ proptest! {
         }
         let plan = world.plan(framework);
         if let Some(next) = &plan.status {
-            let is = |condition| status::is_true(next, condition);
+            let is = |condition| conditions::is_true(next, condition);
             let stored = world.status();
-            let both = status::is_true(&stored, ConditionType::Failed) && status::is_true(&stored, ConditionType::Succeeded);
+            let both = conditions::is_true(&stored, ConditionType::Failed) && conditions::is_true(&stored, ConditionType::Succeeded);
             prop_assert!(both || !(is(ConditionType::Failed) && is(ConditionType::Succeeded)));
         }
         let again = world.plan(framework);

@@ -1,11 +1,11 @@
 //! All pods of a job are placed together, or none: for every meaning of every kind, by Kubernetes' own gangs.
 
-use common::Framework;
 use common::api::ConditionType;
 use common::gang::{Gang, Placement};
-use common::plan::{Child, Plan, Write, WriteClass};
-use common::status;
+use common::objects::Child;
+use common::plan::{Plan, Write, WriteClass};
 use common::testing::{World, meanings, whole};
+use common::{Framework, conditions};
 use serde_json::Value;
 
 fn job(framework: &'static dyn Framework) -> World {
@@ -82,7 +82,7 @@ fn its_gang_is_made_before_its_pods_and_is_of_all_of_them() {
         );
         bring_up(framework, &mut world);
         assert!(
-            status::is_true(&world.status(), ConditionType::Running),
+            conditions::is_true(&world.status(), ConditionType::Running),
             "{:?}",
             world.status()
         );
@@ -123,7 +123,7 @@ fn a_lost_pod_is_placed_beside_those_that_run_and_the_gang_ends_with_the_job() {
         world.settle(framework);
         bring_up(framework, &mut world);
         assert!(
-            status::is_true(&world.status(), ConditionType::Running),
+            conditions::is_true(&world.status(), ConditionType::Running),
             "{:?}",
             world.status()
         );
@@ -141,7 +141,7 @@ fn a_lost_pod_is_placed_beside_those_that_run_and_the_gang_ends_with_the_job() {
             world.reap();
         }
         assert!(
-            status::is_true(&world.status(), ConditionType::Succeeded),
+            conditions::is_true(&world.status(), ConditionType::Succeeded),
             "{:?}",
             world.status()
         );
@@ -171,7 +171,7 @@ fn begun_anew_together_a_gang_without_a_place_holds_none() {
         let placed = world.pods.iter().chain(carried).filter(|pod| pod.node.is_some());
         assert_eq!(placed.count(), 0, "none is held");
         bring_up(framework, &mut world);
-        assert!(status::is_true(&world.status(), ConditionType::Running));
+        assert!(conditions::is_true(&world.status(), ConditionType::Running));
         assert_eq!(world.status().whole_restarts.unwrap().count, 1);
     }
 }

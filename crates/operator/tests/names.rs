@@ -1,16 +1,17 @@
 //! Names of jobs at the limit of what the names of their pods and Services allow, for every meaning of every kind: either
 //! all that is made of a job can be named, or the schema's rules and the job's status say that it cannot.
 
+use common::conditions;
 use std::collections::BTreeSet;
 
 use common::api::ConditionType;
-use common::framework::RoleInfo;
 use common::gang::Gang;
+use common::kind::RoleInfo;
 use common::names::{MAX_LABEL, ReplicaIndex};
 use common::plan::Write;
-use common::resolve::ServiceMode;
+use common::settings::ServiceMode;
 use common::testing::{World, whole};
-use common::{Framework, Settings, status};
+use common::{Framework, Settings};
 use kube_cel::{CompiledSchema, Validator, compile_schema};
 use operator::FRAMEWORKS;
 use serde_json::{Value, json};
@@ -126,7 +127,7 @@ fn made(
         world.run_all();
     }
     let stored = world.status();
-    if status::is_true(&stored, ConditionType::Failed) {
+    if conditions::is_true(&stored, ConditionType::Failed) {
         assert!(
             names.is_empty(),
             "{name} is refused when there is something already: {names:?}"

@@ -1,11 +1,12 @@
 //! What users and queues may rely on: suspension, resumption, and whose a job is. For every meaning of every kind.
 
+use common::conditions;
 use std::collections::BTreeMap;
 
 use common::api::{ConditionStatus, ConditionType, JobStatus};
 use common::plan::{Plan, Write};
 use common::testing::{World, meanings, whole};
-use common::{Framework, names, status};
+use common::{Framework, names};
 use serde_json::{Value, json};
 
 /// Tells each meaning of each kind by its API version and kind.
@@ -39,7 +40,7 @@ fn bring_up(framework: &'static dyn Framework, world: &mut World) {
     world.run_all();
     world.settle(framework);
     assert!(
-        status::is_true(&world.status(), ConditionType::Running),
+        conditions::is_true(&world.status(), ConditionType::Running),
         "{:?}",
         world.status()
     );
@@ -110,13 +111,13 @@ fn active_reads_0_only_when_the_pods_are_gone() {
             .intent
             .clone()
             .expect("nothing is deleted before that is stored");
-        assert!(status::is_true(&intent, ConditionType::Suspended));
+        assert!(conditions::is_true(&intent, ConditionType::Suspended));
         assert_eq!(active(&intent), all);
         let mut plans = world.settle(framework);
         assert!(world.pods.iter().all(|pod| pod.deleting) && world.batch_jobs.iter().all(|job| job.deleting));
         assert!(world.children.is_empty(), "{:?}", world.children);
         let status = world.status();
-        let running = status::condition(&status, ConditionType::Running).unwrap();
+        let running = conditions::condition(&status, ConditionType::Running).unwrap();
         assert_eq!(running.status, ConditionStatus::False);
         assert_eq!(status.conditions.last().unwrap().type_, ConditionType::Suspended);
         // They go one by one.
@@ -283,7 +284,7 @@ fn pods_that_nobody_saw_when_it_was_suspended_are_no_incarnation_that_comes_agai
         if there.any(|attempt| attempt.0 >= first) {
             let stored = world.plan(framework).intent;
             let stored = stored.expect("their attempt is over before they are deleted");
-            assert!(status::is_true(&stored, ConditionType::Suspended));
+            assert!(conditions::is_true(&stored, ConditionType::Suspended));
             assert!(stored.attempt > first, "{stored:?}");
         }
         world.settle(framework);
@@ -306,7 +307,7 @@ fn the_start_time_stands_until_the_job_is_resumed_and_the_deadline_counts_from_i
         let mut world = running(framework);
         spec(&mut world)["runPolicy"]["activeDeadlineSeconds"] = json!(100);
         let begun = world.status().start_time.unwrap();
-        assert_eq!(begun, status::whole_seconds(world.now));
+        assert_eq!(begun, conditions::whole_seconds(world.now));
         world.pass_time(60);
         suspend(&mut world, true);
         world.settle(framework);
@@ -320,13 +321,16 @@ fn the_start_time_stands_until_the_job_is_resumed_and_the_deadline_counts_from_i
         );
         suspend(&mut world, false);
         bring_up(framework, &mut world);
-        assert_eq!(world.status().start_time, Some(status::whole_seconds(world.now)));
+        assert_eq!(
+            world.status().start_time,
+            Some(conditions::whole_seconds(world.now))
+        );
         world.pass_time(99);
         world.settle(framework);
-        assert!(!status::is_finished(&world.status()));
+        assert!(!conditions::is_finished(&world.status()));
         world.pass_time(1);
         world.settle(framework);
-        assert!(status::is_true(&world.status(), ConditionType::Failed));
+        assert!(conditions::is_true(&world.status(), ConditionType::Failed));
     });
 }
 
@@ -345,7 +349,7 @@ fn an_ended_job_is_left_alone_whatever_suspend_says() {
         }
         world.settle(framework);
         let ended = world.status();
-        assert!(status::is_true(&ended, ConditionType::Succeeded));
+        assert!(conditions::is_true(&ended, ConditionType::Succeeded));
         let left = world.describe();
         for say in [true, false] {
             suspend(&mut world, say);

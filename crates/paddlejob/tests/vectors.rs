@@ -2,12 +2,12 @@
 //! training-operator 1.9.3 makes of it. Where we differ on purpose, the difference is taken out here by name and
 //! explained in docs/differences.md.
 
-use common::plan::{Child, Write};
-use common::testing::World;
-use common::testing::manifest;
+use common::objects::Child;
+use common::plan::Write;
 use common::testing::vectors::{
     are_upstreams, first_plan, resolve_by_default, take_out, upstream_settings, variables,
 };
+use common::testing::{World, manifest};
 use common::{Settings, names};
 use k8s_openapi::api::core::v1::Pod;
 use paddlejob::FRAMEWORK;

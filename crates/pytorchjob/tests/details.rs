@@ -2,10 +2,10 @@
 //! other test saw it (`cargo mutants`).
 
 use common::api::{ConditionType, FirstFailure};
+use common::conditions;
 use common::gang::Gang;
 use common::observe::{ContainerState, ContainerView, PodDetail, Refusal, RefusalCause};
 use common::plan::{Counter, Write};
-use common::status;
 use common::testing::{Story, World};
 use pytorchjob::FRAMEWORK;
 use serde_json::{Value, json};
@@ -26,7 +26,7 @@ fn first(story: &Story) -> FirstFailure {
 
 fn message(story: &Story, condition: ConditionType) -> String {
     let status = story.world.status();
-    let condition = status::condition(&status, condition).unwrap();
+    let condition = conditions::condition(&status, condition).unwrap();
     condition.message.clone().unwrap()
 }
 
@@ -94,11 +94,11 @@ fn what_waits_to_go_on_can_be_suspended_whatever_else_is_wrong_with_it() {
     });
     let status = story.world.status();
     assert!(
-        status::is_true(&status, ConditionType::Suspended),
+        conditions::is_true(&status, ConditionType::Suspended),
         "{}",
         story.tale
     );
-    assert!(!status::is_finished(&status), "{}", story.tale);
+    assert!(!conditions::is_finished(&status), "{}", story.tale);
 }
 
 #[test]

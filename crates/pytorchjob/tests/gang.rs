@@ -2,8 +2,9 @@
 //! scheduler that counts as Kubernetes' own does: those that have ended do not count.
 
 use common::gang::{Gang, Placement};
+use common::objects::Child;
 use common::observe::{PodDetail, Refusal, RefusalCause};
-use common::plan::{Child, NoteKind, Plan, Write};
+use common::plan::{NoteKind, Plan, Write};
 use common::testing::{Story, World, manifest};
 use pytorchjob::FRAMEWORK;
 use serde_json::{Value, json};
@@ -455,7 +456,7 @@ fn what_waits_in_volcanos_queue_after_a_resume_has_not_begun() {
     story.when("an hour passes", |w| w.pass_time(3600));
     let status = story.world.status();
     assert!(
-        status.start_time.is_none() && !common::status::is_finished(&status),
+        status.start_time.is_none() && !common::conditions::is_finished(&status),
         "{}",
         story.tale
     );

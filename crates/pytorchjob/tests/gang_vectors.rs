@@ -3,9 +3,10 @@
 //! name and explained in docs/differences.md.
 
 use common::gang::{Gang, Placement};
-use common::plan::{Child, Write};
+use common::objects::Child;
+use common::plan::Write;
 use common::testing::World;
-use common::{names, plan::ChildKind};
+use common::{names, objects::ChildKind};
 use pytorchjob::FRAMEWORK;
 use serde_json::{Value, json};
 

@@ -2,8 +2,8 @@
 //! file are meant to be read.
 
 use common::api::ConditionType;
+use common::conditions;
 use common::observe::{ContainerState, ContainerView, PodDetail, Refusal, RefusalCause};
-use common::status;
 use common::testing::{Story, World, describe_plan, describe_status, manifest};
 use pytorchjob::FRAMEWORK;
 use serde_json::{Value, json};
@@ -233,7 +233,10 @@ fn a_sidecar_neither_fails_nor_holds_up_the_job() {
         w.end("j-master-0", "pytorch", 0, "Completed", None);
         w.pod("j-master-0").phase = common::observe::Phase::Running;
     });
-    assert!(status::is_true(&story.world.status(), ConditionType::Succeeded));
+    assert!(conditions::is_true(
+        &story.world.status(),
+        ConditionType::Succeeded
+    ));
     let mut other = Story::started(&FRAMEWORK, &[("Master", 1)], |spec| policy(spec, "Never"));
     other.when("training ends well, the side-car badly", |w| {
         w.end("j-master-0", "pytorch", 0, "Completed", None);
@@ -251,7 +254,10 @@ fn a_sidecar_neither_fails_nor_holds_up_the_job() {
             state,
         });
     });
-    assert!(status::is_true(&other.world.status(), ConditionType::Succeeded));
+    assert!(conditions::is_true(
+        &other.world.status(),
+        ConditionType::Succeeded
+    ));
 }
 
 #[test]
@@ -409,7 +415,7 @@ fn bad_input_is_named_by_field() {
         assert!(plan.writes.is_empty(), "{what}");
         let status = plan.status.unwrap();
         assert!(
-            status::is_true(&status, ConditionType::Failed) && status.completion_time.is_some(),
+            conditions::is_true(&status, ConditionType::Failed) && status.completion_time.is_some(),
             "{what}"
         );
         text += &format!("{what}\n  {}\n", plan.notes[0].message);
@@ -476,7 +482,10 @@ fn a_finished_job_is_finished_whatever_else_its_status_holds() {
     job.status["replicaStatuses"] = Value::Null;
     let made = story.world.created.len();
     story.when("a younger operator was here", |w| w.pods.clear());
-    assert!(status::is_true(&story.world.status(), ConditionType::Succeeded));
+    assert!(conditions::is_true(
+        &story.world.status(),
+        ConditionType::Succeeded
+    ));
     assert_eq!(story.world.created.len(), made);
 }
 
@@ -490,7 +499,7 @@ fn a_pod_that_the_kubelet_ended_has_not_succeeded_whatever_its_exit_code() {
         pod.detail.as_mut().unwrap().reason = Some("DeadlineExceeded".into());
     });
     assert!(
-        status::is_true(&story.world.status(), ConditionType::Failed),
+        conditions::is_true(&story.world.status(), ConditionType::Failed),
         "{}",
         story.tale
     );
@@ -691,7 +700,10 @@ fn a_worker_that_was_done_before_its_node_was_lost_is_done() {
     story.when("worker 0 exits 0", |w| {
         w.end("j-worker-0", "pytorch", 0, "Completed", None)
     });
-    assert!(status::is_true(&story.world.status(), ConditionType::Succeeded));
+    assert!(conditions::is_true(
+        &story.world.status(),
+        ConditionType::Succeeded
+    ));
 }
 
 #[test]
@@ -784,12 +796,12 @@ fn disruptions_count_if_the_flag_says_so() {
         w.end("j-worker-1", "pytorch", 137, "Error", None)
     });
     story.when("its replacement runs", World::run_all);
-    assert!(status::is_true(&story.world.status(), ConditionType::Running));
+    assert!(conditions::is_true(&story.world.status(), ConditionType::Running));
     story.when("the master's node is lost", |w| {
         w.lose_node("node-1");
         w.vouch_for("node-1");
     });
-    let failed = status::condition(&story.world.status(), ConditionType::Failed)
+    let failed = conditions::condition(&story.world.status(), ConditionType::Failed)
         .cloned()
         .unwrap();
     let message = failed.message.unwrap();
@@ -829,7 +841,7 @@ fn disruptions_count_for_nothing_without_the_flag_under_any_policy() {
                 "{restart_policy}"
             );
         }
-        assert!(status::is_true(&story.world.status(), ConditionType::Running));
+        assert!(conditions::is_true(&story.world.status(), ConditionType::Running));
     }
 }
 

@@ -3,7 +3,7 @@
 //! explained in docs/differences.md.
 
 use common::Settings;
-use common::resolve::InitContainer;
+use common::settings::InitContainer;
 use common::testing::vectors::{
     Objects, are_upstreams, first_plan, resolve_by_default, take_out, upstream_settings,
 };

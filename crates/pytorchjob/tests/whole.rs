@@ -4,7 +4,7 @@
 use common::api::ConditionType;
 use common::plan::Write;
 use common::testing::{Story, World};
-use common::{names, status};
+use common::{conditions, names};
 use pytorchjob::FRAMEWORK;
 use serde_json::{Value, json};
 
@@ -67,7 +67,7 @@ fn the_limit_counts_restarts_of_all_not_pods() {
         killed(w, "j-worker-0");
         killed(w, "j-worker-1");
     });
-    assert!(!status::is_finished(&story.world.status()), "{}", story.tale);
+    assert!(!conditions::is_finished(&story.world.status()), "{}", story.tale);
     story.when("all are gone", World::reap);
     story.when("all run", World::run_all);
     story.when("both workers fail again", |w| {
@@ -106,7 +106,7 @@ fn a_failure_for_good_ends_the_job_whatever_the_scope() {
         w.end("j-worker-0", "pytorch", 1, "Error", None)
     });
     assert!(
-        status::is_true(&story.world.status(), ConditionType::Failed),
+        conditions::is_true(&story.world.status(), ConditionType::Failed),
         "{}",
         story.tale
     );
@@ -242,7 +242,7 @@ fn all_workers_must_succeed_if_the_policy_says_so() {
         w.end("j-master-0", "pytorch", 0, "Completed", None)
     });
     assert!(
-        status::is_true(&story.world.status(), ConditionType::Running),
+        conditions::is_true(&story.world.status(), ConditionType::Running),
         "{}",
         story.tale
     );
@@ -250,7 +250,7 @@ fn all_workers_must_succeed_if_the_policy_says_so() {
         w.end("j-worker-0", "pytorch", 0, "Completed", None)
     });
     assert!(
-        status::is_true(&story.world.status(), ConditionType::Succeeded),
+        conditions::is_true(&story.world.status(), ConditionType::Succeeded),
         "{}",
         story.tale
     );
@@ -267,12 +267,12 @@ fn the_leader_alone_decides_if_the_policy_says_so() {
         story.when("worker 1 is done", |w| {
             w.end("j-worker-1", "pytorch", 0, "Completed", None)
         });
-        assert!(!status::is_finished(&story.world.status()), "{}", story.tale);
+        assert!(!conditions::is_finished(&story.world.status()), "{}", story.tale);
         story.when("worker 0 is done", |w| {
             w.end("j-worker-0", "pytorch", 0, "Completed", None)
         });
         assert!(
-            status::is_true(&story.world.status(), ConditionType::Succeeded),
+            conditions::is_true(&story.world.status(), ConditionType::Succeeded),
             "{}",
             story.tale
         );
@@ -292,7 +292,7 @@ fn a_pod_that_is_taken_away_is_the_cause_whoever_fails_with_it() {
         w.delete("j-worker-0");
     });
     let status = story.world.status();
-    assert!(!status::is_finished(&status), "{}", story.tale);
+    assert!(!conditions::is_finished(&status), "{}", story.tale);
     let counts = status.restart_counts.unwrap();
     assert_eq!((counts.failures, counts.disruptions), (0, 1));
     let first = status.first_failure.unwrap();
@@ -331,7 +331,7 @@ fn a_job_does_not_run_while_its_leader_waits() {
         w.end("j-worker-2", "pytorch", 0, "Completed", None);
     });
     assert!(
-        !status::is_true(&story.world.status(), ConditionType::Running),
+        !conditions::is_true(&story.world.status(), ConditionType::Running),
         "{}",
         story.tale
     );

@@ -212,7 +212,7 @@ pub fn manifest(framework: &'static dyn Framework, rng: &mut Rng) -> Value {
     let plain = info
         .roles
         .iter()
-        .all(|role| role.workload == common::framework::Workload::Pod);
+        .all(|role| role.workload == common::kind::Workload::Pod);
     let restart: &[&str] = if plain {
         &["Always", "OnFailure", "Never", "ExitCode", "ExitCode"]
     } else {
@@ -250,7 +250,7 @@ pub fn manifest(framework: &'static dyn Framework, rng: &mut Rng) -> Value {
 /// If the operator ends in a way that it must not.
 #[must_use]
 pub fn play(frameworks: &'static [&'static dyn Framework], seed: u64, traced: bool) -> Report {
-    runtime::seed_jitter(seed);
+    fastrand::seed(seed);
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let threads = builder
         .enable_time()

@@ -10,15 +10,14 @@ use runtime::GangChoice;
 use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, NAMESPACE, Setup, Shared, is_aside};
-use crate::kubernetes;
 use crate::link::{Fair, Fate, Trip, Weather};
 use crate::process::{Conduct, Process, WallClock};
-use crate::quiet;
 use crate::request::Request;
 use crate::snapshot::snapshot;
 use crate::store::{Key, Object, Store, Who};
 use crate::types::{PODS, Resource};
 use crate::value::{self, deleting, name, phase, text};
+use crate::{kubernetes, quiet};
 
 /// Nothing has changed for so long: whoever had something to do has done it.
 const CALM: Duration = Duration::from_secs(4);
@@ -107,7 +106,7 @@ impl Story {
         framework: &'static dyn Framework,
         death: Option<Death>,
     ) -> Ending {
-        runtime::seed_jitter(1);
+        fastrand::seed(1);
         let mut builder = tokio::runtime::Builder::new_current_thread();
         let threads = builder
             .enable_time()

@@ -2,8 +2,8 @@
 //! are meant to be read.
 
 use common::api::ConditionType;
+use common::conditions;
 use common::observe::Phase;
-use common::status;
 use common::testing::{World, describe_plan, describe_status, manifest};
 use serde_json::{Value, json};
 use tfjob::FRAMEWORK;
@@ -47,7 +47,7 @@ impl Story {
     }
 
     fn is(&self, type_: ConditionType) -> bool {
-        status::is_true(&self.world.status(), type_)
+        conditions::is_true(&self.world.status(), type_)
     }
 }
 
@@ -317,7 +317,7 @@ fn bad_input_is_named_by_field() {
         assert!(plan.writes.is_empty(), "{what}");
         let status = plan.status.unwrap();
         assert!(
-            status::is_true(&status, ConditionType::Failed) && status.completion_time.is_some(),
+            conditions::is_true(&status, ConditionType::Failed) && status.completion_time.is_some(),
             "{what}"
         );
         text += &format!("{what}\n  {}\n", plan.notes[0].message);
@@ -332,7 +332,7 @@ fn messages_call_the_job_as_upstream_does() {
         let mut story = Story::started(replicas, |_| {});
         let message = |story: &Story, type_| {
             let status = story.world.status();
-            status::condition(&status, type_)
+            conditions::condition(&status, type_)
                 .unwrap()
                 .message
                 .clone()
@@ -371,7 +371,7 @@ fn a_leader_that_is_waited_for_is_not_done_without() {
         w.end("j-worker-0", "tensorflow", 1, "Error", None)
     });
     assert!(
-        status::is_true(&story.world.status(), ConditionType::Failed),
+        conditions::is_true(&story.world.status(), ConditionType::Failed),
         "{}",
         story.tale
     );

@@ -14,8 +14,8 @@ use crate::node::{Node, programs};
 use crate::process::Process;
 use crate::progress::Progress;
 use crate::state::State;
-use crate::toolchain::Toolchain;
-use crate::{cache, down, images, launch, packages, start, toolchain};
+use crate::toolchain::{self, Toolchain};
+use crate::{cache, down, images, launch, packages, start};
 
 /// Raised when a change here must not meet a cluster made before it.
 const REVISION: u32 = 3;

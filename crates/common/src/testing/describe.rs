@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use crate::api::{FirstFailure, JobStatus};
-use crate::plan::{Child, ChildKind, Plan, Write};
+use crate::objects::{Child, ChildKind};
+use crate::plan::{Plan, Write};
 
 /// A plan in words, one line per request, for snapshots that people read.
 #[must_use]

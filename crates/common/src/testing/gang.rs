@@ -7,8 +7,8 @@ use serde_json::Value;
 use super::World;
 use crate::gang::{Placement, PodGroupApi, PodGroupView};
 use crate::names::{self, Uid};
+use crate::objects::{Child, ChildKind};
 use crate::observe::{ChildView, Phase, PodView};
-use crate::plan::{Child, ChildKind};
 
 /// To which API's PodGroup a pod belongs.
 pub(super) fn of(metadata: &ObjectMeta, spec: Option<&PodSpec>) -> Option<PodGroupApi> {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
-use common::framework::{Example, KindInfo};
+use common::kind::{Example, KindInfo};
 use common::testing::vectors::{first_plan, variables};
 use common::{Framework, Settings};
 use serde_json::{Value, json};

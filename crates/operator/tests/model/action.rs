@@ -2,7 +2,7 @@
 
 use common::observe::Phase;
 use common::testing::World;
-use common::{PodView, status};
+use common::{PodView, conditions};
 
 use super::state::{State, Watch};
 use super::{Case, Mishap};
@@ -118,7 +118,7 @@ fn mishaps(state: &State, case: &Case, all: &mut Vec<Action>) {
                     .filter(|(_, pod)| live(pod) || *mishap == Mishap::Vanish);
                 all.extend(pods.map(|(name, _)| Action::Mishap(*mishap, name)));
             }
-            Mishap::Suspend | Mishap::Scale | Mishap::Later if !status::is_finished(&world.status()) => {
+            Mishap::Suspend | Mishap::Scale | Mishap::Later if !conditions::is_finished(&world.status()) => {
                 all.push(Action::Mishap(*mishap, String::new()));
             }
             Mishap::Suspend | Mishap::Scale | Mishap::Later => {}

@@ -1,10 +1,10 @@
 //! Every state once.
 
+use common::conditions;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use common::api::ConditionType;
-use common::status;
 
 use super::Case;
 use super::action::{Action, actions, wants_suspension};
@@ -88,10 +88,10 @@ fn wrong_end(state: &State) -> Option<String> {
     let Some(_) = &world.job else { return None };
     let stored = world.status();
     let rests = wants_suspension(world)
-        && status::is_true(&stored, ConditionType::Suspended)
+        && conditions::is_true(&stored, ConditionType::Suspended)
         && world.pods.is_empty()
         && world.batch_jobs.is_empty();
-    (!status::is_finished(&stored) && !rests).then(|| format!("stuck: {}; {stored:?}", world.describe()))
+    (!conditions::is_finished(&stored) && !rests).then(|| format!("stuck: {}; {stored:?}", world.describe()))
 }
 
 impl Graph {

@@ -77,7 +77,7 @@ fn job(text: &mut String, job: Option<&RawJob>) {
     }
 }
 
-fn digest(extra: &common::plan::Extra) -> u64 {
+fn digest(extra: &common::objects::Extra) -> u64 {
     let mut hasher = std::collections::hash_map::DefaultHasher::new();
     format!("{extra:?}").hash(&mut hasher);
     hasher.finish()

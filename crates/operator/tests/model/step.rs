@@ -1,13 +1,13 @@
 //! From one state to the next, and what must never happen on the way.
 
+use common::conditions;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use common::Write;
 use common::api::{ConditionType, JobStatus};
-use common::observe::Phase;
-use common::observe::{Refusal, RefusalCause, Vanished};
+use common::observe::{Phase, Refusal, RefusalCause, Vanished};
 use common::testing::Answer;
-use common::{Write, status};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
@@ -202,8 +202,8 @@ impl State {
         let stored = self.world.status();
         match write {
             Write::CreatePod { .. } | Write::CreateBatchJob { .. } => {
-                assert!(!status::is_finished(&stored), "a finished job makes no pods");
-                let suspended = status::is_true(&stored, ConditionType::Suspended);
+                assert!(!conditions::is_finished(&stored), "a finished job makes no pods");
+                let suspended = conditions::is_true(&stored, ConditionType::Suspended);
                 assert!(!suspended, "a suspended job makes no pods");
             }
             Write::DeletePod { name, uid, .. } => {

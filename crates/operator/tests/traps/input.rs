@@ -1,10 +1,11 @@
 //! What users write.
 
 use common::api::ConditionType;
-use common::framework::PortInfo;
+use common::kind::PortInfo;
+use common::objects::Child;
 use common::observe::PodView;
-use common::plan::{Child, Plan, Write};
-use common::resolve::ServiceMode;
+use common::plan::{Plan, Write};
+use common::settings::ServiceMode;
 use common::testing::{World, whole};
 use common::{Framework, names, resolve};
 use serde_json::{Value, json};

@@ -1,7 +1,7 @@
 //! What status and events say.
 
 use common::gang::{Gang, Placement};
-use common::plan::Extra;
+use common::objects::Extra;
 use common::resolve;
 use serde_json::json;
 

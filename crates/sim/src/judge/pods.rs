@@ -1,6 +1,6 @@
 //! Which pods may be beside which, and which may go.
 
-use common::{names, status};
+use common::{conditions, names};
 use serde_json::Value;
 
 use super::{Judge, gone, stored};
@@ -114,8 +114,8 @@ impl Judge {
         };
         let stored = stored(job);
         let wanted = self.stored_attempt(key.resource.plural, &key.name, &stored, name(object));
-        let over =
-            status::is_finished(&stored) || status::is_true(&stored, common::api::ConditionType::Suspended);
+        let over = conditions::is_finished(&stored)
+            || conditions::is_true(&stored, common::api::ConditionType::Suspended);
         if wanted <= attempt(object) && !over {
             self.wrong(format!("{} was deleted without a stored intent", name(object)));
         }

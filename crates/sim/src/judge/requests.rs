@@ -1,7 +1,7 @@
 //! What operators may ask for.
 
 use common::api::ConditionType;
-use common::{names, status};
+use common::{conditions, names};
 use serde_json::Value;
 
 use super::{Judge, pods, stored};
@@ -64,10 +64,10 @@ impl Judge {
     /// Nothing is made for a job that has ended, is suspended or is somebody else's; and pods of the stored attempt only.
     fn may_make(&mut self, request: &Request, key: &Key, job: &Value) {
         let (what, stored) = (request.line(), stored(job));
-        if status::is_finished(&stored) {
+        if conditions::is_finished(&stored) {
             self.wrong(format!("{what}: of a job that has ended"));
         }
-        if status::is_true(&stored, ConditionType::Suspended) {
+        if conditions::is_true(&stored, ConditionType::Suspended) {
             self.wrong(format!("{what}: of a job that is suspended"));
         }
         let manager = text(job, "/spec/runPolicy/managedBy");

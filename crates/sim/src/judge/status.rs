@@ -1,9 +1,9 @@
 //! What no status may do.
 
+use common::conditions;
 use std::collections::BTreeSet;
 
 use common::api::{ConditionType, JobCondition, JobStatus};
-use common::status;
 use serde_json::Value;
 
 use super::{Judge, stored};
@@ -28,7 +28,7 @@ impl Judge {
 }
 
 fn is(status: &JobStatus, type_: ConditionType) -> bool {
-    status::is_true(status, type_)
+    conditions::is_true(status, type_)
 }
 
 fn ends(old: &JobStatus, new: &JobStatus) -> Vec<String> {
@@ -37,15 +37,16 @@ fn ends(old: &JobStatus, new: &JobStatus) -> Vec<String> {
     if is(new, succeeded) && is(new, failed) {
         found.push("it has both succeeded and failed".to_owned());
     }
-    if status::is_finished(old)
+    if conditions::is_finished(old)
         && (new.conditions != old.conditions || new.completion_time != old.completion_time)
     {
         found.push("its end is undone".to_owned());
     }
-    if status::is_finished(new) != new.completion_time.is_some() {
+    if conditions::is_finished(new) != new.completion_time.is_some() {
         found.push("it has ended without a time of its end, or the other way round".to_owned());
     }
-    if is(new, ConditionType::Running) && (is(new, ConditionType::Restarting) || status::is_finished(new)) {
+    if is(new, ConditionType::Running) && (is(new, ConditionType::Restarting) || conditions::is_finished(new))
+    {
         found.push("it runs, and restarts or has ended".to_owned());
     }
     found
@@ -73,7 +74,7 @@ fn conditions(old: &JobStatus, new: &JobStatus, clocks_differ: bool) -> Vec<Stri
         found.push("two conditions of one type".to_owned());
     }
     for now in &new.conditions {
-        let Some(then) = status::condition(old, now.type_) else {
+        let Some(then) = conditions::condition(old, now.type_) else {
             continue;
         };
         let type_ = now.type_.as_str();
@@ -115,7 +116,7 @@ fn counts(old: &JobStatus, new: &JobStatus, job: &Value) -> Vec<String> {
     let limit = job
         .pointer("/spec/runPolicy/backoffLimit")
         .and_then(Value::as_i64);
-    let goes_on = !status::is_finished(new) && !is(new, ConditionType::Suspended);
+    let goes_on = !conditions::is_finished(new) && !is(new, ConditionType::Suspended);
     if limit.is_some_and(|limit| used(new) > used(old) && goes_on && i64::from(used(new)) > limit) {
         found.push(format!("restarted {} times, which is above its limit", used(new)));
     }

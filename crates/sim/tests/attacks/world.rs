@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use common::Framework;
 use common::gang::PodGroupApi;
-use common::resolve::ServiceMode;
+use common::settings::ServiceMode;
 use common::testing::meanings;
 use operator::FRAMEWORKS;
 use runtime::GangChoice;

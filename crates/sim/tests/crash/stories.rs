@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use common::KindInfo;
-use common::framework::Workload;
 use common::gang::{Gang, PodGroupApi};
+use common::kind::Workload;
 use runtime::GangChoice;
 use serde_json::{Value, json};
 

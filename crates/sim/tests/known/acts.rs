@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use common::KindInfo;
 use common::api::JobStatus;
-use common::framework::Workload;
-use common::names;
+use common::kind::Workload;
+use common::{KindInfo, names};
 use serde_json::{Value, json};
 use sim::store::{Key, Object, Store};
 use sim::story::{Teller, pod_key};

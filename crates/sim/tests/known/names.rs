@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
-use common::framework::Workload;
 use common::gang::PodGroupApi;
+use common::kind::Workload;
 use serde_json::{Value, json};
 use sim::cluster::{NAMESPACE, Setup, is_aside};
 use sim::kubernetes::Pace;

@@ -5,8 +5,8 @@ use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use common::framework::Workload;
 use common::gang::{Gang, PodGroupApi};
+use common::kind::Workload;
 use common::testing::{meanings, whole};
 use common::{Framework, KindInfo, Settings};
 use operator::FRAMEWORKS;
@@ -243,7 +243,7 @@ impl Deref for Stage {
 impl Stage {
     /// A cluster with an operator and without a job.
     pub(crate) fn empty(framework: &'static dyn Framework, scene: Scene) -> Self {
-        runtime::seed_jitter(1);
+        fastrand::seed(1);
         let cluster = Cluster::start(FRAMEWORKS, &scene.setup);
         let mut stage = Self {
             teller: Teller::new("known", cluster.shared.clone(), framework),

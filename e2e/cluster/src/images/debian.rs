@@ -13,10 +13,9 @@ use super::archive::{self, Blob, Config, Layer, Spec};
 use super::layer::{self, Entry};
 use super::recipe::{Recipe, Suite};
 use super::{Image, REVISION, cached, sources};
-use crate::cache;
 use crate::command::{command, output};
-use crate::packages;
 use crate::progress::Progress;
+use crate::{cache, packages};
 
 /// Where the scripts are in the image.
 const SCRIPTS: &str = "opt/trainyard";

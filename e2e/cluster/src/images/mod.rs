@@ -16,9 +16,8 @@ use anyhow::{Context, Result, anyhow};
 
 pub use archive::{Described, describe};
 
-use crate::cache;
-use crate::packages;
 use crate::progress::Progress;
+use crate::{cache, packages};
 use archive::{Config, Spec};
 
 /// The image that holds a pod's namespaces open.
