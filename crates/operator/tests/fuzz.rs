@@ -1,12 +1,5 @@
 //! Whatever is in a job or in the status of a pod: no panic, no write for a job that is not valid, and a message that names
 //! the field. For every meaning of every kind; more cases with `PROPTEST_CASES=1000000`.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "tests fail by panicking, and read better without ceremony"
-)]
 
 use common::conditions;
 use std::sync::Arc;

@@ -1,12 +1,4 @@
 //! All pods of a job are placed together, or none: for every meaning of every kind, by Kubernetes' own gangs.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    reason = "tests fail by panicking, and read better without ceremony"
-)]
 
 use common::api::ConditionType;
 use common::gang::{Gang, Placement};

@@ -1,16 +1,6 @@
 //! Laws that hold whatever happens: random jobs, random faults, the operator dying after any request.
 //!
 //! Written against the seam only: they run over the registry, and over each dialect of a kind that has several.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::format_push_string,
-    clippy::semicolon_if_nothing_returned,
-    clippy::too_many_lines,
-    reason = "tests fail by panicking, and read better without ceremony"
-)]
 
 use common::conditions;
 use std::sync::Arc;
@@ -26,9 +16,7 @@ use common::{Cast, Framework, PodView, RoleInfo, SlotId};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use rules::{check_intent, check_status};
-
-mod rules;
+use crate::rules::{check_intent, check_status};
 
 /// Every meaning of every kind.
 fn frameworks() -> Vec<&'static dyn Framework> {

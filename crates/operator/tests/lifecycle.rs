@@ -1,12 +1,4 @@
 //! A job's life from its pods to its end, for every meaning of every kind: nothing here knows a kind by name.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    reason = "tests fail by panicking, and read better without ceremony"
-)]
 
 use common::api::{ConditionStatus, ConditionType, SuccessPolicy};
 use common::kind::{KindInfo, OnFailure, WORKER, Workload};

@@ -1,13 +1,5 @@
 //! Names of jobs at the limit of what the names of their pods and Services allow, for every meaning of every kind: either
 //! all that is made of a job can be named, or the schema's rules and the job's status say that it cannot.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    reason = "tests fail by panicking, and read better without ceremony"
-)]
 
 use common::conditions;
 use std::collections::BTreeSet;

@@ -1,12 +1,4 @@
 //! What users and queues may rely on: suspension, resumption, and whose a job is. For every meaning of every kind.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    reason = "tests fail by panicking, and read better without ceremony"
-)]
 
 use common::conditions;
 use std::collections::BTreeMap;

@@ -1,10 +1,4 @@
 //! The HorizontalPodAutoscaler of an elastic job: when it is there, and what it says.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "tests fail by panicking, and read better without ceremony"
-)]
 
 use common::objects::{Child, ChildKind};
 use common::observe::{Refusal, RefusalCause};

@@ -1,10 +1,5 @@
 //! Details that no scenario turns on, and that a user reads all the same: each was found by changing what is decided until no
 //! other test saw it (`cargo mutants`).
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "tests fail by panicking, and read better without ceremony"
-)]
 
 use common::api::{ConditionType, FirstFailure};
 use common::conditions;

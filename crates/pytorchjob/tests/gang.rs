@@ -1,12 +1,5 @@
 //! Gangs, scenario by scenario: what a scheduler is told, and that no pod waits for one that waits for it. Pods are placed by a
 //! scheduler that counts as Kubernetes' own does: those that have ended do not count.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "tests fail by panicking, and read better without ceremony"
-)]
 
 use common::gang::{Gang, Placement};
 use common::objects::Child;

@@ -1,11 +1,4 @@
 //! A gang of which a part is refused: when it gives back what it has, and when it does not.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "tests fail by panicking, and read better without ceremony"
-)]
 
 use common::Plan;
 use common::gang::{Gang, Placement};

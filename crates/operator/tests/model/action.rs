@@ -4,8 +4,8 @@ use common::observe::Phase;
 use common::testing::World;
 use common::{PodView, conditions};
 
-use crate::state::{State, Watch};
-use crate::{Case, Fault};
+use super::state::{State, Watch};
+use super::{Case, Fault};
 
 /// One thing that happens.
 #[derive(Debug, Clone, PartialEq)]
@@ -67,7 +67,7 @@ fn progress(state: &State, case: &Case) -> Vec<Action> {
         };
         let last = flight.next + 1 == flight.requests.len();
         if last
-            && flight.requests[flight.next] == crate::state::Request::Status
+            && flight.requests[flight.next] == super::state::Request::Status
             && flight.refused.is_none()
             && made_pods()
         {

@@ -8,7 +8,7 @@ use common::observe::{BatchJobView, Observed, PodView, RawJob, Refusal, Vanished
 use common::testing::World;
 use common::{Framework, Plan, Uid};
 
-use crate::Case;
+use super::Case;
 
 /// What is watched by itself, and so is seen at a time of its own. (Services are seen at once: nobody but the operator
 /// changes them here.)

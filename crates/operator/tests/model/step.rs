@@ -11,10 +11,10 @@ use common::testing::Answer;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
-use crate::action::{Action, wants_suspension};
+use super::action::{Action, wants_suspension};
+use super::state::{Request, State, View, Watch};
+use super::{Case, Fault};
 use crate::rules::{check_intent, check_status};
-use crate::state::{Request, State, View, Watch};
-use crate::{Case, Fault};
 
 /// The state after something has happened.
 ///

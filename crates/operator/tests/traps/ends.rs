@@ -7,7 +7,7 @@ use common::testing::World;
 use common::{Framework, conditions, resolve};
 use serde_json::json;
 
-use crate::kit::{
+use super::kit::{
     by_policy, by_timer, come_back, counted, end, finish, for_every_kind, held, is, job, last, notes, policy,
     replacing, running, spec,
 };

@@ -10,7 +10,7 @@ use common::testing::{World, whole};
 use common::{Framework, names, resolve};
 use serde_json::{Value, json};
 
-use crate::kit::{
+use super::kit::{
     active, bring_up, come_back, end, for_every_kind, is, job, last, message, notes, policy, replacing,
     running, spec,
 };

@@ -5,7 +5,7 @@ use common::objects::Extra;
 use common::resolve;
 use serde_json::json;
 
-use crate::kit::{bring_up, come_back, end, for_every_kind, job, last, notes, policy, replacing, spec};
+use super::kit::{bring_up, come_back, end, for_every_kind, job, last, notes, policy, replacing, spec};
 
 /// Counts were there from the second pass on.
 #[test]

@@ -11,8 +11,8 @@ use sim::store::{Key, Store, Who};
 use sim::types::PODS;
 use sim::value::{metadata, phase, text};
 
-use crate::fixture::{Fixture, FixtureOptions, kinds};
-use crate::steps::{
+use super::fixture::{Fixture, FixtureOptions, kinds};
+use super::steps::{
     alive, by_batch_job, ends_well, first, has_ended, is, last, message, policy, replaced, restarts, rule,
     to, twins, uid, waits_for, when,
 };

@@ -23,8 +23,8 @@ use sim::types::{EVENTS, LEASES, NAMESPACES, NODES, PODS, Resource, pod_groups};
 use sim::value::{self, metadata};
 use tokio::time::Instant;
 
-use crate::fixture::{Fixture, FixtureOptions, kinds, refused, with_fault};
-use crate::steps::{
+use super::fixture::{Fixture, FixtureOptions, kinds, refused, with_fault};
+use super::steps::{
     alive, belongings, ends_well, is, last, replaced, restarts, rule, runs, succeeds, suspend, suspended, to,
     uid, waits_for, when,
 };

@@ -12,8 +12,8 @@ use sim::store::{Key, Object, Store};
 use sim::value::{self, phase};
 use tokio::time::Instant;
 
-use crate::fixture::{Fixture, FixtureOptions, kinds, with_fault};
-use crate::steps::{
+use super::fixture::{Fixture, FixtureOptions, kinds, with_fault};
+use super::steps::{
     DISRUPTIONS, alive, by_batch_job, ends_well, first, has_ended, is, last, message, policy, replaced,
     restarts, rule, status, succeeds, suspend, suspended, to, uid, when,
 };

@@ -11,7 +11,7 @@ use sim::store::{Key, Object, Store};
 use sim::value::{self, phase};
 use tokio::time::Instant;
 
-use crate::fixture::Fixture;
+use super::fixture::Fixture;
 
 /// Why Kubernetes takes pods away.
 pub(crate) const DISRUPTIONS: [&str; 5] = [
