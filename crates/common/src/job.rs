@@ -23,7 +23,7 @@ pub struct ResolvedJob {
     /// When the job has succeeded.
     pub success: SuccessPolicy,
     /// Roles that the job has, in rank order.
-    pub replicas: Vec<ResolvedReplica>,
+    pub roles: Vec<ResolvedRole>,
     /// All slots.
     pub cast: Cast,
     /// `spec` without what all kinds have: what only the framework knows.
@@ -35,8 +35,8 @@ pub struct ResolvedJob {
 impl ResolvedJob {
     /// The role's replicas, if the job has that role.
     #[must_use]
-    pub fn replica(&self, role: Role) -> Option<&ResolvedReplica> {
-        self.replicas.iter().find(|r| r.role == role)
+    pub fn role(&self, role: Role) -> Option<&ResolvedRole> {
+        self.roles.iter().find(|r| r.role == role)
     }
 
     /// Number of the port that pods of `role` listen on: the training container's port of the kind's name; 0 for a kind
@@ -44,14 +44,14 @@ impl ResolvedJob {
     #[must_use]
     pub fn port(&self, role: Role) -> i32 {
         let Some(known) = self.info.port else { return 0 };
-        let of = |r: &ResolvedReplica| {
+        let of = |r: &ResolvedRole| {
             let ports = r.training_container()?.ports.as_ref()?;
             ports
                 .iter()
                 .find(|p| p.name.as_deref() == Some(known.name))
                 .map(|p| p.container_port)
         };
-        self.replica(role).and_then(of).unwrap_or(known.number)
+        self.role(role).and_then(of).unwrap_or(known.number)
     }
 
     /// The fields of `spec` that only the kind has. Those that [`ResolvedJob::check_own`] refuses read as absent.
@@ -75,7 +75,7 @@ impl ResolvedJob {
     }
 
     fn has_own_host_name(&self, role: Role) -> bool {
-        let spec = self.replica(role).and_then(|r| r.template.spec.as_ref());
+        let spec = self.role(role).and_then(|r| r.template.spec.as_ref());
         spec.is_some_and(|spec| spec.hostname.is_some() || spec.subdomain.is_some())
     }
 
@@ -129,7 +129,7 @@ pub struct ResolvedPolicy {
 
 /// One role with defaults.
 #[derive(Debug, Clone, PartialEq)]
-pub struct ResolvedReplica {
+pub struct ResolvedRole {
     /// Role.
     pub role: Role,
     /// Number of pods.
@@ -142,7 +142,7 @@ pub struct ResolvedReplica {
     pub restart_policy: RestartPolicy,
 }
 
-impl ResolvedReplica {
+impl ResolvedRole {
     /// The training container of the template.
     #[must_use]
     pub fn training_container(&self) -> Option<&Container> {

@@ -10,7 +10,7 @@ use crate::tally::{self, SlotState, Tally};
 /// Counts of a job that goes on: pods being replaced count nowhere.
 pub fn count_replicas(status: &mut JobStatus, tally: &Tally, job: &ResolvedJob) {
     status.replica_statuses = job
-        .replicas
+        .roles
         .iter()
         .map(|r| {
             let mut done: BTreeSet<u32> = tally

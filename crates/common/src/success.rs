@@ -21,11 +21,11 @@ pub fn outcome(tally: &Tally, job: &ResolvedJob, elastic: Option<&Elastic>) -> O
     let done = |role: Role| tally.count(role, &SlotState::Succeeded);
     let all_done = |role: Role| done(role) >= count(job, role);
     let workers = job.success != SuccessPolicy::AllWorkers || all_done(WORKER);
-    let any = job.replicas.iter().any(|replica| replica.count > 0);
+    let any = job.roles.iter().any(|replica| replica.count > 0);
     let decided = match deciding(job) {
         Some(role) => all_done(role),
         // Nobody is left to wait for.
-        None => any && job.replicas.iter().all(|replica| all_done(replica.role)),
+        None => any && job.roles.iter().all(|replica| all_done(replica.role)),
     };
     if decided && workers {
         return Outcome::Succeeded;
@@ -34,7 +34,7 @@ pub fn outcome(tally: &Tally, job: &ResolvedJob, elastic: Option<&Elastic>) -> O
         let alive = tally.count(role, &SlotState::Running).saturating_add(done(role));
         alive >= needed(job, role, elastic)
     };
-    if any && job.replicas.iter().all(|replica| runs(replica.role)) {
+    if any && job.roles.iter().all(|replica| runs(replica.role)) {
         Outcome::Running
     } else {
         Outcome::Waiting
@@ -42,7 +42,7 @@ pub fn outcome(tally: &Tally, job: &ResolvedJob, elastic: Option<&Elastic>) -> O
 }
 
 fn count(job: &ResolvedJob, role: Role) -> u32 {
-    job.replica(role).map_or(0, |replica| replica.count)
+    job.role(role).map_or(0, |replica| replica.count)
 }
 
 fn needed(job: &ResolvedJob, role: Role, elastic: Option<&Elastic>) -> u32 {

@@ -130,7 +130,7 @@ pub fn tally(observed: &Observed, job: &ResolvedJob, losses: &Losses<'_>) -> Tal
     // By name, so that pods are told apart from those that somebody else made with our labels.
     let beyond = |name: &str| {
         let id = job.info.slot_of(&job.key.name, name)?;
-        let count = job.replica(id.role).map_or(0, |r| r.count);
+        let count = job.role(id.role).map_or(0, |r| r.count);
         (id.index.0 >= count).then_some(id)
     };
     let strays = observed
@@ -163,7 +163,7 @@ impl<'a> Known<'a> {
     fn of(observed: &'a Observed, job: &'a ResolvedJob, slot: &Slot, seen: Option<Attempt>) -> Self {
         // A status that somebody wiped must not turn live pods into pods of the future.
         let attempt = stored_attempt(&job.stored, slot.id).max(seen.unwrap_or_default());
-        let replica = job.replica(slot.id.role);
+        let replica = job.role(slot.id.role);
         Self {
             attempt,
             policy: replica.map_or(RestartPolicy::Never, |r| r.restart_policy),

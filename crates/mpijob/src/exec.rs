@@ -95,7 +95,7 @@ fn launcher_name(job: &ResolvedJob) -> String {
 
 /// The service account that the user names for the launcher.
 fn own_account(job: &ResolvedJob) -> Option<&str> {
-    let spec = job.replica(LAUNCHER)?.template.spec.as_ref()?;
+    let spec = job.role(LAUNCHER)?.template.spec.as_ref()?;
     spec.service_account_name
         .as_deref()
         .filter(|name| !name.is_empty())
@@ -103,7 +103,7 @@ fn own_account(job: &ResolvedJob) -> Option<&str> {
 
 /// A launcher that asks for GPUs runs ranks itself.
 fn has_gpus(job: &ResolvedJob) -> bool {
-    let spec = job.replica(LAUNCHER).and_then(|r| r.template.spec.as_ref());
+    let spec = job.role(LAUNCHER).and_then(|r| r.template.spec.as_ref());
     let limits = spec
         .into_iter()
         .flat_map(|s| &s.containers)
@@ -225,7 +225,7 @@ fn launcher_env(job: &ResolvedJob) -> Vec<EnvVar> {
     if !has_gpus(job) {
         env.extend(no_gpus());
     }
-    let container = job.replica(LAUNCHER).and_then(|r| r.training_container());
+    let container = job.role(LAUNCHER).and_then(|r| r.training_container());
     let set = |name: &str| container.is_some_and(|c| c.env.iter().flatten().any(|e| e.name == name));
     let intel = [
         ("I_MPI_HYDRA_BOOTSTRAP", "rsh"),
@@ -287,7 +287,7 @@ fn delivery(job: &ResolvedJob, settings: &Settings) -> Container {
 
 /// The script is mounted because Open MPI's daemon looks for it on every host.
 fn worker(job: &ResolvedJob) -> Wiring {
-    let container = job.replica(WORKER).and_then(|r| r.training_container());
+    let container = job.role(WORKER).and_then(|r| r.training_container());
     let idle = container.is_some_and(|c| c.command.as_ref().is_none_or(Vec::is_empty));
     Wiring {
         command: idle.then(|| vec!["sleep".to_owned()]),

@@ -87,7 +87,7 @@ impl Framework for Ssh {
         if fields.ssh_auth_mount_path.is_some_and(|path| path.is_empty()) {
             problems.add("spec.sshAuthMountPath", "must not be empty");
         }
-        for replica in &job.replicas {
+        for replica in &job.roles {
             if !matches!(
                 replica.restart_policy,
                 RestartPolicy::Never | RestartPolicy::OnFailure
@@ -189,12 +189,12 @@ fn labels(job: &ResolvedJob, id: SlotId, fields: &Fields) -> BTreeMap<String, St
 }
 
 fn host_network(job: &ResolvedJob, role: Role) -> bool {
-    let spec = job.replica(role).and_then(|r| r.template.spec.as_ref());
+    let spec = job.role(role).and_then(|r| r.template.spec.as_ref());
     spec.is_some_and(|spec| spec.host_network == Some(true))
 }
 
 fn has_no_command(job: &ResolvedJob) -> bool {
-    let container = job.replica(WORKER).and_then(|r| r.training_container());
+    let container = job.role(WORKER).and_then(|r| r.training_container());
     container.is_some_and(|c| {
         c.command.as_ref().is_none_or(Vec::is_empty) && c.args.as_ref().is_none_or(Vec::is_empty)
     })

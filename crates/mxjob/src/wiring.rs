@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use common::job::ResolvedReplica;
+use common::job::ResolvedRole;
 use common::kind::WORKER;
 use common::wiring::{Task, variable as var};
 use common::{Cast, ResolvedJob, Settings, Slot, Wiring};
@@ -61,11 +61,11 @@ fn config(slot: &Slot, cast: &Cast, job: &ResolvedJob, settings: &Settings) -> C
         let peers = cluster.entry(peer.id.role.lower()).or_default();
         peers.push(Address { url, port });
     }
-    let key = |replica: &ResolvedReplica| {
+    let key = |replica: &ResolvedRole| {
         let annotations = replica.template.metadata.as_ref()?.annotations.as_ref()?;
         annotations.get(TUNER_SERVER_KEY).cloned()
     };
-    let roles = job.replicas.iter().filter(|replica| replica.count > 0);
+    let roles = job.roles.iter().filter(|replica| replica.count > 0);
     let labels = roles.map(|replica| (replica.role.lower(), key(replica).unwrap_or_default()));
     let (labels, task) = (labels.collect(), Task::of(slot));
     Config {

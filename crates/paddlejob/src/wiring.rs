@@ -77,7 +77,7 @@ fn rendezvous(slot: &Slot, cast: &Cast, job: &ResolvedJob) -> Vec<EnvVar> {
 /// Whether the user's templates have the launchers meet by an etcd of the user's.
 pub(crate) fn has_etcd(job: &ResolvedJob) -> bool {
     let containers = job
-        .replicas
+        .roles
         .iter()
         .filter_map(|replica| replica.training_container());
     let mut env = containers.flat_map(|container| container.env.iter().flatten());

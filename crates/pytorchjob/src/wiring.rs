@@ -47,7 +47,7 @@ pub(crate) fn wiring(slot: &Slot, cast: &Cast, job: &ResolvedJob, settings: &Set
 /// Who hosts the store of a static rendezvous. Upstream names nobody where there is no Master, so that plain `torchrun`
 /// could not connect; here worker 0 does it. An elastic job without Master has its own rendezvous.
 fn static_leader<'a>(cast: &'a Cast, job: &ResolvedJob, fields: &Fields) -> Option<&'a Slot> {
-    let master = job.replica(MASTER).is_some_and(|master| master.count > 0);
+    let master = job.role(MASTER).is_some_and(|master| master.count > 0);
     cast.slots()
         .first()
         .filter(|_| master || fields.elastic_policy.is_none())

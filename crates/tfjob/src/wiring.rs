@@ -44,7 +44,7 @@ fn is_dynamic(job: &ResolvedJob) -> bool {
 /// anybody, and the other policies replace what fails.
 pub(crate) fn tolerates_lost_workers(job: &ResolvedJob) -> bool {
     let never = |policy| policy == RestartPolicy::Never;
-    is_dynamic(job) && job.replica(WORKER).is_some_and(|r| never(r.restart_policy))
+    is_dynamic(job) && job.role(WORKER).is_some_and(|r| never(r.restart_policy))
 }
 
 /// Checks what the schema's rules check too, for objects that came round them.

@@ -15,7 +15,7 @@ use crate::settings::Settings;
 /// (training-operator 1.9, `pkg/controller.v1/pytorch/initcontainer.go`).
 #[must_use]
 pub fn wait_for_master(name: &str, slot: &Slot, job: &ResolvedJob, settings: &Settings) -> Vec<Container> {
-    let waits = slot.id.role == WORKER && job.replica(MASTER).is_some_and(|master| master.count > 0);
+    let waits = slot.id.role == WORKER && job.role(MASTER).is_some_and(|master| master.count > 0);
     let Some(init) = settings.init_container.as_ref().filter(|_| waits) else {
         return Vec::new();
     };

@@ -23,7 +23,7 @@ pub fn pod(
     wiring: Wiring,
     settings: &Settings,
 ) -> Pod {
-    let replica = job.replica(slot.id.role);
+    let replica = job.role(slot.id.role);
     let template = replica.map(|r| r.template.clone()).unwrap_or_default();
     let PodTemplateSpec { metadata, spec } = template;
     let mut metadata = metadata.unwrap_or_default();

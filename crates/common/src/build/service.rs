@@ -60,7 +60,7 @@ fn headless(
 /// The training containers' ports, of one role or of all. A Service must name each of several ports, and no name twice.
 fn ports(job: &ResolvedJob, role: Option<Role>) -> Vec<ServicePort> {
     let replicas = job
-        .replicas
+        .roles
         .iter()
         .filter(|r| role.is_none_or(|role| r.role == role));
     let containers = replicas.filter_map(|r| r.training_container()?.ports.as_ref());

@@ -53,7 +53,7 @@ fn lost(q: &Question<'_>) -> Option<SlotId> {
         return None;
     }
     let runs = q.job.info.roles.iter().map(|info| {
-        let wanted = q.job.replica(info.role).map_or(0, |r| r.count);
+        let wanted = q.job.role(info.role).map_or(0, |r| r.count);
         let there = lost.iter().filter(|id| id.role == info.role);
         let there = there.map(|id| id.index.0.saturating_add(1)).max().unwrap_or(0);
         (info, wanted.max(there))
@@ -64,6 +64,6 @@ fn lost(q: &Question<'_>) -> Option<SlotId> {
     let leader = q.framework.leader(&cast, q.job).or_else(first);
     let leaders = [leader, q.framework.rendezvous(&cast, q.job)];
     // Whether or not it has a pod at this moment.
-    let wanted = |id: &SlotId| q.job.replica(id.role).is_some_and(|r| id.index.0 < r.count);
+    let wanted = |id: &SlotId| q.job.role(id.role).is_some_and(|r| id.index.0 < r.count);
     leaders.into_iter().flatten().find(|id| !wanted(id))
 }

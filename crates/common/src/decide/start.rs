@@ -208,7 +208,7 @@ fn creation_note(pods: &[Write]) -> Option<Note> {
 
 /// What the user should know once, at the beginning.
 pub(super) fn first_words(q: &Question<'_>) -> Vec<Note> {
-    let overwritten = q.job.replicas.iter().any(|r| {
+    let overwritten = q.job.roles.iter().any(|r| {
         r.template
             .spec
             .as_ref()

@@ -136,7 +136,7 @@ fn without_pods(q: &Question<'_>) -> JobStatus {
         .chain(carried)
         .filter_map(|(role, pod)| role.filter(|_| live(pod)))
         .collect();
-    for replica in &q.job.replicas {
+    for replica in &q.job.roles {
         let live = living.iter().filter(|role| **role == replica.role);
         if let Some(counts) = status.replica_statuses.get_mut(replica.role.0) {
             counts.active = i32::try_from(live.count()).unwrap_or(i32::MAX);

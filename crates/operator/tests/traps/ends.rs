@@ -231,7 +231,7 @@ fn nothing_of_an_earlier_trouble_holds_after_a_success() {
         let runs = conditions::condition(&ended, ConditionType::Running).unwrap();
         assert_eq!(runs.last_transition_time, ended.completion_time);
         let job = resolve::resolve(framework, world.job.as_ref().unwrap()).unwrap();
-        for replica in &job.replicas {
+        for replica in &job.roles {
             let counts = &ended.replica_statuses[replica.role.0];
             assert!(counts.selector.is_some(), "{}", replica.role);
             assert_eq!(counts.failed, 0, "{}", replica.role);

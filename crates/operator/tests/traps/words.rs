@@ -14,7 +14,7 @@ fn the_first_status_counts_every_role() {
         let world = job(framework, 2, |_| {});
         let first = world.plan(framework).status.unwrap();
         let job = resolve::resolve(framework, world.job.as_ref().unwrap()).unwrap();
-        let roles: Vec<&str> = job.replicas.iter().map(|replica| replica.role.0).collect();
+        let roles: Vec<&str> = job.roles.iter().map(|replica| replica.role.0).collect();
         for role in &roles {
             assert!(first.replica_statuses.contains_key(*role), "{role}");
         }

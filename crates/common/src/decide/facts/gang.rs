@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use crate::api::ConditionType;
 use crate::build::pod_group::{self, Terms, unstated};
 use crate::gang::{Gang, Placement, PodGroup, PodGroupApi, PodGroupView};
-use crate::job::ResolvedReplica;
+use crate::job::ResolvedRole;
 use crate::names::{self, Role, SlotId};
 use crate::objects::{Child, ChildKind};
 use crate::observe::{ChildView, Phase};
@@ -260,7 +260,7 @@ fn is_to_begin(slot: &SlotTally) -> bool {
 
 /// Value of the priority class that pods of a role name.
 fn priority(q: &Question<'_>, role: Role) -> i32 {
-    let class = q.job.replica(role).and_then(own_class);
+    let class = q.job.role(role).and_then(own_class);
     class
         .and_then(|class| q.observed.priorities.get(class).copied())
         .unwrap_or(0)
@@ -272,7 +272,7 @@ fn class(q: &Question<'_>, api: PodGroupApi, members: &Members) -> Option<String
     match api {
         PodGroupApi::Native => members.class.clone(),
         PodGroupApi::Volcano => stated(policy).or_else(|| {
-            let first = q.job.replicas.iter().find_map(own_class);
+            let first = q.job.roles.iter().find_map(own_class);
             first
                 .filter(|_| q.job.info.gang.class_of_template)
                 .map(str::to_owned)
@@ -285,7 +285,7 @@ fn class(q: &Question<'_>, api: PodGroupApi, members: &Members) -> Option<String
 /// left out, lest all wait for him for ever; nobody, if there is no gang at all.
 pub(crate) fn members(q: &Question<'_>) -> Option<Members> {
     let api = q.settings.gang.api()?;
-    let roles: Vec<&ResolvedReplica> = q.job.replicas.iter().filter(|r| r.count > 0).collect();
+    let roles: Vec<&ResolvedRole> = q.job.roles.iter().filter(|r| r.count > 0).collect();
     let (_, mut roles) = agreed(roles, Some(q.settings.gang.scheduler()), own_scheduler);
     let mut class = None;
     if api == PodGroupApi::Native {
@@ -312,32 +312,32 @@ fn stated(text: Option<&str>) -> Option<String> {
 /// The value that pods of a gang share, and the roles that go along with it: what is proposed if anybody does, else what
 /// is stated first.
 fn agreed<'a>(
-    roles: Vec<&'a ResolvedReplica>,
+    roles: Vec<&'a ResolvedRole>,
     proposed: Option<&str>,
-    stated: fn(&ResolvedReplica) -> Option<&str>,
-) -> (Option<String>, Vec<&'a ResolvedReplica>) {
-    let fits = |role: &&ResolvedReplica, value: &str| stated(role).is_none_or(|own| own == value);
+    stated: fn(&ResolvedRole) -> Option<&str>,
+) -> (Option<String>, Vec<&'a ResolvedRole>) {
+    let fits = |role: &&ResolvedRole, value: &str| stated(role).is_none_or(|own| own == value);
     let value = proposed
         .filter(|value| roles.iter().any(|role| fits(role, value)))
         .or_else(|| roles.iter().find_map(|role| stated(role)))
         .map(str::to_owned);
-    let of_value = |role: &&ResolvedReplica| value.as_deref().is_none_or(|value| fits(role, value));
+    let of_value = |role: &&ResolvedRole| value.as_deref().is_none_or(|value| fits(role, value));
     let along = roles.into_iter().filter(of_value).collect();
     (value, along)
 }
 
-fn spec_of(role: &ResolvedReplica) -> Option<&PodSpec> {
+fn spec_of(role: &ResolvedRole) -> Option<&PodSpec> {
     role.template.spec.as_ref()
 }
 
-fn own_scheduler(role: &ResolvedReplica) -> Option<&str> {
+fn own_scheduler(role: &ResolvedRole) -> Option<&str> {
     spec_of(role)?
         .scheduler_name
         .as_deref()
         .filter(|name| !name.is_empty())
 }
 
-fn own_class(role: &ResolvedReplica) -> Option<&str> {
+fn own_class(role: &ResolvedRole) -> Option<&str> {
     spec_of(role)?
         .priority_class_name
         .as_deref()
@@ -367,8 +367,8 @@ pub(crate) fn first_words(q: &Question<'_>) -> Vec<Note> {
     if *gang == Gang::None {
         return Vec::new();
     }
-    let roles = || q.job.replicas.iter().filter(|r| r.count > 0);
-    let other = |role: &ResolvedReplica| own_scheduler(role).is_some_and(|own| own != gang.scheduler());
+    let roles = || q.job.roles.iter().filter(|r| r.count > 0);
+    let other = |role: &ResolvedRole| own_scheduler(role).is_some_and(|own| own != gang.scheduler());
     let mut notes = Vec::new();
     if *gang != Gang::Native && roles().any(other) {
         notes.push(warning("SetPodTemplateSchedulerName", OTHER_SCHEDULER));
