@@ -7,12 +7,12 @@ use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 
-use crate::cast::{Cast, Slot};
 use crate::elastic::{self, Elastic};
 use crate::job::ResolvedJob;
 use crate::names::{Role, SlotId};
 use crate::objects::Extra;
 use crate::problems::Problems;
+use crate::replicas::{Replicas, Slot};
 use crate::settings::Settings;
 use crate::tally::Tally;
 use crate::{build, success};
@@ -26,7 +26,7 @@ pub trait Framework: Send + Sync {
     fn crd(&self) -> CustomResourceDefinition;
 
     /// How the pod of `slot` finds the others.
-    fn wiring(&self, slot: &Slot, cast: &Cast, job: &ResolvedJob, settings: &Settings) -> Wiring;
+    fn wiring(&self, slot: &Slot, replicas: &Replicas, job: &ResolvedJob, settings: &Settings) -> Wiring;
 
     /// Succeeded, running, or neither yet, by the kind's own rule or by `AllWorkers`; `Leader` is no concern of its. Failures
     /// and restarts are decided before it is asked.
@@ -40,13 +40,13 @@ pub trait Framework: Send + Sync {
     }
 
     /// The slot whose log stands for the job: the first one of the role that decides.
-    fn leader(&self, cast: &Cast, _job: &ResolvedJob) -> Option<SlotId> {
-        cast.first_of(self.kind().decides)
+    fn leader(&self, replicas: &Replicas, _job: &ResolvedJob) -> Option<SlotId> {
+        replicas.first_of(self.kind().decides)
     }
 
     /// The slot where the others meet. Neither it nor the leader is ever scaled away.
-    fn rendezvous(&self, cast: &Cast, job: &ResolvedJob) -> Option<SlotId> {
-        self.leader(cast, job)
+    fn rendezvous(&self, replicas: &Replicas, job: &ResolvedJob) -> Option<SlotId> {
+        self.leader(replicas, job)
     }
 
     /// Whether messages of its running and its success call the job by its name alone, as upstream's do where something
@@ -56,8 +56,8 @@ pub trait Framework: Send + Sync {
     }
 
     /// Slots that are reached by their short name and so need a Service of their own in every service mode.
-    fn addressed(&self, cast: &Cast, job: &ResolvedJob) -> Vec<SlotId> {
-        self.rendezvous(cast, job).into_iter().collect()
+    fn addressed(&self, replicas: &Replicas, job: &ResolvedJob) -> Vec<SlotId> {
+        self.rendezvous(replicas, job).into_iter().collect()
     }
 
     /// Checks that the schema's rules cannot say. Called after the common checks passed.
@@ -65,7 +65,7 @@ pub trait Framework: Send + Sync {
 
     /// The headless Services of the job.
     fn services(&self, job: &ResolvedJob, settings: &Settings) -> Vec<Service> {
-        build::service::services(job, &self.addressed(&job.cast, job), settings)
+        build::service::services(job, &self.addressed(&job.replicas, job), settings)
     }
 
     /// Objects that must be there, and be as given, before pods are made: host lists, key pairs, rights.

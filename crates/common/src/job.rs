@@ -4,10 +4,10 @@ use crate::settings::{ServiceMode, Settings};
 use k8s_openapi::api::core::v1::{Container, PodTemplateSpec};
 
 use crate::api::{CleanPodPolicy, JobStatus, RestartPolicy, RestartScope, SchedulingPolicy, SuccessPolicy};
-use crate::cast::{Cast, Slot};
 use crate::kind::KindInfo;
 use crate::names::{self, JobKey, Role, SlotId, Uid};
 use crate::problems::{Problems, read};
+use crate::replicas::{Replicas, Slot};
 
 /// A job with all its holes filled.
 #[derive(Debug, Clone)]
@@ -25,7 +25,7 @@ pub struct ResolvedJob {
     /// Roles that the job has, in rank order.
     pub roles: Vec<ResolvedRole>,
     /// All slots.
-    pub cast: Cast,
+    pub replicas: Replicas,
     /// `spec` without what all kinds have: what only the framework knows.
     pub fields: serde_json::Value,
     /// Status as stored.
@@ -65,12 +65,12 @@ impl ResolvedJob {
         read(&self.fields, "spec", problems)
     }
 
-    /// Slots of `cast` that need a Service of their own where all are called by [`ResolvedJob::host`], but `first` by its
+    /// Slots of `replicas` that need a Service of their own where all are called by [`ResolvedJob::host`], but `first` by its
     /// short name: that one, and those whose template names the pod's host, so that the job's Service cannot reach them.
     #[must_use]
-    pub fn with_own_host_names(&self, cast: &Cast, first: Option<SlotId>) -> Vec<SlotId> {
+    pub fn with_own_host_names(&self, replicas: &Replicas, first: Option<SlotId>) -> Vec<SlotId> {
         let own = |slot: &&Slot| self.has_own_host_name(slot.id.role) && Some(slot.id) != first;
-        let own = cast.slots().iter().filter(own).map(|slot| slot.id);
+        let own = replicas.all().iter().filter(own).map(|slot| slot.id);
         first.into_iter().chain(own).collect()
     }
 

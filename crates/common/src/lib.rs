@@ -6,7 +6,7 @@
 //! ```text
 //!  Observed { now, job, pods, services }
 //!      │ resolve   raw spec -> ResolvedJob (defaults applied, checked) | Problems with field paths
-//!      │ tally     every slot of the cast: missing, pending, running, terminating, succeeded, failed, previous
+//!      │ tally     every slot of the replicas: missing, pending, running, terminating, succeeded, failed, previous
 //!      │ decide    finished? suspended? past its deadline? failed? restart? succeeded? start what is missing
 //!      v
 //!  Plan { intent, writes in class order, status, notes, wake }
@@ -17,7 +17,6 @@
 
 pub mod api;
 pub mod build;
-pub mod cast;
 pub mod conditions;
 mod decide;
 pub mod elastic;
@@ -32,6 +31,7 @@ pub mod observe;
 pub mod plan;
 pub mod problems;
 pub mod quantity;
+pub mod replicas;
 pub mod resolve;
 pub mod settings;
 pub mod status;
@@ -41,7 +41,6 @@ pub mod tally;
 pub mod testing;
 pub mod wiring;
 
-pub use cast::{Cast, Slot};
 pub use decide::plan;
 pub use framework::Framework;
 pub use job::ResolvedJob;
@@ -50,5 +49,6 @@ pub use names::{Attempt, JobKey, Rank, ReplicaIndex, Role, SlotId, Uid};
 pub use observe::{Observed, PodView, RawJob};
 pub use plan::{Note, NoteKind, Plan, Write};
 pub use problems::{Problem, Problems};
+pub use replicas::{Replicas, Slot};
 pub use settings::Settings;
 pub use wiring::Wiring;

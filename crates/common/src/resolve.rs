@@ -9,11 +9,11 @@ use k8s_openapi::api::core::v1::{ContainerPort, PodTemplateSpec};
 use serde::Deserialize;
 
 use crate::api::{JobCondition, JobStatus, ReplicaSpec, RunPolicy, SuccessPolicy};
-use crate::cast::Cast;
 use crate::framework::Framework;
 use crate::kind::{KindInfo, RoleInfo};
 use crate::names::{self, ReplicaIndex, Role};
 use crate::observe::RawJob;
+use crate::replicas::Replicas;
 
 /// Most replicas of a role, as in the schema: jobs may be older than that.
 const MAX_REPLICAS: u32 = 100_000;
@@ -93,7 +93,7 @@ pub fn outline(framework: &dyn Framework, raw: &RawJob) -> (ResolvedJob, Problem
     let roles = roles(info, raw, &mut problems);
     check_names(info, raw, &roles, &mut problems);
     let of_role = |r: &ResolvedRole| Some((info.of_role(r.role)?, r.count));
-    let cast = Cast::new(&raw.key.name, roles.iter().filter_map(of_role));
+    let replicas = Replicas::new(&raw.key.name, roles.iter().filter_map(of_role));
     let job = ResolvedJob {
         key: raw.key.clone(),
         uid: raw.uid.clone(),
@@ -101,7 +101,7 @@ pub fn outline(framework: &dyn Framework, raw: &RawJob) -> (ResolvedJob, Problem
         policy,
         success,
         roles,
-        cast,
+        replicas,
         fields: framework_fields(info, raw),
         stored: stored_status(raw),
     };

@@ -1,4 +1,4 @@
-//! Observed pods sorted into the slots of the cast. Every question of `decide` starts from here.
+//! Observed pods sorted into the slots of the replicas. Every question of `decide` starts from here.
 //!
 //! A pod is judged by the training container of its kind, else by its phase: a side-car that somebody's webhook
 //! added can neither fail nor hold up a slot.
@@ -11,12 +11,12 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::api::{JobStatus, RestartPolicy, RestartScope};
-use crate::cast::Slot;
 use crate::job::ResolvedJob;
 use crate::kind::Workload;
 use crate::names::{self, Attempt, ReplicaIndex, Role, SlotId};
 use crate::nodes::Losses;
 use crate::observe::{BatchEnd, BatchJobView, ContainerState, Observed, Phase, PodView, Vanished};
+use crate::replicas::Slot;
 
 pub use failure::Failure;
 use failure::{culprit, disruption, ended_by_kubelet, failure, main_exit};
@@ -111,7 +111,7 @@ impl Tally {
     }
 }
 
-/// Sorts what was observed into the slots of the cast.
+/// Sorts what was observed into the slots of the replicas.
 #[must_use]
 pub fn tally(observed: &Observed, job: &ResolvedJob, losses: &Losses<'_>) -> Tally {
     let done = done_slots(&job.stored, job);
@@ -126,7 +126,7 @@ pub fn tally(observed: &Observed, job: &ResolvedJob, losses: &Losses<'_>) -> Tal
             Workload::BatchJob => batch_slot(observed, job, losses, slot, done),
         }
     };
-    let slots: Vec<SlotTally> = job.cast.slots().iter().map(of).collect();
+    let slots: Vec<SlotTally> = job.replicas.all().iter().map(of).collect();
     // By name, so that pods are told apart from those that somebody else made with our labels.
     let beyond = |name: &str| {
         let id = job.info.slot_of(&job.key.name, name)?;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::{Container, EnvVar, Volume, VolumeMount};
 use serde::Serialize;
 
-use crate::cast::Slot;
+use crate::replicas::Slot;
 
 /// How one pod finds the others, and what else the framework wants of it.
 #[derive(Debug, Clone, Default, PartialEq)]

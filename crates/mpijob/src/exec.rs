@@ -8,7 +8,7 @@ use common::objects::Extra;
 use common::problems::Problems;
 use common::tally::Tally;
 use common::wiring::{Containers, variable as var};
-use common::{Cast, Framework, KindInfo, ResolvedJob, Settings, Slot, SlotId, Wiring, build, names};
+use common::{Framework, KindInfo, Replicas, ResolvedJob, Settings, Slot, SlotId, Wiring, build, names};
 use k8s_openapi::api::core::v1::{
     Capabilities, ConfigMap, Container, EmptyDirVolumeSource, EnvVar, ResourceRequirements, SeccompProfile,
     SecurityContext, Service, ServiceAccount, Volume,
@@ -41,7 +41,7 @@ impl Framework for Exec {
         api::crd()
     }
 
-    fn wiring(&self, slot: &Slot, _cast: &Cast, job: &ResolvedJob, settings: &Settings) -> Wiring {
+    fn wiring(&self, slot: &Slot, _cast: &Replicas, job: &ResolvedJob, settings: &Settings) -> Wiring {
         if slot.id.role == LAUNCHER {
             launcher(job, settings)
         } else {
@@ -49,7 +49,7 @@ impl Framework for Exec {
         }
     }
 
-    fn addressed(&self, _cast: &Cast, _job: &ResolvedJob) -> Vec<SlotId> {
+    fn addressed(&self, _cast: &Replicas, _job: &ResolvedJob) -> Vec<SlotId> {
         Vec::new()
     }
 
@@ -128,7 +128,7 @@ fn config_map(job: &ResolvedJob, tally: &Tally) -> ConfigMap {
     let data = [
         (
             HOSTFILE.to_owned(),
-            hosts::hostfile(&job.cast, with_launcher, slots, open_mpi, str::to_owned),
+            hosts::hostfile(&job.replicas, with_launcher, slots, open_mpi, str::to_owned),
         ),
         (DISCOVER.to_owned(), discover),
         (KUBEXEC.to_owned(), kubexec(&fields)),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use common::tally::{SlotState, SlotTally, Tally};
-use common::{Cast, ResolvedJob, Settings, names};
+use common::{Replicas, ResolvedJob, Settings, names};
 
 use k8s_openapi::api::core::v1::{ConfigMapVolumeSource, KeyToPath, Volume, VolumeMount};
 
@@ -36,7 +36,7 @@ pub(crate) fn domain(job: &ResolvedJob, settings: &Settings) -> String {
 
 /// `hostfile` in the dialect of an implementation: all workers, the launcher first if it runs ranks.
 pub(crate) fn hostfile(
-    cast: &Cast,
+    replicas: &Replicas,
     with_launcher: bool,
     slots: i32,
     implementation: MpiImplementation,
@@ -46,8 +46,8 @@ pub(crate) fn hostfile(
         MpiImplementation::OpenMpi => " slots=",
         MpiImplementation::Intel | MpiImplementation::Mpich => ":",
     };
-    let launcher = cast.of(LAUNCHER).filter(move |_| with_launcher);
-    let hosts = launcher.chain(cast.of(WORKER));
+    let launcher = replicas.of(LAUNCHER).filter(move |_| with_launcher);
+    let hosts = launcher.chain(replicas.of(WORKER));
     hosts
         .map(|slot| format!("{}{separator}{slots}\n", name(&slot.name)))
         .collect::<Vec<_>>()

@@ -10,7 +10,7 @@ use common::objects::Extra;
 use common::problems::Problems;
 use common::tally::Tally;
 use common::wiring::{Containers, variable as var};
-use common::{Cast, Framework, KindInfo, ResolvedJob, Role, Settings, Slot, SlotId, Wiring, build};
+use common::{Framework, KindInfo, Replicas, ResolvedJob, Role, Settings, Slot, SlotId, Wiring, build};
 use k8s_openapi::api::core::v1::{
     ConfigMap, EnvVar, KeyToPath, Secret, SecretVolumeSource, Service, ServiceSpec, Volume,
 };
@@ -42,7 +42,7 @@ impl Framework for Ssh {
         &DIALECTS
     }
 
-    fn wiring(&self, slot: &Slot, _cast: &Cast, job: &ResolvedJob, settings: &Settings) -> Wiring {
+    fn wiring(&self, slot: &Slot, _cast: &Replicas, job: &ResolvedJob, settings: &Settings) -> Wiring {
         let fields = fields(job);
         let is_launcher = slot.id.role == LAUNCHER;
         let mut wiring = Wiring {
@@ -76,7 +76,7 @@ impl Framework for Ssh {
         false
     }
 
-    fn addressed(&self, _cast: &Cast, _job: &ResolvedJob) -> Vec<SlotId> {
+    fn addressed(&self, _cast: &Replicas, _job: &ResolvedJob) -> Vec<SlotId> {
         Vec::new()
     }
 
@@ -131,7 +131,7 @@ impl Framework for Ssh {
         let data = [
             (
                 HOSTFILE.to_owned(),
-                hosts::hostfile(&job.cast, with_launcher, slots, implementation, full),
+                hosts::hostfile(&job.replicas, with_launcher, slots, implementation, full),
             ),
             (DISCOVER.to_owned(), format!("#!/bin/sh\n{discover}")),
         ];

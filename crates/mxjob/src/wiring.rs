@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use common::job::ResolvedRole;
 use common::kind::WORKER;
 use common::wiring::{Task, variable as var};
-use common::{Cast, ResolvedJob, Settings, Slot, Wiring};
+use common::{Replicas, ResolvedJob, Settings, Slot, Wiring};
 use serde::Serialize;
 
 use crate::{SCHEDULER, SERVER};
@@ -29,18 +29,18 @@ struct Address {
 }
 
 /// The wiring of one slot.
-pub(crate) fn wiring(slot: &Slot, cast: &Cast, job: &ResolvedJob, settings: &Settings) -> Wiring {
+pub(crate) fn wiring(slot: &Slot, replicas: &Replicas, job: &ResolvedJob, settings: &Settings) -> Wiring {
     let role = slot.id.role;
-    let scheduler = cast.of(SCHEDULER).next();
+    let scheduler = replicas.of(SCHEDULER).next();
     let (host, port) = scheduler.map_or((String::new(), 0), |s| (s.name.clone(), job.port(SCHEDULER)));
-    let config = config(slot, cast, job, settings);
+    let config = config(slot, replicas, job, settings);
     let mut env = vec![
         // There always is a text: texts and numbers below keys that are texts.
         var("MX_CONFIG", serde_json::to_string(&config).unwrap_or_default()),
         var("DMLC_PS_ROOT_PORT", port.to_string()),
         var("DMLC_PS_ROOT_URI", host),
-        var("DMLC_NUM_SERVER", cast.count(SERVER).to_string()),
-        var("DMLC_NUM_WORKER", cast.count(WORKER).to_string()),
+        var("DMLC_NUM_SERVER", replicas.count(SERVER).to_string()),
+        var("DMLC_NUM_WORKER", replicas.count(WORKER).to_string()),
         var("DMLC_ROLE", role.lower()),
         // The scheduler listens on all addresses: its own name is a Service's.
         var("DMLC_USE_KUBERNETES", "1"),
@@ -54,9 +54,9 @@ pub(crate) fn wiring(slot: &Slot, cast: &Cast, job: &ResolvedJob, settings: &Set
     }
 }
 
-fn config(slot: &Slot, cast: &Cast, job: &ResolvedJob, settings: &Settings) -> Config {
+fn config(slot: &Slot, replicas: &Replicas, job: &ResolvedJob, settings: &Settings) -> Config {
     let mut cluster: BTreeMap<String, Vec<Address>> = BTreeMap::new();
-    for peer in cast.slots() {
+    for peer in replicas.all() {
         let (url, port) = (job.host(peer, settings), job.port(peer.id.role));
         let peers = cluster.entry(peer.id.role.lower()).or_default();
         peers.push(Address { url, port });

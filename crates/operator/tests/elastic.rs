@@ -33,7 +33,7 @@ fn deletes(plans: &[Plan]) -> Vec<String> {
 /// The slot that leads the job, if any.
 fn leader(framework: &'static dyn Framework, world: &World) -> Option<SlotId> {
     let resolved = common::resolve::resolve(framework, world.job.as_ref().unwrap()).ok()?;
-    framework.leader(&resolved.cast, &resolved)
+    framework.leader(&resolved.replicas, &resolved)
 }
 
 /// Jobs of one role that may lead, all of whose pods run.

@@ -220,9 +220,9 @@ proptest! {
                     prop_assert!(named && !problem.message.is_empty(), "{problem:?}");
                 }
             }
-            Ok(resolved) if resolved.cast.len() < 5000 => {
+            Ok(resolved) if resolved.replicas.len() < 5000 => {
                 let made = plan.writes.iter().filter(|write| matches!(write, Write::CreatePod { .. } | Write::CreateBatchJob { .. }));
-                prop_assert!(made.count() <= resolved.cast.len() as usize);
+                prop_assert!(made.count() <= resolved.replicas.len() as usize);
                 world.settle(framework);
             }
             Ok(_) => {}

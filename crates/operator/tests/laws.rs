@@ -12,7 +12,7 @@ use common::objects::{Child, ChildKind};
 use common::observe::{ChildView, Phase};
 use common::plan::{Plan, Write, WriteClass};
 use common::testing::{World, manifest, meanings};
-use common::{Cast, Framework, PodView, RoleInfo, SlotId};
+use common::{Framework, PodView, Replicas, RoleInfo, SlotId};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -554,9 +554,9 @@ fn check_leader_stays(world: &World, framework: &dyn Framework, plan: &Plan) {
     let before = info
         .roles
         .iter()
-        .map(|role| (role, resolved.cast.count(role.role).max(u32::from(one(role)))));
-    let before = Cast::new(&job.key.name, before);
-    let first = before.slots().first().map(|slot| slot.id);
+        .map(|role| (role, resolved.replicas.count(role.role).max(u32::from(one(role)))));
+    let before = Replicas::new(&job.key.name, before);
+    let first = before.all().first().map(|slot| slot.id);
     let leader = framework.leader(&before, &resolved).or(first);
     assert!(
         !gone.iter().any(|id| Some(*id) == leader),

@@ -51,7 +51,7 @@ fn is(world: &World, condition: ConditionType) -> bool {
 /// A pod of ours whose failure its role's restart policy judges: the last one.
 fn by_policy(framework: &'static dyn Framework, world: &World) -> Option<String> {
     let job = common::resolve::resolve(framework, world.job.as_ref().unwrap()).unwrap();
-    let slots = job.cast.slots().iter().rev();
+    let slots = job.replicas.all().iter().rev();
     let judged = |role| framework.on_failure(role, &job) == OnFailure::ByPolicy;
     let mut judged = slots.filter(|slot| slot.workload == Workload::Pod && judged(slot.id.role));
     judged.next().map(|slot| slot.name.clone())
@@ -125,7 +125,7 @@ fn the_example_of_a_kind_is_a_valid_job_whose_names_resolve() {
         let world = World::new(*framework, &manifest(*framework, example.name, &roles));
         let job = common::resolve::resolve(*framework, world.job.as_ref().unwrap()).unwrap();
         assert!(
-            framework.leader(&job.cast, &job).is_some(),
+            framework.leader(&job.replicas, &job).is_some(),
             "somebody's log stands for the job"
         );
         assert!(!example.about.is_empty() && !example.command.is_empty());

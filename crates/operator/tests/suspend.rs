@@ -195,7 +195,7 @@ fn resumed_it_is_made_from_the_templates_as_they_are_then() {
             let made = templates(&plans);
             let slots = common::resolve::resolve(framework, world.job.as_ref().unwrap())
                 .unwrap()
-                .cast
+                .replicas
                 .len();
             assert_eq!(made.len(), slots as usize, "{:?}", made.keys());
             let wanted = directives();

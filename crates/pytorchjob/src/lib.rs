@@ -16,7 +16,7 @@ use common::kind::{ExtraKind, MASTER, PortInfo, WORKER};
 use common::problems::Problems;
 use common::tally::{SlotState, Tally};
 use common::{
-    Cast, Framework, KindInfo, Outcome, ResolvedJob, RoleInfo, Settings, Slot, SlotId, Wiring, elastic,
+    Framework, KindInfo, Outcome, Replicas, ResolvedJob, RoleInfo, Settings, Slot, SlotId, Wiring, elastic,
     success,
 };
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -60,8 +60,8 @@ impl Framework for PyTorch {
         api::crd()
     }
 
-    fn wiring(&self, slot: &Slot, cast: &Cast, job: &ResolvedJob, settings: &Settings) -> Wiring {
-        wiring::wiring(slot, cast, job, settings)
+    fn wiring(&self, slot: &Slot, replicas: &Replicas, job: &ResolvedJob, settings: &Settings) -> Wiring {
+        wiring::wiring(slot, replicas, job, settings)
     }
 
     fn outcome(&self, tally: &Tally, job: &ResolvedJob) -> Outcome {
@@ -77,11 +77,11 @@ impl Framework for PyTorch {
         }
     }
 
-    fn addressed(&self, cast: &Cast, job: &ResolvedJob) -> Vec<SlotId> {
+    fn addressed(&self, replicas: &Replicas, job: &ResolvedJob) -> Vec<SlotId> {
         // The rendezvous of an elastic job is at worker 0 even beside a Master.
         let elastic = elastic::policy(job).is_some();
-        let host = cast.first_of(&[WORKER]).filter(|_| elastic);
-        let leader = self.leader(cast, job);
+        let host = replicas.first_of(&[WORKER]).filter(|_| elastic);
+        let leader = self.leader(replicas, job);
         leader
             .into_iter()
             .chain(host.filter(|host| Some(*host) != leader))

@@ -13,7 +13,7 @@ use common::kind::{MASTER, OnFailure, PortInfo, WORKER};
 use common::problems::Problems;
 use common::tally::Tally;
 use common::{
-    Cast, Framework, KindInfo, Outcome, ResolvedJob, Role, RoleInfo, Settings, Slot, SlotId, Wiring,
+    Framework, KindInfo, Outcome, Replicas, ResolvedJob, Role, RoleInfo, Settings, Slot, SlotId, Wiring,
 };
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 
@@ -66,8 +66,8 @@ impl Framework for TensorFlow {
         api::crd()
     }
 
-    fn wiring(&self, slot: &Slot, cast: &Cast, job: &ResolvedJob, settings: &Settings) -> Wiring {
-        wiring::wiring(slot, cast, job, settings)
+    fn wiring(&self, slot: &Slot, replicas: &Replicas, job: &ResolvedJob, settings: &Settings) -> Wiring {
+        wiring::wiring(slot, replicas, job, settings)
     }
 
     fn outcome(&self, tally: &Tally, job: &ResolvedJob) -> Outcome {
@@ -79,8 +79,8 @@ impl Framework for TensorFlow {
         false
     }
 
-    fn addressed(&self, cast: &Cast, job: &ResolvedJob) -> Vec<SlotId> {
-        job.with_own_host_names(cast, None)
+    fn addressed(&self, replicas: &Replicas, job: &ResolvedJob) -> Vec<SlotId> {
+        job.with_own_host_names(replicas, None)
     }
 
     fn check(&self, job: &ResolvedJob, problems: &mut Problems) {

@@ -7,7 +7,7 @@ use common::api::RestartPolicy;
 use common::kind::{MASTER, WORKER};
 use common::problems::Problems;
 use common::wiring::{Containers, Task};
-use common::{Cast, ResolvedJob, Role, Settings, Slot, Wiring};
+use common::{Replicas, ResolvedJob, Role, Settings, Slot, Wiring};
 use k8s_openapi::api::core::v1::EnvVar;
 use serde::Serialize;
 
@@ -50,23 +50,23 @@ pub(crate) fn tolerates_lost_workers(job: &ResolvedJob) -> bool {
 /// Checks what the schema's rules check too, for objects that came round them.
 pub(crate) fn check(job: &ResolvedJob, problems: &mut Problems) {
     job.check_own::<Fields>(problems);
-    if job.cast.count(CHIEF) > 0 && job.cast.count(MASTER) > 0 {
+    if job.replicas.count(CHIEF) > 0 && job.replicas.count(MASTER) > 0 {
         problems.add(format!("spec.{}", job.info.replicas_field), CHIEF_AND_MASTER);
     }
 }
 
 /// The wiring of one slot: nothing for a process that is alone.
-pub(crate) fn wiring(slot: &Slot, cast: &Cast, job: &ResolvedJob, settings: &Settings) -> Wiring {
-    if cast.len() == 1 {
+pub(crate) fn wiring(slot: &Slot, replicas: &Replicas, job: &ResolvedJob, settings: &Settings) -> Wiring {
+    if replicas.len() == 1 {
         return Wiring::default();
     }
     let task = Task::of(slot);
     let config = if is_dynamic(job) {
-        let cluster = sparse_cluster(slot, cast, job, settings);
+        let cluster = sparse_cluster(slot, replicas, job, settings);
         serde_json::to_string(&Sparse { cluster, task })
     } else {
         let mut cluster: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for peer in cast.slots() {
+        for peer in replicas.all() {
             let peers = cluster.entry(peer.id.role.lower()).or_default();
             peers.push(address(peer, job, settings));
         }
@@ -90,8 +90,13 @@ pub(crate) fn wiring(slot: &Slot, cast: &Cast, job: &ResolvedJob, settings: &Set
 }
 
 /// A worker knows itself and all parameter servers, a parameter server itself, all others nobody.
-fn sparse_cluster(slot: &Slot, cast: &Cast, job: &ResolvedJob, settings: &Settings) -> SparseCluster {
-    let all = |role: Role| cast.of(role).map(|peer| address(peer, job, settings)).collect();
+fn sparse_cluster(slot: &Slot, replicas: &Replicas, job: &ResolvedJob, settings: &Settings) -> SparseCluster {
+    let all = |role: Role| {
+        replicas
+            .of(role)
+            .map(|peer| address(peer, job, settings))
+            .collect()
+    };
     let own = || address(slot, job, settings);
     match slot.id.role {
         WORKER => SparseCluster {

@@ -8,7 +8,7 @@ mod wiring;
 use common::api::RestartPolicy;
 use common::api::schema::{self, NoFields};
 use common::kind::{Example, MASTER, PortInfo, WORKER};
-use common::{Cast, Framework, KindInfo, ResolvedJob, RoleInfo, Settings, Slot, SlotId, Wiring};
+use common::{Framework, KindInfo, Replicas, ResolvedJob, RoleInfo, Settings, Slot, SlotId, Wiring};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 
 /// The framework, for the operator's registry.
@@ -58,11 +58,11 @@ impl Framework for XGBoost {
         schema::crd::<NoFields>(&KIND, "xgbj", about, &[])
     }
 
-    fn wiring(&self, slot: &Slot, cast: &Cast, job: &ResolvedJob, settings: &Settings) -> Wiring {
-        wiring::wiring(slot, cast, job, settings)
+    fn wiring(&self, slot: &Slot, replicas: &Replicas, job: &ResolvedJob, settings: &Settings) -> Wiring {
+        wiring::wiring(slot, replicas, job, settings)
     }
 
-    fn addressed(&self, cast: &Cast, job: &ResolvedJob) -> Vec<SlotId> {
-        job.with_own_host_names(cast, self.leader(cast, job))
+    fn addressed(&self, replicas: &Replicas, job: &ResolvedJob) -> Vec<SlotId> {
+        job.with_own_host_names(replicas, self.leader(replicas, job))
     }
 }

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::{Container, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
-use crate::cast::Slot;
 use crate::job::ResolvedJob;
 use crate::kind::{MASTER, WORKER};
 use crate::names::{self, ReplicaIndex};
+use crate::replicas::Slot;
 use crate::settings::Settings;
 
 /// The one of a worker beside a Master, if the operator is set so; script, names and amounts are upstream's

@@ -6,10 +6,10 @@ use k8s_openapi::api::core::v1::{EnvVar, Pod, PodSpec, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::api::RestartPolicy;
-use crate::cast::Slot;
 use crate::job::ResolvedJob;
 use crate::kind::HostNames;
 use crate::names::{self, Attempt, SlotId};
+use crate::replicas::Slot;
 use crate::settings::{ServiceMode, Settings};
 use crate::wiring::{Containers, Wiring};
 

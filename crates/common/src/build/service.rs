@@ -13,7 +13,7 @@ use crate::settings::{ServiceMode, Settings};
 /// All Services that the job should have. `addressed` are the slots that others call by their short name.
 #[must_use]
 pub fn services(job: &ResolvedJob, addressed: &[SlotId], settings: &Settings) -> Vec<Service> {
-    if job.cast.is_empty() {
+    if job.replicas.is_empty() {
         return Vec::new();
     }
     let controller = job.info.controller;
@@ -27,7 +27,7 @@ pub fn services(job: &ResolvedJob, addressed: &[SlotId], settings: &Settings) ->
         )
     };
     match settings.service_mode {
-        ServiceMode::PerReplica => job.cast.slots().iter().map(|slot| of_slot(slot.id)).collect(),
+        ServiceMode::PerReplica => job.replicas.all().iter().map(|slot| of_slot(slot.id)).collect(),
         ServiceMode::Job => {
             let labels = names::job_labels(controller, &job.key.name);
             let whole = headless(job, names::job_service(&job.key.name), labels, ports(job, None));

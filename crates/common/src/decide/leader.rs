@@ -1,10 +1,10 @@
 //! The leader is never scaled away. Whoever takes the last replica of the role that leads a running job (or that role
 //! itself) has slipped, or means to stop it: the job goes on as it is and says how that is done.
 
-use crate::cast::Cast;
 use crate::names::{Attempt, SlotId};
 use crate::observe::Phase;
 use crate::plan::Plan;
+use crate::replicas::Replicas;
 use crate::tally;
 
 use super::facts::context::{Question, state_created};
@@ -58,11 +58,11 @@ fn lost(q: &Question<'_>) -> Option<SlotId> {
         let there = there.map(|id| id.index.0.saturating_add(1)).max().unwrap_or(0);
         (info, wanted.max(there))
     });
-    let cast = Cast::new(&q.job.key.name, runs);
+    let replicas = Replicas::new(&q.job.key.name, runs);
     // Where nobody leads, such as parameter servers alone, it is rank 0.
-    let first = || cast.slots().first().map(|slot| slot.id);
-    let leader = q.framework.leader(&cast, q.job).or_else(first);
-    let leaders = [leader, q.framework.rendezvous(&cast, q.job)];
+    let first = || replicas.all().first().map(|slot| slot.id);
+    let leader = q.framework.leader(&replicas, q.job).or_else(first);
+    let leaders = [leader, q.framework.rendezvous(&replicas, q.job)];
     // Whether or not it has a pod at this moment.
     let wanted = |id: &SlotId| q.job.role(id.role).is_some_and(|r| id.index.0 < r.count);
     leaders.into_iter().flatten().find(|id| !wanted(id))

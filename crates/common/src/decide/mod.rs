@@ -106,10 +106,15 @@ fn check_variables(
     settings: &Settings,
     problems: &mut Problems,
 ) {
-    let Some(slot) = job.cast.slots().last().filter(|_| job.cast.len() >= FEW_PODS) else {
+    let Some(slot) = job
+        .replicas
+        .all()
+        .last()
+        .filter(|_| job.replicas.len() >= FEW_PODS)
+    else {
         return;
     };
-    let wiring = framework.wiring(slot, &job.cast, job, settings);
+    let wiring = framework.wiring(slot, &job.replicas, job, settings);
     let length = |variable: &EnvVar| variable.name.len() + variable.value.as_ref().map_or(0, String::len) + 2;
     let too_long = wiring
         .env

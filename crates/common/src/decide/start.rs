@@ -140,7 +140,7 @@ fn leftovers(q: &Question<'_>) -> impl Iterator<Item = Write> {
 const MOST_AT_ONCE: usize = 1000;
 
 fn pods(q: &Question<'_>, slots: &[&SlotTally]) -> Vec<Write> {
-    let leader = q.framework.leader(&q.job.cast, q.job);
+    let leader = q.framework.leader(&q.job.replicas, q.job);
     let members = gang::members(q);
     let create = |slot: &&SlotTally| create(q, slot, leader, members.as_ref());
     slots.iter().take(MOST_AT_ONCE).map(create).collect()
@@ -152,7 +152,7 @@ fn create(
     leader: Option<SlotId>,
     members: Option<&gang::Members>,
 ) -> Write {
-    let wiring = q.framework.wiring(&slot.slot, &q.job.cast, q.job, q.settings);
+    let wiring = q.framework.wiring(&slot.slot, &q.job.replicas, q.job, q.settings);
     let mut pod = build::pod::pod(q.job, &slot.slot, slot.attempt, leader, wiring, q.settings);
     gang::mark(q, members, slot.slot.id.role, &mut pod);
     let (id, attempt) = (slot.slot.id, slot.attempt);

@@ -90,6 +90,6 @@ impl World {
             .and_then(|job| resolve::resolve(framework, job).ok())
             .expect("a valid job");
         let role = crate::success::deciding(&job).expect("something that decides");
-        job.cast.of(role).map(|slot| slot.name.clone()).collect()
+        job.replicas.of(role).map(|slot| slot.name.clone()).collect()
     }
 }

@@ -120,7 +120,7 @@ pub(crate) fn replacing(framework: &'static dyn Framework) -> &'static str {
 pub(crate) fn by_policy(framework: &'static dyn Framework, world: &World) -> Option<String> {
     let job = resolve::resolve(framework, world.job.as_ref().unwrap()).unwrap();
     let judged = |role| framework.on_failure(role, &job) == OnFailure::ByPolicy;
-    let mut slots = job.cast.slots().iter().rev();
+    let mut slots = job.replicas.all().iter().rev();
     slots
         .find(|slot| slot.workload == Workload::Pod && judged(slot.id.role))
         .map(|slot| slot.name.clone())

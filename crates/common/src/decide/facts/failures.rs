@@ -93,7 +93,7 @@ pub(crate) fn tolerated(q: &Question<'_>, slot: &SlotTally, failure: &Failure) -
     let mut peers = q.tally.slots.iter().filter(|peer| peer.slot.id.role == role);
     // Nobody can stand in for the one whose success alone would end the job.
     let waited_for = q.job.success == SuccessPolicy::Leader
-        && q.framework.leader(&q.job.cast, q.job) == Some(slot.slot.id);
+        && q.framework.leader(&q.job.replicas, q.job) == Some(slot.slot.id);
     !waited_for
         && q.framework.on_failure(role, q.job) == OnFailure::Tolerate
         && is_permanent(q, slot, failure)

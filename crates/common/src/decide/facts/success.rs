@@ -12,7 +12,7 @@ pub(crate) fn outcome(q: &Question<'_>) -> Outcome {
     if q.job.success != SuccessPolicy::Leader {
         return by_kind;
     }
-    let leader = q.framework.leader(&q.job.cast, q.job);
+    let leader = q.framework.leader(&q.job.replicas, q.job);
     let leader = q.tally.slots.iter().find(|slot| Some(slot.slot.id) == leader);
     match (leader.map(|slot| &slot.state), by_kind) {
         (Some(SlotState::Succeeded), _) => Outcome::Succeeded,

@@ -1,4 +1,4 @@
-//! The cast of a job: every slot in rank order, with the names by which pods find each other.
+//! The replicas of a job: every slot in rank order, with the names by which pods find each other.
 
 use crate::kind::{RoleInfo, Workload};
 use crate::names::{Rank, ReplicaIndex, Role, SlotId};
@@ -18,11 +18,11 @@ pub struct Slot {
 
 /// All slots of a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Cast {
+pub struct Replicas {
     slots: Vec<Slot>,
 }
 
-impl Cast {
+impl Replicas {
     /// Lines up `count` slots for each role, in the order given.
     #[must_use]
     pub fn new(job: &str, roles: impl IntoIterator<Item = (&'static RoleInfo, u32)>) -> Self {
@@ -46,7 +46,7 @@ impl Cast {
 
     /// Slots in rank order.
     #[must_use]
-    pub fn slots(&self) -> &[Slot] {
+    pub fn all(&self) -> &[Slot] {
         &self.slots
     }
 
