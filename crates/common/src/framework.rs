@@ -9,12 +9,12 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 
 use crate::elastic::{self, Elastic};
 use crate::job::ResolvedJob;
-use crate::names::{Role, SlotId};
+use crate::names::{ReplicaId, Role};
 use crate::objects::Extra;
 use crate::problems::Problems;
-use crate::replicas::{Replicas, Slot};
+use crate::replica_states::ReplicaStates;
+use crate::replicas::{Replica, Replicas};
 use crate::settings::Settings;
-use crate::tally::Tally;
 use crate::{build, success};
 
 /// One framework. Implementations are stateless statics, listed once in the operator's registry.
@@ -25,13 +25,19 @@ pub trait Framework: Send + Sync {
     /// The CRD, complete: schema, rules, subresources, columns.
     fn crd(&self) -> CustomResourceDefinition;
 
-    /// How the pod of `slot` finds the others.
-    fn wiring(&self, slot: &Slot, replicas: &Replicas, job: &ResolvedJob, settings: &Settings) -> Wiring;
+    /// How the pod of `replica` finds the others.
+    fn wiring(
+        &self,
+        replica: &Replica,
+        replicas: &Replicas,
+        job: &ResolvedJob,
+        settings: &Settings,
+    ) -> Wiring;
 
     /// Succeeded, running, or neither yet, by the kind's own rule or by `AllWorkers`; `Leader` is no concern of its. Failures
     /// and restarts are decided before it is asked.
-    fn outcome(&self, tally: &Tally, job: &ResolvedJob) -> Outcome {
-        success::outcome(tally, job, self.elastic(job).as_ref())
+    fn outcome(&self, states: &ReplicaStates, job: &ResolvedJob) -> Outcome {
+        success::outcome(states, job, self.elastic(job).as_ref())
     }
 
     /// How many workers there may be, where the job can gain and lose some while it runs.
@@ -39,13 +45,13 @@ pub trait Framework: Send + Sync {
         elastic::policy(job)
     }
 
-    /// The slot whose log stands for the job: the first one of the role that decides.
-    fn leader(&self, replicas: &Replicas, _job: &ResolvedJob) -> Option<SlotId> {
+    /// The replica whose log stands for the job: the first one of the role that decides.
+    fn leader(&self, replicas: &Replicas, _job: &ResolvedJob) -> Option<ReplicaId> {
         replicas.first_of(self.kind().decides)
     }
 
-    /// The slot where the others meet. Neither it nor the leader is ever scaled away.
-    fn rendezvous(&self, replicas: &Replicas, job: &ResolvedJob) -> Option<SlotId> {
+    /// The replica where the others meet. Neither it nor the leader is ever scaled away.
+    fn rendezvous(&self, replicas: &Replicas, job: &ResolvedJob) -> Option<ReplicaId> {
         self.leader(replicas, job)
     }
 
@@ -55,8 +61,8 @@ pub trait Framework: Send + Sync {
         success::deciding(job).is_some_and(|role| role != WORKER)
     }
 
-    /// Slots that are reached by their short name and so need a Service of their own in every service mode.
-    fn addressed(&self, replicas: &Replicas, job: &ResolvedJob) -> Vec<SlotId> {
+    /// Replicas that are reached by their short name and so need a Service of their own in every service mode.
+    fn addressed(&self, replicas: &Replicas, job: &ResolvedJob) -> Vec<ReplicaId> {
         self.rendezvous(replicas, job).into_iter().collect()
     }
 
@@ -69,7 +75,7 @@ pub trait Framework: Send + Sync {
     }
 
     /// Objects that must be there, and be as given, before pods are made: host lists, key pairs, rights.
-    fn extras(&self, _job: &ResolvedJob, _tally: &Tally, _settings: &Settings) -> Vec<Extra> {
+    fn extras(&self, _job: &ResolvedJob, _tally: &ReplicaStates, _settings: &Settings) -> Vec<Extra> {
         Vec::new()
     }
 

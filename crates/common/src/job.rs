@@ -5,9 +5,9 @@ use k8s_openapi::api::core::v1::{Container, PodTemplateSpec};
 
 use crate::api::{CleanPodPolicy, JobStatus, RestartPolicy, RestartScope, SchedulingPolicy, SuccessPolicy};
 use crate::kind::KindInfo;
-use crate::names::{self, JobKey, Role, SlotId, Uid};
+use crate::names::{self, JobKey, ReplicaId, Role, Uid};
 use crate::problems::{Problems, read};
-use crate::replicas::{Replicas, Slot};
+use crate::replicas::{Replica, Replicas};
 
 /// A job with all its holes filled.
 #[derive(Debug, Clone)]
@@ -24,7 +24,7 @@ pub struct ResolvedJob {
     pub success: SuccessPolicy,
     /// Roles that the job has, in rank order.
     pub roles: Vec<ResolvedRole>,
-    /// All slots.
+    /// All replicas.
     pub replicas: Replicas,
     /// `spec` without what all kinds have: what only the framework knows.
     pub fields: serde_json::Value,
@@ -65,12 +65,12 @@ impl ResolvedJob {
         read(&self.fields, "spec", problems)
     }
 
-    /// Slots of `replicas` that need a Service of their own where all are called by [`ResolvedJob::host`], but `first` by its
+    /// Replicas of `replicas` that need a Service of their own where all are called by [`ResolvedJob::host`], but `first` by its
     /// short name: that one, and those whose template names the pod's host, so that the job's Service cannot reach them.
     #[must_use]
-    pub fn with_own_host_names(&self, replicas: &Replicas, first: Option<SlotId>) -> Vec<SlotId> {
-        let own = |slot: &&Slot| self.has_own_host_name(slot.id.role) && Some(slot.id) != first;
-        let own = replicas.all().iter().filter(own).map(|slot| slot.id);
+    pub fn with_own_host_names(&self, replicas: &Replicas, first: Option<ReplicaId>) -> Vec<ReplicaId> {
+        let own = |replica: &&Replica| self.has_own_host_name(replica.id.role) && Some(replica.id) != first;
+        let own = replicas.all().iter().filter(own).map(|replica| replica.id);
         first.into_iter().chain(own).collect()
     }
 
@@ -79,14 +79,14 @@ impl ResolvedJob {
         spec.is_some_and(|spec| spec.hostname.is_some() || spec.subdomain.is_some())
     }
 
-    /// How pods of the namespace reach a slot that need not have a Service of its own: `<pod>` by such a one, or
+    /// How pods of the namespace reach a replica that need not have a Service of its own: `<pod>` by such a one, or
     /// `<pod>.<job>` by the job's.
     #[must_use]
-    pub fn host(&self, slot: &Slot, settings: &Settings) -> String {
-        if settings.service_mode == ServiceMode::PerReplica || self.has_own_host_name(slot.id.role) {
-            return slot.name.clone();
+    pub fn host(&self, replica: &Replica, settings: &Settings) -> String {
+        if settings.service_mode == ServiceMode::PerReplica || self.has_own_host_name(replica.id.role) {
+            return replica.name.clone();
         }
-        format!("{}.{}", slot.name, names::job_service(&self.key.name))
+        format!("{}.{}", replica.name, names::job_service(&self.key.name))
     }
 
     /// Restarts that are allowed, by the user or by the kind's default.

@@ -1,7 +1,7 @@
 //! What differs between kinds, as data.
 
 use crate::api::{RestartPolicy, SuccessPolicy};
-use crate::names::{self, ReplicaIndex, Role, SlotId};
+use crate::names::{self, ReplicaId, ReplicaIndex, Role};
 
 /// The role of rank 0, where a kind has one beside workers.
 pub const MASTER: Role = Role("Master");
@@ -146,7 +146,7 @@ pub enum ExtraKind {
     ServiceAccount,
     /// `rbac.authorization.k8s.io/v1` Role and RoleBinding, which allow exec into the job's own pods.
     ExecRole,
-    /// `batch/v1` Job that carries a slot.
+    /// `batch/v1` Job that carries a replica.
     BatchJob,
     /// `autoscaling/v2` HorizontalPodAutoscaler.
     Autoscaler,
@@ -205,9 +205,9 @@ impl KindInfo {
         self.roles.iter().find(|info| info.role == role)
     }
 
-    /// Which slot of `job` the pod (or batch Job) of this name is, whether or not the job still has that slot.
+    /// Which replica of `job` the pod (or batch Job) of this name is, whether or not the job still has that replica.
     #[must_use]
-    pub fn slot_of(&self, job: &str, name: &str) -> Option<SlotId> {
+    pub fn replica_of(&self, job: &str, name: &str) -> Option<ReplicaId> {
         let rest = name.strip_prefix(job)?.strip_prefix('-')?;
         self.roles.iter().find_map(|info| {
             let after = rest.strip_prefix(&info.role.lower())?;
@@ -217,7 +217,7 @@ impl KindInfo {
                 Some(digits) => digits.parse::<u32>().ok().filter(|n| n.to_string() == digits),
                 None => None,
             };
-            Some(SlotId {
+            Some(ReplicaId {
                 role: info.role,
                 index: ReplicaIndex(index?),
             })
@@ -236,9 +236,9 @@ pub struct RoleInfo {
     pub min_replicas: u32,
     /// Restart policy if the user states none.
     pub default_restart_policy: RestartPolicy,
-    /// Whether its one slot has no index in its name.
+    /// Whether its one replica has no index in its name.
     pub only: bool,
-    /// What carries a slot.
+    /// What carries a replica.
     pub workload: Workload,
     /// The role whose pods this one drives: it is started anew only when all of them are ready, and if it is in trouble
     /// while one of them is not.
@@ -278,9 +278,9 @@ impl RoleInfo {
         }
     }
 
-    /// Name of a slot of this role.
+    /// Name of a replica of this role.
     #[must_use]
-    pub fn slot_name(&self, job: &str, index: ReplicaIndex) -> String {
+    pub fn replica_name(&self, job: &str, index: ReplicaIndex) -> String {
         if self.only {
             names::only_replica(job, self.role)
         } else {
@@ -289,7 +289,7 @@ impl RoleInfo {
     }
 }
 
-/// What carries a slot.
+/// What carries a replica.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Workload {
     /// A pod of ours.

@@ -6,7 +6,7 @@
 //! ```text
 //!  Observed { now, job, pods, services }
 //!      │ resolve   raw spec -> ResolvedJob (defaults applied, checked) | Problems with field paths
-//!      │ tally     every slot of the replicas: missing, pending, running, terminating, succeeded, failed, previous
+//!      │ states     every replica of the replicas: missing, pending, running, terminating, succeeded, failed, previous
 //!      │ decide    finished? suspended? past its deadline? failed? restart? succeeded? start what is missing
 //!      v
 //!  Plan { intent, writes in class order, status, notes, wake }
@@ -31,12 +31,12 @@ pub mod observe;
 pub mod plan;
 pub mod problems;
 pub mod quantity;
+pub mod replica_states;
 pub mod replicas;
 pub mod resolve;
 pub mod settings;
 pub mod status;
 pub mod success;
-pub mod tally;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod wiring;
@@ -45,10 +45,10 @@ pub use decide::plan;
 pub use framework::Framework;
 pub use job::ResolvedJob;
 pub use kind::{KindInfo, Outcome, RoleInfo};
-pub use names::{Attempt, JobKey, Rank, ReplicaIndex, Role, SlotId, Uid};
+pub use names::{Attempt, JobKey, Rank, ReplicaId, ReplicaIndex, Role, Uid};
 pub use observe::{Observed, PodView, RawJob};
 pub use plan::{Note, NoteKind, Plan, Write};
 pub use problems::{Problem, Problems};
-pub use replicas::{Replicas, Slot};
+pub use replicas::{Replica, Replicas};
 pub use settings::Settings;
 pub use wiring::Wiring;

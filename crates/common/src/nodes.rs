@@ -1,7 +1,7 @@
 //! Nodes that do not answer: which pods on them are given up, and when the others will be.
 //!
 //! A pod on such a node neither ends nor goes: nobody is there who would say so. Only after a limit, or when an
-//! administrator vouches for it, is it taken to be dead; until then it may well be alive, and its slot stays taken.
+//! administrator vouches for it, is it taken to be dead; until then it may well be alive, and its replica stays taken.
 
 use crate::conditions;
 use std::collections::BTreeMap;

@@ -6,7 +6,7 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 
 use crate::api::JobStatus;
-use crate::names::{Attempt, SlotId, Uid};
+use crate::names::{Attempt, ReplicaId, Uid};
 
 /// What to do for one job now. Carried out in this order, stopping at the first class that fails:
 /// `intent`, then `writes` class by class (see [`Write::class`]), then `status`, then `notes`.
@@ -66,19 +66,19 @@ pub enum Write {
         /// Without waiting for its node, which is lost, to say that it has ended.
         force: bool,
     },
-    /// Create the pod of a slot.
+    /// Create the pod of a replica.
     CreatePod {
-        /// Slot.
-        slot: SlotId,
+        /// Replica.
+        replica: ReplicaId,
         /// Attempt, as in the pod's label.
         attempt: Attempt,
         /// The pod.
         pod: Box<Pod>,
     },
-    /// Create the batch Job of a slot.
+    /// Create the batch Job of a replica.
     CreateBatchJob {
-        /// Slot.
-        slot: SlotId,
+        /// Replica.
+        replica: ReplicaId,
         /// Attempt, as in its label.
         attempt: Attempt,
         /// The batch Job.

@@ -309,7 +309,7 @@ fn check_names(info: &KindInfo, raw: &RawJob, roles: &[ResolvedRole], problems: 
         .iter()
         .filter_map(|r| Some((info.of_role(r.role)?, ReplicaIndex(r.count.checked_sub(1)?))));
     let longest = last
-        .map(|(role, index)| role.slot_name(name, index))
+        .map(|(role, index)| role.replica_name(name, index))
         .max_by_key(String::len);
     if let Some(child) = longest.filter(|child| child.len() > names::MAX_LABEL) {
         let room = names::MAX_LABEL.saturating_sub(child.len().saturating_sub(name.len()));

@@ -5,7 +5,7 @@ use crate::elastic::Elastic;
 use crate::job::ResolvedJob;
 use crate::kind::{Outcome, WORKER};
 use crate::names::Role;
-use crate::tally::{SlotState, Tally};
+use crate::replica_states::{ReplicaPhase, ReplicaStates};
 
 /// The role whose success is the job's, if it has any of those that decide.
 #[must_use]
@@ -17,8 +17,8 @@ pub fn deciding(job: &ResolvedJob) -> Option<Role> {
 /// It has succeeded when all pods of the role that decides have, or all there are of a job without such; under `AllWorkers` the
 /// workers must have, too. It runs when all its pods do or are done, of an elastic job's workers as many as it needs.
 #[must_use]
-pub fn outcome(tally: &Tally, job: &ResolvedJob, elastic: Option<&Elastic>) -> Outcome {
-    let done = |role: Role| tally.count(role, &SlotState::Succeeded);
+pub fn outcome(states: &ReplicaStates, job: &ResolvedJob, elastic: Option<&Elastic>) -> Outcome {
+    let done = |role: Role| states.count(role, &ReplicaPhase::Succeeded);
     let all_done = |role: Role| done(role) >= count(job, role);
     let workers = job.success != SuccessPolicy::AllWorkers || all_done(WORKER);
     let any = job.roles.iter().any(|replica| replica.count > 0);
@@ -31,7 +31,9 @@ pub fn outcome(tally: &Tally, job: &ResolvedJob, elastic: Option<&Elastic>) -> O
         return Outcome::Succeeded;
     }
     let runs = |role: Role| {
-        let alive = tally.count(role, &SlotState::Running).saturating_add(done(role));
+        let alive = states
+            .count(role, &ReplicaPhase::Running)
+            .saturating_add(done(role));
         alive >= needed(job, role, elastic)
     };
     if any && job.roles.iter().all(|replica| runs(replica.role)) {

@@ -6,9 +6,11 @@ use std::collections::BTreeMap;
 use common::kind::WORKER;
 use common::objects::Extra;
 use common::problems::Problems;
-use common::tally::Tally;
+use common::replica_states::ReplicaStates;
 use common::wiring::{Containers, variable as var};
-use common::{Framework, KindInfo, Replicas, ResolvedJob, Settings, Slot, SlotId, Wiring, build, names};
+use common::{
+    Framework, KindInfo, Replica, ReplicaId, Replicas, ResolvedJob, Settings, Wiring, build, names,
+};
 use k8s_openapi::api::core::v1::{
     Capabilities, ConfigMap, Container, EmptyDirVolumeSource, EnvVar, ResourceRequirements, SeccompProfile,
     SecurityContext, Service, ServiceAccount, Volume,
@@ -41,15 +43,15 @@ impl Framework for Exec {
         api::crd()
     }
 
-    fn wiring(&self, slot: &Slot, _cast: &Replicas, job: &ResolvedJob, settings: &Settings) -> Wiring {
-        if slot.id.role == LAUNCHER {
+    fn wiring(&self, replica: &Replica, _cast: &Replicas, job: &ResolvedJob, settings: &Settings) -> Wiring {
+        if replica.id.role == LAUNCHER {
             launcher(job, settings)
         } else {
             worker(job)
         }
     }
 
-    fn addressed(&self, _cast: &Replicas, _job: &ResolvedJob) -> Vec<SlotId> {
+    fn addressed(&self, _cast: &Replicas, _job: &ResolvedJob) -> Vec<ReplicaId> {
         Vec::new()
     }
 
@@ -71,10 +73,10 @@ impl Framework for Exec {
         Vec::new()
     }
 
-    fn extras(&self, job: &ResolvedJob, tally: &Tally, _settings: &Settings) -> Vec<Extra> {
+    fn extras(&self, job: &ResolvedJob, states: &ReplicaStates, _settings: &Settings) -> Vec<Extra> {
         let mut extras = vec![
-            Extra::ConfigMap(Box::new(config_map(job, tally))),
-            Extra::Role(Box::new(role(job, tally))),
+            Extra::ConfigMap(Box::new(config_map(job, states))),
+            Extra::Role(Box::new(role(job, states))),
             Extra::RoleBinding(Box::new(role_binding(job))),
         ];
         // An account that the user names is the user's.
@@ -111,14 +113,14 @@ fn has_gpus(job: &ResolvedJob) -> bool {
     limits.flat_map(BTreeMap::keys).any(|name| name.contains("gpu"))
 }
 
-fn config_map(job: &ResolvedJob, tally: &Tally) -> ConfigMap {
+fn config_map(job: &ResolvedJob, states: &ReplicaStates) -> ConfigMap {
     let fields = fields(job);
     let (with_launcher, slots) = (has_gpus(job), hosts::slots(&fields));
     // As upstream writes it: the launcher's line ends with a line break of its own, and the script has none at its end.
     let line = |host: &str| format!("\necho {host}:{slots}");
     let launcher = launcher_name(job);
     let mut discover = "#!/bin/sh".to_owned();
-    for host in hosts::running(tally, with_launcher) {
+    for host in hosts::running(states, with_launcher) {
         discover.push_str(&line(host));
         if *host == *launcher {
             discover.push('\n');
@@ -154,10 +156,13 @@ fn kubexec(fields: &Fields) -> String {
 /// No more than is needed: exec into those workers that are there and the job's own, since a pod of somebody else may have
 /// a worker's name. `get` is there twice: to open the connection of an exec, and because kubectl, which a user may deliver
 /// instead of our helper, reads the pod first.
-fn role(job: &ResolvedJob, tally: &Tally) -> Role {
-    let slots = tally.slots.iter().filter(|slot| slot.slot.id.role == WORKER);
-    let workers: Vec<String> = slots
-        .filter_map(|slot| Some(slot.pod.as_ref()?.name.to_string()))
+fn role(job: &ResolvedJob, states: &ReplicaStates) -> Role {
+    let replicas = states
+        .replicas
+        .iter()
+        .filter(|replica| replica.replica.id.role == WORKER);
+    let workers: Vec<String> = replicas
+        .filter_map(|replica| Some(replica.pod.as_ref()?.name.to_string()))
         .collect();
     let rule = |resource: &str, verbs: &[&str]| PolicyRule {
         api_groups: Some(vec![String::new()]),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use common::tally::{SlotState, SlotTally, Tally};
+use common::replica_states::{ReplicaPhase, ReplicaState, ReplicaStates};
 use common::{Replicas, ResolvedJob, Settings, names};
 
 use k8s_openapi::api::core::v1::{ConfigMapVolumeSource, KeyToPath, Volume, VolumeMount};
@@ -49,23 +49,23 @@ pub(crate) fn hostfile(
     let launcher = replicas.of(LAUNCHER).filter(move |_| with_launcher);
     let hosts = launcher.chain(replicas.of(WORKER));
     hosts
-        .map(|slot| format!("{}{separator}{slots}\n", name(&slot.name)))
+        .map(|replica| format!("{}{separator}{slots}\n", name(&replica.name)))
         .collect::<Vec<_>>()
         .concat()
 }
 
 /// Hosts that run now, by index (upstream sorts them as texts); a launcher that runs ranks is always among them, since
 /// it is the one who asks.
-pub(crate) fn running(tally: &Tally, with_launcher: bool) -> Vec<&str> {
-    let is_host = |slot: &&SlotTally| match slot.slot.id.role {
+pub(crate) fn running(states: &ReplicaStates, with_launcher: bool) -> Vec<&str> {
+    let is_host = |replica: &&ReplicaState| match replica.replica.id.role {
         LAUNCHER => with_launcher,
-        _ => slot.state == SlotState::Running,
+        _ => replica.state == ReplicaPhase::Running,
     };
-    tally
-        .slots
+    states
+        .replicas
         .iter()
         .filter(is_host)
-        .map(|slot| &*slot.slot.name)
+        .map(|replica| &*replica.replica.name)
         .collect()
 }
 

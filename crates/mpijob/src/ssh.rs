@@ -8,9 +8,9 @@ use common::kind::{OnFailure, WORKER};
 use common::names::{self, ReplicaIndex};
 use common::objects::Extra;
 use common::problems::Problems;
-use common::tally::Tally;
+use common::replica_states::ReplicaStates;
 use common::wiring::{Containers, variable as var};
-use common::{Framework, KindInfo, Replicas, ResolvedJob, Role, Settings, Slot, SlotId, Wiring, build};
+use common::{Framework, KindInfo, Replica, ReplicaId, Replicas, ResolvedJob, Role, Settings, Wiring, build};
 use k8s_openapi::api::core::v1::{
     ConfigMap, EnvVar, KeyToPath, Secret, SecretVolumeSource, Service, ServiceSpec, Volume,
 };
@@ -42,16 +42,16 @@ impl Framework for Ssh {
         &DIALECTS
     }
 
-    fn wiring(&self, slot: &Slot, _cast: &Replicas, job: &ResolvedJob, settings: &Settings) -> Wiring {
+    fn wiring(&self, replica: &Replica, _cast: &Replicas, job: &ResolvedJob, settings: &Settings) -> Wiring {
         let fields = fields(job);
-        let is_launcher = slot.id.role == LAUNCHER;
+        let is_launcher = replica.id.role == LAUNCHER;
         let mut wiring = Wiring {
-            env: vec![var("K_MPI_JOB_ROLE", slot.id.role.lower())],
+            env: vec![var("K_MPI_JOB_ROLE", replica.id.role.lower())],
             env_in: Containers::Training,
             volumes: vec![key_pair(job, &fields)],
             mounts: vec![mount("ssh-auth", ssh_path(&fields))],
-            dns_policy: host_network(job, slot.id.role).then(|| "ClusterFirstWithHostNet".to_owned()),
-            labels: Some(labels(job, slot.id, &fields)),
+            dns_policy: host_network(job, replica.id.role).then(|| "ClusterFirstWithHostNet".to_owned()),
+            labels: Some(labels(job, replica.id, &fields)),
             ..Wiring::default()
         };
         if is_launcher {
@@ -76,7 +76,7 @@ impl Framework for Ssh {
         false
     }
 
-    fn addressed(&self, _cast: &Replicas, _job: &ResolvedJob) -> Vec<SlotId> {
+    fn addressed(&self, _cast: &Replicas, _job: &ResolvedJob) -> Vec<ReplicaId> {
         Vec::new()
     }
 
@@ -116,13 +116,13 @@ impl Framework for Ssh {
         }]
     }
 
-    fn extras(&self, job: &ResolvedJob, tally: &Tally, settings: &Settings) -> Vec<Extra> {
+    fn extras(&self, job: &ResolvedJob, states: &ReplicaStates, settings: &Settings) -> Vec<Extra> {
         let fields = fields(job);
         let (with_launcher, slots) = (launcher_is_worker(&fields), hosts::slots(&fields));
         let domain = hosts::domain(job, settings);
         let full = |host: &str| format!("{host}.{domain}");
         let implementation = fields.mpi_implementation.unwrap_or_default();
-        let running = hosts::running(tally, with_launcher);
+        let running = hosts::running(states, with_launcher);
         let discover: Vec<String> = running
             .into_iter()
             .map(|host| format!("echo {}\n", full(host)))
@@ -174,7 +174,7 @@ fn ssh_path(fields: &Fields) -> &str {
 }
 
 /// Kueue takes the index for the pod's rank: where the launcher runs ranks, it is the first.
-fn labels(job: &ResolvedJob, id: SlotId, fields: &Fields) -> BTreeMap<String, String> {
+fn labels(job: &ResolvedJob, id: ReplicaId, fields: &Fields) -> BTreeMap<String, String> {
     let mut labels = names::job_labels(job.info.controller, &job.key.name);
     labels.insert(names::JOB_ROLE.to_owned(), id.role.lower());
     let ReplicaIndex(index) = id.index;

@@ -10,7 +10,9 @@ mod wiring;
 use common::api::RestartPolicy;
 use common::kind::{Example, PortInfo, WORKER};
 use common::problems::Problems;
-use common::{Framework, KindInfo, Replicas, ResolvedJob, Role, RoleInfo, Settings, Slot, SlotId, Wiring};
+use common::{
+    Framework, KindInfo, Replica, ReplicaId, Replicas, ResolvedJob, Role, RoleInfo, Settings, Wiring,
+};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 
 /// Introduces Servers and Workers to each other.
@@ -73,20 +75,26 @@ impl Framework for MxNet {
         api::crd()
     }
 
-    fn wiring(&self, slot: &Slot, replicas: &Replicas, job: &ResolvedJob, settings: &Settings) -> Wiring {
-        wiring::wiring(slot, replicas, job, settings)
+    fn wiring(
+        &self,
+        replica: &Replica,
+        replicas: &Replicas,
+        job: &ResolvedJob,
+        settings: &Settings,
+    ) -> Wiring {
+        wiring::wiring(replica, replicas, job, settings)
     }
 
     /// The Scheduler decides, and says nothing.
-    fn leader(&self, replicas: &Replicas, _job: &ResolvedJob) -> Option<SlotId> {
+    fn leader(&self, replicas: &Replicas, _job: &ResolvedJob) -> Option<ReplicaId> {
         replicas.first_of(&[WORKER, TUNER, SCHEDULER])
     }
 
-    fn rendezvous(&self, replicas: &Replicas, _job: &ResolvedJob) -> Option<SlotId> {
+    fn rendezvous(&self, replicas: &Replicas, _job: &ResolvedJob) -> Option<ReplicaId> {
         replicas.first_of(&[SCHEDULER, TUNER_TRACKER])
     }
 
-    fn addressed(&self, replicas: &Replicas, job: &ResolvedJob) -> Vec<SlotId> {
+    fn addressed(&self, replicas: &Replicas, job: &ResolvedJob) -> Vec<ReplicaId> {
         job.with_own_host_names(replicas, replicas.first_of(&[SCHEDULER]))
     }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use common::job::ResolvedRole;
 use common::kind::WORKER;
 use common::wiring::{Task, variable as var};
-use common::{Replicas, ResolvedJob, Settings, Slot, Wiring};
+use common::{Replica, Replicas, ResolvedJob, Settings, Wiring};
 use serde::Serialize;
 
 use crate::{SCHEDULER, SERVER};
@@ -28,12 +28,17 @@ struct Address {
     port: i32,
 }
 
-/// The wiring of one slot.
-pub(crate) fn wiring(slot: &Slot, replicas: &Replicas, job: &ResolvedJob, settings: &Settings) -> Wiring {
-    let role = slot.id.role;
+/// The wiring of one replica.
+pub(crate) fn wiring(
+    replica: &Replica,
+    replicas: &Replicas,
+    job: &ResolvedJob,
+    settings: &Settings,
+) -> Wiring {
+    let role = replica.id.role;
     let scheduler = replicas.of(SCHEDULER).next();
     let (host, port) = scheduler.map_or((String::new(), 0), |s| (s.name.clone(), job.port(SCHEDULER)));
-    let config = config(slot, replicas, job, settings);
+    let config = config(replica, replicas, job, settings);
     let mut env = vec![
         // There always is a text: texts and numbers below keys that are texts.
         var("MX_CONFIG", serde_json::to_string(&config).unwrap_or_default()),
@@ -46,7 +51,7 @@ pub(crate) fn wiring(slot: &Slot, replicas: &Replicas, job: &ResolvedJob, settin
         var("DMLC_USE_KUBERNETES", "1"),
     ];
     if role == WORKER {
-        env.push(var("DMLC_WORKER_ID", slot.id.index.0.to_string())); // BytePS's
+        env.push(var("DMLC_WORKER_ID", replica.id.index.0.to_string())); // BytePS's
     }
     Wiring {
         env,
@@ -54,7 +59,7 @@ pub(crate) fn wiring(slot: &Slot, replicas: &Replicas, job: &ResolvedJob, settin
     }
 }
 
-fn config(slot: &Slot, replicas: &Replicas, job: &ResolvedJob, settings: &Settings) -> Config {
+fn config(replica: &Replica, replicas: &Replicas, job: &ResolvedJob, settings: &Settings) -> Config {
     let mut cluster: BTreeMap<String, Vec<Address>> = BTreeMap::new();
     for peer in replicas.all() {
         let (url, port) = (job.host(peer, settings), job.port(peer.id.role));
@@ -67,7 +72,7 @@ fn config(slot: &Slot, replicas: &Replicas, job: &ResolvedJob, settings: &Settin
     };
     let roles = job.roles.iter().filter(|replica| replica.count > 0);
     let labels = roles.map(|replica| (replica.role.lower(), key(replica).unwrap_or_default()));
-    let (labels, task) = (labels.collect(), Task::of(slot));
+    let (labels, task) = (labels.collect(), Task::of(replica));
     Config {
         cluster,
         labels,

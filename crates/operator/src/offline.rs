@@ -152,16 +152,24 @@ fn write(write: &Write) -> Result<Value, serde_json::Error> {
         Write::CreateChild(child) => {
             json!({"create": child.kind().as_str(), "object": serde_json::to_value(child)?})
         }
-        Write::CreatePod { slot, attempt, pod } => json!({
+        Write::CreatePod {
+            replica,
+            attempt,
+            pod,
+        } => json!({
             "create": "Pod",
-            "slot": format!("{} {}", slot.role, slot.index.0),
+            "slot": format!("{} {}", replica.role, replica.index.0),
             "attempt": attempt.0,
             "object": serde_json::to_value(pod)?,
         }),
         Write::Ensure(extra) => json!({"ensure": extra.id().0, "object": serde_json::to_value(extra)?}),
-        Write::CreateBatchJob { slot, attempt, job } => json!({
+        Write::CreateBatchJob {
+            replica,
+            attempt,
+            job,
+        } => json!({
             "create": "Job",
-            "slot": format!("{} {}", slot.role, slot.index.0),
+            "slot": format!("{} {}", replica.role, replica.index.0),
             "attempt": attempt.0,
             "object": serde_json::to_value(job)?,
         }),

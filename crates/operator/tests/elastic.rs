@@ -3,7 +3,7 @@
 use common::api::ConditionType;
 use common::plan::{Plan, Write};
 use common::testing::{World, manifest, meanings, whole};
-use common::{Framework, Role, SlotId, conditions};
+use common::{Framework, ReplicaId, Role, conditions};
 use serde_json::{Value, json};
 
 fn spec(world: &mut World) -> &mut Value {
@@ -30,8 +30,8 @@ fn deletes(plans: &[Plan]) -> Vec<String> {
     .collect()
 }
 
-/// The slot that leads the job, if any.
-fn leader(framework: &'static dyn Framework, world: &World) -> Option<SlotId> {
+/// The replica that leads the job, if any.
+fn leader(framework: &'static dyn Framework, world: &World) -> Option<ReplicaId> {
     let resolved = common::resolve::resolve(framework, world.job.as_ref().unwrap()).ok()?;
     framework.leader(&resolved.replicas, &resolved)
 }

@@ -232,7 +232,7 @@ proptest! {
     }
 
     #[test]
-    fn any_status_of_pods_and_of_the_job_is_sorted_into_slots(
+    fn any_status_of_pods_and_of_the_job_is_sorted_into_replicas(
         framework in 0..frameworks().len(),
         of_pods in prop::collection::vec(edits(5), 1..4),
         of_status in edits(4),

@@ -12,7 +12,7 @@ use common::objects::{Child, ChildKind};
 use common::observe::{ChildView, Phase};
 use common::plan::{Plan, Write, WriteClass};
 use common::testing::{World, manifest, meanings};
-use common::{Framework, PodView, Replicas, RoleInfo, SlotId};
+use common::{Framework, PodView, ReplicaId, Replicas, RoleInfo};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -533,14 +533,14 @@ fn check_leader_stays(world: &World, framework: &dyn Framework, plan: &Plan) {
     let Some(intent) = plan.intent.as_ref() else {
         return;
     };
-    let scaled_down = |slot: &String| {
-        let reason = |s: &JobStatus| s.slots.get(slot).and_then(|s| s.reason.clone());
+    let scaled_down = |replica: &String| {
+        let reason = |s: &JobStatus| s.slots.get(replica).and_then(|s| s.reason.clone());
         reason(intent).as_deref() == Some("scaled down")
-            && intent.slots.get(slot) != world.status().slots.get(slot)
+            && intent.slots.get(replica) != world.status().slots.get(replica)
     };
     let info = framework.kind();
-    let id = |slot: &String| info.slot_of(&job.key.name, &format!("{}-{slot}", job.key.name));
-    let gone: Vec<SlotId> = intent
+    let id = |replica: &String| info.replica_of(&job.key.name, &format!("{}-{replica}", job.key.name));
+    let gone: Vec<ReplicaId> = intent
         .slots
         .keys()
         .filter(|s| scaled_down(s))
@@ -556,7 +556,7 @@ fn check_leader_stays(world: &World, framework: &dyn Framework, plan: &Plan) {
         .iter()
         .map(|role| (role, resolved.replicas.count(role.role).max(u32::from(one(role)))));
     let before = Replicas::new(&job.key.name, before);
-    let first = before.all().first().map(|slot| slot.id);
+    let first = before.all().first().map(|replica| replica.id);
     let leader = framework.leader(&before, &resolved).or(first);
     assert!(
         !gone.iter().any(|id| Some(*id) == leader),
@@ -582,7 +582,7 @@ fn check_order_is_irrelevant(world: &World, framework: &dyn Framework, plan: &Pl
 }
 
 /// Woken when the plans ask for it, the operator leaves no pod on a lost node that nobody wants any more, and none of a
-/// slot that could go on elsewhere.
+/// replica that could go on elsewhere.
 fn check_that_none_is_stuck(world: &mut World, framework: &dyn Framework) {
     if world.settings.node_lost_after.is_none() {
         return;

@@ -5,14 +5,14 @@
 use common::elastic::{self, Elastic};
 use common::kind::{MASTER, WORKER};
 use common::wiring::variable as var;
-use common::{Replicas, ResolvedJob, Slot, Wiring};
+use common::{Replica, Replicas, ResolvedJob, Wiring};
 use k8s_openapi::api::core::v1::{EnvVar, EnvVarSource, ObjectFieldSelector};
 
 /// Address of the pod itself, under upstream's name for it.
 const OWN_ADDRESS: &str = "POD_IP_DUMMY";
 
-/// The wiring of one slot.
-pub(crate) fn wiring(slot: &Slot, replicas: &Replicas, job: &ResolvedJob) -> Wiring {
+/// The wiring of one replica.
+pub(crate) fn wiring(replica: &Replica, replicas: &Replicas, job: &ResolvedJob) -> Wiring {
     let (policy, etcd) = (elastic::policy(job), has_etcd(job));
     let mut env = vec![
         var("PYTHONUNBUFFERED", "1"),
@@ -23,15 +23,19 @@ pub(crate) fn wiring(slot: &Slot, replicas: &Replicas, job: &ResolvedJob) -> Wir
         ),
     ];
     if !etcd {
-        env.extend(rendezvous(slot, replicas, job));
+        env.extend(rendezvous(replica, replicas, job));
     }
     if replicas.count(MASTER) > 0 {
         let (servers, trainers) = ("PADDLE_SERVER_NUM", "PADDLE_TRAINER_NUM");
-        let own = if slot.id.role == MASTER { servers } else { trainers };
+        let own = if replica.id.role == MASTER {
+            servers
+        } else {
+            trainers
+        };
         env.push(var(own, "1"));
     }
     // Else the launcher ranks its peers at random. By etcd, ranks must stay dense as peers come and go.
-    let rank = (!etcd).then(|| var("PADDLE_RANK", slot.rank.0.to_string()));
+    let rank = (!etcd).then(|| var("PADDLE_RANK", replica.rank.0.to_string()));
     let restarts = policy.and_then(|policy| policy.max_restarts);
     let restarts = restarts.map(|restarts| var("PADDLE_MAX_RESTART", restarts.to_string()));
     Wiring {
@@ -53,10 +57,10 @@ fn nodes(replicas: &Replicas, job: &ResolvedJob, elastic: Option<&Elastic>) -> S
 }
 
 /// Where rank 0 gathers the others, and by which it knows that it is the one.
-fn rendezvous(slot: &Slot, replicas: &Replicas, job: &ResolvedJob) -> Vec<EnvVar> {
-    let host = replicas.all().first().unwrap_or(slot);
+fn rendezvous(replica: &Replica, replicas: &Replicas, job: &ResolvedJob) -> Vec<EnvVar> {
+    let host = replicas.all().first().unwrap_or(replica);
     let port = job.port(host.id.role);
-    if host.id != slot.id {
+    if host.id != replica.id {
         return vec![var("PADDLE_MASTER", format!("{}:{port}", host.name))];
     }
     let address = ObjectFieldSelector {

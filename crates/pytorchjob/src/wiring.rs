@@ -5,7 +5,7 @@ use common::kind::{MASTER, WORKER};
 use common::names::{self, ReplicaIndex};
 use common::problems::Problems;
 use common::wiring::variable as var;
-use common::{Replicas, ResolvedJob, Settings, Slot, Wiring, build, elastic};
+use common::{Replica, Replicas, ResolvedJob, Settings, Wiring, build, elastic};
 use k8s_openapi::api::core::v1::EnvVar;
 
 use crate::api::{ElasticPolicy, Fields};
@@ -25,12 +25,17 @@ pub(crate) fn check(job: &ResolvedJob, problems: &mut Problems) {
     }
 }
 
-/// The wiring of one slot.
-pub(crate) fn wiring(slot: &Slot, replicas: &Replicas, job: &ResolvedJob, settings: &Settings) -> Wiring {
+/// The wiring of one replica.
+pub(crate) fn wiring(
+    replica: &Replica,
+    replicas: &Replicas,
+    job: &ResolvedJob,
+    settings: &Settings,
+) -> Wiring {
     let fields: Fields = job.own();
     let mut env = vec![var("PYTHONUNBUFFERED", "1")];
     if let Some(leader) = static_leader(replicas, job, &fields) {
-        env.extend(static_env(slot, leader, replicas, job, &fields));
+        env.extend(static_env(replica, leader, replicas, job, &fields));
     }
     env.extend(nproc_per_node(&fields).map(|n| var("PET_NPROC_PER_NODE", n)));
     match &fields.elastic_policy {
@@ -39,14 +44,14 @@ pub(crate) fn wiring(slot: &Slot, replicas: &Replicas, job: &ResolvedJob, settin
     }
     Wiring {
         env,
-        init_containers: build::init_container::wait_for_master("init-pytorch", slot, job, settings),
+        init_containers: build::init_container::wait_for_master("init-pytorch", replica, job, settings),
         ..Wiring::default()
     }
 }
 
 /// Who hosts the store of a static rendezvous. Upstream names nobody where there is no Master, so that plain `torchrun`
 /// could not connect; here worker 0 does it. An elastic job without Master has its own rendezvous.
-fn static_leader<'a>(replicas: &'a Replicas, job: &ResolvedJob, fields: &Fields) -> Option<&'a Slot> {
+fn static_leader<'a>(replicas: &'a Replicas, job: &ResolvedJob, fields: &Fields) -> Option<&'a Replica> {
     let master = job.role(MASTER).is_some_and(|master| master.count > 0);
     replicas
         .all()
@@ -55,14 +60,14 @@ fn static_leader<'a>(replicas: &'a Replicas, job: &ResolvedJob, fields: &Fields)
 }
 
 fn static_env(
-    slot: &Slot,
-    leader: &Slot,
+    replica: &Replica,
+    leader: &Replica,
     replicas: &Replicas,
     job: &ResolvedJob,
     fields: &Fields,
 ) -> [EnvVar; 7] {
     let port = job.port(leader.id.role).to_string();
-    let rank = slot.rank.0.to_string();
+    let rank = replica.rank.0.to_string();
     // A number multiplies the world; auto, cpu and gpu leave it at one process per pod, as far as is known here.
     let processes = fields
         .nproc_per_node

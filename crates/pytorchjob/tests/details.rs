@@ -200,9 +200,11 @@ fn of_very_many_replaced_pods_not_every_status_has_its_reason() {
         spec["elasticPolicy"] = json!({"minReplicas": 1, "maxReplicas": MANY});
     });
     let reasons = |scenario: &Scenario, with: &str| {
-        let slots = scenario.world.status().slots;
-        let of = slots.values().filter(|slot| slot.reason.as_deref() == Some(with));
-        (slots.len(), of.count())
+        let replicas = scenario.world.status().slots;
+        let of = replicas
+            .values()
+            .filter(|replica| replica.reason.as_deref() == Some(with));
+        (replicas.len(), of.count())
     };
     scenario.when("a hundred are left", |w| {
         w.edit("/pytorchReplicaSpecs/Worker/replicas", json!(100));
@@ -218,9 +220,15 @@ fn of_very_many_replaced_pods_not_every_status_has_its_reason() {
             w.end(&format!("j-worker-{n}"), "pytorch", 137, "Error", None);
         }
     });
-    let slots = scenario.world.status().slots;
-    assert_eq!(slots.len(), 1200);
-    assert_eq!(slots.values().filter(|slot| slot.reason.is_some()).count(), 1000);
+    let replicas = scenario.world.status().slots;
+    assert_eq!(replicas.len(), 1200);
+    assert_eq!(
+        replicas
+            .values()
+            .filter(|replica| replica.reason.is_some())
+            .count(),
+        1000
+    );
 }
 
 #[test]

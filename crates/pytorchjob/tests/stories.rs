@@ -663,7 +663,7 @@ fn never_means_that_lost_nodes_are_left_to_kubernetes() {
 }
 
 #[test]
-fn a_pod_that_terminates_on_a_lost_node_does_not_hold_up_its_slot_for_ever() {
+fn a_pod_that_terminates_on_a_lost_node_does_not_hold_up_its_replica_for_ever() {
     let mut scenario = on_two_nodes(|_| {});
     scenario.when("node-2 falls silent", |w| w.lose_node("node-2"));
     scenario.when("the taint manager deletes worker 0", |w| {

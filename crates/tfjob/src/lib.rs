@@ -11,9 +11,9 @@ mod wiring;
 use common::api::RestartPolicy;
 use common::kind::{MASTER, OnFailure, PortInfo, WORKER};
 use common::problems::Problems;
-use common::tally::Tally;
+use common::replica_states::ReplicaStates;
 use common::{
-    Framework, KindInfo, Outcome, Replicas, ResolvedJob, Role, RoleInfo, Settings, Slot, SlotId, Wiring,
+    Framework, KindInfo, Outcome, Replica, ReplicaId, Replicas, ResolvedJob, Role, RoleInfo, Settings, Wiring,
 };
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 
@@ -66,12 +66,18 @@ impl Framework for TensorFlow {
         api::crd()
     }
 
-    fn wiring(&self, slot: &Slot, replicas: &Replicas, job: &ResolvedJob, settings: &Settings) -> Wiring {
-        wiring::wiring(slot, replicas, job, settings)
+    fn wiring(
+        &self,
+        replica: &Replica,
+        replicas: &Replicas,
+        job: &ResolvedJob,
+        settings: &Settings,
+    ) -> Wiring {
+        wiring::wiring(replica, replicas, job, settings)
     }
 
-    fn outcome(&self, tally: &Tally, job: &ResolvedJob) -> Outcome {
-        outcome::outcome(tally, job)
+    fn outcome(&self, states: &ReplicaStates, job: &ResolvedJob) -> Outcome {
+        outcome::outcome(states, job)
     }
 
     /// Upstream's messages call a TFJob by namespace and name whether or not it has a Chief.
@@ -79,7 +85,7 @@ impl Framework for TensorFlow {
         false
     }
 
-    fn addressed(&self, replicas: &Replicas, job: &ResolvedJob) -> Vec<SlotId> {
+    fn addressed(&self, replicas: &Replicas, job: &ResolvedJob) -> Vec<ReplicaId> {
         job.with_own_host_names(replicas, None)
     }
 

@@ -7,7 +7,7 @@ use common::api::RestartPolicy;
 use common::kind::{MASTER, WORKER};
 use common::problems::Problems;
 use common::wiring::{Containers, Task};
-use common::{Replicas, ResolvedJob, Role, Settings, Slot, Wiring};
+use common::{Replica, Replicas, ResolvedJob, Role, Settings, Wiring};
 use k8s_openapi::api::core::v1::EnvVar;
 use serde::Serialize;
 
@@ -55,14 +55,19 @@ pub(crate) fn check(job: &ResolvedJob, problems: &mut Problems) {
     }
 }
 
-/// The wiring of one slot: nothing for a process that is alone.
-pub(crate) fn wiring(slot: &Slot, replicas: &Replicas, job: &ResolvedJob, settings: &Settings) -> Wiring {
+/// The wiring of one replica: nothing for a process that is alone.
+pub(crate) fn wiring(
+    replica: &Replica,
+    replicas: &Replicas,
+    job: &ResolvedJob,
+    settings: &Settings,
+) -> Wiring {
     if replicas.len() == 1 {
         return Wiring::default();
     }
-    let task = Task::of(slot);
+    let task = Task::of(replica);
     let config = if is_dynamic(job) {
-        let cluster = sparse_cluster(slot, replicas, job, settings);
+        let cluster = sparse_cluster(replica, replicas, job, settings);
         serde_json::to_string(&Sparse { cluster, task })
     } else {
         let mut cluster: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -90,17 +95,22 @@ pub(crate) fn wiring(slot: &Slot, replicas: &Replicas, job: &ResolvedJob, settin
 }
 
 /// A worker knows itself and all parameter servers, a parameter server itself, all others nobody.
-fn sparse_cluster(slot: &Slot, replicas: &Replicas, job: &ResolvedJob, settings: &Settings) -> SparseCluster {
+fn sparse_cluster(
+    replica: &Replica,
+    replicas: &Replicas,
+    job: &ResolvedJob,
+    settings: &Settings,
+) -> SparseCluster {
     let all = |role: Role| {
         replicas
             .of(role)
             .map(|peer| address(peer, job, settings))
             .collect()
     };
-    let own = || address(slot, job, settings);
-    match slot.id.role {
+    let own = || address(replica, job, settings);
+    match replica.id.role {
         WORKER => SparseCluster {
-            worker: BTreeMap::from([(slot.id.index.0, own())]),
+            worker: BTreeMap::from([(replica.id.index.0, own())]),
             ps: all(PS),
         },
         PS => SparseCluster {
@@ -112,11 +122,11 @@ fn sparse_cluster(slot: &Slot, replicas: &Replicas, job: &ResolvedJob, settings:
 }
 
 /// `<pod>.<namespace>.svc:<port>` by a Service of the pod's own, `<pod>.<job>.<namespace>.svc:<port>` by the job's.
-fn address(slot: &Slot, job: &ResolvedJob, settings: &Settings) -> String {
+fn address(replica: &Replica, job: &ResolvedJob, settings: &Settings) -> String {
     let (host, namespace, port) = (
-        job.host(slot, settings),
+        job.host(replica, settings),
         &job.key.namespace,
-        job.port(slot.id.role),
+        job.port(replica.id.role),
     );
     let domain = settings.cluster_domain.iter().map(|domain| format!(".{domain}"));
     format!("{host}.{namespace}.svc{}:{port}", domain.collect::<String>())

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use crate::api::{GangStatus, JobStatus};
 use crate::observe::{Refusal, RefusalCause};
 use crate::plan::Plan;
-use crate::tally::{SlotState, SlotTally};
+use crate::replica_states::{ReplicaPhase, ReplicaState};
 
 use super::facts::context::{Question, after, answer, doubled, warning};
 use super::facts::draft::draft_status;
@@ -66,7 +66,7 @@ pub(super) fn record(q: &Question<'_>, status: &mut JobStatus) {
             let since = gang.incomplete_since.take().filter(|since| *since <= now);
             gang.incomplete_since = Some(since.unwrap_or(now));
         }
-    } else if q.tally.slots.iter().all(|slot| has_begun(&slot.state)) {
+    } else if q.states.replicas.iter().all(|replica| has_begun(&replica.state)) {
         status.gang = None;
     } else if let Some(gang) = &mut status.gang {
         gang.incomplete_since = None;
@@ -105,31 +105,35 @@ fn is_part(q: &Question<'_>) -> bool {
     let Some(members) = gang::members(q) else {
         return false;
     };
-    let slots = || q.tally.slots.iter();
-    let placed = |slot: &SlotTally| slot.pod.as_ref().is_some_and(|pod| pod.node.is_some());
-    let waits = |slot: &&SlotTally| slot.state == SlotState::Pending;
-    let begun = slots().any(|slot| placed(slot) || !(waits(&slot) || slot.state == SlotState::Missing));
-    let there = slots().filter(waits).filter(|slot| members.has(slot)).count();
+    let replicas = || q.states.replicas.iter();
+    let placed = |replica: &ReplicaState| replica.pod.as_ref().is_some_and(|pod| pod.node.is_some());
+    let waits = |replica: &&ReplicaState| replica.state == ReplicaPhase::Pending;
+    let begun = replicas()
+        .any(|replica| placed(replica) || !(waits(&replica) || replica.state == ReplicaPhase::NotCreated));
+    let there = replicas()
+        .filter(waits)
+        .filter(|replica| members.has(replica))
+        .count();
     let enough = q.job.policy.scheduling.min_available;
     let enough = enough.is_some_and(|n| usize::try_from(n).is_ok_and(|n| there >= n));
     let lacks = || {
-        missing::missing_slots(q)
-            .slots
+        missing::missing_replicas(q)
+            .replicas
             .iter()
-            .any(|slot| members.has(slot))
+            .any(|replica| members.has(replica))
     };
     !begun && there > 0 && !enough && lacks()
 }
 
-fn has_begun(state: &SlotState) -> bool {
+fn has_begun(state: &ReplicaPhase) -> bool {
     match state {
-        SlotState::Running | SlotState::Succeeded => true,
-        SlotState::Missing
-        | SlotState::Lost
-        | SlotState::Previous
-        | SlotState::Terminating
-        | SlotState::Pending
-        | SlotState::Failed(_) => false,
+        ReplicaPhase::Running | ReplicaPhase::Succeeded => true,
+        ReplicaPhase::NotCreated
+        | ReplicaPhase::Disappeared
+        | ReplicaPhase::Outdated
+        | ReplicaPhase::Terminating
+        | ReplicaPhase::Pending
+        | ReplicaPhase::Failed(_) => false,
     }
 }
 

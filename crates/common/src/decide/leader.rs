@@ -1,11 +1,11 @@
 //! The leader is never scaled away. Whoever takes the last replica of the role that leads a running job (or that role
 //! itself) has slipped, or means to stop it: the job goes on as it is and says how that is done.
 
-use crate::names::{Attempt, SlotId};
+use crate::names::{Attempt, ReplicaId};
 use crate::observe::Phase;
 use crate::plan::Plan;
+use crate::replica_states;
 use crate::replicas::Replicas;
-use crate::tally;
 
 use super::facts::context::{Question, state_created};
 use super::invalid;
@@ -18,7 +18,7 @@ pub(super) fn plan(q: &Question<'_>) -> Option<Plan> {
         return None;
     }
     let (info, key) = (q.job.info, &q.job.key);
-    let name = info.of_role(leader.role)?.slot_name(&key.name, leader.index);
+    let name = info.of_role(leader.role)?.replica_name(&key.name, leader.index);
     let message = format!(
         "{} goes on with the pods that it has: spec.{}[{}] without replicas would take away {name}, which leads the job; \
          to stop it, set spec.runPolicy.suspend to true",
@@ -26,10 +26,10 @@ pub(super) fn plan(q: &Question<'_>) -> Option<Plan> {
         info.replicas_field,
         leader.role,
     );
-    // Its pods are in no slot, and yet they run.
+    // Its pods are in no replica, and yet they run.
     let mut status = q.job.stored.clone();
     state_created(&mut status, q.now(), info, key);
-    let of_role = q.tally.strays.iter().filter(|(id, _)| id.role == leader.role);
+    let of_role = q.states.strays.iter().filter(|(id, _)| id.role == leader.role);
     let runs = of_role.filter(|(_, pod)| pod.phase == Phase::Running && !pod.deleting);
     if let Some(counts) = status.replica_statuses.get_mut(leader.role.0) {
         counts.active = i32::try_from(runs.count()).unwrap_or(i32::MAX);
@@ -40,12 +40,13 @@ pub(super) fn plan(q: &Question<'_>) -> Option<Plan> {
     })
 }
 
-/// The slot that leads the job as it runs, if it is not to be any more.
-fn lost(q: &Question<'_>) -> Option<SlotId> {
-    let current = |id: SlotId, attempt: Attempt| attempt >= tally::stored_attempt(&q.job.stored, id);
-    let strays = q.tally.strays.iter().map(|(id, pod)| (*id, pod.attempt));
-    let lost: Vec<SlotId> = strays
-        .chain(q.tally.lost_strays.iter().copied())
+/// The replica that leads the job as it runs, if it is not to be any more.
+fn lost(q: &Question<'_>) -> Option<ReplicaId> {
+    let current =
+        |id: ReplicaId, attempt: Attempt| attempt >= replica_states::stored_attempt(&q.job.stored, id);
+    let strays = q.states.strays.iter().map(|(id, pod)| (*id, pod.attempt));
+    let lost: Vec<ReplicaId> = strays
+        .chain(q.states.lost_strays.iter().copied())
         .filter(|(id, attempt)| current(*id, *attempt))
         .map(|(id, _)| id)
         .collect();
@@ -60,10 +61,10 @@ fn lost(q: &Question<'_>) -> Option<SlotId> {
     });
     let replicas = Replicas::new(&q.job.key.name, runs);
     // Where nobody leads, such as parameter servers alone, it is rank 0.
-    let first = || replicas.all().first().map(|slot| slot.id);
+    let first = || replicas.all().first().map(|replica| replica.id);
     let leader = q.framework.leader(&replicas, q.job).or_else(first);
     let leaders = [leader, q.framework.rendezvous(&replicas, q.job)];
     // Whether or not it has a pod at this moment.
-    let wanted = |id: &SlotId| q.job.role(id.role).is_some_and(|r| id.index.0 < r.count);
+    let wanted = |id: &ReplicaId| q.job.role(id.role).is_some_and(|r| id.index.0 < r.count);
     leaders.into_iter().flatten().find(|id| !wanted(id))
 }

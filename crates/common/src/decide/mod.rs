@@ -33,7 +33,7 @@ use crate::observe::Observed;
 use crate::plan::Plan;
 use crate::problems::Problems;
 use crate::settings::Settings;
-use crate::{conditions, resolve, tally};
+use crate::{conditions, replica_states, resolve};
 
 use facts::context::{Question, has_begun};
 
@@ -71,13 +71,13 @@ fn decide(
     if problems.0.is_empty() {
         check_variables(framework, &job, settings, &mut problems);
     }
-    let tally = tally::tally(observed, &job, &losses);
+    let states = replica_states::replica_states(observed, &job, &losses);
     let question = Question {
         framework,
         observed,
         settings,
         job: &job,
-        tally: &tally,
+        states: &states,
         losses,
     };
     if !problems.0.is_empty() {
@@ -106,7 +106,7 @@ fn check_variables(
     settings: &Settings,
     problems: &mut Problems,
 ) {
-    let Some(slot) = job
+    let Some(replica) = job
         .replicas
         .all()
         .last()
@@ -114,7 +114,7 @@ fn check_variables(
     else {
         return;
     };
-    let wiring = framework.wiring(slot, &job.replicas, job, settings);
+    let wiring = framework.wiring(replica, &job.replicas, job, settings);
     let length = |variable: &EnvVar| variable.name.len() + variable.value.as_ref().map_or(0, String::len) + 2;
     let too_long = wiring
         .env

@@ -3,7 +3,7 @@
 use crate::api::{CleanPodPolicy, ConditionStatus, ConditionType, JobStatus};
 use crate::kind::{OnFailure, Outcome};
 use crate::plan::{Counter, Plan};
-use crate::tally::{Failure, SlotTally};
+use crate::replica_states::{Failure, ReplicaState};
 use crate::{conditions, status};
 
 use super::facts::context::{Question, answer, normal, warning};
@@ -37,11 +37,11 @@ fn permanent_failure(q: &Question<'_>) -> Option<(Option<String>, String)> {
     let permanent: Vec<_> = all
         .into_iter()
         .filter(
-            |(slot, failure)| match q.framework.on_failure(slot.slot.id.role, q.job) {
+            |(replica, failure)| match q.framework.on_failure(replica.replica.id.role, q.job) {
                 OnFailure::ByPolicy | OnFailure::Tolerate => {
-                    failures::is_permanent(q, slot, failure)
-                        && !failures::tolerated(q, slot, failure)
-                        && !gave_up_in_vain(q, slot, failure)
+                    failures::is_permanent(q, replica, failure)
+                        && !failures::tolerated(q, replica, failure)
+                        && !gave_up_in_vain(q, replica, failure)
                 }
                 OnFailure::Replace => false,
             },
@@ -52,9 +52,9 @@ fn permanent_failure(q: &Question<'_>) -> Option<(Option<String>, String)> {
     Some((given_up, format!("{} is failed because {what}", q.title())))
 }
 
-/// Whether a batch Job has used up its retries because of another slot.
-fn gave_up_in_vain(q: &Question<'_>, slot: &SlotTally, failure: &Failure) -> bool {
-    failures::used_up_retries(failure) && dependencies::drives_in_vain(q, slot)
+/// Whether a batch Job has used up its retries because of another replica.
+fn gave_up_in_vain(q: &Question<'_>, replica: &ReplicaState, failure: &Failure) -> bool {
+    failures::used_up_retries(failure) && dependencies::drives_in_vain(q, replica)
 }
 
 fn past_limit(q: &Question<'_>) -> Option<String> {
@@ -63,17 +63,17 @@ fn past_limit(q: &Question<'_>) -> Option<String> {
     let disruptions = q.settings.count_disruptions;
     let counted: Vec<_> = failures::failures(q)
         .into_iter()
-        .filter(|(slot, failure)| {
+        .filter(|(replica, failure)| {
             (disruptions || failure.disruption.is_none())
-                && !failures::tolerated(q, slot, failure)
-                && !dependencies::drives_in_vain(q, slot)
+                && !failures::tolerated(q, replica, failure)
+                && !dependencies::drives_in_vain(q, replica)
         })
         .collect();
     let taken: Vec<_> = q
-        .tally
-        .slots
+        .states
+        .replicas
         .iter()
-        .filter(|slot| disruptions && reasons::is_taken(slot))
+        .filter(|replica| disruptions && reasons::is_taken(replica))
         .collect();
     let new = counted.len().saturating_add(taken.len());
     let new = match q.restarts_together() {
@@ -135,12 +135,12 @@ fn fail(q: &Question<'_>, reason: &str, message: &str, cleanup: CleanPodPolicy) 
     let mut status = draft_status(q);
     let all = failures::failures(q);
     first_failure::record(q, &mut status);
-    for (slot, _) in all
+    for (replica, _) in all
         .iter()
-        .filter(|(slot, failure)| !failures::tolerated(q, slot, failure))
+        .filter(|(replica, failure)| !failures::tolerated(q, replica, failure))
     {
-        if let Some(counts) = status.replica_statuses.get_mut(slot.slot.id.role.0) {
-            let failed = slot.batch_job.as_ref().map_or(1, |job| job.failed.max(1));
+        if let Some(counts) = status.replica_statuses.get_mut(replica.replica.id.role.0) {
+            let failed = replica.batch_job.as_ref().map_or(1, |job| job.failed.max(1));
             counts.failed = counts.failed.saturating_add(status::to_i32(failed));
         }
     }

@@ -3,10 +3,10 @@
 //! Invariant: the new attempt is stored before the old pod is deleted, and pods are deleted by attempt; a crash anywhere
 //! in between resumes here or in `start`, and counts nothing twice.
 
-use crate::names::{Attempt, SlotId};
+use crate::names::{Attempt, ReplicaId};
 use crate::objects::ChildKind;
 use crate::plan::{Counter, Note, Plan};
-use crate::tally::{self, SlotState, SlotTally};
+use crate::replica_states::{self, ReplicaPhase, ReplicaState};
 
 use super::facts::context::{Question, answer};
 use super::facts::draft::draft_status;
@@ -14,23 +14,29 @@ use super::facts::{attempts, deletes, dependencies, failures, first_failure, rea
 use super::whole;
 
 pub(super) fn plan(q: &Question<'_>) -> Option<Plan> {
-    let mut replaced: Vec<&SlotTally> = q.tally.slots.iter().filter(|s| must_be_replaced(q, s)).collect();
-    let followers: Vec<&SlotTally> = q
-        .tally
-        .slots
+    let mut replaced: Vec<&ReplicaState> = q
+        .states
+        .replicas
+        .iter()
+        .filter(|s| must_be_replaced(q, s))
+        .collect();
+    let followers: Vec<&ReplicaState> = q
+        .states
+        .replicas
         .iter()
         .filter(|s| dependencies::drives_in_vain(q, s))
         .collect();
     replaced.extend(followers.iter().filter(|f| !must_be_replaced(q, f)));
-    let current = |id: SlotId, attempt: Attempt| attempt >= tally::stored_attempt(&q.job.stored, id);
+    let current =
+        |id: ReplicaId, attempt: Attempt| attempt >= replica_states::stored_attempt(&q.job.stored, id);
     let strays = || {
-        q.tally
+        q.states
             .strays
             .iter()
             .filter(|(id, pod)| current(*id, pod.attempt))
     };
     let lost_strays = || {
-        q.tally
+        q.states
             .lost_strays
             .iter()
             .filter(|(id, attempt)| current(*id, *attempt))
@@ -38,16 +44,16 @@ pub(super) fn plan(q: &Question<'_>) -> Option<Plan> {
     if replaced.is_empty() && strays().next().is_none() && lost_strays().next().is_none() {
         return None;
     }
-    let in_vain = |slot: &&SlotTally| followers.iter().any(|f| f.slot.id == slot.slot.id);
+    let in_vain = |replica: &&ReplicaState| followers.iter().any(|f| f.replica.id == replica.replica.id);
     if q.restarts_together() && !replaced.iter().all(in_vain) {
         return Some(whole::plan(q, &replaced));
     }
     let mut status = draft_status(q);
     first_failure::record(q, &mut status);
     let mut writes = Vec::new();
-    for slot in &replaced {
-        attempts::retire(q, &mut status, slot, in_vain(slot));
-        writes.extend(deletes::delete_slot(q, slot));
+    for replica in &replaced {
+        attempts::retire(q, &mut status, replica, in_vain(replica));
+        writes.extend(deletes::delete_replica(q, replica));
     }
     for (id, pod) in strays() {
         attempts::next_attempt(q, &mut status, *id, pod.attempt, attempts::SCALED_DOWN);
@@ -75,14 +81,14 @@ pub(super) fn plan(q: &Question<'_>) -> Option<Plan> {
     })
 }
 
-fn must_be_replaced(q: &Question<'_>, slot: &SlotTally) -> bool {
-    match &slot.state {
-        SlotState::Failed(failure) => !failures::tolerated(q, slot, failure),
-        SlotState::Terminating | SlotState::Lost => true,
-        SlotState::Missing
-        | SlotState::Previous
-        | SlotState::Pending
-        | SlotState::Running
-        | SlotState::Succeeded => false,
+fn must_be_replaced(q: &Question<'_>, replica: &ReplicaState) -> bool {
+    match &replica.state {
+        ReplicaPhase::Failed(failure) => !failures::tolerated(q, replica, failure),
+        ReplicaPhase::Terminating | ReplicaPhase::Disappeared => true,
+        ReplicaPhase::NotCreated
+        | ReplicaPhase::Outdated
+        | ReplicaPhase::Pending
+        | ReplicaPhase::Running
+        | ReplicaPhase::Succeeded => false,
     }
 }

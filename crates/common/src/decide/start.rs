@@ -4,10 +4,10 @@ use crate::api::{ConditionStatus, ConditionType};
 use crate::build;
 use crate::conditions;
 use crate::kind::{Outcome, Workload};
-use crate::names::SlotId;
+use crate::names::ReplicaId;
 use crate::objects::{Child, ChildKind};
 use crate::plan::{Note, Plan, Write};
-use crate::tally::{SlotState, SlotTally};
+use crate::replica_states::{ReplicaPhase, ReplicaState};
 
 use super::facts::context::{Question, after, answer, done, warning};
 use super::facts::draft::draft_status;
@@ -17,12 +17,12 @@ use super::give_back;
 pub(super) fn plan(q: &Question<'_>) -> Plan {
     let mut status = draft_status(q);
     let missing::Missing {
-        slots,
+        replicas,
         waiting,
         held_until,
         waits_for,
-    } = missing::missing_slots(q);
-    let gang = gang::plan(q, &slots, &waiting);
+    } = missing::missing_replicas(q);
+    let gang = gang::plan(q, &replicas, &waiting);
     if !gang.queued {
         let now = || conditions::whole_seconds(q.now());
         status.start_time.get_or_insert_with(now);
@@ -42,14 +42,14 @@ pub(super) fn plan(q: &Question<'_>) -> Plan {
             &message,
         );
     }
-    let extras = q.framework.extras(q.job, q.tally, q.settings);
+    let extras = q.framework.extras(q.job, q.states, q.settings);
     let mut writes: Vec<Write> = extras.into_iter().map(Write::Ensure).collect();
     writes.extend(services(q));
     writes.extend(kept::writes(q, ChildKind::Autoscaler, autoscaler(q)));
     writes.extend(leftovers(q));
     writes.extend(gang.writes.iter().cloned());
     let pods = if gang.hold.is_none() {
-        pods(q, &slots)
+        pods(q, &replicas)
     } else {
         Vec::new()
     };
@@ -122,15 +122,19 @@ fn services(q: &Question<'_>) -> Vec<Write> {
 
 /// Pods of earlier attempts whose replacement is stored already, but that still stand.
 fn leftovers(q: &Question<'_>) -> impl Iterator<Item = Write> {
-    let previous = q.tally.slots.iter().filter(|s| s.state == SlotState::Previous);
+    let previous = q
+        .states
+        .replicas
+        .iter()
+        .filter(|s| s.state == ReplicaPhase::Outdated);
     let strays = q
-        .tally
+        .states
         .strays
         .iter()
         .filter_map(|(_, pod)| deletes::delete(&q.losses, pod));
     let carried = deletes::carried(&q.losses, q.observed);
     previous
-        .filter_map(|slot| deletes::delete_slot(q, slot))
+        .filter_map(|replica| deletes::delete_replica(q, replica))
         .chain(strays)
         .chain(carried)
 }
@@ -139,33 +143,42 @@ fn leftovers(q: &Question<'_>) -> impl Iterator<Item = Write> {
 /// brings the next pass.
 const MOST_AT_ONCE: usize = 1000;
 
-fn pods(q: &Question<'_>, slots: &[&SlotTally]) -> Vec<Write> {
+fn pods(q: &Question<'_>, replicas: &[&ReplicaState]) -> Vec<Write> {
     let leader = q.framework.leader(&q.job.replicas, q.job);
     let members = gang::members(q);
-    let create = |slot: &&SlotTally| create(q, slot, leader, members.as_ref());
-    slots.iter().take(MOST_AT_ONCE).map(create).collect()
+    let create = |replica: &&ReplicaState| create(q, replica, leader, members.as_ref());
+    replicas.iter().take(MOST_AT_ONCE).map(create).collect()
 }
 
 fn create(
     q: &Question<'_>,
-    slot: &SlotTally,
-    leader: Option<SlotId>,
+    replica: &ReplicaState,
+    leader: Option<ReplicaId>,
     members: Option<&gang::Members>,
 ) -> Write {
-    let wiring = q.framework.wiring(&slot.slot, &q.job.replicas, q.job, q.settings);
-    let mut pod = build::pod::pod(q.job, &slot.slot, slot.attempt, leader, wiring, q.settings);
-    gang::mark(q, members, slot.slot.id.role, &mut pod);
-    let (id, attempt) = (slot.slot.id, slot.attempt);
-    match slot.slot.workload {
+    let wiring = q
+        .framework
+        .wiring(&replica.replica, &q.job.replicas, q.job, q.settings);
+    let mut pod = build::pod::pod(
+        q.job,
+        &replica.replica,
+        replica.attempt,
+        leader,
+        wiring,
+        q.settings,
+    );
+    gang::mark(q, members, replica.replica.id.role, &mut pod);
+    let (id, attempt) = (replica.replica.id, replica.attempt);
+    match replica.replica.workload {
         Workload::Pod => Write::CreatePod {
-            slot: id,
+            replica: id,
             attempt,
             pod: Box::new(pod),
         },
         Workload::BatchJob => {
             let used = attempts::used(q);
             Write::CreateBatchJob {
-                slot: id,
+                replica: id,
                 attempt,
                 job: Box::new(build::batch_job::batch_job(q.job, pod, used)),
             }

@@ -117,7 +117,7 @@ fn without_pods(q: &Question<'_>) -> JobStatus {
     conditions::refresh_message(&mut status, q.now(), ConditionType::Created, &created);
     // One that has ended on its way out is still there.
     let live = |pod: &PodView| pod.deleting || !matches!(pod.phase, Phase::Succeeded | Phase::Failed);
-    let role_of = |name: &str| q.job.info.slot_of(&q.job.key.name, name).map(|id| id.role);
+    let role_of = |name: &str| q.job.info.replica_of(&q.job.key.name, name).map(|id| id.role);
     let of_batch_job = |uid: &Uid| q.observed.batch_jobs.iter().find(|job| job.uid == *uid);
     // Of a batch Job that is gone already, pods may be left for a moment.
     let batch_role = q

@@ -7,15 +7,15 @@
 use crate::api::WholeRestarts;
 use crate::conditions;
 use crate::plan::{Counter, Plan};
+use crate::replica_states::ReplicaState;
 use crate::status;
-use crate::tally::SlotTally;
 
 use super::facts::context::{Question, answer};
 use super::facts::draft::draft_status;
 use super::facts::{attempts, deletes, dependencies, first_failure, reasons};
 
 /// The restart: counted once, whatever the number of pods that failed.
-pub(super) fn plan(q: &Question<'_>, replaced: &[&SlotTally]) -> Plan {
+pub(super) fn plan(q: &Question<'_>, replaced: &[&ReplicaState]) -> Plan {
     let mut status = draft_status(q);
     first_failure::record(q, &mut status);
     attempts::count(&mut status, first_failure::is_disruption(q));
@@ -28,7 +28,7 @@ pub(super) fn plan(q: &Question<'_>, replaced: &[&SlotTally]) -> Plan {
         counts.active = 0;
         attempts::forget_success(counts);
     }
-    let taken: Vec<&SlotTally> = replaced
+    let taken: Vec<&ReplicaState> = replaced
         .iter()
         .copied()
         .filter(|s| reasons::is_taken(s))

@@ -128,10 +128,10 @@ pub fn describe_status(status: &JobStatus) -> String {
             "{role}: active={active} succeeded={succeeded} failed={failed}{done}"
         );
     }
-    for (slot, s) in &status.slots {
+    for (replica, s) in &status.slots {
         let _ = writeln!(
             text,
-            "{slot}: attempt {} because {}",
+            "{replica}: attempt {} because {}",
             s.attempt,
             s.reason.as_deref().unwrap_or("")
         );

@@ -156,8 +156,8 @@ impl World {
 
     /// A field of `spec` changes, by JSON pointer relative to `spec`.
     pub fn edit(&mut self, pointer: &str, value: Value) {
-        if let Some(slot) = self.job.as_mut().and_then(|job| job.spec.pointer_mut(pointer)) {
-            *slot = value;
+        if let Some(replica) = self.job.as_mut().and_then(|job| job.spec.pointer_mut(pointer)) {
+            *replica = value;
         }
     }
 }

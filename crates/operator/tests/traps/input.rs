@@ -192,7 +192,7 @@ fn that_the_templates_restart_policy_does_not_count_is_said_once() {
 
 /// An index that is no number ended upstream's process, and of two pods of one index none counted.
 #[test]
-fn a_pod_under_a_name_that_is_no_slots_counts_for_nothing() {
+fn a_pod_under_a_name_that_is_no_replicas_counts_for_nothing() {
     for_every_kind(|framework| {
         let mut world = running(framework, 2, |_| {});
         let before = world.status();

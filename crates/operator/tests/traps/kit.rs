@@ -120,10 +120,10 @@ pub(crate) fn replacing(framework: &'static dyn Framework) -> &'static str {
 pub(crate) fn by_policy(framework: &'static dyn Framework, world: &World) -> Option<String> {
     let job = resolve::resolve(framework, world.job.as_ref().unwrap()).unwrap();
     let judged = |role| framework.on_failure(role, &job) == OnFailure::ByPolicy;
-    let mut slots = job.replicas.all().iter().rev();
-    slots
-        .find(|slot| slot.workload == Workload::Pod && judged(slot.id.role))
-        .map(|slot| slot.name.clone())
+    let mut replicas = job.replicas.all().iter().rev();
+    replicas
+        .find(|replica| replica.workload == Workload::Pod && judged(replica.id.role))
+        .map(|replica| replica.name.clone())
 }
 
 /// The last worker: no kind runs without it.

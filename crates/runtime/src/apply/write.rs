@@ -31,7 +31,7 @@ pub(super) async fn send(
         Write::CreateBatchJob {
             job: batch_job,
             attempt,
-            slot: _,
+            replica: _,
         } => {
             let target = Target::created(job, kind, BATCH_JOBS, "Job", &batch_job.metadata, *attempt);
             target.create_batch_job(ctx, kind, batch_job).await
@@ -46,7 +46,7 @@ pub(super) async fn send(
         Write::CreatePod {
             pod,
             attempt,
-            slot: _,
+            replica: _,
         } => {
             let target = Target::created(job, kind, PODS, "Pod", &pod.metadata, *attempt);
             target.create(ctx, pod).await

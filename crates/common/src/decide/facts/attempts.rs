@@ -5,26 +5,26 @@
 use super::context::Question;
 use super::reasons;
 use crate::api::{JobStatus, SlotStatus};
-use crate::names::{self, Attempt, SlotId};
-use crate::tally::{SlotState, SlotTally};
+use crate::names::{self, Attempt, ReplicaId};
+use crate::replica_states::{ReplicaPhase, ReplicaState};
 use crate::{conditions, status};
 
-/// Beyond so many slots none is given a reason, so that the largest jobs fit too.
+/// Beyond so many replicas none is given a reason, so that the largest jobs fit too.
 pub(crate) const MOST_REASONS: usize = 1000;
 
-/// Why a slot that is wanted no more moved to its next attempt.
+/// Why a replica that is wanted no more moved to its next attempt.
 pub(crate) const SCALED_DOWN: &str = "scaled down";
 
-/// Counts the restart and moves the slot to its next attempt. Where it failed because of another, that one counts, and
+/// Counts the restart and moves the replica to its next attempt. Where it failed because of another, that one counts, and
 /// the last of its own retries does not.
-pub(crate) fn retire(q: &Question<'_>, status: &mut JobStatus, slot: &SlotTally, in_vain: bool) {
+pub(crate) fn retire(q: &Question<'_>, status: &mut JobStatus, replica: &ReplicaState, in_vain: bool) {
     // If it failed because of another, the restart is not its own.
     if !in_vain {
-        count(status, is_disruption(slot));
+        count(status, is_disruption(replica));
     }
     let counts = status.restart_counts.get_or_insert_default();
     // Retries of what goes stay counted.
-    let in_place = status::to_i32(slot.retries);
+    let in_place = status::to_i32(replica.retries);
     let own = if in_vain {
         in_place.saturating_sub(1).max(0)
     } else {
@@ -35,9 +35,9 @@ pub(crate) fn retire(q: &Question<'_>, status: &mut JobStatus, slot: &SlotTally,
     next_attempt(
         q,
         status,
-        slot.slot.id,
-        slot.attempt,
-        &reasons::short_reason(q, slot),
+        replica.replica.id,
+        replica.attempt,
+        &reasons::short_reason(q, replica),
     );
 }
 
@@ -51,27 +51,33 @@ pub(crate) fn count(status: &mut JobStatus, disruption: bool) {
     }
 }
 
-/// Whether a slot is to be replaced through no fault of its program.
-pub(crate) fn is_disruption(slot: &SlotTally) -> bool {
-    match &slot.state {
-        SlotState::Failed(failure) => failure.disruption.is_some(),
-        SlotState::Missing
-        | SlotState::Lost
-        | SlotState::Previous
-        | SlotState::Terminating
-        | SlotState::Pending
-        | SlotState::Running
-        | SlotState::Succeeded => true,
+/// Whether a replica is to be replaced through no fault of its program.
+pub(crate) fn is_disruption(replica: &ReplicaState) -> bool {
+    match &replica.state {
+        ReplicaPhase::Failed(failure) => failure.disruption.is_some(),
+        ReplicaPhase::NotCreated
+        | ReplicaPhase::Disappeared
+        | ReplicaPhase::Outdated
+        | ReplicaPhase::Terminating
+        | ReplicaPhase::Pending
+        | ReplicaPhase::Running
+        | ReplicaPhase::Succeeded => true,
     }
 }
 
-pub(crate) fn next_attempt(q: &Question<'_>, status: &mut JobStatus, id: SlotId, old: Attempt, reason: &str) {
+pub(crate) fn next_attempt(
+    q: &Question<'_>,
+    status: &mut JobStatus,
+    id: ReplicaId,
+    old: Attempt,
+    reason: &str,
+) {
     let entry = SlotStatus {
         attempt: old.next().0,
         since: Some(conditions::whole_seconds(q.now())),
         reason: (status.slots.len() < MOST_REASONS || reason == SCALED_DOWN).then(|| reason.to_owned()),
     };
-    status.slots.insert(names::slot_key(id.role, id.index), entry);
+    status.slots.insert(names::replica_key(id.role, id.index), entry);
 }
 
 /// What was done belongs to the time before.
@@ -88,7 +94,7 @@ pub(crate) fn retire_all(q: &Question<'_>, status: &mut JobStatus) {
     if status.start_time.is_none() && nothing {
         return;
     }
-    let stored = status.slots.values().map(|slot| slot.attempt);
+    let stored = status.slots.values().map(|replica| replica.attempt);
     let pods = q.observed.pods.iter().map(|pod| pod.attempt.0);
     let seen = pods.chain(q.observed.batch_jobs.iter().map(|job| job.attempt.0));
     let missed = q.observed.vanished.iter().map(|pod| pod.attempt.0);
@@ -108,7 +114,7 @@ pub(crate) fn retire_all(q: &Question<'_>, status: &mut JobStatus) {
 
 /// Restarts so far that count against backoffLimit.
 pub(crate) fn used(q: &Question<'_>) -> u32 {
-    let counted = status::counted_restarts(&q.job.stored, q.tally);
+    let counted = status::counted_restarts(&q.job.stored, q.states);
     if q.settings.count_disruptions {
         counted.saturating_add(disruptions_so_far(q))
     } else {

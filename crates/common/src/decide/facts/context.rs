@@ -11,8 +11,8 @@ use crate::names::JobKey;
 use crate::nodes::Losses;
 use crate::observe::Observed;
 use crate::plan::{Counter, Note, NoteKind, Plan, Write};
+use crate::replica_states::ReplicaStates;
 use crate::settings::Settings;
-use crate::tally::Tally;
 
 /// All that a question may look at.
 #[derive(Clone, Copy)]
@@ -21,7 +21,7 @@ pub(crate) struct Question<'a> {
     pub(crate) observed: &'a Observed,
     pub(crate) settings: &'a Settings,
     pub(crate) job: &'a ResolvedJob,
-    pub(crate) tally: &'a Tally,
+    pub(crate) states: &'a ReplicaStates,
     pub(crate) losses: Losses<'a>,
 }
 

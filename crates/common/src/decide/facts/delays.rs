@@ -4,23 +4,26 @@ use super::attempts;
 use super::context::{Question, after, doubled};
 use crate::api::JobStatus;
 use crate::names;
-use crate::tally::SlotTally;
+use crate::replica_states::ReplicaState;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-/// Pause before the second restart of a slot, in seconds; doubled for each further one. The first restart is at once.
+/// Pause before the second restart of a replica, in seconds; doubled for each further one. The first restart is at once.
 pub(crate) const RESTART_DELAY: i64 = 5;
 
 /// Longest pause before a restart, in seconds.
 pub(crate) const MAX_RESTART_DELAY: i64 = 300;
 
-/// A slot that fails again and again is restarted ever more slowly.
-pub(crate) fn of_replica(q: &Question<'_>, slot: &SlotTally) -> Option<Timestamp> {
+/// A replica that fails again and again is restarted ever more slowly.
+pub(crate) fn of_replica(q: &Question<'_>, replica: &ReplicaState) -> Option<Timestamp> {
     let stored = q
         .job
         .stored
         .slots
-        .get(&names::slot_key(slot.slot.id.role, slot.slot.id.index))
+        .get(&names::replica_key(
+            replica.replica.id.role,
+            replica.replica.id.index,
+        ))
         // Who went because fewer were wanted has not failed.
         .filter(|stored| stored.reason.as_deref() != Some(attempts::SCALED_DOWN));
     let own = stored.and_then(|stored| {

@@ -7,7 +7,7 @@ use crate::kind::Workload;
 use crate::nodes::Losses;
 use crate::observe::{BatchJobView, ChildView, Observed, PodView};
 use crate::plan::Write;
-use crate::tally::SlotTally;
+use crate::replica_states::ReplicaState;
 
 use super::context::Question;
 
@@ -31,10 +31,10 @@ pub(crate) fn carried(losses: &Losses<'_>, observed: &Observed) -> impl Iterator
     doomed.filter_map(|pod| delete(losses, pod))
 }
 
-/// Why a slot's pod has to be replaced although it has not failed.
-pub(crate) fn taken_away(losses: &Losses<'_>, slot: &SlotTally) -> String {
-    let Some(pod) = slot.pod.as_deref() else {
-        return format!("pod {} was deleted", slot.slot.name);
+/// Why a replica's pod has to be replaced although it has not failed.
+pub(crate) fn taken_away(losses: &Losses<'_>, replica: &ReplicaState) -> String {
+    let Some(pod) = replica.pod.as_deref() else {
+        return format!("pod {} was deleted", replica.replica.name);
     };
     let place = losses.place(pod);
     if let Some(place) = place.as_ref().filter(|_| losses.given_up(pod) && !pod.deleting) {
@@ -46,8 +46,11 @@ pub(crate) fn taken_away(losses: &Losses<'_>, slot: &SlotTally) -> String {
         .as_deref()
         .and_then(|detail| detail.disruption.as_ref())
     {
-        Some(why) => format!("pod {} was taken away{place} (disruption: {why})", slot.slot.name),
-        None => format!("pod {} was deleted{place}", slot.slot.name),
+        Some(why) => format!(
+            "pod {} was taken away{place} (disruption: {why})",
+            replica.replica.name
+        ),
+        None => format!("pod {} was deleted{place}", replica.replica.name),
     }
 }
 
@@ -66,12 +69,12 @@ pub(crate) fn delete_child(child: &ChildView) -> Write {
     }
 }
 
-/// The request that takes away what carries a slot, unless it is on its way out.
-pub(crate) fn delete_slot(q: &Question<'_>, slot: &SlotTally) -> Option<Write> {
-    match (slot.slot.workload, &slot.batch_job) {
+/// The request that takes away what carries a replica, unless it is on its way out.
+pub(crate) fn delete_replica(q: &Question<'_>, replica: &ReplicaState) -> Option<Write> {
+    match (replica.replica.workload, &replica.batch_job) {
         (Workload::BatchJob, Some(job)) => (!job.deleting).then(|| delete_batch_job(job)),
         (Workload::BatchJob, None) => None,
-        (Workload::Pod, _) => slot.pod.as_deref().and_then(|pod| delete(&q.losses, pod)),
+        (Workload::Pod, _) => replica.pod.as_deref().and_then(|pod| delete(&q.losses, pod)),
     }
 }
 

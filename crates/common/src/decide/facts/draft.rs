@@ -10,10 +10,10 @@ use super::failures;
 pub(crate) fn draft_status(q: &Question<'_>) -> JobStatus {
     let mut status = q.job.stored.clone();
     state_created(&mut status, q.now(), q.job.info, &q.job.key);
-    status::count_replicas(&mut status, q.tally, q.job);
-    for (slot, failure) in failures::failures(q) {
-        if let Some(counts) = status.replica_statuses.get_mut(slot.slot.id.role.0)
-            && failures::tolerated(q, slot, failure)
+    status::count_replicas(&mut status, q.states, q.job);
+    for (replica, failure) in failures::failures(q) {
+        if let Some(counts) = status.replica_statuses.get_mut(replica.replica.id.role.0)
+            && failures::tolerated(q, replica, failure)
         {
             counts.failed = counts.failed.saturating_add(1);
         }

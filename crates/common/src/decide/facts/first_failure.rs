@@ -4,7 +4,7 @@ use crate::conditions;
 use jiff::Timestamp;
 
 use crate::api::{ConditionType, FirstFailure, JobStatus};
-use crate::tally::{Failure, SlotState, SlotTally};
+use crate::replica_states::{Failure, ReplicaPhase, ReplicaState};
 
 use super::context::Question;
 use super::{attempts, failures, reasons};
@@ -44,7 +44,12 @@ pub(crate) fn is_disruption(q: &Question<'_>) -> bool {
 
 /// All pods that have failed or were taken away, the first one first.
 fn troubles(q: &Question<'_>) -> Vec<Trouble> {
-    let mut troubles: Vec<Trouble> = q.tally.slots.iter().filter_map(|slot| trouble(q, slot)).collect();
+    let mut troubles: Vec<Trouble> = q
+        .states
+        .replicas
+        .iter()
+        .filter_map(|replica| trouble(q, replica))
+        .collect();
     troubles.sort_by_key(|trouble| trouble.order);
     troubles
 }
@@ -85,41 +90,41 @@ struct Trouble {
     entry: FirstFailure,
 }
 
-fn trouble(q: &Question<'_>, slot: &SlotTally) -> Option<Trouble> {
+fn trouble(q: &Question<'_>, replica: &ReplicaState) -> Option<Trouble> {
     let now = q.now();
-    let silent = slot.pod.as_deref().and_then(|pod| q.losses.silent_since(pod));
-    let (entry, class, by_itself) = match &slot.state {
-        SlotState::Failed(failure) if failures::tolerated(q, slot, failure) => return None,
-        SlotState::Failed(failure) => {
+    let silent = replica.pod.as_deref().and_then(|pod| q.losses.silent_since(pod));
+    let (entry, class, by_itself) = match &replica.state {
+        ReplicaPhase::Failed(failure) if failures::tolerated(q, replica, failure) => return None,
+        ReplicaPhase::Failed(failure) => {
             let class = match (failure.finished_at, &failure.disruption) {
                 (None, Some(_)) => 0,
                 (Some(_), _) => 1,
                 (None, None) => 2,
             };
             (
-                failed(slot, failure, now),
+                failed(replica, failure, now),
                 class,
                 !failures::ended_by_kernel(failure.exit_code),
             )
         }
-        SlotState::Terminating | SlotState::Lost => (taken(q, slot), 0, false),
+        ReplicaPhase::Terminating | ReplicaPhase::Disappeared => (taken(q, replica), 0, false),
         // It is not given up yet, but whoever misses it fails sooner.
-        SlotState::Running if silent.is_some() => (taken(q, slot), 0, false),
-        SlotState::Missing
-        | SlotState::Previous
-        | SlotState::Pending
-        | SlotState::Running
-        | SlotState::Succeeded => return None,
+        ReplicaPhase::Running if silent.is_some() => (taken(q, replica), 0, false),
+        ReplicaPhase::NotCreated
+        | ReplicaPhase::Outdated
+        | ReplicaPhase::Pending
+        | ReplicaPhase::Running
+        | ReplicaPhase::Succeeded => return None,
     };
     let at = entry.finished_at.as_ref().map_or(now, |time| time.0);
     Some(Trouble {
-        order: (class, at, by_itself, slot.slot.rank.0),
-        disruption: attempts::is_disruption(slot),
+        order: (class, at, by_itself, replica.replica.rank.0),
+        disruption: attempts::is_disruption(replica),
         entry,
     })
 }
 
-fn failed(slot: &SlotTally, failure: &Failure, now: Timestamp) -> FirstFailure {
+fn failed(replica: &ReplicaState, failure: &Failure, now: Timestamp) -> FirstFailure {
     let Failure {
         disruption: _, // its reason is in `reason` if nothing else is
         exit_code,
@@ -138,31 +143,31 @@ fn failed(slot: &SlotTally, failure: &Failure, now: Timestamp) -> FirstFailure {
         reason: reason.clone(),
         finished_at: Some(conditions::whole_seconds(finished_at.unwrap_or(now))),
         message: message.clone(),
-        ..entry(slot)
+        ..entry(replica)
     }
 }
 
-fn taken(q: &Question<'_>, slot: &SlotTally) -> FirstFailure {
-    let silent = slot.pod.as_deref().and_then(|pod| q.losses.silent_since(pod));
+fn taken(q: &Question<'_>, replica: &ReplicaState) -> FirstFailure {
+    let silent = replica.pod.as_deref().and_then(|pod| q.losses.silent_since(pod));
     let reason = if silent.is_some() {
         Some("NodeLost".to_owned())
     } else {
-        reasons::disruption_of(slot)
+        reasons::disruption_of(replica)
     };
     FirstFailure {
         reason: Some(reason.unwrap_or_else(|| "Deleted".to_owned())),
         finished_at: Some(conditions::whole_seconds(silent.unwrap_or(q.now()))),
-        ..entry(slot)
+        ..entry(replica)
     }
 }
 
-fn entry(slot: &SlotTally) -> FirstFailure {
-    let pod = slot.pod.as_deref();
+fn entry(replica: &ReplicaState) -> FirstFailure {
+    let pod = replica.pod.as_deref();
     FirstFailure {
-        pod: pod.map_or_else(|| slot.slot.name.clone(), |pod| pod.name.to_string()),
-        role: slot.slot.id.role.to_string(),
-        index: slot.slot.id.index.0,
-        attempt: slot.attempt.0,
+        pod: pod.map_or_else(|| replica.replica.name.clone(), |pod| pod.name.to_string()),
+        role: replica.replica.id.role.to_string(),
+        index: replica.replica.id.index.0,
+        attempt: replica.attempt.0,
         node: pod.and_then(|pod| pod.node.as_ref().map(ToString::to_string)),
         ..FirstFailure::default()
     }

@@ -12,11 +12,11 @@ use crate::api::ConditionType;
 use crate::build::pod_group::{self, Terms, unstated};
 use crate::gang::{Gang, Placement, PodGroup, PodGroupApi, PodGroupView};
 use crate::job::ResolvedRole;
-use crate::names::{self, Role, SlotId};
+use crate::names::{self, ReplicaId, Role};
 use crate::objects::{Child, ChildKind};
 use crate::observe::{ChildView, Phase};
 use crate::plan::{Note, Write};
-use crate::tally::{SlotState, SlotTally};
+use crate::replica_states::{ReplicaPhase, ReplicaState};
 
 use super::context::{Question, warning};
 
@@ -48,17 +48,17 @@ pub(crate) struct Members {
     class: Option<String>,
 }
 
-/// What to do about the gang before the slots in `wanted` are made. Those in `waiting` will be made when others are ready.
-pub(crate) fn plan(q: &Question<'_>, wanted: &[&SlotTally], waiting: &[SlotId]) -> Answer {
+/// What to do about the gang before the replicas in `wanted` are made. Those in `waiting` will be made when others are ready.
+pub(crate) fn plan(q: &Question<'_>, wanted: &[&ReplicaState], waiting: &[ReplicaId]) -> Answer {
     let (Some(api), Some(members)) = (q.settings.gang.api(), members(q)) else {
         return Answer::default();
     };
-    let all = || q.tally.slots.iter().filter(|slot| members.has(slot));
-    let live = || all().filter(|slot| is_live(slot, api));
-    let made = || wanted.iter().copied().filter(|slot| members.has(slot));
-    let unscheduled = live().any(|slot| slot.pod.as_ref().is_none_or(|pod| pod.node.is_none()));
+    let all = || q.states.replicas.iter().filter(|replica| members.has(replica));
+    let live = || all().filter(|replica| is_live(replica, api));
+    let made = || wanted.iter().copied().filter(|replica| members.has(replica));
+    let unscheduled = live().any(|replica| replica.pod.as_ref().is_none_or(|pod| pod.node.is_none()));
     let (making, alive) = (made().next().is_some(), live().next().is_some());
-    let begun = live().any(|slot| slot.pod.as_ref().is_some_and(|pod| pod.node.is_some()));
+    let begun = live().any(|replica| replica.pod.as_ref().is_some_and(|pod| pod.node.is_some()));
     if !making && !unscheduled {
         return Answer::default();
     }
@@ -66,7 +66,7 @@ pub(crate) fn plan(q: &Question<'_>, wanted: &[&SlotTally], waiting: &[SlotId]) 
     let stated = stated
         .map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(0))
         .max(1);
-    let begins = all().filter(|slot| is_to_begin(slot) && !waiting.contains(&slot.slot.id));
+    let begins = all().filter(|replica| is_to_begin(replica) && !waiting.contains(&replica.replica.id));
     let least = stated.min(begins.count().saturating_add(live().count()));
     // A gang without a place is not asked for less because one of it is late.
     if !begun && live().count().saturating_add(made().count()) < least {
@@ -74,14 +74,19 @@ pub(crate) fn plan(q: &Question<'_>, wanted: &[&SlotTally], waiting: &[SlotId]) 
             "the gang begins when {least} of its pods can be made together"
         ));
     }
-    let mut counted: Vec<&SlotTally> = live().chain(made()).collect();
+    let mut counted: Vec<&ReplicaState> = live().chain(made()).collect();
     let min = stated.min(counted.len()).max(1);
-    counted.sort_by_key(|slot| (std::cmp::Reverse(priority(q, slot.slot.id.role)), slot.slot.rank));
+    counted.sort_by_key(|replica| {
+        (
+            std::cmp::Reverse(priority(q, replica.replica.id.role)),
+            replica.replica.rank,
+        )
+    });
     let terms = Terms {
         api,
         min: u32::try_from(min).unwrap_or(u32::MAX),
         class: class(q, api, &members),
-        pods: counted.iter().map(|slot| slot.slot.id.role).collect(),
+        pods: counted.iter().map(|replica| replica.replica.id.role).collect(),
     };
     match stored(q, api) {
         None => create(q, &terms, alive),
@@ -110,8 +115,8 @@ impl Answer {
 }
 
 impl Members {
-    pub(crate) fn has(&self, slot: &SlotTally) -> bool {
-        self.roles.contains(&slot.slot.id.role)
+    pub(crate) fn has(&self, replica: &ReplicaState) -> bool {
+        self.roles.contains(&replica.replica.id.role)
     }
 }
 
@@ -231,30 +236,35 @@ fn stored<'a>(q: &'a Question<'_>, api: PodGroupApi) -> Option<&'a ChildView> {
 }
 
 /// Whether a pod of the gang is there that its scheduler counts. (What runs since before there was a gang is not.)
-fn is_live(slot: &SlotTally, api: PodGroupApi) -> bool {
-    match slot.state {
-        SlotState::Pending | SlotState::Running => match &slot.pod {
+fn is_live(replica: &ReplicaState, api: PodGroupApi) -> bool {
+    match replica.state {
+        ReplicaPhase::Pending | ReplicaPhase::Running => match &replica.pod {
             Some(pod) => {
                 let ended = matches!(pod.phase, Phase::Succeeded | Phase::Failed);
                 pod.gang == Some(api) && !pod.deleting && !ended
             }
             // Its batch Job will make one in a moment; later ones only after ever longer pauses.
-            None => slot.batch_job.as_ref().is_some_and(|job| job.failed == 0),
+            None => replica.batch_job.as_ref().is_some_and(|job| job.failed == 0),
         },
-        SlotState::Missing
-        | SlotState::Lost
-        | SlotState::Previous
-        | SlotState::Terminating
-        | SlotState::Succeeded
-        | SlotState::Failed(_) => false,
+        ReplicaPhase::NotCreated
+        | ReplicaPhase::Disappeared
+        | ReplicaPhase::Outdated
+        | ReplicaPhase::Terminating
+        | ReplicaPhase::Succeeded
+        | ReplicaPhase::Failed(_) => false,
     }
 }
 
-/// Whether a pod will be made for the slot, sooner or later.
-fn is_to_begin(slot: &SlotTally) -> bool {
-    match slot.state {
-        SlotState::Missing | SlotState::Lost | SlotState::Previous | SlotState::Terminating => true,
-        SlotState::Pending | SlotState::Running | SlotState::Succeeded | SlotState::Failed(_) => false,
+/// Whether a pod will be made for the replica, sooner or later.
+fn is_to_begin(replica: &ReplicaState) -> bool {
+    match replica.state {
+        ReplicaPhase::NotCreated
+        | ReplicaPhase::Disappeared
+        | ReplicaPhase::Outdated
+        | ReplicaPhase::Terminating => true,
+        ReplicaPhase::Pending | ReplicaPhase::Running | ReplicaPhase::Succeeded | ReplicaPhase::Failed(_) => {
+            false
+        }
     }
 }
 

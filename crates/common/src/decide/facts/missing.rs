@@ -2,57 +2,57 @@
 
 use super::context::Question;
 use super::{delays, dependencies};
-use crate::names::SlotId;
-use crate::tally::{SlotState, SlotTally};
+use crate::names::ReplicaId;
+use crate::replica_states::{ReplicaPhase, ReplicaState};
 use jiff::Timestamp;
 
 /// What is to be made of what is missing.
 #[derive(Default)]
 pub(crate) struct Missing<'a> {
-    /// Slots whose pods and batch Jobs are to be made now; those that need others last.
-    pub(crate) slots: Vec<&'a SlotTally>,
-    /// Slots that are made when others are ready.
-    pub(crate) waiting: Vec<SlotId>,
+    /// Replicas whose pods and batch Jobs are to be made now; those that need others last.
+    pub(crate) replicas: Vec<&'a ReplicaState>,
+    /// Replicas that are made when others are ready.
+    pub(crate) waiting: Vec<ReplicaId>,
     /// When the next one that must wait is due.
     pub(crate) held_until: Option<Timestamp>,
     /// What one of them waits for, in words.
     pub(crate) waits_for: Option<String>,
 }
 
-pub(crate) fn missing_slots<'a>(q: &'a Question<'_>) -> Missing<'a> {
+pub(crate) fn missing_replicas<'a>(q: &'a Question<'_>) -> Missing<'a> {
     let mut missing = Missing::default();
-    let mut slots: Vec<_> = q
-        .tally
-        .slots
+    let mut replicas: Vec<_> = q
+        .states
+        .replicas
         .iter()
-        .filter(|s| s.state == SlotState::Missing)
+        .filter(|s| s.state == ReplicaPhase::NotCreated)
         .collect();
-    slots.sort_by_key(|slot| dependencies::needs(q, slot).is_some());
+    replicas.sort_by_key(|replica| dependencies::needs(q, replica).is_some());
     if let Some(name) = leftover(q) {
         missing.waits_for = Some(format!("{name} of the previous attempt has to terminate first"));
         return missing;
     }
-    for slot in slots {
-        if let Some(due) = delays::of_replica(q, slot).filter(|due| *due > q.now()) {
+    for replica in replicas {
+        if let Some(due) = delays::of_replica(q, replica).filter(|due| *due > q.now()) {
             missing.held_until = Some(missing.held_until.map_or(due, |t: Timestamp| t.min(due)));
             continue;
         }
         if let Some(needed) =
-            dependencies::needs(q, slot).filter(|needed| dependencies::must_wait(q, slot, *needed))
+            dependencies::needs(q, replica).filter(|needed| dependencies::must_wait(q, replica, *needed))
         {
             missing.waits_for = Some(format!(
                 "{} waits until all {needed} pods are ready",
-                slot.slot.name
+                replica.replica.name
             ));
-            missing.waiting.push(slot.slot.id);
+            missing.waiting.push(replica.replica.id);
             continue;
         }
-        missing.slots.push(slot);
+        missing.replicas.push(replica);
     }
     missing
 }
 
-/// The first by name of the pods of the time before the last restart that are still there, whether or not their slots are.
+/// The first by name of the pods of the time before the last restart that are still there, whether or not their replicas are.
 pub(crate) fn leftover<'a>(q: &Question<'a>) -> Option<&'a str> {
     let (first, observed) = (q.job.stored.attempt, q.observed);
     let pods = observed.pods.iter().map(|pod| (&*pod.name, pod.attempt));

@@ -7,7 +7,7 @@ use crate::conditions;
 use crate::kind::Workload;
 use crate::observe::{ContainerState, Phase, PodView, Refusal, RefusalCause};
 use crate::plan::Note;
-use crate::tally::SlotState;
+use crate::replica_states::ReplicaPhase;
 use jiff::Timestamp;
 
 /// What is told of a pod that its scheduler finds no node for.
@@ -48,7 +48,7 @@ pub(crate) fn trouble(
         let news = q.job.stored.waiting_for.is_none();
         return news.then(|| warning("NodeNotReady", text));
     }
-    let pods = q.tally.slots.iter().filter_map(|s| s.pod.as_deref());
+    let pods = q.states.replicas.iter().filter_map(|s| s.pod.as_deref());
     let mut troubles = pods.filter_map(pod_trouble);
     if let Some((reason, words)) = &gang.refused {
         let text = gang::no_place(q, words, troubles.map(|(_, text)| text));
@@ -130,15 +130,19 @@ pub(crate) fn waiting_for_time(q: &Question<'_>, held_until: Option<Timestamp>) 
     if let Some(given_back) = delays::gang_words(&q.job.stored, q.now()) {
         return Some(given_back);
     }
-    let previous = q.tally.slots.iter().find(|s| s.state == SlotState::Previous);
+    let previous = q
+        .states
+        .replicas
+        .iter()
+        .find(|s| s.state == ReplicaPhase::Outdated);
     let terminating = previous.map(|s| {
-        let what = match s.slot.workload {
+        let what = match s.replica.workload {
             Workload::Pod => "pod",
             Workload::BatchJob => "job",
         };
         format!(
             "{what} {} of the previous attempt has to terminate first",
-            s.slot.name
+            s.replica.name
         )
     });
     terminating.or_else(|| {
