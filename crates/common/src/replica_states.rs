@@ -45,7 +45,7 @@ pub struct ReplicaState {
     /// Restart policy of its role.
     pub policy: RestartPolicy,
     /// What it is doing.
-    pub state: ReplicaPhase,
+    pub phase: ReplicaPhase,
     /// Its pod, of whatever attempt; of several that a batch Job has made, the one that tells most about now.
     pub pod: Option<Arc<PodView>>,
     /// Its batch Job, of whatever attempt, if it is carried by one.
@@ -77,22 +77,42 @@ pub enum ReplicaPhase {
     Failed(Failure),
 }
 
+impl ReplicaState {
+    /// Role and index.
+    #[must_use]
+    pub fn id(&self) -> ReplicaId {
+        self.replica.id
+    }
+
+    /// Role.
+    #[must_use]
+    pub fn role(&self) -> Role {
+        self.replica.id.role
+    }
+
+    /// Name of its pod or batch Job.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.replica.name
+    }
+}
+
 impl ReplicaStates {
     /// Replicas in a state.
-    pub fn in_state<'a>(
+    pub fn in_phase<'a>(
         &'a self,
         role: Option<Role>,
         wanted: &'a ReplicaPhase,
     ) -> impl Iterator<Item = &'a ReplicaState> {
         self.replicas
             .iter()
-            .filter(move |s| role.is_none_or(|r| s.replica.id.role == r) && s.state == *wanted)
+            .filter(move |s| role.is_none_or(|r| s.role() == r) && s.phase == *wanted)
     }
 
     /// Number of replicas of a role in a state.
     #[must_use]
     pub fn count(&self, role: Role, wanted: &ReplicaPhase) -> u32 {
-        u32::try_from(self.in_state(Some(role), wanted).count()).unwrap_or(u32::MAX)
+        u32::try_from(self.in_phase(Some(role), wanted).count()).unwrap_or(u32::MAX)
     }
 
     /// Container restarts of pods that were seen to vanish.
@@ -106,7 +126,7 @@ impl ReplicaStates {
     /// Retries in place of what exists and is of the current attempt.
     #[must_use]
     pub fn in_place_restarts(&self) -> u32 {
-        let current = self.replicas.iter().filter(|s| s.state != ReplicaPhase::Outdated);
+        let current = self.replicas.iter().filter(|s| s.phase != ReplicaPhase::Outdated);
         current.fold(0_u32, |sum, replica| sum.saturating_add(replica.retries))
     }
 }
@@ -183,8 +203,8 @@ impl<'a> Known<'a> {
         }
     }
 
-    fn lost_restarts(&self, state: &ReplicaPhase) -> u32 {
-        let lost = self.vanished.filter(|_| *state == ReplicaPhase::Disappeared);
+    fn lost_restarts(&self, phase: &ReplicaPhase) -> u32 {
+        let lost = self.vanished.filter(|_| *phase == ReplicaPhase::Disappeared);
         lost.map_or(0, |v| v.restarts)
     }
 }
@@ -198,10 +218,10 @@ fn pod_replica(
     done: bool,
 ) -> ReplicaState {
     let known = Known::of(observed, job, replica, pod.map(|pod| pod.attempt));
-    let state = match pod {
+    let phase = match pod {
         _ if done => ReplicaPhase::Succeeded,
         Some(pod) if pod.attempt < known.attempt => ReplicaPhase::Outdated,
-        Some(pod) => pod_state(
+        Some(pod) => pod_phase(
             pod,
             known.container,
             job.kubelet_policy(known.policy),
@@ -213,8 +233,8 @@ fn pod_replica(
         replica: replica.clone(),
         attempt: known.attempt,
         policy: known.policy,
-        lost_restarts: known.lost_restarts(&state),
-        state,
+        lost_restarts: known.lost_restarts(&phase),
+        phase,
         retries: pod.map_or(0, |pod| pod.restarts),
         pod: pod.cloned(),
         batch_job: None,
@@ -248,12 +268,12 @@ fn batch_replica(
         .copied()
         .max_by_key(|pod| telling(pod, known.container))
         .cloned();
-    let state = match carrier {
+    let phase = match carrier {
         _ if done => ReplicaPhase::Succeeded,
         Some(j) if j.attempt < known.attempt => ReplicaPhase::Outdated,
         Some(j) => {
             let given_up = pod.as_ref().is_some_and(|pod| losses.given_up(pod));
-            batch_state(j, pod.as_deref(), known.container, given_up)
+            batch_phase(j, pod.as_deref(), known.container, given_up)
         }
         // Its pods outlive a batch Job that somebody deleted: two launchers must never run at a time.
         None if pods.iter().any(|pod| pod.attempt >= known.attempt) => match known.absent() {
@@ -270,8 +290,8 @@ fn batch_replica(
         replica: replica.clone(),
         attempt: known.attempt,
         policy: known.policy,
-        lost_restarts: known.lost_restarts(&state),
-        state,
+        lost_restarts: known.lost_restarts(&phase),
+        phase,
         retries: match job.policy.restart_scope {
             RestartScope::Pod => carrier.map_or(0, |j| own_failures(j, &pods).saturating_add(restarts)),
             // It makes one pod; the restart of all counts.
@@ -305,7 +325,7 @@ fn own_failures(carrier: &BatchJobView, pods: &[&Arc<PodView>]) -> u32 {
 
 /// A batch Job counts whatever ends its pods, and retries on its own account: when its pod is taken away or lost it is
 /// begun anew, so that this is not held against the job.
-fn batch_state(
+fn batch_phase(
     carrier: &BatchJobView,
     pod: Option<&PodView>,
     container: &str,
@@ -385,7 +405,7 @@ pub fn stored_attempt(stored: &JobStatus, id: ReplicaId) -> Attempt {
     Attempt(own.max(stored.attempt))
 }
 
-fn pod_state(pod: &PodView, container: &str, policy: &str, given_up: bool) -> ReplicaPhase {
+fn pod_phase(pod: &PodView, container: &str, policy: &str, given_up: bool) -> ReplicaPhase {
     if pod.deleting {
         return ReplicaPhase::Terminating;
     }

@@ -14,8 +14,8 @@ pub fn count_replicas(status: &mut JobStatus, states: &ReplicaStates, job: &Reso
         .iter()
         .map(|r| {
             let mut done: BTreeSet<u32> = states
-                .in_state(Some(r.role), &ReplicaPhase::Succeeded)
-                .map(|s| s.replica.id.index.0)
+                .in_phase(Some(r.role), &ReplicaPhase::Succeeded)
+                .map(|s| s.id().index.0)
                 .collect();
             let succeeded = i32::try_from(done.len()).unwrap_or(i32::MAX);
             // Scaled down and up again, a replica that has done its work is still done.

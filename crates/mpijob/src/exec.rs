@@ -157,10 +157,7 @@ fn kubexec(fields: &Fields) -> String {
 /// a worker's name. `get` is there twice: to open the connection of an exec, and because kubectl, which a user may deliver
 /// instead of our helper, reads the pod first.
 fn role(job: &ResolvedJob, states: &ReplicaStates) -> Role {
-    let replicas = states
-        .replicas
-        .iter()
-        .filter(|replica| replica.replica.id.role == WORKER);
+    let replicas = states.replicas.iter().filter(|replica| replica.role() == WORKER);
     let workers: Vec<String> = replicas
         .filter_map(|replica| Some(replica.pod.as_ref()?.name.to_string()))
         .collect();

@@ -57,15 +57,15 @@ pub(crate) fn hostfile(
 /// Hosts that run now, by index (upstream sorts them as texts); a launcher that runs ranks is always among them, since
 /// it is the one who asks.
 pub(crate) fn running(states: &ReplicaStates, with_launcher: bool) -> Vec<&str> {
-    let is_host = |replica: &&ReplicaState| match replica.replica.id.role {
+    let is_host = |replica: &&ReplicaState| match replica.role() {
         LAUNCHER => with_launcher,
-        _ => replica.state == ReplicaPhase::Running,
+        _ => replica.phase == ReplicaPhase::Running,
     };
     states
         .replicas
         .iter()
         .filter(is_host)
-        .map(|replica| &*replica.replica.name)
+        .map(|replica| replica.name())
         .collect()
 }
 

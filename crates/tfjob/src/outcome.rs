@@ -12,12 +12,12 @@ pub(crate) fn outcome(states: &ReplicaStates, job: &ResolvedJob) -> Outcome {
         return Outcome::Succeeded;
     }
     // The training cluster. An Evaluator looks on from beside it; where there is nothing else, it is what runs.
-    let trains = |replica: &&ReplicaState| replica.replica.id.role != EVALUATOR;
+    let trains = |replica: &&ReplicaState| replica.role() != EVALUATOR;
     let mut needed: Vec<&ReplicaState> = states.replicas.iter().filter(trains).collect();
     if needed.is_empty() {
         needed = states.replicas.iter().collect();
     }
-    let alive = |replica: &ReplicaState| replica.state == ReplicaPhase::Running || is_over(replica, job);
+    let alive = |replica: &ReplicaState| replica.phase == ReplicaPhase::Running || is_over(replica, job);
     if !needed.is_empty() && needed.iter().all(|replica| alive(replica)) {
         Outcome::Running
     } else {
@@ -28,8 +28,8 @@ pub(crate) fn outcome(states: &ReplicaStates, job: &ResolvedJob) -> Outcome {
 /// With a Chief (or Master) its success is the job's. Without: worker 0's, or all workers', as the success policy says.
 /// A job without any of these has succeeded when all its pods have: parameter servers alone never do.
 fn succeeded(states: &ReplicaStates, job: &ResolvedJob) -> bool {
-    let of = |role: Role| states.replicas.iter().filter(move |s| s.replica.id.role == role);
-    let done = |replica: &ReplicaState| replica.state == ReplicaPhase::Succeeded;
+    let of = |role: Role| states.replicas.iter().filter(move |s| s.role() == role);
+    let done = |replica: &ReplicaState| replica.phase == ReplicaPhase::Succeeded;
     let chief = of(CHIEF).chain(of(MASTER)).next();
     if let Some(chief) = chief {
         return done(chief);
@@ -47,6 +47,6 @@ fn is_over(replica: &ReplicaState, job: &ResolvedJob) -> bool {
     // A pod that was taken away is replaced under every policy.
     let lost =
         |state: &ReplicaPhase| matches!(state, ReplicaPhase::Failed(failure) if failure.disruption.is_none());
-    let tolerated = replica.replica.id.role == WORKER && wiring::tolerates_lost_workers(job);
-    replica.state == ReplicaPhase::Succeeded || (tolerated && lost(&replica.state))
+    let tolerated = replica.role() == WORKER && wiring::tolerates_lost_workers(job);
+    replica.phase == ReplicaPhase::Succeeded || (tolerated && lost(&replica.phase))
 }

@@ -66,7 +66,7 @@ pub(super) fn record(q: &Question<'_>, status: &mut JobStatus) {
             let since = gang.incomplete_since.take().filter(|since| *since <= now);
             gang.incomplete_since = Some(since.unwrap_or(now));
         }
-    } else if q.states.replicas.iter().all(|replica| has_begun(&replica.state)) {
+    } else if q.states.replicas.iter().all(|replica| has_begun(&replica.phase)) {
         status.gang = None;
     } else if let Some(gang) = &mut status.gang {
         gang.incomplete_since = None;
@@ -107,9 +107,9 @@ fn is_part(q: &Question<'_>) -> bool {
     };
     let replicas = || q.states.replicas.iter();
     let placed = |replica: &ReplicaState| replica.pod.as_ref().is_some_and(|pod| pod.node.is_some());
-    let waits = |replica: &&ReplicaState| replica.state == ReplicaPhase::Pending;
+    let waits = |replica: &&ReplicaState| replica.phase == ReplicaPhase::Pending;
     let begun = replicas()
-        .any(|replica| placed(replica) || !(waits(&replica) || replica.state == ReplicaPhase::NotCreated));
+        .any(|replica| placed(replica) || !(waits(&replica) || replica.phase == ReplicaPhase::NotCreated));
     let there = replicas()
         .filter(waits)
         .filter(|replica| members.has(replica))

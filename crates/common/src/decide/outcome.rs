@@ -37,7 +37,7 @@ fn permanent_failure(q: &Question<'_>) -> Option<(Option<String>, String)> {
     let permanent: Vec<_> = all
         .into_iter()
         .filter(
-            |(replica, failure)| match q.framework.on_failure(replica.replica.id.role, q.job) {
+            |(replica, failure)| match q.framework.on_failure(replica.role(), q.job) {
                 OnFailure::ByPolicy | OnFailure::Tolerate => {
                     failures::is_permanent(q, replica, failure)
                         && !failures::tolerated(q, replica, failure)
@@ -139,7 +139,7 @@ fn fail(q: &Question<'_>, reason: &str, message: &str, cleanup: CleanPodPolicy) 
         .iter()
         .filter(|(replica, failure)| !failures::tolerated(q, replica, failure))
     {
-        if let Some(counts) = status.replica_statuses.get_mut(replica.replica.id.role.0) {
+        if let Some(counts) = status.replica_statuses.get_mut(replica.role().0) {
             let failed = replica.batch_job.as_ref().map_or(1, |job| job.failed.max(1));
             counts.failed = counts.failed.saturating_add(status::to_i32(failed));
         }

@@ -44,7 +44,7 @@ pub(super) fn plan(q: &Question<'_>) -> Option<Plan> {
     if replaced.is_empty() && strays().next().is_none() && lost_strays().next().is_none() {
         return None;
     }
-    let in_vain = |replica: &&ReplicaState| followers.iter().any(|f| f.replica.id == replica.replica.id);
+    let in_vain = |replica: &&ReplicaState| followers.iter().any(|f| f.id() == replica.id());
     if q.restarts_together() && !replaced.iter().all(in_vain) {
         return Some(whole::plan(q, &replaced));
     }
@@ -82,7 +82,7 @@ pub(super) fn plan(q: &Question<'_>) -> Option<Plan> {
 }
 
 fn must_be_replaced(q: &Question<'_>, replica: &ReplicaState) -> bool {
-    match &replica.state {
+    match &replica.phase {
         ReplicaPhase::Failed(failure) => !failures::tolerated(q, replica, failure),
         ReplicaPhase::Terminating | ReplicaPhase::Disappeared => true,
         ReplicaPhase::NotCreated

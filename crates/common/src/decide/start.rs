@@ -126,7 +126,7 @@ fn leftovers(q: &Question<'_>) -> impl Iterator<Item = Write> {
         .states
         .replicas
         .iter()
-        .filter(|s| s.state == ReplicaPhase::Outdated);
+        .filter(|s| s.phase == ReplicaPhase::Outdated);
     let strays = q
         .states
         .strays
@@ -167,8 +167,8 @@ fn create(
         wiring,
         q.settings,
     );
-    gang::mark(q, members, replica.replica.id.role, &mut pod);
-    let (id, attempt) = (replica.replica.id, replica.attempt);
+    gang::mark(q, members, replica.role(), &mut pod);
+    let (id, attempt) = (replica.id(), replica.attempt);
     match replica.replica.workload {
         Workload::Pod => Write::CreatePod {
             replica: id,

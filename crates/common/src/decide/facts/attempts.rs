@@ -35,7 +35,7 @@ pub(crate) fn retire(q: &Question<'_>, status: &mut JobStatus, replica: &Replica
     next_attempt(
         q,
         status,
-        replica.replica.id,
+        replica.id(),
         replica.attempt,
         &reasons::short_reason(q, replica),
     );
@@ -53,7 +53,7 @@ pub(crate) fn count(status: &mut JobStatus, disruption: bool) {
 
 /// Whether a replica is to be replaced through no fault of its program.
 pub(crate) fn is_disruption(replica: &ReplicaState) -> bool {
-    match &replica.state {
+    match &replica.phase {
         ReplicaPhase::Failed(failure) => failure.disruption.is_some(),
         ReplicaPhase::NotCreated
         | ReplicaPhase::Disappeared

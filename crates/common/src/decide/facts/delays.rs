@@ -20,10 +20,7 @@ pub(crate) fn of_replica(q: &Question<'_>, replica: &ReplicaState) -> Option<Tim
         .job
         .stored
         .slots
-        .get(&names::replica_key(
-            replica.replica.id.role,
-            replica.replica.id.index,
-        ))
+        .get(&names::replica_key(replica.role(), replica.id().index))
         // Who went because fewer were wanted has not failed.
         .filter(|stored| stored.reason.as_deref() != Some(attempts::SCALED_DOWN));
     let own = stored.and_then(|stored| {

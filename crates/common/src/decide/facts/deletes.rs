@@ -34,7 +34,7 @@ pub(crate) fn carried(losses: &Losses<'_>, observed: &Observed) -> impl Iterator
 /// Why a replica's pod has to be replaced although it has not failed.
 pub(crate) fn taken_away(losses: &Losses<'_>, replica: &ReplicaState) -> String {
     let Some(pod) = replica.pod.as_deref() else {
-        return format!("pod {} was deleted", replica.replica.name);
+        return format!("pod {} was deleted", replica.name());
     };
     let place = losses.place(pod);
     if let Some(place) = place.as_ref().filter(|_| losses.given_up(pod) && !pod.deleting) {
@@ -46,11 +46,8 @@ pub(crate) fn taken_away(losses: &Losses<'_>, replica: &ReplicaState) -> String 
         .as_deref()
         .and_then(|detail| detail.disruption.as_ref())
     {
-        Some(why) => format!(
-            "pod {} was taken away{place} (disruption: {why})",
-            replica.replica.name
-        ),
-        None => format!("pod {} was deleted{place}", replica.replica.name),
+        Some(why) => format!("pod {} was taken away{place} (disruption: {why})", replica.name()),
+        None => format!("pod {} was deleted{place}", replica.name()),
     }
 }
 

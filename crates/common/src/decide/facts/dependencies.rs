@@ -31,7 +31,7 @@ pub(crate) fn forgiven(q: &Question<'_>) -> u32 {
 
 /// The role whose pods this replica drives.
 pub(crate) fn needs(q: &Question<'_>, replica: &ReplicaState) -> Option<Role> {
-    q.job.info.of_role(replica.replica.id.role)?.needs
+    q.job.info.of_role(replica.role())?.needs
 }
 
 pub(crate) fn is_in_trouble(q: &Question<'_>, replica: &ReplicaState) -> bool {
@@ -47,7 +47,7 @@ pub(crate) fn is_in_trouble(q: &Question<'_>, replica: &ReplicaState) -> bool {
             .as_ref()
             .is_some_and(|d| d.containers.iter().any(|c| is_down(c, replica)))
     };
-    match replica.state {
+    match replica.phase {
         ReplicaPhase::Failed(_) => true,
         ReplicaPhase::Running | ReplicaPhase::Pending => retried || replica.pod.as_deref().is_some_and(down),
         ReplicaPhase::NotCreated
@@ -68,19 +68,15 @@ pub(crate) fn is_down(container: &ContainerView, replica: &ReplicaState) -> bool
 
 /// A first start need not wait unless the job says so.
 pub(crate) fn must_wait(q: &Question<'_>, replica: &ReplicaState, needed: Role) -> bool {
-    let key = names::replica_key(replica.replica.id.role, replica.replica.id.index);
+    let key = names::replica_key(replica.role(), replica.id().index);
     let again = q.job.stored.slots.contains_key(&key);
     (again || q.framework.waits_for_needed(q.job)) && not_ready(q, needed).next().is_some()
 }
 
 /// Replicas of a role that are not there for those that drive them.
 pub(crate) fn not_ready<'a>(q: &'a Question<'_>, role: Role) -> impl Iterator<Item = &'a ReplicaState> {
-    let of_role = q
-        .states
-        .replicas
-        .iter()
-        .filter(move |s| s.replica.id.role == role);
-    of_role.filter(|replica| match &replica.state {
+    let of_role = q.states.replicas.iter().filter(move |s| s.role() == role);
+    of_role.filter(|replica| match &replica.phase {
         ReplicaPhase::Running => replica.pod.as_ref().is_none_or(|pod| !pod.ready),
         // Whoever lets a worker end knows why.
         ReplicaPhase::Succeeded => false,

@@ -12,7 +12,7 @@ pub(crate) fn draft_status(q: &Question<'_>) -> JobStatus {
     state_created(&mut status, q.now(), q.job.info, &q.job.key);
     status::count_replicas(&mut status, q.states, q.job);
     for (replica, failure) in failures::failures(q) {
-        if let Some(counts) = status.replica_statuses.get_mut(replica.replica.id.role.0)
+        if let Some(counts) = status.replica_statuses.get_mut(replica.role().0)
             && failures::tolerated(q, replica, failure)
         {
             counts.failed = counts.failed.saturating_add(1);

@@ -18,7 +18,7 @@ pub(crate) fn failures<'a>(q: &'a Question<'_>) -> Vec<(&'a ReplicaState, &'a Fa
         .states
         .replicas
         .iter()
-        .filter_map(|replica| match &replica.state {
+        .filter_map(|replica| match &replica.phase {
             ReplicaPhase::Failed(failure) => Some((replica, failure)),
             ReplicaPhase::NotCreated
             | ReplicaPhase::Disappeared
@@ -49,10 +49,10 @@ pub(crate) fn ended_by_kernel(exit_code: Option<i32>) -> bool {
 /// `N T replica(s) failed: <the first one in words>`, of the role that failed first.
 pub(crate) fn describe(failures: &[(&ReplicaState, &Failure)], verb: &str) -> Option<String> {
     let (first, failure) = failures.first()?;
-    let role = first.replica.id.role;
+    let role = first.role();
     let count = failures
         .iter()
-        .filter(|(replica, _)| replica.replica.id.role == role)
+        .filter(|(replica, _)| replica.role() == role)
         .count();
     Some(format!("{count} {role} replica(s) {verb}: {}", failure.text))
 }
@@ -83,8 +83,8 @@ pub(crate) fn is_permanent(q: &Question<'_>, replica: &ReplicaState, failure: &F
 
 /// Whether the job goes on without a pod that nobody will replace. It needs another of that role to go on with.
 pub(crate) fn tolerated(q: &Question<'_>, replica: &ReplicaState, failure: &Failure) -> bool {
-    let role = replica.replica.id.role;
-    let lost = |replica: &ReplicaState| match &replica.state {
+    let role = replica.role();
+    let lost = |replica: &ReplicaState| match &replica.phase {
         ReplicaPhase::Failed(failure) => is_permanent(q, replica, failure),
         ReplicaPhase::NotCreated
         | ReplicaPhase::Disappeared
@@ -94,14 +94,10 @@ pub(crate) fn tolerated(q: &Question<'_>, replica: &ReplicaState, failure: &Fail
         | ReplicaPhase::Running
         | ReplicaPhase::Succeeded => false,
     };
-    let mut peers = q
-        .states
-        .replicas
-        .iter()
-        .filter(|peer| peer.replica.id.role == role);
+    let mut peers = q.states.replicas.iter().filter(|peer| peer.role() == role);
     // Nobody can stand in for the one whose success alone would end the job.
     let waited_for = q.job.success == SuccessPolicy::Leader
-        && q.framework.leader(&q.job.replicas, q.job) == Some(replica.replica.id);
+        && q.framework.leader(&q.job.replicas, q.job) == Some(replica.id());
     !waited_for
         && q.framework.on_failure(role, q.job) == OnFailure::Tolerate
         && is_permanent(q, replica, failure)

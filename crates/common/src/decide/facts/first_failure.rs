@@ -93,7 +93,7 @@ struct Trouble {
 fn trouble(q: &Question<'_>, replica: &ReplicaState) -> Option<Trouble> {
     let now = q.now();
     let silent = replica.pod.as_deref().and_then(|pod| q.losses.silent_since(pod));
-    let (entry, class, by_itself) = match &replica.state {
+    let (entry, class, by_itself) = match &replica.phase {
         ReplicaPhase::Failed(failure) if failures::tolerated(q, replica, failure) => return None,
         ReplicaPhase::Failed(failure) => {
             let class = match (failure.finished_at, &failure.disruption) {
@@ -164,9 +164,9 @@ fn taken(q: &Question<'_>, replica: &ReplicaState) -> FirstFailure {
 fn entry(replica: &ReplicaState) -> FirstFailure {
     let pod = replica.pod.as_deref();
     FirstFailure {
-        pod: pod.map_or_else(|| replica.replica.name.clone(), |pod| pod.name.to_string()),
-        role: replica.replica.id.role.to_string(),
-        index: replica.replica.id.index.0,
+        pod: pod.map_or_else(|| replica.name().to_owned(), |pod| pod.name.to_string()),
+        role: replica.role().to_string(),
+        index: replica.id().index.0,
         attempt: replica.attempt.0,
         node: pod.and_then(|pod| pod.node.as_ref().map(ToString::to_string)),
         ..FirstFailure::default()

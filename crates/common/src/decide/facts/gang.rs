@@ -66,7 +66,7 @@ pub(crate) fn plan(q: &Question<'_>, wanted: &[&ReplicaState], waiting: &[Replic
     let stated = stated
         .map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(0))
         .max(1);
-    let begins = all().filter(|replica| is_to_begin(replica) && !waiting.contains(&replica.replica.id));
+    let begins = all().filter(|replica| is_to_begin(replica) && !waiting.contains(&replica.id()));
     let least = stated.min(begins.count().saturating_add(live().count()));
     // A gang without a place is not asked for less because one of it is late.
     if !begun && live().count().saturating_add(made().count()) < least {
@@ -78,7 +78,7 @@ pub(crate) fn plan(q: &Question<'_>, wanted: &[&ReplicaState], waiting: &[Replic
     let min = stated.min(counted.len()).max(1);
     counted.sort_by_key(|replica| {
         (
-            std::cmp::Reverse(priority(q, replica.replica.id.role)),
+            std::cmp::Reverse(priority(q, replica.role())),
             replica.replica.rank,
         )
     });
@@ -86,7 +86,7 @@ pub(crate) fn plan(q: &Question<'_>, wanted: &[&ReplicaState], waiting: &[Replic
         api,
         min: u32::try_from(min).unwrap_or(u32::MAX),
         class: class(q, api, &members),
-        pods: counted.iter().map(|replica| replica.replica.id.role).collect(),
+        pods: counted.iter().map(|replica| replica.role()).collect(),
     };
     match stored(q, api) {
         None => create(q, &terms, alive),
@@ -116,7 +116,7 @@ impl Answer {
 
 impl Members {
     pub(crate) fn has(&self, replica: &ReplicaState) -> bool {
-        self.roles.contains(&replica.replica.id.role)
+        self.roles.contains(&replica.role())
     }
 }
 
@@ -237,7 +237,7 @@ fn stored<'a>(q: &'a Question<'_>, api: PodGroupApi) -> Option<&'a ChildView> {
 
 /// Whether a pod of the gang is there that its scheduler counts. (What runs since before there was a gang is not.)
 fn is_live(replica: &ReplicaState, api: PodGroupApi) -> bool {
-    match replica.state {
+    match replica.phase {
         ReplicaPhase::Pending | ReplicaPhase::Running => match &replica.pod {
             Some(pod) => {
                 let ended = matches!(pod.phase, Phase::Succeeded | Phase::Failed);
@@ -257,7 +257,7 @@ fn is_live(replica: &ReplicaState, api: PodGroupApi) -> bool {
 
 /// Whether a pod will be made for the replica, sooner or later.
 fn is_to_begin(replica: &ReplicaState) -> bool {
-    match replica.state {
+    match replica.phase {
         ReplicaPhase::NotCreated
         | ReplicaPhase::Disappeared
         | ReplicaPhase::Outdated

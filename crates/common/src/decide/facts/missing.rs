@@ -25,7 +25,7 @@ pub(crate) fn missing_replicas<'a>(q: &'a Question<'_>) -> Missing<'a> {
         .states
         .replicas
         .iter()
-        .filter(|s| s.state == ReplicaPhase::NotCreated)
+        .filter(|s| s.phase == ReplicaPhase::NotCreated)
         .collect();
     replicas.sort_by_key(|replica| dependencies::needs(q, replica).is_some());
     if let Some(name) = leftover(q) {
@@ -42,9 +42,9 @@ pub(crate) fn missing_replicas<'a>(q: &'a Question<'_>) -> Missing<'a> {
         {
             missing.waits_for = Some(format!(
                 "{} waits until all {needed} pods are ready",
-                replica.replica.name
+                replica.name()
             ));
-            missing.waiting.push(replica.replica.id);
+            missing.waiting.push(replica.id());
             continue;
         }
         missing.replicas.push(replica);

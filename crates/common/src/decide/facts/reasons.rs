@@ -13,7 +13,7 @@ pub(crate) const LONGEST_REASON: usize = 160;
 /// Whether its pod was taken away, or is lost.
 pub(crate) fn is_taken(replica: &ReplicaState) -> bool {
     matches!(
-        replica.state,
+        replica.phase,
         ReplicaPhase::Disappeared | ReplicaPhase::Terminating
     )
 }
@@ -21,8 +21,8 @@ pub(crate) fn is_taken(replica: &ReplicaState) -> bool {
 /// `N T replica(s) were lost: the first one in words`, of the role of the first.
 pub(crate) fn describe_taken(q: &Question<'_>, taken: &[&ReplicaState]) -> Option<String> {
     let first = taken.first()?;
-    let role = first.replica.id.role;
-    let count = taken.iter().filter(|s| s.replica.id.role == role).count();
+    let role = first.role();
+    let count = taken.iter().filter(|s| s.role() == role).count();
     let what = if is_taken(first) {
         "were lost"
     } else {
@@ -32,9 +32,9 @@ pub(crate) fn describe_taken(q: &Question<'_>, taken: &[&ReplicaState]) -> Optio
 }
 
 pub(crate) fn reason(q: &Question<'_>, replica: &ReplicaState) -> String {
-    match &replica.state {
+    match &replica.phase {
         ReplicaPhase::Failed(failure) => failure.text.clone(),
-        ReplicaPhase::Disappeared => format!("pod {} vanished", replica.replica.name),
+        ReplicaPhase::Disappeared => format!("pod {} vanished", replica.name()),
         ReplicaPhase::Terminating => deletes::taken_away(&q.losses, replica),
         ReplicaPhase::NotCreated
         | ReplicaPhase::Outdated
@@ -62,18 +62,15 @@ pub(crate) fn disruption_of(replica: &ReplicaState) -> Option<String> {
 
 /// Who was missing, and why.
 pub(crate) fn why_in_vain(q: &Question<'_>, replica: &ReplicaState) -> String {
-    let name = &replica.replica.name;
+    let name = replica.name();
     let needed = dependencies::needs(q, replica).and_then(|role| dependencies::not_ready(q, role).next());
     let Some(missing) = needed else {
         return format!("{name} failed while not all that it needs was ready");
     };
-    let key = names::replica_key(missing.replica.id.role, missing.replica.id.index);
+    let key = names::replica_key(missing.role(), missing.id().index);
     let cause = q.job.stored.slots.get(&key).and_then(|s| s.reason.as_deref());
     let cause = cause.map(|cause| format!(" ({cause})")).unwrap_or_default();
-    format!(
-        "{name} failed while {} was not ready{cause}",
-        missing.replica.name
-    )
+    format!("{name} failed while {} was not ready{cause}", missing.name())
 }
 
 /// Why pods are replaced; nothing for a mere scale-down.
@@ -89,7 +86,7 @@ pub(crate) fn cause(q: &Question<'_>, replaced: &[&ReplicaState]) -> Option<Stri
     }
     let taken = replaced
         .iter()
-        .filter(|s| !matches!(s.state, ReplicaPhase::Failed(_)));
+        .filter(|s| !matches!(s.phase, ReplicaPhase::Failed(_)));
     let taken: Vec<&ReplicaState> = taken.copied().collect();
     failures::describe(&failures, "failed").or_else(|| describe_taken(q, &taken))
 }

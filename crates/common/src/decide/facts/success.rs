@@ -17,8 +17,8 @@ pub(crate) fn outcome(q: &Question<'_>) -> Outcome {
         .states
         .replicas
         .iter()
-        .find(|replica| Some(replica.replica.id) == leader);
-    match (leader.map(|replica| &replica.state), by_kind) {
+        .find(|replica| Some(replica.id()) == leader);
+    match (leader.map(|replica| &replica.phase), by_kind) {
         (Some(ReplicaPhase::Succeeded), _) => Outcome::Succeeded,
         (Some(ReplicaPhase::Running), Outcome::Succeeded) => Outcome::Running,
         (_, Outcome::Succeeded) => Outcome::Waiting,

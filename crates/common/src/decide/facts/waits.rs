@@ -134,7 +134,7 @@ pub(crate) fn waiting_for_time(q: &Question<'_>, held_until: Option<Timestamp>) 
         .states
         .replicas
         .iter()
-        .find(|s| s.state == ReplicaPhase::Outdated);
+        .find(|s| s.phase == ReplicaPhase::Outdated);
     let terminating = previous.map(|s| {
         let what = match s.replica.workload {
             Workload::Pod => "pod",
@@ -142,7 +142,7 @@ pub(crate) fn waiting_for_time(q: &Question<'_>, held_until: Option<Timestamp>) 
         };
         format!(
             "{what} {} of the previous attempt has to terminate first",
-            s.replica.name
+            s.name()
         )
     });
     terminating.or_else(|| {
