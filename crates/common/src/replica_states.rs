@@ -1,4 +1,4 @@
-//! Observed pods sorted into the replicas of the replicas. Every question of `decide` starts from here.
+//! Observed pods and batch Jobs, assigned to the replicas of the job. Every decision step starts from here.
 //!
 //! A pod is judged by the training container of its kind, else by its phase: a side-car that somebody's webhook
 //! added can neither fail nor hold up a replica.

@@ -9,7 +9,7 @@ use crate::plan::{Counter, Plan, Write};
 use crate::problems::Problems;
 use crate::{conditions, resolve};
 
-use super::facts::context::{after, answer, done};
+use super::facts::context::{after, done, finish_plan};
 use super::facts::deletes;
 
 /// Seconds after the end in which pods whose container has ended are not cleaned up as running ones: the kubelet tells
@@ -35,7 +35,7 @@ pub(super) fn plan(info: &KindInfo, observed: &Observed, stored: &JobStatus, los
     let waits = policy == CleanPodPolicy::Running && observed.pods.iter().any(|pod| finishing(pod));
     Plan {
         wake: due.into_iter().chain(waits.then_some(finished_by)).min(),
-        ..answer(stored, status, writes, Vec::new())
+        ..finish_plan(stored, status, writes, Vec::new())
     }
 }
 

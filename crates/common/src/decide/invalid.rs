@@ -8,7 +8,7 @@ use crate::observe::Observed;
 use crate::plan::{Counter, Plan};
 use crate::problems::Problems;
 
-use super::facts::context::{answer, has_begun, state_created, title, warning};
+use super::facts::context::{finish_plan, has_begun, state_created, title, warning};
 
 pub(super) fn plan(info: &KindInfo, observed: &Observed, stored: &JobStatus, problems: &Problems) -> Plan {
     let (now, kind, key) = (observed.now, info.kind, &observed.job.key);
@@ -29,7 +29,7 @@ pub(super) fn plan(info: &KindInfo, observed: &Observed, stored: &JobStatus, pro
     );
     status.completion_time = Some(conditions::whole_seconds(now));
     status.waiting_for = None;
-    let mut plan = answer(stored, status, Vec::new(), vec![warning(reason, message)]);
+    let mut plan = finish_plan(stored, status, Vec::new(), vec![warning(reason, message)]);
     plan.counters.push(Counter::Failed);
     plan
 }
@@ -44,6 +44,6 @@ pub(super) fn goes_on(info: &KindInfo, stored: &JobStatus, status: JobStatus, me
     };
     Plan {
         blind: true,
-        ..answer(stored, status, Vec::new(), notes.into_iter().collect())
+        ..finish_plan(stored, status, Vec::new(), notes.into_iter().collect())
     }
 }

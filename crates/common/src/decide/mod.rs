@@ -1,4 +1,4 @@
-//! The order of questions. Each is a pure function in its own file that either answers with a [`Plan`] or passes.
+//! The order of the decision steps. Each step is a pure function in its own file that either returns a [`Plan`] or passes.
 //!
 //! 1. Is the job ours, and alive?              here
 //! 2. Has it ended?                            finished
@@ -10,7 +10,7 @@
 //! 8. Does a part of it wait in vain?          give_back
 //! 9. What is missing?                         start; whether it may be made yet: gang
 //!
-//! A pod on a node that does not answer is nobody's question: whoever deletes it asks `nodes` how.
+//! A pod on a node that does not answer is nobody's ctx: whoever deletes it asks `nodes` how.
 
 mod facts;
 mod finished;
@@ -35,7 +35,7 @@ use crate::problems::Problems;
 use crate::settings::Settings;
 use crate::{conditions, replica_states, resolve};
 
-use facts::context::{Question, has_begun};
+use facts::context::{Context, has_begun};
 
 /// What to do for one job now. Total: whatever the input, there is an answer.
 #[must_use]
@@ -55,7 +55,7 @@ pub fn plan(framework: &dyn Framework, observed: &Observed, settings: &Settings)
     }
 }
 
-/// The questions, in their order.
+/// The decision steps, in their order.
 fn decide(
     framework: &dyn Framework,
     observed: &Observed,
@@ -72,7 +72,7 @@ fn decide(
         check_variables(framework, &job, settings, &mut problems);
     }
     let states = replica_states::replica_states(observed, &job, &losses);
-    let question = Question {
+    let ctx = Context {
         framework,
         observed,
         settings,
@@ -83,15 +83,15 @@ fn decide(
     if !problems.0.is_empty() {
         // Whoever wants no pods is obeyed, whatever else is wrong: queues wait for it.
         let stop = job.policy.suspend && has_begun(stored);
-        let stopped = stop.then(|| suspend::plan(&question)).flatten();
+        let stopped = stop.then(|| suspend::plan(&ctx)).flatten();
         return stopped.unwrap_or_else(|| invalid::plan(framework.kind(), observed, stored, &problems));
     }
-    suspend::plan(&question)
-        .or_else(|| leader::plan(&question))
-        .or_else(|| outcome::plan(&question))
-        .or_else(|| restart::plan(&question))
-        .or_else(|| give_back::plan(&question))
-        .unwrap_or_else(|| start::plan(&question))
+    suspend::plan(&ctx)
+        .or_else(|| leader::plan(&ctx))
+        .or_else(|| outcome::plan(&ctx))
+        .or_else(|| restart::plan(&ctx))
+        .or_else(|| give_back::plan(&ctx))
+        .unwrap_or_else(|| start::plan(&ctx))
 }
 
 /// Linux starts no program with a longer variable, its name and the end of the text included.

@@ -6,42 +6,42 @@ use crate::plan::{Counter, Plan};
 use crate::replica_states::{Failure, ReplicaState};
 use crate::{conditions, status};
 
-use super::facts::context::{Question, answer, normal, warning};
+use super::facts::context::{Context, finish_plan, normal, warning};
 use super::facts::draft::draft_status;
 use super::facts::{attempts, dependencies, failures, first_failure, reasons, success};
 
-pub(super) fn plan(q: &Question<'_>) -> Option<Plan> {
-    if success::outcome(q) == Outcome::Succeeded {
-        return Some(succeed(q));
+pub(super) fn plan(ctx: &Context<'_>) -> Option<Plan> {
+    if success::outcome(ctx) == Outcome::Succeeded {
+        return Some(succeed(ctx));
     }
-    let stopped = q.job.policy.clean_pod_policy.max_with_running();
-    let failed = format!("{}Failed", q.job.info.kind);
-    if q.deadline().is_some_and(|due| due <= q.now()) {
+    let stopped = ctx.job.policy.clean_pod_policy.max_with_running();
+    let failed = format!("{}Failed", ctx.job.info.kind);
+    if ctx.deadline().is_some_and(|due| due <= ctx.now()) {
         let message = format!(
             "{} has failed because it was active longer than specified deadline",
-            q.title()
+            ctx.title()
         );
-        return Some(fail(q, &failed, &message, stopped));
+        return Some(fail(ctx, &failed, &message, stopped));
     }
-    if let Some((reason, message)) = permanent_failure(q) {
+    if let Some((reason, message)) = permanent_failure(ctx) {
         let reason = reason.unwrap_or(failed);
-        return Some(fail(q, &reason, &message, q.job.policy.clean_pod_policy));
+        return Some(fail(ctx, &reason, &message, ctx.job.policy.clean_pod_policy));
     }
-    let message = past_limit(q)?;
-    Some(fail(q, &failed, &message, stopped))
+    let message = past_limit(ctx)?;
+    Some(fail(ctx, &failed, &message, stopped))
 }
 
 /// Reason, if it is not the usual one, and message.
-fn permanent_failure(q: &Question<'_>) -> Option<(Option<String>, String)> {
-    let all = failures::failures(q);
+fn permanent_failure(ctx: &Context<'_>) -> Option<(Option<String>, String)> {
+    let all = failures::failures(ctx);
     let permanent: Vec<_> = all
         .into_iter()
         .filter(
-            |(replica, failure)| match q.framework.on_failure(replica.role(), q.job) {
+            |(replica, failure)| match ctx.framework.on_failure(replica.role(), ctx.job) {
                 OnFailure::ByPolicy | OnFailure::Tolerate => {
-                    failures::is_permanent(q, replica, failure)
-                        && !failures::tolerated(q, replica, failure)
-                        && !gave_up_in_vain(q, replica, failure)
+                    failures::is_permanent(ctx, replica, failure)
+                        && !failures::tolerated(ctx, replica, failure)
+                        && !gave_up_in_vain(ctx, replica, failure)
                 }
                 OnFailure::Replace => false,
             },
@@ -49,35 +49,35 @@ fn permanent_failure(q: &Question<'_>) -> Option<(Option<String>, String)> {
         .collect();
     let what = failures::describe(&permanent, "failed")?;
     let given_up = permanent.iter().find_map(|(_, failure)| failure.given_up.clone());
-    Some((given_up, format!("{} is failed because {what}", q.title())))
+    Some((given_up, format!("{} is failed because {what}", ctx.title())))
 }
 
 /// Whether a batch Job has used up its retries because of another replica.
-fn gave_up_in_vain(q: &Question<'_>, replica: &ReplicaState, failure: &Failure) -> bool {
-    failures::used_up_retries(failure) && dependencies::drives_in_vain(q, replica)
+fn gave_up_in_vain(ctx: &Context<'_>, replica: &ReplicaState, failure: &Failure) -> bool {
+    failures::used_up_retries(failure) && dependencies::drives_in_vain(ctx, replica)
 }
 
-fn past_limit(q: &Question<'_>) -> Option<String> {
-    let limit = q.job.backoff_limit()?;
-    let used = attempts::used(q).saturating_sub(dependencies::forgiven(q));
-    let disruptions = q.settings.count_disruptions;
-    let counted: Vec<_> = failures::failures(q)
+fn past_limit(ctx: &Context<'_>) -> Option<String> {
+    let limit = ctx.job.backoff_limit()?;
+    let used = attempts::used(ctx).saturating_sub(dependencies::forgiven(ctx));
+    let disruptions = ctx.settings.count_disruptions;
+    let counted: Vec<_> = failures::failures(ctx)
         .into_iter()
         .filter(|(replica, failure)| {
             (disruptions || failure.disruption.is_none())
-                && !failures::tolerated(q, replica, failure)
-                && !dependencies::drives_in_vain(q, replica)
+                && !failures::tolerated(ctx, replica, failure)
+                && !dependencies::drives_in_vain(ctx, replica)
         })
         .collect();
-    let taken: Vec<_> = q
+    let taken: Vec<_> = ctx
         .states
         .replicas
         .iter()
         .filter(|replica| disruptions && reasons::is_taken(replica))
         .collect();
     let new = counted.len().saturating_add(taken.len());
-    let new = match q.restarts_together() {
-        true if !disruptions && first_failure::is_disruption(q) => 0,
+    let new = match ctx.restarts_together() {
+        true if !disruptions && first_failure::is_disruption(ctx) => 0,
         true => new.min(1),
         false => new,
     };
@@ -85,11 +85,11 @@ fn past_limit(q: &Question<'_>) -> Option<String> {
     if wanted <= limit {
         return None;
     }
-    let subject = q.title();
+    let subject = ctx.title();
     let why = failures::describe(&counted, "failed")
-        .or_else(|| reasons::describe_taken(q, &taken))
+        .or_else(|| reasons::describe_taken(ctx, &taken))
         .unwrap_or_else(|| format!("its containers were restarted {used} times"));
-    let disrupted = !taken.is_empty() || attempts::disruptions_so_far(q) > 0;
+    let disrupted = !taken.is_empty() || attempts::disruptions_so_far(ctx) > 0;
     let rule = if disrupted && disruptions {
         " (disruptions count)"
     } else {
@@ -100,44 +100,44 @@ fn past_limit(q: &Question<'_>) -> Option<String> {
     ))
 }
 
-fn succeed(q: &Question<'_>) -> Plan {
-    let mut status = draft_status(q);
+fn succeed(ctx: &Context<'_>) -> Plan {
+    let mut status = draft_status(ctx);
     // Clients wait for `succeeded` to reach the number of replicas; what still runs beside a finished job has done its part.
-    let stopped = q.job.policy.clean_pod_policy != CleanPodPolicy::None;
+    let stopped = ctx.job.policy.clean_pod_policy != CleanPodPolicy::None;
     for counts in status.replica_statuses.values_mut() {
-        if q.job.info.active_succeeds {
+        if ctx.job.info.active_succeeds {
             counts.succeeded = counts.succeeded.saturating_add(counts.active);
         }
-        if q.job.info.active_succeeds || stopped {
+        if ctx.job.info.active_succeeds || stopped {
             counts.active = 0;
         }
     }
-    let message = if q.framework.called_briefly(q.job) {
-        format!("{} is successfully completed.", q.subject())
+    let message = if ctx.framework.called_briefly(ctx.job) {
+        format!("{} is successfully completed.", ctx.subject())
     } else {
-        format!("{} successfully completed.", q.subject())
+        format!("{} successfully completed.", ctx.subject())
     };
-    let reason = format!("{}Succeeded", q.job.info.kind);
+    let reason = format!("{}Succeeded", ctx.job.info.kind);
     end(
-        q,
+        ctx,
         &mut status,
         ConditionType::Succeeded,
         &reason,
         &message,
-        q.job.policy.clean_pod_policy,
+        ctx.job.policy.clean_pod_policy,
     );
-    let mut plan = answer(&q.job.stored, status, Vec::new(), vec![normal(reason, message)]);
+    let mut plan = finish_plan(&ctx.job.stored, status, Vec::new(), vec![normal(reason, message)]);
     plan.counters.push(Counter::Succeeded);
     plan
 }
 
-fn fail(q: &Question<'_>, reason: &str, message: &str, cleanup: CleanPodPolicy) -> Plan {
-    let mut status = draft_status(q);
-    let all = failures::failures(q);
-    first_failure::record(q, &mut status);
+fn fail(ctx: &Context<'_>, reason: &str, message: &str, cleanup: CleanPodPolicy) -> Plan {
+    let mut status = draft_status(ctx);
+    let all = failures::failures(ctx);
+    first_failure::record(ctx, &mut status);
     for (replica, _) in all
         .iter()
-        .filter(|(replica, failure)| !failures::tolerated(q, replica, failure))
+        .filter(|(replica, failure)| !failures::tolerated(ctx, replica, failure))
     {
         if let Some(counts) = status.replica_statuses.get_mut(replica.role().0) {
             let failed = replica.batch_job.as_ref().map_or(1, |job| job.failed.max(1));
@@ -151,21 +151,26 @@ fn fail(q: &Question<'_>, reason: &str, message: &str, cleanup: CleanPodPolicy) 
             .values_mut()
             .for_each(|counts| counts.active = 0);
     }
-    end(q, &mut status, ConditionType::Failed, reason, message, cleanup);
-    let mut plan = answer(&q.job.stored, status, Vec::new(), vec![warning(reason, message)]);
+    end(ctx, &mut status, ConditionType::Failed, reason, message, cleanup);
+    let mut plan = finish_plan(
+        &ctx.job.stored,
+        status,
+        Vec::new(),
+        vec![warning(reason, message)],
+    );
     plan.counters.push(Counter::Failed);
     plan
 }
 
 fn end(
-    q: &Question<'_>,
+    ctx: &Context<'_>,
     status: &mut JobStatus,
     type_: ConditionType,
     reason: &str,
     message: &str,
     cleanup: CleanPodPolicy,
 ) {
-    let now = conditions::whole_seconds(q.now());
+    let now = conditions::whole_seconds(ctx.now());
     let started = status.start_time.get_or_insert_with(|| now.clone()).0;
     // A clock that was set back must not end a job before its start.
     status.completion_time = Some(if now.0 < started {
@@ -175,5 +180,5 @@ fn end(
     });
     status.cleanup = Some(cleanup);
     status.waiting_for = None;
-    conditions::set_condition(status, q.now(), type_, ConditionStatus::True, reason, message);
+    conditions::set_condition(status, ctx.now(), type_, ConditionStatus::True, reason, message);
 }

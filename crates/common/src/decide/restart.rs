@@ -8,35 +8,35 @@ use crate::objects::ChildKind;
 use crate::plan::{Counter, Note, Plan};
 use crate::replica_states::{self, ReplicaPhase, ReplicaState};
 
-use super::facts::context::{Question, answer};
+use super::facts::context::{Context, finish_plan};
 use super::facts::draft::draft_status;
 use super::facts::{attempts, deletes, dependencies, failures, first_failure, reasons};
 use super::whole;
 
-pub(super) fn plan(q: &Question<'_>) -> Option<Plan> {
-    let mut replaced: Vec<&ReplicaState> = q
+pub(super) fn plan(ctx: &Context<'_>) -> Option<Plan> {
+    let mut replaced: Vec<&ReplicaState> = ctx
         .states
         .replicas
         .iter()
-        .filter(|s| must_be_replaced(q, s))
+        .filter(|s| must_be_replaced(ctx, s))
         .collect();
-    let followers: Vec<&ReplicaState> = q
+    let followers: Vec<&ReplicaState> = ctx
         .states
         .replicas
         .iter()
-        .filter(|s| dependencies::drives_in_vain(q, s))
+        .filter(|s| dependencies::drives_in_vain(ctx, s))
         .collect();
-    replaced.extend(followers.iter().filter(|f| !must_be_replaced(q, f)));
+    replaced.extend(followers.iter().filter(|f| !must_be_replaced(ctx, f)));
     let current =
-        |id: ReplicaId, attempt: Attempt| attempt >= replica_states::stored_attempt(&q.job.stored, id);
+        |id: ReplicaId, attempt: Attempt| attempt >= replica_states::stored_attempt(&ctx.job.stored, id);
     let strays = || {
-        q.states
+        ctx.states
             .strays
             .iter()
             .filter(|(id, pod)| current(*id, pod.attempt))
     };
     let lost_strays = || {
-        q.states
+        ctx.states
             .lost_strays
             .iter()
             .filter(|(id, attempt)| current(*id, *attempt))
@@ -45,45 +45,45 @@ pub(super) fn plan(q: &Question<'_>) -> Option<Plan> {
         return None;
     }
     let in_vain = |replica: &&ReplicaState| followers.iter().any(|f| f.id() == replica.id());
-    if q.restarts_together() && !replaced.iter().all(in_vain) {
-        return Some(whole::plan(q, &replaced));
+    if ctx.restarts_together() && !replaced.iter().all(in_vain) {
+        return Some(whole::plan(ctx, &replaced));
     }
-    let mut status = draft_status(q);
-    first_failure::record(q, &mut status);
+    let mut status = draft_status(ctx);
+    first_failure::record(ctx, &mut status);
     let mut writes = Vec::new();
     for replica in &replaced {
-        attempts::retire(q, &mut status, replica, in_vain(replica));
-        writes.extend(deletes::delete_replica(q, replica));
+        attempts::retire(ctx, &mut status, replica, in_vain(replica));
+        writes.extend(deletes::delete_replica(ctx, replica));
     }
     for (id, pod) in strays() {
-        attempts::next_attempt(q, &mut status, *id, pod.attempt, attempts::SCALED_DOWN);
-        writes.extend(deletes::delete(&q.losses, pod));
-        let services = q
+        attempts::next_attempt(ctx, &mut status, *id, pod.attempt, attempts::SCALED_DOWN);
+        writes.extend(deletes::delete(&ctx.losses, pod));
+        let services = ctx
             .observed
             .standing(ChildKind::Service)
             .filter(|s| s.name == pod.name);
         writes.extend(services.map(deletes::delete_child));
     }
     for (id, attempt) in lost_strays() {
-        attempts::next_attempt(q, &mut status, *id, *attempt, attempts::SCALED_DOWN);
+        attempts::next_attempt(ctx, &mut status, *id, *attempt, attempts::SCALED_DOWN);
     }
-    let notes = reasons::cause(q, &replaced).map(|cause| reasons::announce(q, &mut status, &cause));
+    let notes = reasons::cause(ctx, &replaced).map(|cause| reasons::announce(ctx, &mut status, &cause));
     let notes: Vec<Note> = notes.into_iter().collect();
     let restarted = !notes.is_empty();
-    let mut plan = answer(&q.job.stored, status.clone(), writes, notes);
+    let mut plan = finish_plan(&ctx.job.stored, status.clone(), writes, notes);
     if restarted {
         plan.counters.push(Counter::Restarted);
     }
-    plan.wake = q.deadline();
+    plan.wake = ctx.deadline();
     Some(Plan {
         intent: Some(status),
         ..plan
     })
 }
 
-fn must_be_replaced(q: &Question<'_>, replica: &ReplicaState) -> bool {
+fn must_be_replaced(ctx: &Context<'_>, replica: &ReplicaState) -> bool {
     match &replica.phase {
-        ReplicaPhase::Failed(failure) => !failures::tolerated(q, replica, failure),
+        ReplicaPhase::Failed(failure) => !failures::tolerated(ctx, replica, failure),
         ReplicaPhase::Terminating | ReplicaPhase::Disappeared => true,
         ReplicaPhase::NotCreated
         | ReplicaPhase::Outdated

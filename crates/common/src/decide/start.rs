@@ -9,52 +9,52 @@ use crate::objects::{Child, ChildKind};
 use crate::plan::{Note, Plan, Write};
 use crate::replica_states::{ReplicaPhase, ReplicaState};
 
-use super::facts::context::{Question, after, answer, done, warning};
+use super::facts::context::{Context, after, done, finish_plan, warning};
 use super::facts::draft::draft_status;
 use super::facts::{attempts, deletes, gang, kept, missing, success, waits};
 use super::give_back;
 
-pub(super) fn plan(q: &Question<'_>) -> Plan {
-    let mut status = draft_status(q);
+pub(super) fn plan(ctx: &Context<'_>) -> Plan {
+    let mut status = draft_status(ctx);
     let missing::Missing {
         replicas,
         waiting,
         held_until,
         waits_for,
-    } = missing::missing_replicas(q);
-    let gang = gang::plan(q, &replicas, &waiting);
+    } = missing::missing_replicas(ctx);
+    let gang = gang::plan(ctx, &replicas, &waiting);
     if !gang.queued {
-        let now = || conditions::whole_seconds(q.now());
+        let now = || conditions::whole_seconds(ctx.now());
         status.start_time.get_or_insert_with(now);
     }
-    if success::outcome(q) == Outcome::Running {
+    if success::outcome(ctx) == Outcome::Running {
         let (reason, message) = (
-            format!("{}Running", q.job.info.kind),
-            format!("{} is running.", q.subject()),
+            format!("{}Running", ctx.job.info.kind),
+            format!("{} is running.", ctx.subject()),
         );
         let running = ConditionType::Running;
         conditions::set_condition(
             &mut status,
-            q.now(),
+            ctx.now(),
             running,
             ConditionStatus::True,
             &reason,
             &message,
         );
     }
-    let extras = q.framework.extras(q.job, q.states, q.settings);
+    let extras = ctx.framework.extras(ctx.job, ctx.states, ctx.settings);
     let mut writes: Vec<Write> = extras.into_iter().map(Write::Ensure).collect();
-    writes.extend(services(q));
-    writes.extend(kept::writes(q, ChildKind::Autoscaler, autoscaler(q)));
-    writes.extend(leftovers(q));
+    writes.extend(services(ctx));
+    writes.extend(kept::writes(ctx, ChildKind::Autoscaler, autoscaler(ctx)));
+    writes.extend(leftovers(ctx));
     writes.extend(gang.writes.iter().cloned());
     let pods = if gang.hold.is_none() {
-        pods(q, &replicas)
+        pods(ctx, &replicas)
     } else {
         Vec::new()
     };
-    let mut notes = if q.job.stored.conditions.is_empty() {
-        first_words(q)
+    let mut notes = if ctx.job.stored.conditions.is_empty() {
+        first_words(ctx)
     } else {
         Vec::new()
     };
@@ -73,38 +73,38 @@ pub(super) fn plan(q: &Question<'_>) -> Plan {
         held_until,
         waits_for: waits_for.or_else(|| gang.hold.clone()),
     };
-    notes.extend(waits::trouble(q, &mut status, creating, &gang, waits));
-    give_back::record(q, &mut status);
-    let next = give_back::next(q, &status);
-    let mut plan = answer(&q.job.stored, status, writes, notes);
+    notes.extend(waits::trouble(ctx, &mut status, creating, &gang, waits));
+    give_back::record(ctx, &mut status);
+    let next = give_back::next(ctx, &status);
+    let mut plan = finish_plan(&ctx.job.stored, status, writes, notes);
     // Which meaning the job has must be stored before anything is made of it.
-    if q.job.info.stamp.is_some() && q.job.stored.dialect.is_none() {
+    if ctx.job.info.stamp.is_some() && ctx.job.stored.dialect.is_none() {
         plan.intent.clone_from(&plan.status);
     }
-    let deadline = q
+    let deadline = ctx
         .deadline()
-        .or_else(|| Some(after(q.now(), q.job.policy.active_deadline?)));
+        .or_else(|| Some(after(ctx.now(), ctx.job.policy.active_deadline?)));
     plan.wake = [deadline, held_until, next].into_iter().flatten().min();
     plan
 }
 
-fn autoscaler(q: &Question<'_>) -> Option<Child> {
-    let autoscaler = q.framework.autoscaler(q.job)?;
+fn autoscaler(ctx: &Context<'_>) -> Option<Child> {
+    let autoscaler = ctx.framework.autoscaler(ctx.job)?;
     Some(Child::Autoscaler(Box::new(autoscaler)))
 }
 
-fn services(q: &Question<'_>) -> Vec<Write> {
-    let wanted = q.framework.services(q.job, q.settings);
+fn services(ctx: &Context<'_>) -> Vec<Write> {
+    let wanted = ctx.framework.services(ctx.job, ctx.settings);
     let is = |name: &str, service: &k8s_openapi::api::core::v1::Service| {
         service.metadata.name.as_deref() == Some(name)
     };
-    let surplus = q
+    let surplus = ctx
         .observed
         .standing(ChildKind::Service)
         .filter(|s| !wanted.iter().any(|w| is(&s.name, w)));
     let mut writes: Vec<Write> = surplus.map(deletes::delete_child).collect();
     let there = |service: &k8s_openapi::api::core::v1::Service| {
-        let mut services = q
+        let mut services = ctx
             .observed
             .children
             .iter()
@@ -121,20 +121,20 @@ fn services(q: &Question<'_>) -> Vec<Write> {
 }
 
 /// Pods of earlier attempts whose replacement is stored already, but that still stand.
-fn leftovers(q: &Question<'_>) -> impl Iterator<Item = Write> {
-    let previous = q
+fn leftovers(ctx: &Context<'_>) -> impl Iterator<Item = Write> {
+    let previous = ctx
         .states
         .replicas
         .iter()
         .filter(|s| s.phase == ReplicaPhase::Outdated);
-    let strays = q
+    let strays = ctx
         .states
         .strays
         .iter()
-        .filter_map(|(_, pod)| deletes::delete(&q.losses, pod));
-    let carried = deletes::carried(&q.losses, q.observed);
+        .filter_map(|(_, pod)| deletes::delete(&ctx.losses, pod));
+    let carried = deletes::carried(&ctx.losses, ctx.observed);
     previous
-        .filter_map(|replica| deletes::delete_replica(q, replica))
+        .filter_map(|replica| deletes::delete_replica(ctx, replica))
         .chain(strays)
         .chain(carried)
 }
@@ -143,31 +143,31 @@ fn leftovers(q: &Question<'_>) -> impl Iterator<Item = Write> {
 /// brings the next pass.
 const MOST_AT_ONCE: usize = 1000;
 
-fn pods(q: &Question<'_>, replicas: &[&ReplicaState]) -> Vec<Write> {
-    let leader = q.framework.leader(&q.job.replicas, q.job);
-    let members = gang::members(q);
-    let create = |replica: &&ReplicaState| create(q, replica, leader, members.as_ref());
+fn pods(ctx: &Context<'_>, replicas: &[&ReplicaState]) -> Vec<Write> {
+    let leader = ctx.framework.leader(&ctx.job.replicas, ctx.job);
+    let members = gang::members(ctx);
+    let create = |replica: &&ReplicaState| create(ctx, replica, leader, members.as_ref());
     replicas.iter().take(MOST_AT_ONCE).map(create).collect()
 }
 
 fn create(
-    q: &Question<'_>,
+    ctx: &Context<'_>,
     replica: &ReplicaState,
     leader: Option<ReplicaId>,
     members: Option<&gang::Members>,
 ) -> Write {
-    let wiring = q
+    let wiring = ctx
         .framework
-        .wiring(&replica.replica, &q.job.replicas, q.job, q.settings);
+        .wiring(&replica.replica, &ctx.job.replicas, ctx.job, ctx.settings);
     let mut pod = build::pod::pod(
-        q.job,
+        ctx.job,
         &replica.replica,
         replica.attempt,
         leader,
         wiring,
-        q.settings,
+        ctx.settings,
     );
-    gang::mark(q, members, replica.role(), &mut pod);
+    gang::mark(ctx, members, replica.role(), &mut pod);
     let (id, attempt) = (replica.id(), replica.attempt);
     match replica.replica.workload {
         Workload::Pod => Write::CreatePod {
@@ -176,11 +176,11 @@ fn create(
             pod: Box::new(pod),
         },
         Workload::BatchJob => {
-            let used = attempts::used(q);
+            let used = attempts::used(ctx);
             Write::CreateBatchJob {
                 replica: id,
                 attempt,
-                job: Box::new(build::batch_job::batch_job(q.job, pod, used)),
+                job: Box::new(build::batch_job::batch_job(ctx.job, pod, used)),
             }
         }
     }
@@ -220,8 +220,8 @@ fn creation_note(pods: &[Write]) -> Option<Note> {
 }
 
 /// What the user should know once, at the beginning.
-pub(super) fn first_words(q: &Question<'_>) -> Vec<Note> {
-    let overwritten = q.job.roles.iter().any(|r| {
+pub(super) fn first_words(ctx: &Context<'_>) -> Vec<Note> {
+    let overwritten = ctx.job.roles.iter().any(|r| {
         r.template
             .spec
             .as_ref()
@@ -229,7 +229,7 @@ pub(super) fn first_words(q: &Question<'_>) -> Vec<Note> {
             .is_some_and(|policy| !policy.is_empty())
     });
     let text = "Restart policy in pod template will be overwritten by restart policy in replica spec";
-    let mut words = gang::first_words(q);
+    let mut words = gang::first_words(ctx);
     words.extend(overwritten.then(|| warning("SetPodTemplateRestartPolicy", text)));
     words
 }

@@ -2,7 +2,7 @@
 //!
 //! Invariant: attempts only grow.
 
-use super::context::Question;
+use super::context::Context;
 use super::reasons;
 use crate::api::{JobStatus, SlotStatus};
 use crate::names::{self, Attempt, ReplicaId};
@@ -17,7 +17,7 @@ pub(crate) const SCALED_DOWN: &str = "scaled down";
 
 /// Counts the restart and moves the replica to its next attempt. Where it failed because of another, that one counts, and
 /// the last of its own retries does not.
-pub(crate) fn retire(q: &Question<'_>, status: &mut JobStatus, replica: &ReplicaState, in_vain: bool) {
+pub(crate) fn retire(ctx: &Context<'_>, status: &mut JobStatus, replica: &ReplicaState, in_vain: bool) {
     // If it failed because of another, the restart is not its own.
     if !in_vain {
         count(status, is_disruption(replica));
@@ -33,11 +33,11 @@ pub(crate) fn retire(q: &Question<'_>, status: &mut JobStatus, replica: &Replica
     counts.failures = counts.failures.saturating_add(own);
     counts.in_place = counts.in_place.saturating_sub(in_place).max(0);
     next_attempt(
-        q,
+        ctx,
         status,
         replica.id(),
         replica.attempt,
-        &reasons::short_reason(q, replica),
+        &reasons::short_reason(ctx, replica),
     );
 }
 
@@ -66,7 +66,7 @@ pub(crate) fn is_disruption(replica: &ReplicaState) -> bool {
 }
 
 pub(crate) fn next_attempt(
-    q: &Question<'_>,
+    ctx: &Context<'_>,
     status: &mut JobStatus,
     id: ReplicaId,
     old: Attempt,
@@ -74,7 +74,7 @@ pub(crate) fn next_attempt(
 ) {
     let entry = SlotStatus {
         attempt: old.next().0,
-        since: Some(conditions::whole_seconds(q.now())),
+        since: Some(conditions::whole_seconds(ctx.now())),
         reason: (status.slots.len() < MOST_REASONS || reason == SCALED_DOWN).then(|| reason.to_owned()),
     };
     status.slots.insert(names::replica_key(id.role, id.index), entry);
@@ -87,17 +87,18 @@ pub(crate) fn forget_success(counts: &mut crate::api::ReplicaStatus) {
 }
 
 /// All pods there are become pods of the past; their container restarts stay counted.
-pub(crate) fn retire_all(q: &Question<'_>, status: &mut JobStatus) {
+pub(crate) fn retire_all(ctx: &Context<'_>, status: &mut JobStatus) {
     // Pods may be there although no status was ever stored: the operator may have died in between.
-    let nothing =
-        q.observed.pods.is_empty() && q.observed.batch_jobs.is_empty() && q.observed.vanished.is_empty();
+    let nothing = ctx.observed.pods.is_empty()
+        && ctx.observed.batch_jobs.is_empty()
+        && ctx.observed.vanished.is_empty();
     if status.start_time.is_none() && nothing {
         return;
     }
     let stored = status.slots.values().map(|replica| replica.attempt);
-    let pods = q.observed.pods.iter().map(|pod| pod.attempt.0);
-    let seen = pods.chain(q.observed.batch_jobs.iter().map(|job| job.attempt.0));
-    let missed = q.observed.vanished.iter().map(|pod| pod.attempt.0);
+    let pods = ctx.observed.pods.iter().map(|pod| pod.attempt.0);
+    let seen = pods.chain(ctx.observed.batch_jobs.iter().map(|job| job.attempt.0));
+    let missed = ctx.observed.vanished.iter().map(|pod| pod.attempt.0);
     let highest = stored
         .chain(seen)
         .chain(missed)
@@ -113,16 +114,16 @@ pub(crate) fn retire_all(q: &Question<'_>, status: &mut JobStatus) {
 }
 
 /// Restarts so far that count against backoffLimit.
-pub(crate) fn used(q: &Question<'_>) -> u32 {
-    let counted = status::counted_restarts(&q.job.stored, q.states);
-    if q.settings.count_disruptions {
-        counted.saturating_add(disruptions_so_far(q))
+pub(crate) fn used(ctx: &Context<'_>) -> u32 {
+    let counted = status::counted_restarts(&ctx.job.stored, ctx.states);
+    if ctx.settings.count_disruptions {
+        counted.saturating_add(disruptions_so_far(ctx))
     } else {
         counted
     }
 }
 
-pub(crate) fn disruptions_so_far(q: &Question<'_>) -> u32 {
-    let counts = q.job.stored.restart_counts.as_ref();
+pub(crate) fn disruptions_so_far(ctx: &Context<'_>) -> u32 {
+    let counts = ctx.job.stored.restart_counts.as_ref();
     counts.map_or(0, |counts| u32::try_from(counts.disruptions).unwrap_or(0))
 }

@@ -14,9 +14,9 @@ use crate::plan::{Counter, Note, NoteKind, Plan, Write};
 use crate::replica_states::ReplicaStates;
 use crate::settings::Settings;
 
-/// All that a question may look at.
+/// All that a ctx may look at.
 #[derive(Clone, Copy)]
-pub(crate) struct Question<'a> {
+pub(crate) struct Context<'a> {
     pub(crate) framework: &'a dyn Framework,
     pub(crate) observed: &'a Observed,
     pub(crate) settings: &'a Settings,
@@ -25,7 +25,7 @@ pub(crate) struct Question<'a> {
     pub(crate) losses: Losses<'a>,
 }
 
-impl Question<'_> {
+impl Context<'_> {
     pub(crate) fn now(&self) -> Timestamp {
         self.observed.now
     }
@@ -131,7 +131,7 @@ pub(crate) fn doubled(first: i64, times: u32, max: i64) -> i64 {
 }
 
 /// Sorts the writes and says whether the status is worth a request of its own at once.
-pub(crate) fn answer(
+pub(crate) fn finish_plan(
     stored: &JobStatus,
     status: JobStatus,
     mut writes: Vec<Write>,

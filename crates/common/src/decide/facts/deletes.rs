@@ -9,7 +9,7 @@ use crate::observe::{BatchJobView, ChildView, Observed, PodView};
 use crate::plan::Write;
 use crate::replica_states::ReplicaState;
 
-use super::context::Question;
+use super::context::Context;
 
 /// The request that takes a pod away, unless it is on its way out. One that is given up would be so for ever: it is
 /// taken away by force.
@@ -67,17 +67,17 @@ pub(crate) fn delete_child(child: &ChildView) -> Write {
 }
 
 /// The request that takes away what carries a replica, unless it is on its way out.
-pub(crate) fn delete_replica(q: &Question<'_>, replica: &ReplicaState) -> Option<Write> {
+pub(crate) fn delete_replica(ctx: &Context<'_>, replica: &ReplicaState) -> Option<Write> {
     match (replica.replica.workload, &replica.batch_job) {
         (Workload::BatchJob, Some(job)) => (!job.deleting).then(|| delete_batch_job(job)),
         (Workload::BatchJob, None) => None,
-        (Workload::Pod, _) => replica.pod.as_deref().and_then(|pod| delete(&q.losses, pod)),
+        (Workload::Pod, _) => replica.pod.as_deref().and_then(|pod| delete(&ctx.losses, pod)),
     }
 }
 
 /// Deletes of all pods and batch Jobs that stand.
-pub(crate) fn carriers<'a>(q: &Question<'a>) -> impl Iterator<Item = Write> + use<'a> {
-    let (losses, observed) = (q.losses, q.observed);
+pub(crate) fn carriers<'a>(ctx: &Context<'a>) -> impl Iterator<Item = Write> + use<'a> {
+    let (losses, observed) = (ctx.losses, ctx.observed);
     let pods = observed.pods.iter().filter_map(move |pod| delete(&losses, pod));
     let jobs = observed.batch_jobs.iter().filter(|job| !job.deleting);
     let carried: Vec<Write> = carried(&losses, observed).collect();

@@ -1,7 +1,7 @@
 //! Roles that depend on another role, such as a launcher on its workers: when such a replica waits, and when its failure is
 //! the dependency's.
 
-use super::context::Question;
+use super::context::Context;
 use crate::names::{self, Role};
 use crate::observe::{ContainerState, ContainerView, PodView};
 use crate::replica_states::{ReplicaPhase, ReplicaState};
@@ -12,30 +12,30 @@ pub(crate) const MOST_IN_VAIN: u32 = 10;
 
 /// A launcher that fails while a worker is not there does so for that reason: rather than let it try again and again
 /// in vain, it is begun anew when all workers are ready. One that goes on (an elastic run) is left alone.
-pub(crate) fn drives_in_vain(q: &Question<'_>, replica: &ReplicaState) -> bool {
-    let begun_anew = replica.attempt.0.saturating_sub(q.job.stored.attempt);
-    let missing = |needed| not_ready(q, needed).next().is_some();
-    needs(q, replica)
-        .is_some_and(|needed| begun_anew < MOST_IN_VAIN && is_in_trouble(q, replica) && missing(needed))
+pub(crate) fn drives_in_vain(ctx: &Context<'_>, replica: &ReplicaState) -> bool {
+    let begun_anew = replica.attempt.0.saturating_sub(ctx.job.stored.attempt);
+    let missing = |needed| not_ready(ctx, needed).next().is_some();
+    needs(ctx, replica)
+        .is_some_and(|needed| begun_anew < MOST_IN_VAIN && is_in_trouble(ctx, replica) && missing(needed))
 }
 
 /// Retries that are not held against the job: what failed because of another did so once, and the other counts.
-pub(crate) fn forgiven(q: &Question<'_>) -> u32 {
-    let in_vain = q
+pub(crate) fn forgiven(ctx: &Context<'_>) -> u32 {
+    let in_vain = ctx
         .states
         .replicas
         .iter()
-        .filter(|replica| drives_in_vain(q, replica));
+        .filter(|replica| drives_in_vain(ctx, replica));
     in_vain.fold(0, |sum, replica| sum.saturating_add(replica.retries.min(1)))
 }
 
 /// The role whose pods this replica drives.
-pub(crate) fn needs(q: &Question<'_>, replica: &ReplicaState) -> Option<Role> {
-    q.job.info.of_role(replica.role())?.needs
+pub(crate) fn needs(ctx: &Context<'_>, replica: &ReplicaState) -> Option<Role> {
+    ctx.job.info.of_role(replica.role())?.needs
 }
 
-pub(crate) fn is_in_trouble(q: &Question<'_>, replica: &ReplicaState) -> bool {
-    let known = q
+pub(crate) fn is_in_trouble(ctx: &Context<'_>, replica: &ReplicaState) -> bool {
+    let known = ctx
         .job
         .stored
         .restart_counts
@@ -67,15 +67,15 @@ pub(crate) fn is_down(container: &ContainerView, replica: &ReplicaState) -> bool
 }
 
 /// A first start need not wait unless the job says so.
-pub(crate) fn must_wait(q: &Question<'_>, replica: &ReplicaState, needed: Role) -> bool {
+pub(crate) fn must_wait(ctx: &Context<'_>, replica: &ReplicaState, needed: Role) -> bool {
     let key = names::replica_key(replica.role(), replica.id().index);
-    let again = q.job.stored.slots.contains_key(&key);
-    (again || q.framework.waits_for_needed(q.job)) && not_ready(q, needed).next().is_some()
+    let again = ctx.job.stored.slots.contains_key(&key);
+    (again || ctx.framework.waits_for_needed(ctx.job)) && not_ready(ctx, needed).next().is_some()
 }
 
 /// Replicas of a role that are not there for those that drive them.
-pub(crate) fn not_ready<'a>(q: &'a Question<'_>, role: Role) -> impl Iterator<Item = &'a ReplicaState> {
-    let of_role = q.states.replicas.iter().filter(move |s| s.role() == role);
+pub(crate) fn not_ready<'a>(ctx: &'a Context<'_>, role: Role) -> impl Iterator<Item = &'a ReplicaState> {
+    let of_role = ctx.states.replicas.iter().filter(move |s| s.role() == role);
     of_role.filter(|replica| match &replica.phase {
         ReplicaPhase::Running => replica.pod.as_ref().is_none_or(|pod| !pod.ready),
         // Whoever lets a worker end knows why.

@@ -1,6 +1,6 @@
 //! Failed replicas: their order, whether a failure is permanent, and whether the job tolerates it.
 
-use super::context::Question;
+use super::context::Context;
 use crate::api::{RestartPolicy, SuccessPolicy};
 use crate::kind::OnFailure;
 use crate::replica_states::{Failure, RETRIES_USED_UP, ReplicaPhase, ReplicaState};
@@ -13,8 +13,8 @@ pub(crate) const FIRST_RETRYABLE_EXIT_CODE: i32 = 128;
 pub(crate) const ENDED_BY_KERNEL: [i32; 6] = [132, 134, 135, 136, 137, 139];
 
 /// Failed replicas, the one that failed first first.
-pub(crate) fn failures<'a>(q: &'a Question<'_>) -> Vec<(&'a ReplicaState, &'a Failure)> {
-    let failed = q
+pub(crate) fn failures<'a>(ctx: &'a Context<'_>) -> Vec<(&'a ReplicaState, &'a Failure)> {
+    let failed = ctx
         .states
         .replicas
         .iter()
@@ -64,15 +64,15 @@ pub(crate) fn used_up_retries(failure: &Failure) -> bool {
         .is_some_and(|reason| reason.starts_with(RETRIES_USED_UP))
 }
 
-/// Whether another try is out of the question.
-pub(crate) fn is_permanent(q: &Question<'_>, replica: &ReplicaState, failure: &Failure) -> bool {
+/// Whether another try is out of the ctx.
+pub(crate) fn is_permanent(ctx: &Context<'_>, replica: &ReplicaState, failure: &Failure) -> bool {
     let retryable_code = failure
         .exit_code
         .is_none_or(|code| code >= FIRST_RETRYABLE_EXIT_CODE);
     match replica.policy {
         // Where all begin anew together a batch Job has no retries of its own: its failure is judged as a pod's that may
         // be replaced.
-        _ if q.restarts_together() && used_up_retries(failure) => false,
+        _ if ctx.restarts_together() && used_up_retries(failure) => false,
         _ if failure.given_up.is_some() => true,
         _ if failure.disruption.is_some() => false,
         RestartPolicy::Never => true,
@@ -82,10 +82,10 @@ pub(crate) fn is_permanent(q: &Question<'_>, replica: &ReplicaState, failure: &F
 }
 
 /// Whether the job goes on without a pod that nobody will replace. It needs another of that role to go on with.
-pub(crate) fn tolerated(q: &Question<'_>, replica: &ReplicaState, failure: &Failure) -> bool {
+pub(crate) fn tolerated(ctx: &Context<'_>, replica: &ReplicaState, failure: &Failure) -> bool {
     let role = replica.role();
     let lost = |replica: &ReplicaState| match &replica.phase {
-        ReplicaPhase::Failed(failure) => is_permanent(q, replica, failure),
+        ReplicaPhase::Failed(failure) => is_permanent(ctx, replica, failure),
         ReplicaPhase::NotCreated
         | ReplicaPhase::Disappeared
         | ReplicaPhase::Outdated
@@ -94,12 +94,12 @@ pub(crate) fn tolerated(q: &Question<'_>, replica: &ReplicaState, failure: &Fail
         | ReplicaPhase::Running
         | ReplicaPhase::Succeeded => false,
     };
-    let mut peers = q.states.replicas.iter().filter(|peer| peer.role() == role);
+    let mut peers = ctx.states.replicas.iter().filter(|peer| peer.role() == role);
     // Nobody can stand in for the one whose success alone would end the job.
-    let waited_for = q.job.success == SuccessPolicy::Leader
-        && q.framework.leader(&q.job.replicas, q.job) == Some(replica.id());
+    let waited_for = ctx.job.success == SuccessPolicy::Leader
+        && ctx.framework.leader(&ctx.job.replicas, ctx.job) == Some(replica.id());
     !waited_for
-        && q.framework.on_failure(role, q.job) == OnFailure::Tolerate
-        && is_permanent(q, replica, failure)
+        && ctx.framework.on_failure(role, ctx.job) == OnFailure::Tolerate
+        && is_permanent(ctx, replica, failure)
         && peers.any(|peer| !lost(peer))
 }

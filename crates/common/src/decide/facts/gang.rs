@@ -18,7 +18,7 @@ use crate::observe::{ChildView, Phase};
 use crate::plan::{Note, Write};
 use crate::replica_states::{ReplicaPhase, ReplicaState};
 
-use super::context::{Question, warning};
+use super::context::{Context, warning};
 
 /// Upstream's words (`pkg/controller.v1/common/pod.go`).
 const OTHER_SCHEDULER: &str =
@@ -49,11 +49,11 @@ pub(crate) struct Members {
 }
 
 /// What to do about the gang before the replicas in `wanted` are made. Those in `waiting` will be made when others are ready.
-pub(crate) fn plan(q: &Question<'_>, wanted: &[&ReplicaState], waiting: &[ReplicaId]) -> Answer {
-    let (Some(api), Some(members)) = (q.settings.gang.api(), members(q)) else {
+pub(crate) fn plan(ctx: &Context<'_>, wanted: &[&ReplicaState], waiting: &[ReplicaId]) -> Answer {
+    let (Some(api), Some(members)) = (ctx.settings.gang.api(), members(ctx)) else {
         return Answer::default();
     };
-    let all = || q.states.replicas.iter().filter(|replica| members.has(replica));
+    let all = || ctx.states.replicas.iter().filter(|replica| members.has(replica));
     let live = || all().filter(|replica| is_live(replica, api));
     let made = || wanted.iter().copied().filter(|replica| members.has(replica));
     let unscheduled = live().any(|replica| replica.pod.as_ref().is_none_or(|pod| pod.node.is_none()));
@@ -62,7 +62,7 @@ pub(crate) fn plan(q: &Question<'_>, wanted: &[&ReplicaState], waiting: &[Replic
     if !making && !unscheduled {
         return Answer::default();
     }
-    let stated = q.job.policy.scheduling.min_available;
+    let stated = ctx.job.policy.scheduling.min_available;
     let stated = stated
         .map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(0))
         .max(1);
@@ -78,18 +78,18 @@ pub(crate) fn plan(q: &Question<'_>, wanted: &[&ReplicaState], waiting: &[Replic
     let min = stated.min(counted.len()).max(1);
     counted.sort_by_key(|replica| {
         (
-            std::cmp::Reverse(priority(q, replica.role())),
+            std::cmp::Reverse(priority(ctx, replica.role())),
             replica.replica.rank,
         )
     });
     let terms = Terms {
         api,
         min: u32::try_from(min).unwrap_or(u32::MAX),
-        class: class(q, api, &members),
+        class: class(ctx, api, &members),
         pods: counted.iter().map(|replica| replica.role()).collect(),
     };
-    match stored(q, api) {
-        None => create(q, &terms, alive),
+    match stored(ctx, api) {
+        None => create(ctx, &terms, alive),
         // Pods that are there would keep it in use; new ones can still belong to it.
         Some(group) if group.deleting && !alive => {
             Answer::hold(format!("PodGroup {} has to terminate first", group.name))
@@ -98,7 +98,7 @@ pub(crate) fn plan(q: &Question<'_>, wanted: &[&ReplicaState], waiting: &[Replic
             writes: if begun && asks_for_no_more(group, &terms) {
                 Vec::new()
             } else {
-                patch(q, group, &terms).into_iter().collect()
+                patch(ctx, group, &terms).into_iter().collect()
             },
             ..read(group, alive)
         },
@@ -120,9 +120,9 @@ impl Members {
     }
 }
 
-fn create(q: &Question<'_>, terms: &Terms, alive: bool) -> Answer {
-    let group = pod_group::pod_group(q.job, &q.observed.job.annotations, terms);
-    let name = names::pod_group(&q.job.key.name);
+fn create(ctx: &Context<'_>, terms: &Terms, alive: bool) -> Answer {
+    let group = pod_group::pod_group(ctx.job, &ctx.observed.job.annotations, terms);
+    let name = names::pod_group(&ctx.job.key.name);
     let queued = terms.api == PodGroupApi::Volcano && !alive;
     Answer {
         writes: vec![Write::CreateChild(Child::PodGroup(Box::new(group)))],
@@ -146,9 +146,9 @@ fn asks_for_no_more(group: &ChildView, terms: &Terms) -> bool {
 }
 
 /// Makes a PodGroup say what it should.
-fn patch(q: &Question<'_>, group: &ChildView, terms: &Terms) -> Option<Write> {
+fn patch(ctx: &Context<'_>, group: &ChildView, terms: &Terms) -> Option<Write> {
     let stored = &group.pod_group.as_deref()?.spec;
-    let mut wanted = pod_group::spec(q.job, &q.observed.job.annotations, terms);
+    let mut wanted = pod_group::spec(ctx.job, &ctx.observed.job.annotations, terms);
     leave_alone(&mut wanted, stored, terms.api);
     let metadata = ObjectMeta {
         name: Some(group.name.to_string()),
@@ -229,10 +229,10 @@ fn changes(stored: &Value, wanted: &Value) -> Option<Value> {
     (!patch.is_empty()).then_some(Value::Object(patch))
 }
 
-fn stored<'a>(q: &'a Question<'_>, api: PodGroupApi) -> Option<&'a ChildView> {
-    let name = names::pod_group(&q.job.key.name);
+fn stored<'a>(ctx: &'a Context<'_>, api: PodGroupApi) -> Option<&'a ChildView> {
+    let name = names::pod_group(&ctx.job.key.name);
     let is = |child: &ChildView| child.kind == ChildKind::PodGroup(api) && *child.name == *name;
-    q.observed.children.iter().map(|c| &**c).find(|child| is(child))
+    ctx.observed.children.iter().map(|c| &**c).find(|child| is(child))
 }
 
 /// Whether a pod of the gang is there that its scheduler counts. (What runs since before there was a gang is not.)
@@ -269,22 +269,22 @@ fn is_to_begin(replica: &ReplicaState) -> bool {
 }
 
 /// Value of the priority class that pods of a role name.
-fn priority(q: &Question<'_>, role: Role) -> i32 {
-    let class = q.job.role(role).and_then(own_class);
+fn priority(ctx: &Context<'_>, role: Role) -> i32 {
+    let class = ctx.job.role(role).and_then(own_class);
     class
-        .and_then(|class| q.observed.priorities.get(class).copied())
+        .and_then(|class| ctx.observed.priorities.get(class).copied())
         .unwrap_or(0)
 }
 
 /// The priority class that the PodGroup names.
-fn class(q: &Question<'_>, api: PodGroupApi, members: &Members) -> Option<String> {
-    let policy = q.job.policy.scheduling.priority_class.as_deref();
+fn class(ctx: &Context<'_>, api: PodGroupApi, members: &Members) -> Option<String> {
+    let policy = ctx.job.policy.scheduling.priority_class.as_deref();
     match api {
         PodGroupApi::Native => members.class.clone(),
         PodGroupApi::Volcano => stated(policy).or_else(|| {
-            let first = q.job.roles.iter().find_map(own_class);
+            let first = ctx.job.roles.iter().find_map(own_class);
             first
-                .filter(|_| q.job.info.gang.class_of_template)
+                .filter(|_| ctx.job.info.gang.class_of_template)
                 .map(str::to_owned)
         }),
         PodGroupApi::Coscheduling => None,
@@ -293,21 +293,21 @@ fn class(q: &Question<'_>, api: PodGroupApi, members: &Members) -> Option<String
 
 /// Which pods belong to the gang: a gang has one scheduler, and in Kubernetes' own API one priority. Who names another is
 /// left out, lest all wait for him for ever; nobody, if there is no gang at all.
-pub(crate) fn members(q: &Question<'_>) -> Option<Members> {
-    let api = q.settings.gang.api()?;
-    let roles: Vec<&ResolvedRole> = q.job.roles.iter().filter(|r| r.count > 0).collect();
-    let (_, mut roles) = agreed(roles, Some(q.settings.gang.scheduler()), own_scheduler);
+pub(crate) fn members(ctx: &Context<'_>) -> Option<Members> {
+    let api = ctx.settings.gang.api()?;
+    let roles: Vec<&ResolvedRole> = ctx.job.roles.iter().filter(|r| r.count > 0).collect();
+    let (_, mut roles) = agreed(roles, Some(ctx.settings.gang.scheduler()), own_scheduler);
     let mut class = None;
     if api == PodGroupApi::Native {
         roles.retain(|r| spec_of(r).is_none_or(|spec| spec.scheduling_group.is_none()));
         let stated = |text: Option<&str>| text.filter(|class| !class.is_empty()).map(str::to_owned);
         // A PodGroup keeps the priority that it was made with.
-        if let Some(group) = stored(q, api).filter(|group| !group.deleting) {
+        if let Some(group) = stored(ctx, api).filter(|group| !group.deleting) {
             let spec = group.pod_group.as_deref().map(|view| &view.spec);
             class = stated(spec.and_then(|spec| spec.get("priorityClassName")?.as_str()));
             roles.retain(|r| own_class(r).is_none_or(|own| Some(own) == class.as_deref()));
         } else {
-            let policy = stated(q.job.policy.scheduling.priority_class.as_deref());
+            let policy = stated(ctx.job.policy.scheduling.priority_class.as_deref());
             (class, roles) = agreed(roles, policy.as_deref(), own_class);
         }
     }
@@ -356,34 +356,34 @@ fn own_class(role: &ResolvedRole) -> Option<&str> {
 
 /// What is said of a gang that does not fit. Its scheduler says how many do not, in `words`; its pods say why, but for those
 /// that only repeat the words.
-pub(crate) fn no_place(q: &Question<'_>, words: &str, pods: impl Iterator<Item = String>) -> String {
+pub(crate) fn no_place(ctx: &Context<'_>, words: &str, pods: impl Iterator<Item = String>) -> String {
     let mut pods = pods.filter(|why| words.is_empty() || !why.contains(words));
     let why = pods.next().map_or(String::new(), |why| format!("; {why}"));
-    let name = names::pod_group(&q.job.key.name);
+    let name = names::pod_group(&ctx.job.key.name);
     format!("PodGroup {name} {NO_PLACE}: {words}{why}")
 }
 
 /// Whether the job says already that its gang does not fit. The numbers in it change with what else the cluster does: an
 /// event tells it once.
-pub(crate) fn is_told(q: &Question<'_>) -> bool {
-    let told = conditions::condition(&q.job.stored, ConditionType::Created);
+pub(crate) fn is_told(ctx: &Context<'_>) -> bool {
+    let told = conditions::condition(&ctx.job.stored, ConditionType::Created);
     let message = told.and_then(|c| c.message.as_deref());
     message.is_some_and(|message| message.contains(NO_PLACE))
 }
 
 /// What the user should know once, at the beginning.
-pub(crate) fn first_words(q: &Question<'_>) -> Vec<Note> {
-    let gang = &q.settings.gang;
+pub(crate) fn first_words(ctx: &Context<'_>) -> Vec<Note> {
+    let gang = &ctx.settings.gang;
     if *gang == Gang::None {
         return Vec::new();
     }
-    let roles = || q.job.roles.iter().filter(|r| r.count > 0);
+    let roles = || ctx.job.roles.iter().filter(|r| r.count > 0);
     let other = |role: &ResolvedRole| own_scheduler(role).is_some_and(|own| own != gang.scheduler());
     let mut notes = Vec::new();
     if *gang != Gang::Native && roles().any(other) {
         notes.push(warning("SetPodTemplateSchedulerName", OTHER_SCHEDULER));
     }
-    let members = members(q);
+    let members = members(ctx);
     let inside = |role: Role| members.as_ref().is_some_and(|m| m.roles.contains(&role));
     notes.extend(roles().filter(|r| !inside(r.role)).map(|r| {
         let text = format!(
@@ -399,9 +399,9 @@ pub(crate) fn first_words(q: &Question<'_>) -> Vec<Note> {
 }
 
 /// Marks a pod as one of the gang, if pods of its role are.
-pub(crate) fn mark(q: &Question<'_>, members: Option<&Members>, role: Role, pod: &mut Pod) {
+pub(crate) fn mark(ctx: &Context<'_>, members: Option<&Members>, role: Role, pod: &mut Pod) {
     if let Some(members) = members.filter(|m| m.roles.contains(&role)) {
-        pod_group::mark(pod, q.job, role, &q.settings.gang, members.class.as_deref());
+        pod_group::mark(pod, ctx.job, role, &ctx.settings.gang, members.class.as_deref());
     }
 }
 
@@ -413,7 +413,7 @@ mod tests {
 
     #[test]
     fn what_is_stored_besides_stays_and_is_no_difference() {
-        let stored = json!({"minMember": 3, "queue": "q", "minTaskMember": {"a": 1}, "minResources": {"cpu": "1", "gpu": "2"}});
+        let stored = json!({"minMember": 3, "queue": "ctx", "minTaskMember": {"a": 1}, "minResources": {"cpu": "1", "gpu": "2"}});
         assert_eq!(changes(&stored, &json!({"minMember": 3})), None);
         assert_eq!(
             changes(&stored, &json!({"minMember": 2, "minResources": {"cpu": "1"}})),

@@ -1,6 +1,6 @@
 //! Replicas without a pod or batch Job: which are created now, and what the others wait for.
 
-use super::context::Question;
+use super::context::Context;
 use super::{delays, dependencies};
 use crate::names::ReplicaId;
 use crate::replica_states::{ReplicaPhase, ReplicaState};
@@ -19,26 +19,26 @@ pub(crate) struct Missing<'a> {
     pub(crate) waits_for: Option<String>,
 }
 
-pub(crate) fn missing_replicas<'a>(q: &'a Question<'_>) -> Missing<'a> {
+pub(crate) fn missing_replicas<'a>(ctx: &'a Context<'_>) -> Missing<'a> {
     let mut missing = Missing::default();
-    let mut replicas: Vec<_> = q
+    let mut replicas: Vec<_> = ctx
         .states
         .replicas
         .iter()
         .filter(|s| s.phase == ReplicaPhase::NotCreated)
         .collect();
-    replicas.sort_by_key(|replica| dependencies::needs(q, replica).is_some());
-    if let Some(name) = leftover(q) {
+    replicas.sort_by_key(|replica| dependencies::needs(ctx, replica).is_some());
+    if let Some(name) = leftover(ctx) {
         missing.waits_for = Some(format!("{name} of the previous attempt has to terminate first"));
         return missing;
     }
     for replica in replicas {
-        if let Some(due) = delays::of_replica(q, replica).filter(|due| *due > q.now()) {
+        if let Some(due) = delays::of_replica(ctx, replica).filter(|due| *due > ctx.now()) {
             missing.held_until = Some(missing.held_until.map_or(due, |t: Timestamp| t.min(due)));
             continue;
         }
         if let Some(needed) =
-            dependencies::needs(q, replica).filter(|needed| dependencies::must_wait(q, replica, *needed))
+            dependencies::needs(ctx, replica).filter(|needed| dependencies::must_wait(ctx, replica, *needed))
         {
             missing.waits_for = Some(format!(
                 "{} waits until all {needed} pods are ready",
@@ -53,8 +53,8 @@ pub(crate) fn missing_replicas<'a>(q: &'a Question<'_>) -> Missing<'a> {
 }
 
 /// The first by name of the pods of the time before the last restart that are still there, whether or not their replicas are.
-pub(crate) fn leftover<'a>(q: &Question<'a>) -> Option<&'a str> {
-    let (first, observed) = (q.job.stored.attempt, q.observed);
+pub(crate) fn leftover<'a>(ctx: &Context<'a>) -> Option<&'a str> {
+    let (first, observed) = (ctx.job.stored.attempt, ctx.observed);
     let pods = observed.pods.iter().map(|pod| (&*pod.name, pod.attempt));
     let jobs = observed.batch_jobs.iter().map(|job| (&*job.name, job.attempt));
     let carried = observed
@@ -64,5 +64,5 @@ pub(crate) fn leftover<'a>(q: &Question<'a>) -> Option<&'a str> {
     let all = pods.chain(jobs).chain(carried);
     let old = all.filter(|(_, attempt)| attempt.0 < first);
     let name = old.map(|(name, _)| name).min()?;
-    q.restarts_together().then_some(name)
+    ctx.restarts_together().then_some(name)
 }

@@ -1,6 +1,6 @@
 //! The cause of a restart, as text for status and events.
 
-use super::context::{Question, warning};
+use super::context::{Context, warning};
 use super::{deletes, dependencies, failures};
 use crate::api::{ConditionStatus, ConditionType, JobStatus};
 use crate::plan::Note;
@@ -19,7 +19,7 @@ pub(crate) fn is_taken(replica: &ReplicaState) -> bool {
 }
 
 /// `N T replica(s) were lost: the first one in words`, of the role of the first.
-pub(crate) fn describe_taken(q: &Question<'_>, taken: &[&ReplicaState]) -> Option<String> {
+pub(crate) fn describe_taken(ctx: &Context<'_>, taken: &[&ReplicaState]) -> Option<String> {
     let first = taken.first()?;
     let role = first.role();
     let count = taken.iter().filter(|s| s.role() == role).count();
@@ -28,19 +28,22 @@ pub(crate) fn describe_taken(q: &Question<'_>, taken: &[&ReplicaState]) -> Optio
     } else {
         "begin anew"
     };
-    Some(format!("{count} {role} replica(s) {what}: {}", reason(q, first)))
+    Some(format!(
+        "{count} {role} replica(s) {what}: {}",
+        reason(ctx, first)
+    ))
 }
 
-pub(crate) fn reason(q: &Question<'_>, replica: &ReplicaState) -> String {
+pub(crate) fn reason(ctx: &Context<'_>, replica: &ReplicaState) -> String {
     match &replica.phase {
         ReplicaPhase::Failed(failure) => failure.text.clone(),
         ReplicaPhase::Disappeared => format!("pod {} vanished", replica.name()),
-        ReplicaPhase::Terminating => deletes::taken_away(&q.losses, replica),
+        ReplicaPhase::Terminating => deletes::taken_away(&ctx.losses, replica),
         ReplicaPhase::NotCreated
         | ReplicaPhase::Outdated
         | ReplicaPhase::Pending
         | ReplicaPhase::Running
-        | ReplicaPhase::Succeeded => why_in_vain(q, replica),
+        | ReplicaPhase::Succeeded => why_in_vain(ctx, replica),
     }
 }
 
@@ -50,8 +53,8 @@ pub(crate) fn cut(reason: &str) -> String {
 }
 
 /// The same, cut to what a status has room for.
-pub(crate) fn short_reason(q: &Question<'_>, replica: &ReplicaState) -> String {
-    cut(&reason(q, replica))
+pub(crate) fn short_reason(ctx: &Context<'_>, replica: &ReplicaState) -> String {
+    cut(&reason(ctx, replica))
 }
 
 /// Why the pod of a replica was taken away, in one word, if it says so.
@@ -61,42 +64,42 @@ pub(crate) fn disruption_of(replica: &ReplicaState) -> Option<String> {
 }
 
 /// Who was missing, and why.
-pub(crate) fn why_in_vain(q: &Question<'_>, replica: &ReplicaState) -> String {
+pub(crate) fn why_in_vain(ctx: &Context<'_>, replica: &ReplicaState) -> String {
     let name = replica.name();
-    let needed = dependencies::needs(q, replica).and_then(|role| dependencies::not_ready(q, role).next());
+    let needed = dependencies::needs(ctx, replica).and_then(|role| dependencies::not_ready(ctx, role).next());
     let Some(missing) = needed else {
         return format!("{name} failed while not all that it needs was ready");
     };
     let key = names::replica_key(missing.role(), missing.id().index);
-    let cause = q.job.stored.slots.get(&key).and_then(|s| s.reason.as_deref());
+    let cause = ctx.job.stored.slots.get(&key).and_then(|s| s.reason.as_deref());
     let cause = cause.map(|cause| format!(" ({cause})")).unwrap_or_default();
     format!("{name} failed while {} was not ready{cause}", missing.name())
 }
 
 /// Why pods are replaced; nothing for a mere scale-down.
-pub(crate) fn cause(q: &Question<'_>, replaced: &[&ReplicaState]) -> Option<String> {
-    let mut failures = failures::failures(q);
-    failures.retain(|(replica, failure)| !failures::tolerated(q, replica, failure));
+pub(crate) fn cause(ctx: &Context<'_>, replaced: &[&ReplicaState]) -> Option<String> {
+    let mut failures = failures::failures(ctx);
+    failures.retain(|(replica, failure)| !failures::tolerated(ctx, replica, failure));
     // Who failed because of another does not stand for the cause.
     if failures
         .iter()
-        .any(|(replica, _)| !dependencies::drives_in_vain(q, replica))
+        .any(|(replica, _)| !dependencies::drives_in_vain(ctx, replica))
     {
-        failures.retain(|(replica, _)| !dependencies::drives_in_vain(q, replica));
+        failures.retain(|(replica, _)| !dependencies::drives_in_vain(ctx, replica));
     }
     let taken = replaced
         .iter()
         .filter(|s| !matches!(s.phase, ReplicaPhase::Failed(_)));
     let taken: Vec<&ReplicaState> = taken.copied().collect();
-    failures::describe(&failures, "failed").or_else(|| describe_taken(q, &taken))
+    failures::describe(&failures, "failed").or_else(|| describe_taken(ctx, &taken))
 }
 
 /// States Restarting and tells why.
-pub(crate) fn announce(q: &Question<'_>, status: &mut JobStatus, cause: &str) -> Note {
-    let now = q.now();
+pub(crate) fn announce(ctx: &Context<'_>, status: &mut JobStatus, cause: &str) -> Note {
+    let now = ctx.now();
     let (reason, message) = (
-        format!("{}Restarting", q.job.info.kind),
-        format!("{} is restarting because {cause}", q.title()),
+        format!("{}Restarting", ctx.job.info.kind),
+        format!("{} is restarting because {cause}", ctx.title()),
     );
     let restarting = ConditionType::Restarting;
     conditions::set_condition(status, now, restarting, ConditionStatus::True, &reason, &message);

@@ -4,16 +4,16 @@ use crate::api::SuccessPolicy;
 use crate::kind::Outcome;
 use crate::replica_states::ReplicaPhase;
 
-use super::context::Question;
+use super::context::Context;
 
 /// The kind's judgement; under `Leader` the leader's success is the job's, and nothing else is.
-pub(crate) fn outcome(q: &Question<'_>) -> Outcome {
-    let by_kind = q.framework.outcome(q.states, q.job);
-    if q.job.success != SuccessPolicy::Leader {
+pub(crate) fn outcome(ctx: &Context<'_>) -> Outcome {
+    let by_kind = ctx.framework.outcome(ctx.states, ctx.job);
+    if ctx.job.success != SuccessPolicy::Leader {
         return by_kind;
     }
-    let leader = q.framework.leader(&q.job.replicas, q.job);
-    let leader = q
+    let leader = ctx.framework.leader(&ctx.job.replicas, ctx.job);
+    let leader = ctx
         .states
         .replicas
         .iter()
