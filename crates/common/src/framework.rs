@@ -1,6 +1,6 @@
 //! The seam: what one framework contributes. No I/O, no clock, no async, object-safe.
 
-use crate::kind::{KindInfo, OnFailure, Outcome, WORKER};
+use crate::kind::{KindInfo, OnFailure, Progress, WORKER};
 use crate::wiring::Wiring;
 
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
@@ -36,8 +36,8 @@ pub trait Framework: Send + Sync {
 
     /// Succeeded, running, or neither yet, by the kind's own rule or by `AllWorkers`; `Leader` is no concern of its. Failures
     /// and restarts are decided before it is asked.
-    fn outcome(&self, states: &ReplicaStates, job: &ResolvedJob) -> Outcome {
-        success::outcome(states, job, self.elastic(job).as_ref())
+    fn progress(&self, states: &ReplicaStates, job: &ResolvedJob) -> Progress {
+        success::progress(states, job, self.elastic(job).as_ref())
     }
 
     /// How many workers there may be, where the job can gain and lose some while it runs.

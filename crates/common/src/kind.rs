@@ -311,7 +311,7 @@ pub enum OnFailure {
 
 /// A framework's judgement of a job of which no pod has failed for good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub enum Progress {
     /// Not all pods that the job needs run yet.
     Waiting,
     /// All pods that the job needs run.

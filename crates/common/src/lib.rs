@@ -44,7 +44,7 @@ pub mod wiring;
 pub use decide::plan;
 pub use framework::Framework;
 pub use job::ResolvedJob;
-pub use kind::{KindInfo, Outcome, RoleInfo};
+pub use kind::{KindInfo, Progress, RoleInfo};
 pub use names::{Attempt, JobKey, Rank, ReplicaId, ReplicaIndex, Role, Uid};
 pub use observe::{Observed, PodView, RawJob};
 pub use plan::{Note, NoteKind, Plan, Write};

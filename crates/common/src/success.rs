@@ -3,7 +3,7 @@
 use crate::api::SuccessPolicy;
 use crate::elastic::Elastic;
 use crate::job::ResolvedJob;
-use crate::kind::{Outcome, WORKER};
+use crate::kind::{Progress, WORKER};
 use crate::names::Role;
 use crate::replica_states::{ReplicaPhase, ReplicaStates};
 
@@ -17,7 +17,7 @@ pub fn deciding(job: &ResolvedJob) -> Option<Role> {
 /// It has succeeded when all pods of the role that decides have, or all there are of a job without such; under `AllWorkers` the
 /// workers must have, too. It runs when all its pods do or are done, of an elastic job's workers as many as it needs.
 #[must_use]
-pub fn outcome(states: &ReplicaStates, job: &ResolvedJob, elastic: Option<&Elastic>) -> Outcome {
+pub fn progress(states: &ReplicaStates, job: &ResolvedJob, elastic: Option<&Elastic>) -> Progress {
     let done = |role: Role| states.count(role, &ReplicaPhase::Succeeded);
     let all_done = |role: Role| done(role) >= count(job, role);
     let workers = job.success != SuccessPolicy::AllWorkers || all_done(WORKER);
@@ -28,7 +28,7 @@ pub fn outcome(states: &ReplicaStates, job: &ResolvedJob, elastic: Option<&Elast
         None => any && job.roles.iter().all(|replica| all_done(replica.role)),
     };
     if decided && workers {
-        return Outcome::Succeeded;
+        return Progress::Succeeded;
     }
     let runs = |role: Role| {
         let alive = states
@@ -37,9 +37,9 @@ pub fn outcome(states: &ReplicaStates, job: &ResolvedJob, elastic: Option<&Elast
         alive >= needed(job, role, elastic)
     };
     if any && job.roles.iter().all(|replica| runs(replica.role)) {
-        Outcome::Running
+        Progress::Running
     } else {
-        Outcome::Waiting
+        Progress::Waiting
     }
 }
 

@@ -16,7 +16,7 @@ use common::kind::{ExtraKind, MASTER, PortInfo, WORKER};
 use common::problems::Problems;
 use common::replica_states::{ReplicaPhase, ReplicaStates};
 use common::{
-    Framework, KindInfo, Outcome, Replica, ReplicaId, Replicas, ResolvedJob, RoleInfo, Settings, Wiring,
+    Framework, KindInfo, Progress, Replica, ReplicaId, Replicas, ResolvedJob, RoleInfo, Settings, Wiring,
     elastic, success,
 };
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -70,7 +70,7 @@ impl Framework for PyTorch {
         wiring::wiring(replica, replicas, job, settings)
     }
 
-    fn outcome(&self, states: &ReplicaStates, job: &ResolvedJob) -> Outcome {
+    fn progress(&self, states: &ReplicaStates, job: &ResolvedJob) -> Progress {
         // In an elastic job without a Master the others finish with the first worker that does, or were surplus.
         let first = |job: &ResolvedJob| {
             elastic::policy(job).is_some()
@@ -78,8 +78,8 @@ impl Framework for PyTorch {
                 && states.count(WORKER, &ReplicaPhase::Succeeded) > 0
         };
         match success::deciding(job) {
-            Some(WORKER) if first(job) => Outcome::Succeeded,
-            _ => success::outcome(states, job, self.elastic(job).as_ref()),
+            Some(WORKER) if first(job) => Progress::Succeeded,
+            _ => success::progress(states, job, self.elastic(job).as_ref()),
         }
     }
 

@@ -5,7 +5,7 @@
 //! names of the task that also saves and reports; where there is none, worker 0 does that.
 
 pub mod api;
-mod outcome;
+mod success;
 mod wiring;
 
 use common::api::RestartPolicy;
@@ -13,7 +13,8 @@ use common::kind::{MASTER, OnFailure, PortInfo, WORKER};
 use common::problems::Problems;
 use common::replica_states::ReplicaStates;
 use common::{
-    Framework, KindInfo, Outcome, Replica, ReplicaId, Replicas, ResolvedJob, Role, RoleInfo, Settings, Wiring,
+    Framework, KindInfo, Progress, Replica, ReplicaId, Replicas, ResolvedJob, Role, RoleInfo, Settings,
+    Wiring,
 };
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 
@@ -76,8 +77,8 @@ impl Framework for TensorFlow {
         wiring::wiring(replica, replicas, job, settings)
     }
 
-    fn outcome(&self, states: &ReplicaStates, job: &ResolvedJob) -> Outcome {
-        outcome::outcome(states, job)
+    fn progress(&self, states: &ReplicaStates, job: &ResolvedJob) -> Progress {
+        success::progress(states, job)
     }
 
     /// Upstream's messages call a TFJob by namespace and name whether or not it has a Chief.

@@ -1,23 +1,23 @@
 //! The order of the decision steps. Each step is a pure function in its own file that either returns a [`Plan`] or passes.
 //!
 //! 1. Is the job ours, and alive?              here
-//! 2. Has it ended?                            finished
+//! 2. Has it ended?                            cleanup
 //! 3. Is it valid?                             invalid (suspend, if that is asked for)
 //! 4. Is it to have no pods?                   suspend
 //! 5. Would its leader be scaled away?         leader
-//! 6. Has it just ended, well or badly?        outcome (success, deadline, failures, limit)
+//! 6. Has it just ended, well or badly?        completion (success, deadline, failures, limit)
 //! 7. Must pods be replaced?                   restart (each by itself), whole (all together)
 //! 8. Does a part of it wait in vain?          give_back
 //! 9. What is missing?                         start; whether it may be made yet: gang
 //!
 //! A pod on a node that does not answer is nobody's ctx: whoever deletes it asks `nodes` how.
 
+mod cleanup;
+mod completion;
 mod facts;
-mod finished;
 mod give_back;
 mod invalid;
 mod leader;
-mod outcome;
 mod restart;
 mod start;
 mod suspend;
@@ -65,7 +65,7 @@ fn decide(
 ) -> Plan {
     let raw = &observed.job;
     if conditions::is_finished(stored) {
-        return finished::plan(framework.kind(), observed, stored, &losses);
+        return cleanup::plan(framework.kind(), observed, stored, &losses);
     }
     let (job, mut problems) = resolve::outline(framework, raw);
     if problems.0.is_empty() {
@@ -88,7 +88,7 @@ fn decide(
     }
     suspend::plan(&ctx)
         .or_else(|| leader::plan(&ctx))
-        .or_else(|| outcome::plan(&ctx))
+        .or_else(|| completion::plan(&ctx))
         .or_else(|| restart::plan(&ctx))
         .or_else(|| give_back::plan(&ctx))
         .unwrap_or_else(|| start::plan(&ctx))

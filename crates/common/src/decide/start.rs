@@ -3,7 +3,7 @@
 use crate::api::{ConditionStatus, ConditionType};
 use crate::build;
 use crate::conditions;
-use crate::kind::{Outcome, Workload};
+use crate::kind::{Progress, Workload};
 use crate::names::ReplicaId;
 use crate::objects::{Child, ChildKind};
 use crate::plan::{Note, Plan, Write};
@@ -27,7 +27,7 @@ pub(super) fn plan(ctx: &Context<'_>) -> Plan {
         let now = || conditions::whole_seconds(ctx.now());
         status.start_time.get_or_insert_with(now);
     }
-    if success::outcome(ctx) == Outcome::Running {
+    if success::progress(ctx) == Progress::Running {
         let (reason, message) = (
             format!("{}Running", ctx.job.info.kind),
             format!("{} is running.", ctx.subject()),

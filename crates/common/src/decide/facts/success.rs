@@ -1,14 +1,14 @@
 //! How the job does, by its success policy.
 
 use crate::api::SuccessPolicy;
-use crate::kind::Outcome;
+use crate::kind::Progress;
 use crate::replica_states::ReplicaPhase;
 
 use super::context::Context;
 
 /// The kind's judgement; under `Leader` the leader's success is the job's, and nothing else is.
-pub(crate) fn outcome(ctx: &Context<'_>) -> Outcome {
-    let by_kind = ctx.framework.outcome(ctx.states, ctx.job);
+pub(crate) fn progress(ctx: &Context<'_>) -> Progress {
+    let by_kind = ctx.framework.progress(ctx.states, ctx.job);
     if ctx.job.success != SuccessPolicy::Leader {
         return by_kind;
     }
@@ -19,9 +19,9 @@ pub(crate) fn outcome(ctx: &Context<'_>) -> Outcome {
         .iter()
         .find(|replica| Some(replica.id()) == leader);
     match (leader.map(|replica| &replica.phase), by_kind) {
-        (Some(ReplicaPhase::Succeeded), _) => Outcome::Succeeded,
-        (Some(ReplicaPhase::Running), Outcome::Succeeded) => Outcome::Running,
-        (_, Outcome::Succeeded) => Outcome::Waiting,
-        (_, Outcome::Running | Outcome::Waiting) => by_kind,
+        (Some(ReplicaPhase::Succeeded), _) => Progress::Succeeded,
+        (Some(ReplicaPhase::Running), Progress::Succeeded) => Progress::Running,
+        (_, Progress::Succeeded) => Progress::Waiting,
+        (_, Progress::Running | Progress::Waiting) => by_kind,
     }
 }

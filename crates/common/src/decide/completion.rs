@@ -1,7 +1,7 @@
 //! Has the job just ended? Success first: a master that is done makes later failures of its workers meaningless.
 
 use crate::api::{CleanPodPolicy, ConditionStatus, ConditionType, JobStatus};
-use crate::kind::{OnFailure, Outcome};
+use crate::kind::{OnFailure, Progress};
 use crate::plan::{Counter, Plan};
 use crate::replica_states::{Failure, ReplicaState};
 use crate::{conditions, status};
@@ -11,7 +11,7 @@ use super::facts::draft::draft_status;
 use super::facts::{attempts, dependencies, failures, first_failure, reasons, success};
 
 pub(super) fn plan(ctx: &Context<'_>) -> Option<Plan> {
-    if success::outcome(ctx) == Outcome::Succeeded {
+    if success::progress(ctx) == Progress::Succeeded {
         return Some(succeed(ctx));
     }
     let stopped = ctx.job.policy.clean_pod_policy.max_with_running();

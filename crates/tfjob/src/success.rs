@@ -3,13 +3,13 @@
 use common::api::SuccessPolicy;
 use common::kind::{MASTER, WORKER};
 use common::replica_states::{ReplicaPhase, ReplicaState, ReplicaStates};
-use common::{Outcome, ResolvedJob, Role};
+use common::{Progress, ResolvedJob, Role};
 
 use crate::{CHIEF, EVALUATOR, wiring};
 
-pub(crate) fn outcome(states: &ReplicaStates, job: &ResolvedJob) -> Outcome {
+pub(crate) fn progress(states: &ReplicaStates, job: &ResolvedJob) -> Progress {
     if succeeded(states, job) {
-        return Outcome::Succeeded;
+        return Progress::Succeeded;
     }
     // The training cluster. An Evaluator looks on from beside it; where there is nothing else, it is what runs.
     let trains = |replica: &&ReplicaState| replica.role() != EVALUATOR;
@@ -19,9 +19,9 @@ pub(crate) fn outcome(states: &ReplicaStates, job: &ResolvedJob) -> Outcome {
     }
     let alive = |replica: &ReplicaState| replica.phase == ReplicaPhase::Running || is_over(replica, job);
     if !needed.is_empty() && needed.iter().all(|replica| alive(replica)) {
-        Outcome::Running
+        Progress::Running
     } else {
-        Outcome::Waiting
+        Progress::Waiting
     }
 }
 
