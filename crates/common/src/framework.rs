@@ -89,9 +89,9 @@ pub trait Framework: Send + Sync {
         OnFailure::ByPolicy
     }
 
-    /// Whether a role that needs another (see [`RoleInfo::needs`]) waits for that one to be ready at its first start
+    /// Whether a role that needs another (see [`RoleInfo::depends_on`]) waits for that one to be ready at its first start
     /// too; later starts always wait.
-    fn waits_for_needed(&self, _job: &ResolvedJob) -> bool {
+    fn waits_for_dependency(&self, _job: &ResolvedJob) -> bool {
         false
     }
 

@@ -242,7 +242,7 @@ pub struct RoleInfo {
     pub workload: Workload,
     /// The role whose pods this one drives: it is started anew only when all of them are ready, and if it is in trouble
     /// while one of them is not.
-    pub needs: Option<Role>,
+    pub depends_on: Option<Role>,
 }
 
 impl RoleInfo {
@@ -256,7 +256,7 @@ impl RoleInfo {
             default_restart_policy: policy,
             only: false,
             workload: Workload::Pod,
-            needs: None,
+            depends_on: None,
         }
     }
 

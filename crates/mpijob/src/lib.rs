@@ -42,7 +42,7 @@ const fn launcher(workload: Workload, policy: RestartPolicy) -> RoleInfo {
         default_restart_policy: policy,
         only: true,
         workload,
-        needs: Some(WORKER),
+        depends_on: Some(WORKER),
     }
 }
 

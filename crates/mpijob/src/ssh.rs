@@ -160,7 +160,7 @@ impl Framework for Ssh {
         }
     }
 
-    fn waits_for_needed(&self, job: &ResolvedJob) -> bool {
+    fn waits_for_dependency(&self, job: &ResolvedJob) -> bool {
         fields(job).launcher_creation_policy == Some(LauncherCreationPolicy::WaitForWorkersReady)
     }
 }

@@ -488,9 +488,9 @@ fn check_delete(world: &World, plan: &Plan, name: &str, uid: &str, force: bool) 
 }
 
 /// Retries are never forgotten, whatever becomes of the pods that they were of. (A launcher's that are its workers' fault
-/// are forgiven.)
+/// are excused_retries.)
 fn check_retries(kind: &str, stored: &JobStatus, next: &JobStatus) {
-    let forgiving = |f: &&dyn Framework| f.kind().roles.iter().any(|role| role.needs.is_some());
+    let forgiving = |f: &&dyn Framework| f.kind().roles.iter().any(|role| role.depends_on.is_some());
     if frameworks()
         .iter()
         .filter(|f| f.kind().kind == kind)

@@ -41,7 +41,7 @@ fn permanent_failure(ctx: &Context<'_>) -> Option<(Option<String>, String)> {
                 OnFailure::ByPolicy | OnFailure::Tolerate => {
                     failures::is_permanent(ctx, replica, failure)
                         && !failures::tolerated(ctx, replica, failure)
-                        && !gave_up_in_vain(ctx, replica, failure)
+                        && !gave_up_for_dependency(ctx, replica, failure)
                 }
                 OnFailure::Replace => false,
             },
@@ -53,20 +53,20 @@ fn permanent_failure(ctx: &Context<'_>) -> Option<(Option<String>, String)> {
 }
 
 /// Whether a batch Job has used up its retries because of another replica.
-fn gave_up_in_vain(ctx: &Context<'_>, replica: &ReplicaState, failure: &Failure) -> bool {
-    failures::used_up_retries(failure) && dependencies::drives_in_vain(ctx, replica)
+fn gave_up_for_dependency(ctx: &Context<'_>, replica: &ReplicaState, failure: &Failure) -> bool {
+    failures::used_up_retries(failure) && dependencies::failed_for_dependency(ctx, replica)
 }
 
 fn past_limit(ctx: &Context<'_>) -> Option<String> {
     let limit = ctx.job.backoff_limit()?;
-    let used = attempts::used(ctx).saturating_sub(dependencies::forgiven(ctx));
+    let used = attempts::used(ctx).saturating_sub(dependencies::excused_retries(ctx));
     let disruptions = ctx.settings.count_disruptions;
     let counted: Vec<_> = failures::failures(ctx)
         .into_iter()
         .filter(|(replica, failure)| {
             (disruptions || failure.disruption.is_none())
                 && !failures::tolerated(ctx, replica, failure)
-                && !dependencies::drives_in_vain(ctx, replica)
+                && !dependencies::failed_for_dependency(ctx, replica)
         })
         .collect();
     let taken: Vec<_> = ctx

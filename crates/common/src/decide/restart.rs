@@ -24,7 +24,7 @@ pub(super) fn plan(ctx: &Context<'_>) -> Option<Plan> {
         .states
         .replicas
         .iter()
-        .filter(|s| dependencies::drives_in_vain(ctx, s))
+        .filter(|s| dependencies::failed_for_dependency(ctx, s))
         .collect();
     replaced.extend(followers.iter().filter(|f| !must_be_replaced(ctx, f)));
     let current =
@@ -44,15 +44,15 @@ pub(super) fn plan(ctx: &Context<'_>) -> Option<Plan> {
     if replaced.is_empty() && strays().next().is_none() && lost_strays().next().is_none() {
         return None;
     }
-    let in_vain = |replica: &&ReplicaState| followers.iter().any(|f| f.id() == replica.id());
-    if ctx.restarts_together() && !replaced.iter().all(in_vain) {
+    let for_dependency = |replica: &&ReplicaState| followers.iter().any(|f| f.id() == replica.id());
+    if ctx.restarts_together() && !replaced.iter().all(for_dependency) {
         return Some(whole::plan(ctx, &replaced));
     }
     let mut status = draft_status(ctx);
     first_failure::record(ctx, &mut status);
     let mut writes = Vec::new();
     for replica in &replaced {
-        attempts::retire(ctx, &mut status, replica, in_vain(replica));
+        attempts::retire(ctx, &mut status, replica, for_dependency(replica));
         writes.extend(deletes::delete_replica(ctx, replica));
     }
     for (id, pod) in strays() {

@@ -20,8 +20,8 @@ pub(super) fn plan(ctx: &Context<'_>, replaced: &[&ReplicaState]) -> Plan {
     first_failure::record(ctx, &mut status);
     attempts::count(&mut status, first_failure::is_disruption(ctx));
     if let Some(counts) = &mut status.restart_counts {
-        let forgiven = status::to_i32(dependencies::forgiven(ctx));
-        counts.in_place = counts.in_place.saturating_sub(forgiven).max(0);
+        let excused_retries = status::to_i32(dependencies::excused_retries(ctx));
+        counts.in_place = counts.in_place.saturating_sub(excused_retries).max(0);
     }
     attempts::retire_all(ctx, &mut status);
     for counts in status.replica_statuses.values_mut() {

@@ -17,15 +17,20 @@ pub(crate) const SCALED_DOWN: &str = "scaled down";
 
 /// Counts the restart and moves the replica to its next attempt. Where it failed because of another, that one counts, and
 /// the last of its own retries does not.
-pub(crate) fn retire(ctx: &Context<'_>, status: &mut JobStatus, replica: &ReplicaState, in_vain: bool) {
+pub(crate) fn retire(
+    ctx: &Context<'_>,
+    status: &mut JobStatus,
+    replica: &ReplicaState,
+    for_dependency: bool,
+) {
     // If it failed because of another, the restart is not its own.
-    if !in_vain {
+    if !for_dependency {
         count(status, is_disruption(replica));
     }
     let counts = status.restart_counts.get_or_insert_default();
     // Retries of what goes stay counted.
     let in_place = status::to_i32(replica.retries);
-    let own = if in_vain {
+    let own = if for_dependency {
         in_place.saturating_sub(1).max(0)
     } else {
         in_place

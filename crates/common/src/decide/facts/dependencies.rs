@@ -7,31 +7,31 @@ use crate::observe::{ContainerState, ContainerView, PodView};
 use crate::replica_states::{ReplicaPhase, ReplicaState};
 use crate::status;
 
-/// So often a launcher is forgiven; after that its failures are its own, whatever its workers do.
-pub(crate) const MOST_IN_VAIN: u32 = 10;
+/// So often a launcher is excused_retries; after that its failures are its own, whatever its workers do.
+pub(crate) const MOST_EXCUSED: u32 = 10;
 
 /// A launcher that fails while a worker is not there does so for that reason: rather than let it try again and again
 /// in vain, it is begun anew when all workers are ready. One that goes on (an elastic run) is left alone.
-pub(crate) fn drives_in_vain(ctx: &Context<'_>, replica: &ReplicaState) -> bool {
+pub(crate) fn failed_for_dependency(ctx: &Context<'_>, replica: &ReplicaState) -> bool {
     let begun_anew = replica.attempt.0.saturating_sub(ctx.job.stored.attempt);
     let missing = |needed| not_ready(ctx, needed).next().is_some();
-    needs(ctx, replica)
-        .is_some_and(|needed| begun_anew < MOST_IN_VAIN && is_in_trouble(ctx, replica) && missing(needed))
+    dependency(ctx, replica)
+        .is_some_and(|needed| begun_anew < MOST_EXCUSED && is_in_trouble(ctx, replica) && missing(needed))
 }
 
 /// Retries that are not held against the job: what failed because of another did so once, and the other counts.
-pub(crate) fn forgiven(ctx: &Context<'_>) -> u32 {
-    let in_vain = ctx
+pub(crate) fn excused_retries(ctx: &Context<'_>) -> u32 {
+    let for_dependency = ctx
         .states
         .replicas
         .iter()
-        .filter(|replica| drives_in_vain(ctx, replica));
-    in_vain.fold(0, |sum, replica| sum.saturating_add(replica.retries.min(1)))
+        .filter(|replica| failed_for_dependency(ctx, replica));
+    for_dependency.fold(0, |sum, replica| sum.saturating_add(replica.retries.min(1)))
 }
 
 /// The role whose pods this replica drives.
-pub(crate) fn needs(ctx: &Context<'_>, replica: &ReplicaState) -> Option<Role> {
-    ctx.job.info.of_role(replica.role())?.needs
+pub(crate) fn dependency(ctx: &Context<'_>, replica: &ReplicaState) -> Option<Role> {
+    ctx.job.info.of_role(replica.role())?.depends_on
 }
 
 pub(crate) fn is_in_trouble(ctx: &Context<'_>, replica: &ReplicaState) -> bool {
@@ -70,7 +70,7 @@ pub(crate) fn is_down(container: &ContainerView, replica: &ReplicaState) -> bool
 pub(crate) fn must_wait(ctx: &Context<'_>, replica: &ReplicaState, needed: Role) -> bool {
     let key = names::replica_key(replica.role(), replica.id().index);
     let again = ctx.job.stored.slots.contains_key(&key);
-    (again || ctx.framework.waits_for_needed(ctx.job)) && not_ready(ctx, needed).next().is_some()
+    (again || ctx.framework.waits_for_dependency(ctx.job)) && not_ready(ctx, needed).next().is_some()
 }
 
 /// Replicas of a role that are not there for those that drive them.

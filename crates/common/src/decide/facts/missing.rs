@@ -27,7 +27,7 @@ pub(crate) fn missing_replicas<'a>(ctx: &'a Context<'_>) -> Missing<'a> {
         .iter()
         .filter(|s| s.phase == ReplicaPhase::NotCreated)
         .collect();
-    replicas.sort_by_key(|replica| dependencies::needs(ctx, replica).is_some());
+    replicas.sort_by_key(|replica| dependencies::dependency(ctx, replica).is_some());
     if let Some(name) = leftover(ctx) {
         missing.waits_for = Some(format!("{name} of the previous attempt has to terminate first"));
         return missing;
@@ -37,8 +37,8 @@ pub(crate) fn missing_replicas<'a>(ctx: &'a Context<'_>) -> Missing<'a> {
             missing.held_until = Some(missing.held_until.map_or(due, |t: Timestamp| t.min(due)));
             continue;
         }
-        if let Some(needed) =
-            dependencies::needs(ctx, replica).filter(|needed| dependencies::must_wait(ctx, replica, *needed))
+        if let Some(needed) = dependencies::dependency(ctx, replica)
+            .filter(|needed| dependencies::must_wait(ctx, replica, *needed))
         {
             missing.waits_for = Some(format!(
                 "{} waits until all {needed} pods are ready",

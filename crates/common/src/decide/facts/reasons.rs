@@ -43,7 +43,7 @@ pub(crate) fn reason(ctx: &Context<'_>, replica: &ReplicaState) -> String {
         | ReplicaPhase::Outdated
         | ReplicaPhase::Pending
         | ReplicaPhase::Running
-        | ReplicaPhase::Succeeded => why_in_vain(ctx, replica),
+        | ReplicaPhase::Succeeded => why_dependency(ctx, replica),
     }
 }
 
@@ -64,9 +64,10 @@ pub(crate) fn disruption_of(replica: &ReplicaState) -> Option<String> {
 }
 
 /// Who was missing, and why.
-pub(crate) fn why_in_vain(ctx: &Context<'_>, replica: &ReplicaState) -> String {
+pub(crate) fn why_dependency(ctx: &Context<'_>, replica: &ReplicaState) -> String {
     let name = replica.name();
-    let needed = dependencies::needs(ctx, replica).and_then(|role| dependencies::not_ready(ctx, role).next());
+    let needed =
+        dependencies::dependency(ctx, replica).and_then(|role| dependencies::not_ready(ctx, role).next());
     let Some(missing) = needed else {
         return format!("{name} failed while not all that it needs was ready");
     };
@@ -83,9 +84,9 @@ pub(crate) fn cause(ctx: &Context<'_>, replaced: &[&ReplicaState]) -> Option<Str
     // Who failed because of another does not stand for the cause.
     if failures
         .iter()
-        .any(|(replica, _)| !dependencies::drives_in_vain(ctx, replica))
+        .any(|(replica, _)| !dependencies::failed_for_dependency(ctx, replica))
     {
-        failures.retain(|(replica, _)| !dependencies::drives_in_vain(ctx, replica));
+        failures.retain(|(replica, _)| !dependencies::failed_for_dependency(ctx, replica));
     }
     let taken = replaced
         .iter()
