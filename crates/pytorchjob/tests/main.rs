@@ -15,7 +15,7 @@ mod details;
 mod gang;
 mod gang_vectors;
 mod give_back;
+mod restart_all;
 mod rules;
 mod stories;
 mod vectors;
-mod whole;

@@ -33,7 +33,7 @@ pub(super) fn plan(ctx: &Context<'_>) -> Option<Plan> {
     let times = known.given_back.saturating_add(1);
     let not_before = after(ctx.now(), pause(ctx, times));
     let mut status = draft_status(ctx);
-    attempts::retire_all(ctx, &mut status);
+    attempts::next_attempt_of_all(ctx, &mut status);
     status.gang = Some(GangStatus {
         incomplete_since: None,
         given_back: times,

@@ -6,7 +6,7 @@
 //! 4. Is it to have no pods?                   suspend
 //! 5. Would its leader be scaled away?         leader
 //! 6. Has it just ended, well or badly?        completion (success, deadline, failures, limit)
-//! 7. Must pods be replaced?                   restart (each by itself), whole (all together)
+//! 7. Must pods be replaced?                   restart (each by itself), restart_all (all together)
 //! 8. Does a part of it wait in vain?          give_back
 //! 9. What is missing?                         start; whether it may be made yet: gang
 //!
@@ -19,9 +19,9 @@ mod give_back;
 mod invalid;
 mod leader;
 mod restart;
+mod restart_all;
 mod start;
 mod suspend;
-mod whole;
 
 use k8s_openapi::api::core::v1::EnvVar;
 

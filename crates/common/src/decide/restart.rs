@@ -11,7 +11,7 @@ use crate::replica_states::{self, ReplicaPhase, ReplicaState};
 use super::facts::context::{Context, finish_plan};
 use super::facts::draft::draft_status;
 use super::facts::{attempts, deletes, dependencies, failures, first_failure, reasons};
-use super::whole;
+use super::restart_all;
 
 pub(super) fn plan(ctx: &Context<'_>) -> Option<Plan> {
     let mut replaced: Vec<&ReplicaState> = ctx
@@ -46,17 +46,17 @@ pub(super) fn plan(ctx: &Context<'_>) -> Option<Plan> {
     }
     let for_dependency = |replica: &&ReplicaState| followers.iter().any(|f| f.id() == replica.id());
     if ctx.restarts_together() && !replaced.iter().all(for_dependency) {
-        return Some(whole::plan(ctx, &replaced));
+        return Some(restart_all::plan(ctx, &replaced));
     }
     let mut status = draft_status(ctx);
     first_failure::record(ctx, &mut status);
     let mut writes = Vec::new();
     for replica in &replaced {
-        attempts::retire(ctx, &mut status, replica, for_dependency(replica));
+        attempts::next_attempt(ctx, &mut status, replica, for_dependency(replica));
         writes.extend(deletes::delete_replica(ctx, replica));
     }
     for (id, pod) in strays() {
-        attempts::next_attempt(ctx, &mut status, *id, pod.attempt, attempts::SCALED_DOWN);
+        attempts::store_attempt(ctx, &mut status, *id, pod.attempt, attempts::SCALED_DOWN);
         writes.extend(deletes::delete(&ctx.losses, pod));
         let services = ctx
             .observed
@@ -65,7 +65,7 @@ pub(super) fn plan(ctx: &Context<'_>) -> Option<Plan> {
         writes.extend(services.map(deletes::delete_child));
     }
     for (id, attempt) in lost_strays() {
-        attempts::next_attempt(ctx, &mut status, *id, *attempt, attempts::SCALED_DOWN);
+        attempts::store_attempt(ctx, &mut status, *id, *attempt, attempts::SCALED_DOWN);
     }
     let notes = reasons::cause(ctx, &replaced).map(|cause| reasons::announce(ctx, &mut status, &cause));
     let notes: Vec<Note> = notes.into_iter().collect();

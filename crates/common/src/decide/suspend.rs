@@ -32,7 +32,7 @@ fn suspend(ctx: &Context<'_>) -> Plan {
         format!("{} is suspended.", ctx.title()),
     );
     let mut status = without_pods(ctx);
-    attempts::retire_all(ctx, &mut status);
+    attempts::next_attempt_of_all(ctx, &mut status);
     status.gang = None;
     let now = ctx.now();
     if conditions::is_true(&status, ConditionType::Running) {
@@ -81,7 +81,7 @@ fn stay_suspended(ctx: &Context<'_>) -> Plan {
     let mut there = pods.chain(ctx.observed.batch_jobs.iter().map(|job| job.attempt));
     let unseen = there.any(|attempt| attempt.0 >= status.attempt);
     if unseen {
-        attempts::retire_all(ctx, &mut status);
+        attempts::next_attempt_of_all(ctx, &mut status);
     }
     Plan {
         intent: unseen.then(|| status.clone()),

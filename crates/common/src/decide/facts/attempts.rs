@@ -17,7 +17,7 @@ pub(crate) const SCALED_DOWN: &str = "scaled down";
 
 /// Counts the restart and moves the replica to its next attempt. Where it failed because of another, that one counts, and
 /// the last of its own retries does not.
-pub(crate) fn retire(
+pub(crate) fn next_attempt(
     ctx: &Context<'_>,
     status: &mut JobStatus,
     replica: &ReplicaState,
@@ -37,7 +37,7 @@ pub(crate) fn retire(
     };
     counts.failures = counts.failures.saturating_add(own);
     counts.in_place = counts.in_place.saturating_sub(in_place).max(0);
-    next_attempt(
+    store_attempt(
         ctx,
         status,
         replica.id(),
@@ -70,7 +70,7 @@ pub(crate) fn is_disruption(replica: &ReplicaState) -> bool {
     }
 }
 
-pub(crate) fn next_attempt(
+pub(crate) fn store_attempt(
     ctx: &Context<'_>,
     status: &mut JobStatus,
     id: ReplicaId,
@@ -92,7 +92,7 @@ pub(crate) fn forget_success(counts: &mut crate::api::ReplicaStatus) {
 }
 
 /// All pods there are become pods of the past; their container restarts stay counted.
-pub(crate) fn retire_all(ctx: &Context<'_>, status: &mut JobStatus) {
+pub(crate) fn next_attempt_of_all(ctx: &Context<'_>, status: &mut JobStatus) {
     // Pods may be there although no status was ever stored: the operator may have died in between.
     let nothing = ctx.observed.pods.is_empty()
         && ctx.observed.batch_jobs.is_empty()

@@ -23,7 +23,7 @@ pub(super) fn plan(ctx: &Context<'_>, replaced: &[&ReplicaState]) -> Plan {
         let excused_retries = status::to_i32(dependencies::excused_retries(ctx));
         counts.in_place = counts.in_place.saturating_sub(excused_retries).max(0);
     }
-    attempts::retire_all(ctx, &mut status);
+    attempts::next_attempt_of_all(ctx, &mut status);
     for counts in status.replica_statuses.values_mut() {
         counts.active = 0;
         attempts::forget_success(counts);
