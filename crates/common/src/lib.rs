@@ -25,7 +25,6 @@ pub mod gang;
 pub mod job;
 pub mod kind;
 pub mod names;
-pub mod nodes;
 pub mod objects;
 pub mod observe;
 pub mod plan;
@@ -39,6 +38,7 @@ pub mod status;
 pub mod success;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod unreachable;
 pub mod wiring;
 
 pub use decide::plan;

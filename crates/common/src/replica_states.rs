@@ -14,9 +14,9 @@ use crate::api::{JobStatus, RestartPolicy, RestartScope};
 use crate::job::ResolvedJob;
 use crate::kind::Workload;
 use crate::names::{self, Attempt, ReplicaId, ReplicaIndex, Role};
-use crate::nodes::Losses;
 use crate::observe::{BatchEnd, BatchJobView, ContainerState, Observed, Phase, PodView, Vanished};
 use crate::replicas::Replica;
+use crate::unreachable::UnreachableNodes;
 
 pub use failure::Failure;
 use failure::{culprit, disruption, ended_by_kubelet, failure, main_exit};
@@ -133,7 +133,11 @@ impl ReplicaStates {
 
 /// Sorts what was observed into the replicas of the replicas.
 #[must_use]
-pub fn replica_states(observed: &Observed, job: &ResolvedJob, losses: &Losses<'_>) -> ReplicaStates {
+pub fn replica_states(
+    observed: &Observed,
+    job: &ResolvedJob,
+    unreachable: &UnreachableNodes<'_>,
+) -> ReplicaStates {
     let done = done_replicas(&job.stored, job);
     let pods: BTreeMap<&str, &Arc<PodView>> = observed.pods.iter().map(|pod| (&*pod.name, pod)).collect();
     let of = |replica: &Replica| {
@@ -141,9 +145,9 @@ pub fn replica_states(observed: &Observed, job: &ResolvedJob, losses: &Losses<'_
         match replica.workload {
             Workload::Pod => {
                 let pod = pods.get(&*replica.name).copied();
-                pod_replica(observed, job, losses, replica, pod, done)
+                pod_replica(observed, job, unreachable, replica, pod, done)
             }
-            Workload::BatchJob => batch_replica(observed, job, losses, replica, done),
+            Workload::BatchJob => batch_replica(observed, job, unreachable, replica, done),
         }
     };
     let replicas: Vec<ReplicaState> = job.replicas.all().iter().map(of).collect();
@@ -212,7 +216,7 @@ impl<'a> Known<'a> {
 fn pod_replica(
     observed: &Observed,
     job: &ResolvedJob,
-    losses: &Losses<'_>,
+    unreachable: &UnreachableNodes<'_>,
     replica: &Replica,
     pod: Option<&Arc<PodView>>,
     done: bool,
@@ -225,7 +229,7 @@ fn pod_replica(
             pod,
             known.container,
             job.kubelet_policy(known.policy),
-            losses.given_up(pod),
+            unreachable.presumed_dead(pod),
         ),
         None => known.absent(),
     };
@@ -246,7 +250,7 @@ fn pod_replica(
 fn batch_replica(
     observed: &Observed,
     job: &ResolvedJob,
-    losses: &Losses<'_>,
+    unreachable: &UnreachableNodes<'_>,
     replica: &Replica,
     done: bool,
 ) -> ReplicaState {
@@ -272,7 +276,7 @@ fn batch_replica(
         _ if done => ReplicaPhase::Succeeded,
         Some(j) if j.attempt < known.attempt => ReplicaPhase::Outdated,
         Some(j) => {
-            let given_up = pod.as_ref().is_some_and(|pod| losses.given_up(pod));
+            let given_up = pod.as_ref().is_some_and(|pod| unreachable.presumed_dead(pod));
             batch_phase(j, pod.as_deref(), known.container, given_up)
         }
         // Its pods outlive a batch Job that somebody deleted: two launchers must never run at a time.

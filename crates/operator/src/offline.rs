@@ -66,7 +66,7 @@ pub(crate) fn plan(
         priorities: Arc::default(),
         vanished: Vec::new(),
         refusals: Vec::new(),
-        lost_nodes: std::collections::BTreeMap::new(),
+        unreachable_nodes: std::collections::BTreeMap::new(),
     };
     let plan = common::plan(framework, &observed, settings);
     Ok(serde_saphyr::to_string(&readable(&observed, &plan)?)?)

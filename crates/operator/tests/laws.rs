@@ -469,7 +469,7 @@ fn check_delete(world: &World, plan: &Plan, name: &str, uid: &str, force: bool) 
             .find(is)
             .unwrap_or_else(|| panic!("{name} is not ours"));
         assert!(!pod.has_ended(), "{name} has ended");
-        let node = &world.lost_nodes[pod.node.as_ref().unwrap()];
+        let node = &world.unreachable_nodes[pod.node.as_ref().unwrap()];
         let limit = world.settings.node_lost_after.expect("never");
         let lost_for = world.now.duration_since(node.since).as_secs();
         assert!(node.out_of_service || lost_for >= limit, "{name} may be alive");
@@ -609,7 +609,7 @@ fn check_that_none_is_stuck(world: &mut World, framework: &dyn Framework) {
         let lost = pod
             .node
             .as_ref()
-            .is_some_and(|node| world.lost_nodes.contains_key(node));
+            .is_some_and(|node| world.unreachable_nodes.contains_key(node));
         assert!(
             !lost || (finished && !pod.deleting),
             "{} hangs: {}",

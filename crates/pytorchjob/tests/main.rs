@@ -14,7 +14,7 @@ mod autoscaler;
 mod details;
 mod gang;
 mod gang_vectors;
-mod give_back;
+mod release_gang;
 mod restart_all;
 mod rules;
 mod stories;

@@ -2,11 +2,11 @@
 
 use crate::api::{CleanPodPolicy, JobStatus};
 use crate::kind::KindInfo;
-use crate::nodes::Losses;
 use crate::objects::ChildKind;
 use crate::observe::{BatchJobView, ContainerState, ContainerView, Observed, Phase, PodView};
 use crate::plan::{Counter, Plan, Write};
 use crate::problems::Problems;
+use crate::unreachable::UnreachableNodes;
 use crate::{conditions, resolve};
 
 use super::facts::context::{after, done, finish_plan};
@@ -16,7 +16,12 @@ use super::facts::deletes;
 /// of the container first and of the pod's end a moment later, and a pod that is finished keeps its log.
 const TO_FINISH: i64 = 10;
 
-pub(super) fn plan(info: &KindInfo, observed: &Observed, stored: &JobStatus, losses: &Losses<'_>) -> Plan {
+pub(super) fn plan(
+    info: &KindInfo,
+    observed: &Observed,
+    stored: &JobStatus,
+    unreachable: &UnreachableNodes<'_>,
+) -> Plan {
     let policy = resolve::run_policy(info, &observed.job, &mut Problems::default());
     let mut status = stored.clone();
     // Upstream left jobs without it; every rule about the time after the end needs it.
@@ -31,7 +36,7 @@ pub(super) fn plan(info: &KindInfo, observed: &Observed, stored: &JobStatus, los
     let finished_by = after(ended, TO_FINISH);
     let finishing = |pod: &PodView| observed.now < finished_by && is_finishing(pod);
     let policy = stored.cleanup.unwrap_or(policy.clean_pod_policy);
-    let writes = clean_up(observed, losses, policy, &finishing);
+    let writes = clean_up(observed, unreachable, policy, &finishing);
     let waits = policy == CleanPodPolicy::Running && observed.pods.iter().any(|pod| finishing(pod));
     Plan {
         wake: due.into_iter().chain(waits.then_some(finished_by)).min(),
@@ -66,7 +71,7 @@ fn is_finishing(pod: &PodView) -> bool {
 
 fn clean_up(
     observed: &Observed,
-    losses: &Losses<'_>,
+    unreachable: &UnreachableNodes<'_>,
     policy: CleanPodPolicy,
     finishing: &dyn Fn(&PodView) -> bool,
 ) -> Vec<Write> {
@@ -76,8 +81,8 @@ fn clean_up(
         CleanPodPolicy::None => false,
     };
     let pods = observed.pods.iter().filter(|pod| doomed(pod) || pod.deleting);
-    let mut writes: Vec<Write> = pods.filter_map(|pod| deletes::delete(losses, pod)).collect();
-    writes.extend(deletes::carried(losses, observed));
+    let mut writes: Vec<Write> = pods.filter_map(|pod| deletes::delete(unreachable, pod)).collect();
+    writes.extend(deletes::carried(unreachable, observed));
     let doomed_job = |job: &BatchJobView| match policy {
         CleanPodPolicy::All => true,
         CleanPodPolicy::Running => job.end.is_none(),

@@ -73,7 +73,7 @@ fn past_limit(ctx: &Context<'_>) -> Option<String> {
         .states
         .replicas
         .iter()
-        .filter(|replica| disruptions && reasons::is_taken(replica))
+        .filter(|replica| disruptions && reasons::is_removed(replica))
         .collect();
     let new = counted.len().saturating_add(taken.len());
     let new = match ctx.restarts_together() {
@@ -87,7 +87,7 @@ fn past_limit(ctx: &Context<'_>) -> Option<String> {
     }
     let subject = ctx.title();
     let why = failures::describe(&counted, "failed")
-        .or_else(|| reasons::describe_taken(ctx, &taken))
+        .or_else(|| reasons::describe_removed(ctx, &taken))
         .unwrap_or_else(|| format!("its containers were restarted {used} times"));
     let disrupted = !taken.is_empty() || attempts::disruptions_so_far(ctx) > 0;
     let rule = if disrupted && disruptions {

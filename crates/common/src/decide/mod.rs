@@ -7,7 +7,7 @@
 //! 5. Would its leader be scaled away?         leader
 //! 6. Has it just ended, well or badly?        completion (success, deadline, failures, limit)
 //! 7. Must pods be replaced?                   restart (each by itself), restart_all (all together)
-//! 8. Does a part of it wait in vain?          give_back
+//! 8. Does a part of it wait in vain?          release_gang
 //! 9. What is missing?                         start; whether it may be made yet: gang
 //!
 //! A pod on a node that does not answer is nobody's ctx: whoever deletes it asks `nodes` how.
@@ -15,9 +15,9 @@
 mod cleanup;
 mod completion;
 mod facts;
-mod give_back;
 mod invalid;
 mod leader;
+mod release_gang;
 mod restart;
 mod restart_all;
 mod start;
@@ -28,11 +28,11 @@ use k8s_openapi::api::core::v1::EnvVar;
 use crate::api::JobStatus;
 use crate::framework::Framework;
 use crate::job::ResolvedJob;
-use crate::nodes::Losses;
 use crate::observe::Observed;
 use crate::plan::Plan;
 use crate::problems::Problems;
 use crate::settings::Settings;
+use crate::unreachable::UnreachableNodes;
 use crate::{conditions, replica_states, resolve};
 
 use facts::context::{Context, has_begun};
@@ -46,11 +46,11 @@ pub fn plan(framework: &dyn Framework, observed: &Observed, settings: &Settings)
     if raw.deleting || !resolve::is_ours(framework.kind(), raw) {
         return Plan::default();
     }
-    let losses = Losses::of(observed, settings);
-    let plan = decide(framework, observed, settings, &stored, losses);
+    let unreachable = UnreachableNodes::of(observed, settings);
+    let plan = decide(framework, observed, settings, &stored, unreachable);
     // Made again when the next pod is given up with its node.
     Plan {
-        wake: plan.wake.into_iter().chain(losses.next(observed)).min(),
+        wake: plan.wake.into_iter().chain(unreachable.next(observed)).min(),
         ..plan
     }
 }
@@ -61,24 +61,24 @@ fn decide(
     observed: &Observed,
     settings: &Settings,
     stored: &JobStatus,
-    losses: Losses<'_>,
+    unreachable: UnreachableNodes<'_>,
 ) -> Plan {
     let raw = &observed.job;
     if conditions::is_finished(stored) {
-        return cleanup::plan(framework.kind(), observed, stored, &losses);
+        return cleanup::plan(framework.kind(), observed, stored, &unreachable);
     }
     let (job, mut problems) = resolve::outline(framework, raw);
     if problems.0.is_empty() {
         check_variables(framework, &job, settings, &mut problems);
     }
-    let states = replica_states::replica_states(observed, &job, &losses);
+    let states = replica_states::replica_states(observed, &job, &unreachable);
     let ctx = Context {
         framework,
         observed,
         settings,
         job: &job,
         states: &states,
-        losses,
+        unreachable,
     };
     if !problems.0.is_empty() {
         // Whoever wants no pods is obeyed, whatever else is wrong: queues wait for it.
@@ -90,7 +90,7 @@ fn decide(
         .or_else(|| leader::plan(&ctx))
         .or_else(|| completion::plan(&ctx))
         .or_else(|| restart::plan(&ctx))
-        .or_else(|| give_back::plan(&ctx))
+        .or_else(|| release_gang::plan(&ctx))
         .unwrap_or_else(|| start::plan(&ctx))
 }
 

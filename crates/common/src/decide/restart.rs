@@ -57,7 +57,7 @@ pub(super) fn plan(ctx: &Context<'_>) -> Option<Plan> {
     }
     for (id, pod) in strays() {
         attempts::store_attempt(ctx, &mut status, *id, pod.attempt, attempts::SCALED_DOWN);
-        writes.extend(deletes::delete(&ctx.losses, pod));
+        writes.extend(deletes::delete(&ctx.unreachable, pod));
         let services = ctx
             .observed
             .standing(ChildKind::Service)

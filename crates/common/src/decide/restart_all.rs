@@ -31,9 +31,9 @@ pub(super) fn plan(ctx: &Context<'_>, replaced: &[&ReplicaState]) -> Plan {
     let taken: Vec<&ReplicaState> = replaced
         .iter()
         .copied()
-        .filter(|s| reasons::is_taken(s))
+        .filter(|s| reasons::is_removed(s))
         .collect();
-    let of_taken = reasons::describe_taken(ctx, &taken).filter(|_| first_failure::is_disruption(ctx));
+    let of_taken = reasons::describe_removed(ctx, &taken).filter(|_| first_failure::is_disruption(ctx));
     let cause = of_taken
         .or_else(|| reasons::cause(ctx, replaced))
         .unwrap_or_default();

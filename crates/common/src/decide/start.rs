@@ -12,7 +12,7 @@ use crate::replica_states::{ReplicaPhase, ReplicaState};
 use super::facts::context::{Context, after, done, finish_plan, warning};
 use super::facts::draft::draft_status;
 use super::facts::{attempts, deletes, gang, kept, missing, success, waits};
-use super::give_back;
+use super::release_gang;
 
 pub(super) fn plan(ctx: &Context<'_>) -> Plan {
     let mut status = draft_status(ctx);
@@ -74,8 +74,8 @@ pub(super) fn plan(ctx: &Context<'_>) -> Plan {
         waits_for: waits_for.or_else(|| gang.hold.clone()),
     };
     notes.extend(waits::trouble(ctx, &mut status, creating, &gang, waits));
-    give_back::record(ctx, &mut status);
-    let next = give_back::next(ctx, &status);
+    release_gang::record(ctx, &mut status);
+    let next = release_gang::next(ctx, &status);
     let mut plan = finish_plan(&ctx.job.stored, status, writes, notes);
     // Which meaning the job has must be stored before anything is made of it.
     if ctx.job.info.stamp.is_some() && ctx.job.stored.dialect.is_none() {
@@ -131,8 +131,8 @@ fn leftovers(ctx: &Context<'_>) -> impl Iterator<Item = Write> {
         .states
         .strays
         .iter()
-        .filter_map(|(_, pod)| deletes::delete(&ctx.losses, pod));
-    let carried = deletes::carried(&ctx.losses, ctx.observed);
+        .filter_map(|(_, pod)| deletes::delete(&ctx.unreachable, pod));
+    let carried = deletes::carried(&ctx.unreachable, ctx.observed);
     previous
         .filter_map(|replica| deletes::delete_replica(ctx, replica))
         .chain(strays)

@@ -119,7 +119,7 @@ impl State {
             priorities: Arc::default(),
             vanished: self.vanished.clone(),
             refusals: self.refusals.clone(),
-            lost_nodes: BTreeMap::new(),
+            unreachable_nodes: BTreeMap::new(),
         })
     }
 

@@ -8,11 +8,11 @@ use crate::framework::Framework;
 use crate::job::ResolvedJob;
 use crate::kind::KindInfo;
 use crate::names::JobKey;
-use crate::nodes::Losses;
 use crate::observe::Observed;
 use crate::plan::{Counter, Note, NoteKind, Plan, Write};
 use crate::replica_states::ReplicaStates;
 use crate::settings::Settings;
+use crate::unreachable::UnreachableNodes;
 
 /// All that a ctx may look at.
 #[derive(Clone, Copy)]
@@ -22,7 +22,7 @@ pub(crate) struct Context<'a> {
     pub(crate) settings: &'a Settings,
     pub(crate) job: &'a ResolvedJob,
     pub(crate) states: &'a ReplicaStates,
-    pub(crate) losses: Losses<'a>,
+    pub(crate) unreachable: UnreachableNodes<'a>,
 }
 
 impl Context<'_> {

@@ -18,6 +18,6 @@ pub(crate) fn draft_status(ctx: &Context<'_>) -> JobStatus {
             counts.failed = counts.failed.saturating_add(1);
         }
     }
-    status.waiting_for = ctx.losses.wait(ctx.observed);
+    status.waiting_for = ctx.unreachable.wait(ctx.observed);
     status
 }

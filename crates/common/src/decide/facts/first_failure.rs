@@ -95,7 +95,7 @@ fn trouble(ctx: &Context<'_>, replica: &ReplicaState) -> Option<Trouble> {
     let silent = replica
         .pod
         .as_deref()
-        .and_then(|pod| ctx.losses.silent_since(pod));
+        .and_then(|pod| ctx.unreachable.not_ready_since(pod));
     let (entry, class, by_itself) = match &replica.phase {
         ReplicaPhase::Failed(failure) if failures::tolerated(ctx, replica, failure) => return None,
         ReplicaPhase::Failed(failure) => {
@@ -154,7 +154,7 @@ fn taken(ctx: &Context<'_>, replica: &ReplicaState) -> FirstFailure {
     let silent = replica
         .pod
         .as_deref()
-        .and_then(|pod| ctx.losses.silent_since(pod));
+        .and_then(|pod| ctx.unreachable.not_ready_since(pod));
     let reason = if silent.is_some() {
         Some("NodeLost".to_owned())
     } else {

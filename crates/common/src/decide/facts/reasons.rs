@@ -11,7 +11,7 @@ use crate::{conditions, names};
 pub(crate) const LONGEST_REASON: usize = 160;
 
 /// Whether its pod was taken away, or is lost.
-pub(crate) fn is_taken(replica: &ReplicaState) -> bool {
+pub(crate) fn is_removed(replica: &ReplicaState) -> bool {
     matches!(
         replica.phase,
         ReplicaPhase::Disappeared | ReplicaPhase::Terminating
@@ -19,11 +19,11 @@ pub(crate) fn is_taken(replica: &ReplicaState) -> bool {
 }
 
 /// `N T replica(s) were lost: the first one in words`, of the role of the first.
-pub(crate) fn describe_taken(ctx: &Context<'_>, taken: &[&ReplicaState]) -> Option<String> {
+pub(crate) fn describe_removed(ctx: &Context<'_>, taken: &[&ReplicaState]) -> Option<String> {
     let first = taken.first()?;
     let role = first.role();
     let count = taken.iter().filter(|s| s.role() == role).count();
-    let what = if is_taken(first) {
+    let what = if is_removed(first) {
         "were lost"
     } else {
         "begin anew"
@@ -38,7 +38,7 @@ pub(crate) fn reason(ctx: &Context<'_>, replica: &ReplicaState) -> String {
     match &replica.phase {
         ReplicaPhase::Failed(failure) => failure.text.clone(),
         ReplicaPhase::Disappeared => format!("pod {} vanished", replica.name()),
-        ReplicaPhase::Terminating => deletes::taken_away(&ctx.losses, replica),
+        ReplicaPhase::Terminating => deletes::removal(&ctx.unreachable, replica),
         ReplicaPhase::NotCreated
         | ReplicaPhase::Outdated
         | ReplicaPhase::Pending
@@ -92,7 +92,7 @@ pub(crate) fn cause(ctx: &Context<'_>, replaced: &[&ReplicaState]) -> Option<Str
         .iter()
         .filter(|s| !matches!(s.phase, ReplicaPhase::Failed(_)));
     let taken: Vec<&ReplicaState> = taken.copied().collect();
-    failures::describe(&failures, "failed").or_else(|| describe_taken(ctx, &taken))
+    failures::describe(&failures, "failed").or_else(|| describe_removed(ctx, &taken))
 }
 
 /// States Restarting and tells why.
