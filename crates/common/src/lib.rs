@@ -9,7 +9,7 @@
 //!      │ states     every replica of the replicas: missing, pending, running, terminating, succeeded, failed, previous
 //!      │ decide    finished? suspended? past its deadline? failed? restart? succeeded? start what is missing
 //!      v
-//!  Plan { intent, writes in class order, status, notes, wake }
+//!  Plan { intent, writes in class order, status, events, requeue_at }
 //! ```
 //!
 //! A framework (a crate beside this one) contributes data, the wiring of one pod and its success rule through
@@ -47,7 +47,7 @@ pub use job::ResolvedJob;
 pub use kind::{KindInfo, Progress, RoleInfo};
 pub use names::{Attempt, JobKey, Rank, ReplicaId, ReplicaIndex, Role, Uid};
 pub use observe::{Observed, PodView, RawJob};
-pub use plan::{Note, NoteKind, Plan, Write};
+pub use plan::{Event, EventType, Plan, Write};
 pub use problems::{Problem, Problems};
 pub use replicas::{Replica, Replicas};
 pub use settings::Settings;

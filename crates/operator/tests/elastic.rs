@@ -79,10 +79,10 @@ fn the_leader_of_a_running_job_is_never_scaled_away() {
         );
         assert_eq!(status.replica_statuses, before.2.replica_statuses);
         assert!(conditions::is_true(&status, ConditionType::Running));
-        let notes: Vec<_> = plans.iter().flat_map(|plan| &plan.notes).collect();
-        assert_eq!(notes.len(), 1, "told once");
+        let events: Vec<_> = plans.iter().flat_map(|plan| &plan.events).collect();
+        assert_eq!(events.len(), 1, "told once");
         assert_eq!(
-            (&notes[0].reason, &notes[0].message),
+            (&events[0].reason, &events[0].message),
             (&format!("{}Invalid", kind.kind), &told)
         );
 

@@ -593,11 +593,11 @@ fn check_that_none_is_stuck(world: &mut World, framework: &dyn Framework) {
         }
         let plan = world.plan(framework);
         // A job whose spec cannot be carried out goes on as it is.
-        if plan.blind {
+        if plan.keeps_vanished {
             return;
         }
-        let Some(wake) = plan.wake else { break };
-        world.now = world.now.max(wake);
+        let Some(requeue_at) = plan.requeue_at else { break };
+        world.now = world.now.max(requeue_at);
         world.settle(framework);
     }
     let finished = conditions::is_finished(&world.status());
@@ -644,7 +644,7 @@ proptest! {
         world.settle(framework);
         if world.job.is_some() {
             let again = world.plan(framework);
-            prop_assert!(world.open(&again).is_empty() && again.intent.is_none() && again.notes.is_empty());
+            prop_assert!(world.open(&again).is_empty() && again.intent.is_none() && again.events.is_empty());
             prop_assert_eq!(again.status, Some(world.status()));
             check_autoscaler(&world, framework);
         }

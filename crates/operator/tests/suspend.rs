@@ -55,8 +55,8 @@ fn suspend(world: &mut World, suspend: bool) {
 }
 
 fn reasons(plans: &[Plan]) -> Vec<String> {
-    let notes = plans.iter().flat_map(|plan| &plan.notes);
-    notes.map(|note| note.reason.clone()).collect()
+    let events = plans.iter().flat_map(|plan| &plan.events);
+    events.map(|event| event.reason.clone()).collect()
 }
 
 fn conditions(status: &JobStatus) -> Vec<(ConditionType, ConditionStatus)> {

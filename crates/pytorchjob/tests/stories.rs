@@ -294,7 +294,7 @@ fn a_restarted_operator_does_not_tell_of_the_same_refusal_again() {
             ..plan.clone()
         };
         world.apply(&without_writes);
-        plan.notes
+        plan.events
             .iter()
             .filter(|n| n.reason == "FailedCreatePod")
             .count()
@@ -422,7 +422,7 @@ fn bad_input_is_named_by_field() {
             conditions::is_true(&status, ConditionType::Failed) && status.completion_time.is_some(),
             "{what}"
         );
-        text += &format!("{what}\n  {}\n", plan.notes[0].message);
+        text += &format!("{what}\n  {}\n", plan.events[0].message);
     }
     insta::assert_snapshot!(text);
 }
@@ -544,7 +544,7 @@ fn a_clock_that_was_ahead_holds_no_restart_up() {
     scenario.when("the clock is right", |_| {});
     let plan = scenario.world.plan(&FRAMEWORK);
     let wait = plan
-        .wake
+        .requeue_at
         .map_or(0, |at| at.duration_since(scenario.world.now).as_secs());
     assert!(wait <= 300, "{wait}");
 }

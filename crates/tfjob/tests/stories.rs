@@ -320,7 +320,7 @@ fn bad_input_is_named_by_field() {
             conditions::is_true(&status, ConditionType::Failed) && status.completion_time.is_some(),
             "{what}"
         );
-        text += &format!("{what}\n  {}\n", plan.notes[0].message);
+        text += &format!("{what}\n  {}\n", plan.events[0].message);
     }
     insta::assert_snapshot!(text);
 }

@@ -39,7 +39,7 @@ pub(super) fn plan(
     let writes = clean_up(observed, unreachable, policy, &finishing);
     let waits = policy == CleanPodPolicy::Running && observed.pods.iter().any(|pod| finishing(pod));
     Plan {
-        wake: due.into_iter().chain(waits.then_some(finished_by)).min(),
+        requeue_at: due.into_iter().chain(waits.then_some(finished_by)).min(),
         ..finish_plan(stored, status, writes, Vec::new())
     }
 }
@@ -50,10 +50,10 @@ fn delete_job(observed: &Observed) -> Plan {
         uid: job.uid.clone(),
         resource_version: job.resource_version.clone(),
     };
-    let note = done("SuccessfulDeleteJob", format!("Deleted job: {}", job.key.name));
+    let event = done("SuccessfulDeleteJob", format!("Deleted job: {}", job.key.name));
     Plan {
         writes: vec![delete],
-        notes: vec![note],
+        events: vec![event],
         counters: vec![Counter::Deleted],
         ..Plan::default()
     }

@@ -37,13 +37,13 @@ pub(super) fn plan(info: &KindInfo, observed: &Observed, stored: &JobStatus, pro
 /// A job whose spec cannot be carried out goes on as it is, and says why. What has vanished meanwhile is for later.
 pub(super) fn goes_on(info: &KindInfo, stored: &JobStatus, status: JobStatus, message: String) -> Plan {
     let news = stored.waiting_for.as_deref() != Some(&message);
-    let notes = news.then(|| warning(format!("{}Invalid", info.kind), &message));
+    let events = news.then(|| warning(format!("{}Invalid", info.kind), &message));
     let status = JobStatus {
         waiting_for: Some(message),
         ..status
     };
     Plan {
-        blind: true,
-        ..finish_plan(stored, status, Vec::new(), notes.into_iter().collect())
+        keeps_vanished: true,
+        ..finish_plan(stored, status, Vec::new(), events.into_iter().collect())
     }
 }

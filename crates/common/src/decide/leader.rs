@@ -35,7 +35,7 @@ pub(super) fn plan(ctx: &Context<'_>) -> Option<Plan> {
         counts.active = i32::try_from(runs.count()).unwrap_or(i32::MAX);
     }
     Some(Plan {
-        wake: due,
+        requeue_at: due,
         ..invalid::goes_on(info, &ctx.job.stored, status, message)
     })
 }

@@ -50,7 +50,11 @@ pub fn plan(framework: &dyn Framework, observed: &Observed, settings: &Settings)
     let plan = decide(framework, observed, settings, &stored, unreachable);
     // Made again when the next pod is given up with its node.
     Plan {
-        wake: plan.wake.into_iter().chain(unreachable.next(observed)).min(),
+        requeue_at: plan
+            .requeue_at
+            .into_iter()
+            .chain(unreachable.next(observed))
+            .min(),
         ..plan
     }
 }

@@ -42,16 +42,16 @@ pub(super) fn plan(ctx: &Context<'_>) -> Option<Plan> {
     });
     let text = delays::gang_words(&status, ctx.now()).unwrap_or_default();
     status.waiting_for = Some(text.clone());
-    let notes = vec![warning("GangGivenBack", text)];
+    let events = vec![warning("GangGivenBack", text)];
     let plan = finish_plan(
         &ctx.job.stored,
         status.clone(),
         deletes::carriers(ctx).collect(),
-        notes,
+        events,
     );
     Some(Plan {
         intent: Some(status),
-        wake: ctx.deadline().into_iter().chain([not_before]).min(),
+        requeue_at: ctx.deadline().into_iter().chain([not_before]).min(),
         ..plan
     })
 }

@@ -5,7 +5,7 @@
 
 use crate::names::{Attempt, ReplicaId};
 use crate::objects::ChildKind;
-use crate::plan::{Counter, Note, Plan};
+use crate::plan::{Counter, Event, Plan};
 use crate::replica_states::{self, ReplicaPhase, ReplicaState};
 
 use super::facts::context::{Context, finish_plan};
@@ -67,14 +67,14 @@ pub(super) fn plan(ctx: &Context<'_>) -> Option<Plan> {
     for (id, attempt) in lost_strays() {
         attempts::store_attempt(ctx, &mut status, *id, *attempt, attempts::SCALED_DOWN);
     }
-    let notes = reasons::cause(ctx, &replaced).map(|cause| reasons::announce(ctx, &mut status, &cause));
-    let notes: Vec<Note> = notes.into_iter().collect();
-    let restarted = !notes.is_empty();
-    let mut plan = finish_plan(&ctx.job.stored, status.clone(), writes, notes);
+    let events = reasons::cause(ctx, &replaced).map(|cause| reasons::announce(ctx, &mut status, &cause));
+    let events: Vec<Event> = events.into_iter().collect();
+    let restarted = !events.is_empty();
+    let mut plan = finish_plan(&ctx.job.stored, status.clone(), writes, events);
     if restarted {
         plan.counters.push(Counter::Restarted);
     }
-    plan.wake = ctx.deadline();
+    plan.requeue_at = ctx.deadline();
     Some(Plan {
         intent: Some(status),
         ..plan

@@ -37,7 +37,7 @@ pub(super) fn plan(ctx: &Context<'_>, replaced: &[&ReplicaState]) -> Plan {
     let cause = of_taken
         .or_else(|| reasons::cause(ctx, replaced))
         .unwrap_or_default();
-    let note = reasons::announce(ctx, &mut status, &format!("{cause}; all replicas begin anew"));
+    let event = reasons::announce(ctx, &mut status, &format!("{cause}; all replicas begin anew"));
     let known = status.whole_restarts.take().unwrap_or_default();
     status.whole_restarts = Some(WholeRestarts {
         count: known.count.saturating_add(1),
@@ -48,12 +48,12 @@ pub(super) fn plan(ctx: &Context<'_>, replaced: &[&ReplicaState]) -> Plan {
         &ctx.job.stored,
         status.clone(),
         deletes::carriers(ctx).collect(),
-        vec![note],
+        vec![event],
     );
     Plan {
         intent: Some(status),
         counters: [plan.counters, vec![Counter::Restarted]].concat(),
-        wake: ctx.deadline(),
+        requeue_at: ctx.deadline(),
         ..plan
     }
 }

@@ -6,7 +6,7 @@ use crate::conditions;
 use crate::kind::{Progress, Workload};
 use crate::names::ReplicaId;
 use crate::objects::{Child, ChildKind};
-use crate::plan::{Note, Plan, Write};
+use crate::plan::{Event, Plan, Write};
 use crate::replica_states::{ReplicaPhase, ReplicaState};
 
 use super::facts::context::{Context, after, done, finish_plan, warning};
@@ -53,12 +53,12 @@ pub(super) fn plan(ctx: &Context<'_>) -> Plan {
     } else {
         Vec::new()
     };
-    let mut notes = if ctx.job.stored.conditions.is_empty() {
+    let mut events = if ctx.job.stored.conditions.is_empty() {
         first_words(ctx)
     } else {
         Vec::new()
     };
-    notes.extend(creation_note(&pods));
+    events.extend(creation_event(&pods));
     writes.extend(pods);
     let creating = writes.iter().any(|w| {
         matches!(
@@ -73,10 +73,10 @@ pub(super) fn plan(ctx: &Context<'_>) -> Plan {
         held_until,
         waits_for: waits_for.or_else(|| gang.hold.clone()),
     };
-    notes.extend(waits::trouble(ctx, &mut status, creating, &gang, waits));
+    events.extend(waits::trouble(ctx, &mut status, creating, &gang, waits));
     release_gang::record(ctx, &mut status);
     let next = release_gang::next(ctx, &status);
-    let mut plan = finish_plan(&ctx.job.stored, status, writes, notes);
+    let mut plan = finish_plan(&ctx.job.stored, status, writes, events);
     // Which meaning the job has must be stored before anything is made of it.
     if ctx.job.info.stamp.is_some() && ctx.job.stored.dialect.is_none() {
         plan.intent.clone_from(&plan.status);
@@ -84,7 +84,7 @@ pub(super) fn plan(ctx: &Context<'_>) -> Plan {
     let deadline = ctx
         .deadline()
         .or_else(|| Some(after(ctx.now(), ctx.job.policy.active_deadline?)));
-    plan.wake = [deadline, held_until, next].into_iter().flatten().min();
+    plan.requeue_at = [deadline, held_until, next].into_iter().flatten().min();
     plan
 }
 
@@ -186,7 +186,7 @@ fn create(
     }
 }
 
-fn creation_note(pods: &[Write]) -> Option<Note> {
+fn creation_event(pods: &[Write]) -> Option<Event> {
     const SHOWN: usize = 8;
     let (mut names, mut jobs) = (Vec::new(), Vec::new());
     for write in pods {
@@ -220,7 +220,7 @@ fn creation_note(pods: &[Write]) -> Option<Note> {
 }
 
 /// What the user should know once, at the beginning.
-pub(super) fn first_words(ctx: &Context<'_>) -> Vec<Note> {
+pub(super) fn first_words(ctx: &Context<'_>) -> Vec<Event> {
     let overwritten = ctx.job.roles.iter().any(|r| {
         r.template
             .spec

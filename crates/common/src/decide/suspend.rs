@@ -105,11 +105,11 @@ fn resume(ctx: &Context<'_>) -> Plan {
     // Where a queue admits gangs the time of the job begins when it is admitted.
     let queued = ctx.settings.gang == Gang::Volcano;
     status.start_time = (!queued).then(|| conditions::whole_seconds(now));
-    let mut notes = vec![normal(reason, message)];
+    let mut events = vec![normal(reason, message)];
     if !has_begun(&ctx.job.stored) {
-        notes.extend(start::first_words(ctx));
+        events.extend(start::first_words(ctx));
     }
-    finish_plan(&ctx.job.stored, status, Vec::new(), notes)
+    finish_plan(&ctx.job.stored, status, Vec::new(), events)
 }
 
 /// Counts of a suspended job: what still lives counts as active, what was done belongs to the time before.

@@ -5,7 +5,7 @@ use common::objects::Extra;
 use common::resolve;
 use serde_json::json;
 
-use super::kit::{bring_up, come_back, end, for_every_kind, job, last, notes, policy, replacing, spec};
+use super::kit::{bring_up, come_back, end, events, for_every_kind, job, last, policy, replacing, spec};
 
 /// Counts were there from the second pass on.
 #[test]
@@ -44,10 +44,10 @@ fn reasons_are_single_words_and_name_the_kind_once() {
         let one_word = |text: &str| {
             text.starts_with(|c: char| c.is_ascii_uppercase()) && text.chars().all(char::is_alphanumeric)
         };
-        let told = notes(&plans);
+        let told = events(&plans);
         assert!(told.len() >= 5, "{told:?}");
-        for note in told {
-            assert!(one_word(&note.reason), "{}", note.reason);
+        for event in told {
+            assert!(one_word(&event.reason), "{}", event.reason);
         }
         for condition in world.status().conditions {
             let reason = condition.reason.unwrap();

@@ -149,7 +149,7 @@ impl Target<'_> {
         }
     }
 
-    /// Deletes a pod or a batch Job. The record notes it first: the end of an object that we delete is no vanishing. A batch Job
+    /// Deletes a pod or a batch Job. The record events it first: the end of an object that we delete is no vanishing. A batch Job
     /// stays until its pods are gone, since the propagation policy is Foreground. Without a grace period not even the kubelet
     /// is waited for.
     async fn delete_owned(

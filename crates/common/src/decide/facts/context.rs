@@ -9,7 +9,7 @@ use crate::job::ResolvedJob;
 use crate::kind::KindInfo;
 use crate::names::JobKey;
 use crate::observe::Observed;
-use crate::plan::{Counter, Note, NoteKind, Plan, Write};
+use crate::plan::{Counter, Event, EventType, Plan, Write};
 use crate::replica_states::ReplicaStates;
 use crate::settings::Settings;
 use crate::unreachable::UnreachableNodes;
@@ -92,26 +92,26 @@ pub(crate) fn created_message(info: &KindInfo, key: &JobKey) -> String {
     format!("{} is created.", title(info, key))
 }
 
-pub(crate) fn normal(reason: impl Into<String>, message: impl Into<String>) -> Note {
-    Note {
-        kind: NoteKind::Normal,
+pub(crate) fn normal(reason: impl Into<String>, message: impl Into<String>) -> Event {
+    Event {
+        kind: EventType::Normal,
         reason: reason.into(),
         message: message.into(),
         of_writes: false,
     }
 }
 
-/// A note that is true only if the plan's writes went through.
-pub(crate) fn done(reason: impl Into<String>, message: impl Into<String>) -> Note {
-    Note {
+/// A event that is true only if the plan's writes went through.
+pub(crate) fn done(reason: impl Into<String>, message: impl Into<String>) -> Event {
+    Event {
         of_writes: true,
         ..normal(reason, message)
     }
 }
 
-pub(crate) fn warning(reason: impl Into<String>, message: impl Into<String>) -> Note {
-    Note {
-        kind: NoteKind::Warning,
+pub(crate) fn warning(reason: impl Into<String>, message: impl Into<String>) -> Event {
+    Event {
+        kind: EventType::Warning,
         reason: reason.into(),
         message: message.into(),
         of_writes: false,
@@ -135,21 +135,21 @@ pub(crate) fn finish_plan(
     stored: &JobStatus,
     status: JobStatus,
     mut writes: Vec<Write>,
-    notes: Vec<Note>,
+    events: Vec<Event>,
 ) -> Plan {
     writes.sort_by_key(Write::class);
-    let urgent = quiet(status.clone()) != quiet(stored.clone());
+    let status_is_urgent = quiet(status.clone()) != quiet(stored.clone());
     let first = stored.conditions.is_empty();
     let counters = if first { vec![Counter::Created] } else { Vec::new() };
     Plan {
         intent: None,
         writes,
         status: Some(status),
-        blind: false,
-        urgent,
-        notes,
+        keeps_vanished: false,
+        status_is_urgent,
+        events,
         counters,
-        wake: None,
+        requeue_at: None,
     }
 }
 

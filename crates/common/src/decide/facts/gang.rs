@@ -15,7 +15,7 @@ use crate::job::ResolvedRole;
 use crate::names::{self, ReplicaId, Role};
 use crate::objects::{Child, ChildKind};
 use crate::observe::{ChildView, Phase};
-use crate::plan::{Note, Write};
+use crate::plan::{Event, Write};
 use crate::replica_states::{ReplicaPhase, ReplicaState};
 
 use super::context::{Context, warning};
@@ -372,20 +372,20 @@ pub(crate) fn is_told(ctx: &Context<'_>) -> bool {
 }
 
 /// What the user should know once, at the beginning.
-pub(crate) fn first_words(ctx: &Context<'_>) -> Vec<Note> {
+pub(crate) fn first_words(ctx: &Context<'_>) -> Vec<Event> {
     let gang = &ctx.settings.gang;
     if *gang == Gang::None {
         return Vec::new();
     }
     let roles = || ctx.job.roles.iter().filter(|r| r.count > 0);
     let other = |role: &ResolvedRole| own_scheduler(role).is_some_and(|own| own != gang.scheduler());
-    let mut notes = Vec::new();
+    let mut events = Vec::new();
     if *gang != Gang::Native && roles().any(other) {
-        notes.push(warning("SetPodTemplateSchedulerName", OTHER_SCHEDULER));
+        events.push(warning("SetPodTemplateSchedulerName", OTHER_SCHEDULER));
     }
     let members = members(ctx);
     let inside = |role: Role| members.as_ref().is_some_and(|m| m.roles.contains(&role));
-    notes.extend(roles().filter(|r| !inside(r.role)).map(|r| {
+    events.extend(roles().filter(|r| !inside(r.role)).map(|r| {
         let text = format!(
             "{} pods are placed by themselves: a gang has one scheduler and one priority, and their template asks for \
              others (schedulerName {}, priorityClassName {})",
@@ -395,7 +395,7 @@ pub(crate) fn first_words(ctx: &Context<'_>) -> Vec<Note> {
         );
         warning("NotInGang", text)
     }));
-    notes
+    events
 }
 
 /// Marks a pod as one of the gang, if pods of its role are.

@@ -3,7 +3,7 @@
 use super::context::{Context, warning};
 use super::{deletes, dependencies, failures};
 use crate::api::{ConditionStatus, ConditionType, JobStatus};
-use crate::plan::Note;
+use crate::plan::Event;
 use crate::replica_states::{ReplicaPhase, ReplicaState};
 use crate::{conditions, names};
 
@@ -96,7 +96,7 @@ pub(crate) fn cause(ctx: &Context<'_>, replaced: &[&ReplicaState]) -> Option<Str
 }
 
 /// States Restarting and tells why.
-pub(crate) fn announce(ctx: &Context<'_>, status: &mut JobStatus, cause: &str) -> Note {
+pub(crate) fn announce(ctx: &Context<'_>, status: &mut JobStatus, cause: &str) -> Event {
     let now = ctx.now();
     let (reason, message) = (
         format!("{}Restarting", ctx.job.info.kind),

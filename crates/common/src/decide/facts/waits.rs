@@ -6,7 +6,7 @@ use crate::api::{ConditionType, JobStatus};
 use crate::conditions;
 use crate::kind::Workload;
 use crate::observe::{ContainerState, Phase, PodView, Refusal, RefusalCause};
-use crate::plan::Note;
+use crate::plan::Event;
 use crate::replica_states::ReplicaPhase;
 use jiff::Timestamp;
 
@@ -28,7 +28,7 @@ pub(crate) fn trouble(
     creating: bool,
     gang: &gang::Answer,
     waits: Waits,
-) -> Option<Note> {
+) -> Option<Event> {
     let created = created_message(ctx.job.info, &ctx.job.key);
     if let Some(refusal) = ctx.observed.refusals.first() {
         if refusal.cause != RefusalCause::Transient {
@@ -70,7 +70,7 @@ pub(crate) fn trouble(
 }
 
 /// Says what was refused; an event if it is news.
-pub(crate) fn refused(ctx: &Context<'_>, status: &mut JobStatus, refusal: &Refusal) -> Option<Note> {
+pub(crate) fn refused(ctx: &Context<'_>, status: &mut JobStatus, refusal: &Refusal) -> Option<Event> {
     let text = refusal_text(refusal);
     let news = ctx.job.stored.waiting_for.as_deref() != Some(&text);
     status.waiting_for = Some(text.clone());
