@@ -1,6 +1,6 @@
 //! The seam: what one framework contributes. No I/O, no clock, no async, object-safe.
 
-use crate::kind::{KindInfo, OnFailure, Progress, WORKER};
+use crate::kind::{KindInfo, OnFailure, Progress};
 use crate::wiring::Wiring;
 
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
@@ -55,14 +55,8 @@ pub trait Framework: Send + Sync {
         self.leader(replicas, job)
     }
 
-    /// Whether messages of its running and its success call the job by its name alone, as upstream's do where something
-    /// else than workers decides.
-    fn called_briefly(&self, job: &ResolvedJob) -> bool {
-        success::deciding(job).is_some_and(|role| role != WORKER)
-    }
-
     /// Replicas that are reached by their short name and so need a Service of their own in every service mode.
-    fn addressed(&self, replicas: &Replicas, job: &ResolvedJob) -> Vec<ReplicaId> {
+    fn needs_own_service(&self, replicas: &Replicas, job: &ResolvedJob) -> Vec<ReplicaId> {
         self.rendezvous(replicas, job).into_iter().collect()
     }
 
@@ -71,7 +65,7 @@ pub trait Framework: Send + Sync {
 
     /// The headless Services of the job.
     fn services(&self, job: &ResolvedJob, settings: &Settings) -> Vec<Service> {
-        build::service::services(job, &self.addressed(&job.replicas, job), settings)
+        build::service::services(job, &self.needs_own_service(&job.replicas, job), settings)
     }
 
     /// Objects that must be there, and be as given, before pods are made: host lists, key pairs, rights.

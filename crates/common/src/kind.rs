@@ -51,8 +51,8 @@ pub struct KindInfo {
     pub success_policies: &'static [SuccessPolicy],
     /// The kind's own rule of success, in words for its schema.
     pub success: &'static str,
-    /// Whether messages always call the job by namespace and name.
-    pub long_names: bool,
+    /// Name of a job in condition messages.
+    pub message_style: MessageStyle,
     /// Whether pods that still run when the job succeeds are counted as succeeded.
     pub active_succeeds: bool,
     /// Whether `spec.cleanPodPolicy` is read where `spec.runPolicy` has none.
@@ -135,6 +135,17 @@ pub enum HostNames {
     No,
 }
 
+/// Name of a job in condition messages, as upstream's controllers of the kind write it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MessageStyle {
+    /// `Kind namespace/name` in all messages.
+    Qualified,
+    /// `Kind name`; `Kind namespace/name` for Running and Succeeded if the workers decide, or nobody does.
+    ShortUnlessWorkersDecide,
+    /// `Kind name`; `Kind namespace/name` for Running and Succeeded.
+    QualifiedResult,
+}
+
 /// Kinds of objects that a framework makes beside pods and Services: what the operator needs rights for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ExtraKind {
@@ -179,7 +190,7 @@ impl KindInfo {
             SuccessPolicy::Leader,
         ],
         success: "",
-        long_names: false,
+        message_style: MessageStyle::ShortUnlessWorkersDecide,
         active_succeeds: true,
         legacy_clean_pod_policy: false,
         makes: &[],

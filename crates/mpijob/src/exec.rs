@@ -51,7 +51,7 @@ impl Framework for Exec {
         }
     }
 
-    fn addressed(&self, _cast: &Replicas, _job: &ResolvedJob) -> Vec<ReplicaId> {
+    fn needs_own_service(&self, _cast: &Replicas, _job: &ResolvedJob) -> Vec<ReplicaId> {
         Vec::new()
     }
 

@@ -72,11 +72,7 @@ impl Framework for Ssh {
         wiring
     }
 
-    fn called_briefly(&self, _job: &ResolvedJob) -> bool {
-        false
-    }
-
-    fn addressed(&self, _cast: &Replicas, _job: &ResolvedJob) -> Vec<ReplicaId> {
+    fn needs_own_service(&self, _cast: &Replicas, _job: &ResolvedJob) -> Vec<ReplicaId> {
         Vec::new()
     }
 

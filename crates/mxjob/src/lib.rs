@@ -94,7 +94,7 @@ impl Framework for MxNet {
         replicas.first_of(&[SCHEDULER, TUNER_TRACKER])
     }
 
-    fn addressed(&self, replicas: &Replicas, job: &ResolvedJob) -> Vec<ReplicaId> {
+    fn needs_own_service(&self, replicas: &Replicas, job: &ResolvedJob) -> Vec<ReplicaId> {
         job.with_own_host_names(replicas, replicas.first_of(&[SCHEDULER]))
     }
 

@@ -83,7 +83,7 @@ impl Framework for PyTorch {
         }
     }
 
-    fn addressed(&self, replicas: &Replicas, job: &ResolvedJob) -> Vec<ReplicaId> {
+    fn needs_own_service(&self, replicas: &Replicas, job: &ResolvedJob) -> Vec<ReplicaId> {
         // The rendezvous of an elastic job is at worker 0 even beside a Master.
         let elastic = elastic::policy(job).is_some();
         let host = replicas.first_of(&[WORKER]).filter(|_| elastic);

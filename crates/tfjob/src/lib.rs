@@ -9,6 +9,7 @@ mod success;
 mod wiring;
 
 use common::api::RestartPolicy;
+use common::kind::MessageStyle;
 use common::kind::{MASTER, OnFailure, PortInfo, WORKER};
 use common::problems::Problems;
 use common::replica_states::ReplicaStates;
@@ -55,6 +56,7 @@ pub static KIND: KindInfo = KindInfo {
     decides: &[CHIEF, MASTER, WORKER],
     success: "when the Chief (or Master) has, else when Worker 0 has; AllWorkers: without a Chief, when all workers have; \
               Leader: when the Chief, Master or Worker 0 has",
+    message_style: MessageStyle::QualifiedResult,
     ..KindInfo::COMMON
 };
 
@@ -82,11 +84,7 @@ impl Framework for TensorFlow {
     }
 
     /// Upstream's messages call a TFJob by namespace and name whether or not it has a Chief.
-    fn called_briefly(&self, _job: &ResolvedJob) -> bool {
-        false
-    }
-
-    fn addressed(&self, replicas: &Replicas, job: &ResolvedJob) -> Vec<ReplicaId> {
+    fn needs_own_service(&self, replicas: &Replicas, job: &ResolvedJob) -> Vec<ReplicaId> {
         job.with_own_host_names(replicas, None)
     }
 

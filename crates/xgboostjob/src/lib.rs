@@ -68,7 +68,7 @@ impl Framework for XGBoost {
         wiring::wiring(replica, replicas, job, settings)
     }
 
-    fn addressed(&self, replicas: &Replicas, job: &ResolvedJob) -> Vec<ReplicaId> {
+    fn needs_own_service(&self, replicas: &Replicas, job: &ResolvedJob) -> Vec<ReplicaId> {
         job.with_own_host_names(replicas, self.leader(replicas, job))
     }
 }

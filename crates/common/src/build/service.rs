@@ -10,9 +10,9 @@ use crate::job::ResolvedJob;
 use crate::names::{self, ReplicaId, Role};
 use crate::settings::{ServiceMode, Settings};
 
-/// All Services that the job should have. `addressed` are the replicas that others call by their short name.
+/// All Services that the job should have. `needs_own_service` are the replicas that others call by their short name.
 #[must_use]
-pub fn services(job: &ResolvedJob, addressed: &[ReplicaId], settings: &Settings) -> Vec<Service> {
+pub fn services(job: &ResolvedJob, needs_own_service: &[ReplicaId], settings: &Settings) -> Vec<Service> {
     if job.replicas.is_empty() {
         return Vec::new();
     }
@@ -37,7 +37,7 @@ pub fn services(job: &ResolvedJob, addressed: &[ReplicaId], settings: &Settings)
             let labels = names::job_labels(controller, &job.key.name);
             let whole = headless(job, names::job_service(&job.key.name), labels, ports(job, None));
             std::iter::once(whole)
-                .chain(addressed.iter().copied().map(of_replica))
+                .chain(needs_own_service.iter().copied().map(of_replica))
                 .collect()
         }
     }

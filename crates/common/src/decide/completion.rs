@@ -19,7 +19,7 @@ pub(super) fn plan(ctx: &Context<'_>) -> Option<Plan> {
     if ctx.deadline().is_some_and(|due| due <= ctx.now()) {
         let message = format!(
             "{} has failed because it was active longer than specified deadline",
-            ctx.title()
+            ctx.name()
         );
         return Some(fail(ctx, &failed, &message, stopped));
     }
@@ -49,7 +49,7 @@ fn permanent_failure(ctx: &Context<'_>) -> Option<(Option<String>, String)> {
         .collect();
     let what = failures::describe(&permanent, "failed")?;
     let given_up = permanent.iter().find_map(|(_, failure)| failure.given_up.clone());
-    Some((given_up, format!("{} is failed because {what}", ctx.title())))
+    Some((given_up, format!("{} is failed because {what}", ctx.name())))
 }
 
 /// Whether a batch Job has used up its retries because of another replica.
@@ -85,7 +85,7 @@ fn past_limit(ctx: &Context<'_>) -> Option<String> {
     if wanted <= limit {
         return None;
     }
-    let subject = ctx.title();
+    let subject = ctx.name();
     let why = failures::describe(&counted, "failed")
         .or_else(|| reasons::describe_removed(ctx, &taken))
         .unwrap_or_else(|| format!("its containers were restarted {used} times"));
@@ -112,10 +112,10 @@ fn succeed(ctx: &Context<'_>) -> Plan {
             counts.active = 0;
         }
     }
-    let message = if ctx.framework.called_briefly(ctx.job) {
-        format!("{} is successfully completed.", ctx.subject())
+    let message = if ctx.result_is_short() {
+        format!("{} is successfully completed.", ctx.result_name())
     } else {
-        format!("{} successfully completed.", ctx.subject())
+        format!("{} successfully completed.", ctx.result_name())
     };
     let reason = format!("{}Succeeded", ctx.job.info.kind);
     end(

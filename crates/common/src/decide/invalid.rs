@@ -8,13 +8,13 @@ use crate::observe::Observed;
 use crate::plan::{Counter, Plan};
 use crate::problems::Problems;
 
-use super::facts::context::{finish_plan, has_begun, state_created, title, warning};
+use super::facts::context::{finish_plan, has_begun, short_name, state_created, warning};
 
 pub(super) fn plan(info: &KindInfo, observed: &Observed, stored: &JobStatus, problems: &Problems) -> Plan {
     let (now, kind, key) = (observed.now, info.kind, &observed.job.key);
     let mut status = stored.clone();
     state_created(&mut status, now, info, key);
-    let message = format!("{} is not valid: {problems}", title(info, key));
+    let message = format!("{} is not valid: {problems}", short_name(info, key));
     if has_begun(stored) {
         return goes_on(info, stored, status, message);
     }

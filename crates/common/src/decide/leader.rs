@@ -22,7 +22,7 @@ pub(super) fn plan(ctx: &Context<'_>) -> Option<Plan> {
     let message = format!(
         "{} goes on with the pods that it has: spec.{}[{}] without replicas would take away {name}, which leads the job; \
          to stop it, set spec.runPolicy.suspend to true",
-        ctx.title(),
+        ctx.name(),
         info.replicas_field,
         leader.role,
     );

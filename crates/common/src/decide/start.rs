@@ -30,7 +30,7 @@ pub(super) fn plan(ctx: &Context<'_>) -> Plan {
     if success::progress(ctx) == Progress::Running {
         let (reason, message) = (
             format!("{}Running", ctx.job.info.kind),
-            format!("{} is running.", ctx.subject()),
+            format!("{} is running.", ctx.result_name()),
         );
         let running = ConditionType::Running;
         conditions::set_condition(

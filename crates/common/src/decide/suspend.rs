@@ -29,7 +29,7 @@ fn suspend(ctx: &Context<'_>) -> Plan {
     let kind = ctx.job.info.kind;
     let (reason, message) = (
         format!("{kind}Suspended"),
-        format!("{} is suspended.", ctx.title()),
+        format!("{} is suspended.", ctx.name()),
     );
     let mut status = without_pods(ctx);
     attempts::next_attempt_of_all(ctx, &mut status);
@@ -91,7 +91,7 @@ fn stay_suspended(ctx: &Context<'_>) -> Plan {
 
 fn resume(ctx: &Context<'_>) -> Plan {
     let kind = ctx.job.info.kind;
-    let (reason, message) = (format!("{kind}Resumed"), format!("{} is resumed.", ctx.title()));
+    let (reason, message) = (format!("{kind}Resumed"), format!("{} is resumed.", ctx.name()));
     let mut status = draft_status(ctx);
     let now = ctx.now();
     conditions::set_condition(

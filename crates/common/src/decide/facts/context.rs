@@ -1,5 +1,8 @@
 //! Everything that a decision step may look at, and the parts that all answers share.
 
+use crate::kind::MessageStyle;
+use crate::kind::WORKER;
+use crate::success;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::api::{ConditionStatus, ConditionType, JobCondition, JobStatus, RestartScope};
@@ -30,19 +33,29 @@ impl Context<'_> {
         self.observed.now
     }
 
-    /// How messages of its running and its success call the job.
-    pub(crate) fn subject(&self) -> String {
+    /// Name of the job in messages about Running and Succeeded.
+    pub(crate) fn result_name(&self) -> String {
         let key = &self.job.key;
-        if self.framework.called_briefly(self.job) {
-            title(self.job.info, key)
+        if self.result_is_short() {
+            short_name(self.job.info, key)
         } else {
             format!("{} {}/{}", key.kind, key.namespace, key.name)
         }
     }
 
-    /// How all other messages call the job.
-    pub(crate) fn title(&self) -> String {
-        title(self.job.info, &self.job.key)
+    /// True if messages about Running and Succeeded name the job without its namespace.
+    pub(crate) fn result_is_short(&self) -> bool {
+        match self.job.info.message_style {
+            MessageStyle::ShortUnlessWorkersDecide => {
+                success::deciding(self.job).is_some_and(|role| role != WORKER)
+            }
+            MessageStyle::Qualified | MessageStyle::QualifiedResult => false,
+        }
+    }
+
+    /// Name of the job in all other messages.
+    pub(crate) fn name(&self) -> String {
+        short_name(self.job.info, &self.job.key)
     }
 
     /// Time at which the job's `activeDeadlineSeconds` is over.
@@ -64,8 +77,8 @@ pub(crate) fn has_begun(stored: &JobStatus) -> bool {
     stored.start_time.is_some() || stored.attempt > 0
 }
 
-pub(crate) fn title(info: &KindInfo, key: &JobKey) -> String {
-    if info.long_names {
+pub(crate) fn short_name(info: &KindInfo, key: &JobKey) -> String {
+    if info.message_style == MessageStyle::Qualified {
         format!("{} {}/{}", key.kind, key.namespace, key.name)
     } else {
         format!("{} {}", key.kind, key.name)
@@ -89,7 +102,7 @@ pub(crate) fn state_created(status: &mut JobStatus, now: Timestamp, info: &KindI
 }
 
 pub(crate) fn created_message(info: &KindInfo, key: &JobKey) -> String {
-    format!("{} is created.", title(info, key))
+    format!("{} is created.", short_name(info, key))
 }
 
 pub(crate) fn normal(reason: impl Into<String>, message: impl Into<String>) -> Event {

@@ -100,7 +100,7 @@ pub(crate) fn announce(ctx: &Context<'_>, status: &mut JobStatus, cause: &str) -
     let now = ctx.now();
     let (reason, message) = (
         format!("{}Restarting", ctx.job.info.kind),
-        format!("{} is restarting because {cause}", ctx.title()),
+        format!("{} is restarting because {cause}", ctx.name()),
     );
     let restarting = ConditionType::Restarting;
     conditions::set_condition(status, now, restarting, ConditionStatus::True, &reason, &message);
