@@ -30,9 +30,9 @@ pub struct ReplicaStates {
     /// In rank order.
     pub replicas: Vec<ReplicaState>,
     /// Pods of this job whose replica no longer exists (scaled down).
-    pub strays: Vec<(ReplicaId, Arc<PodView>)>,
+    pub excess: Vec<(ReplicaId, Arc<PodView>)>,
     /// Attempts of such pods that vanished before they were dealt with.
-    pub lost_strays: Vec<(ReplicaId, Attempt)>,
+    pub disappeared_excess: Vec<(ReplicaId, Attempt)>,
 }
 
 /// One replica with what is known about it.
@@ -157,20 +157,20 @@ pub fn replica_states(
         let count = job.role(id.role).map_or(0, |r| r.count);
         (id.index.0 >= count).then_some(id)
     };
-    let strays = observed
+    let excess = observed
         .pods
         .iter()
         .filter_map(|pod| Some((beyond(&pod.name)?, Arc::clone(pod))))
         .collect();
-    let lost_strays = observed
+    let disappeared_excess = observed
         .vanished
         .iter()
         .filter_map(|v| Some((beyond(&v.name)?, v.attempt)))
         .collect();
     ReplicaStates {
         replicas,
-        strays,
-        lost_strays,
+        excess,
+        disappeared_excess,
     }
 }
 

@@ -270,7 +270,7 @@ fn happen(world: &mut World, framework: &dyn Framework, step: &Step) {
         Step::Schedule(phase, room) => {
             if world.pod_group().is_some() {
                 let placed = world.schedule(*room) > 0;
-                let none = Placement::Refused {
+                let none = Placement::Unschedulable {
                     reason: "Unschedulable".into(),
                     message: "no room".into(),
                 };

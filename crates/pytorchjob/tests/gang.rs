@@ -27,7 +27,7 @@ fn coscheduling() -> Gang {
 }
 
 fn no_place(message: &str) -> Placement {
-    Placement::Refused {
+    Placement::Unschedulable {
         reason: "Unschedulable".into(),
         message: message.into(),
     }

@@ -29,7 +29,7 @@ pub(super) fn plan(ctx: &Context<'_>) -> Option<Plan> {
     // Its pods are in no replica, and yet they run.
     let mut status = ctx.job.stored.clone();
     state_created(&mut status, ctx.now(), info, key);
-    let of_role = ctx.states.strays.iter().filter(|(id, _)| id.role == leader.role);
+    let of_role = ctx.states.excess.iter().filter(|(id, _)| id.role == leader.role);
     let runs = of_role.filter(|(_, pod)| pod.phase == Phase::Running && !pod.deleting);
     if let Some(counts) = status.replica_statuses.get_mut(leader.role.0) {
         counts.active = i32::try_from(runs.count()).unwrap_or(i32::MAX);
@@ -44,9 +44,9 @@ pub(super) fn plan(ctx: &Context<'_>) -> Option<Plan> {
 fn lost(ctx: &Context<'_>) -> Option<ReplicaId> {
     let current =
         |id: ReplicaId, attempt: Attempt| attempt >= replica_states::stored_attempt(&ctx.job.stored, id);
-    let strays = ctx.states.strays.iter().map(|(id, pod)| (*id, pod.attempt));
-    let lost: Vec<ReplicaId> = strays
-        .chain(ctx.states.lost_strays.iter().copied())
+    let excess = ctx.states.excess.iter().map(|(id, pod)| (*id, pod.attempt));
+    let lost: Vec<ReplicaId> = excess
+        .chain(ctx.states.disappeared_excess.iter().copied())
         .filter(|(id, attempt)| current(*id, *attempt))
         .map(|(id, _)| id)
         .collect();

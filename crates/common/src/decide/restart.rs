@@ -29,19 +29,19 @@ pub(super) fn plan(ctx: &Context<'_>) -> Option<Plan> {
     replaced.extend(followers.iter().filter(|f| !must_be_replaced(ctx, f)));
     let current =
         |id: ReplicaId, attempt: Attempt| attempt >= replica_states::stored_attempt(&ctx.job.stored, id);
-    let strays = || {
+    let excess = || {
         ctx.states
-            .strays
+            .excess
             .iter()
             .filter(|(id, pod)| current(*id, pod.attempt))
     };
-    let lost_strays = || {
+    let disappeared_excess = || {
         ctx.states
-            .lost_strays
+            .disappeared_excess
             .iter()
             .filter(|(id, attempt)| current(*id, *attempt))
     };
-    if replaced.is_empty() && strays().next().is_none() && lost_strays().next().is_none() {
+    if replaced.is_empty() && excess().next().is_none() && disappeared_excess().next().is_none() {
         return None;
     }
     let for_dependency = |replica: &&ReplicaState| followers.iter().any(|f| f.id() == replica.id());
@@ -55,7 +55,7 @@ pub(super) fn plan(ctx: &Context<'_>) -> Option<Plan> {
         attempts::next_attempt(ctx, &mut status, replica, for_dependency(replica));
         writes.extend(deletes::delete_replica(ctx, replica));
     }
-    for (id, pod) in strays() {
+    for (id, pod) in excess() {
         attempts::store_attempt(ctx, &mut status, *id, pod.attempt, attempts::SCALED_DOWN);
         writes.extend(deletes::delete(&ctx.unreachable, pod));
         let services = ctx
@@ -64,7 +64,7 @@ pub(super) fn plan(ctx: &Context<'_>) -> Option<Plan> {
             .filter(|s| s.name == pod.name);
         writes.extend(services.map(deletes::delete_child));
     }
-    for (id, attempt) in lost_strays() {
+    for (id, attempt) in disappeared_excess() {
         attempts::store_attempt(ctx, &mut status, *id, *attempt, attempts::SCALED_DOWN);
     }
     let events = reasons::cause(ctx, &replaced).map(|cause| reasons::announce(ctx, &mut status, &cause));

@@ -46,7 +46,7 @@ pub(super) fn plan(ctx: &Context<'_>) -> Plan {
     let mut writes: Vec<Write> = extras.into_iter().map(Write::Ensure).collect();
     writes.extend(services(ctx));
     writes.extend(kept::writes(ctx, ChildKind::Autoscaler, autoscaler(ctx)));
-    writes.extend(leftovers(ctx));
+    writes.extend(outdated_pods(ctx));
     writes.extend(gang.writes.iter().cloned());
     let pods = if gang.hold.is_none() {
         pods(ctx, &replicas)
@@ -121,21 +121,21 @@ fn services(ctx: &Context<'_>) -> Vec<Write> {
 }
 
 /// Pods of earlier attempts whose replacement is stored already, but that still stand.
-fn leftovers(ctx: &Context<'_>) -> impl Iterator<Item = Write> {
+fn outdated_pods(ctx: &Context<'_>) -> impl Iterator<Item = Write> {
     let previous = ctx
         .states
         .replicas
         .iter()
         .filter(|s| s.phase == ReplicaPhase::Outdated);
-    let strays = ctx
+    let excess = ctx
         .states
-        .strays
+        .excess
         .iter()
         .filter_map(|(_, pod)| deletes::delete(&ctx.unreachable, pod));
     let carried = deletes::carried(&ctx.unreachable, ctx.observed);
     previous
         .filter_map(|replica| deletes::delete_replica(ctx, replica))
-        .chain(strays)
+        .chain(excess)
         .chain(carried)
 }
 

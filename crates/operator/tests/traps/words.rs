@@ -65,7 +65,7 @@ fn a_gang_that_waits_writes_nothing_as_time_goes_by() {
             let mut world = job(framework, 2, |_| {});
             world.settings.gang = gang.clone();
             world.settle(framework);
-            let none = Placement::Refused {
+            let none = Placement::Unschedulable {
                 reason: "Unschedulable".into(),
                 message: "no room".into(),
             };

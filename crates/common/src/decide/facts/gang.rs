@@ -29,7 +29,7 @@ const NO_PLACE: &str = "finds no place";
 
 /// What becomes of a gang.
 #[derive(Default)]
-pub(crate) struct Answer {
+pub(crate) struct GangPlan {
     /// What its scheduler has to be told.
     pub(crate) writes: Vec<Write>,
     /// Why no pod may be made now.
@@ -37,7 +37,7 @@ pub(crate) struct Answer {
     /// Whether the job waits in a queue, so that it has not begun.
     pub(crate) queued: bool,
     /// Reason and words if its scheduler finds no place for it.
-    pub(crate) refused: Option<(String, String)>,
+    pub(crate) unschedulable: Option<(String, String)>,
     /// Whether its scheduler will have more to say than its pods do.
     pub(crate) speaks_for_pods: bool,
 }
@@ -49,9 +49,9 @@ pub(crate) struct Members {
 }
 
 /// What to do about the gang before the replicas in `wanted` are made. Those in `waiting` will be made when others are ready.
-pub(crate) fn plan(ctx: &Context<'_>, wanted: &[&ReplicaState], waiting: &[ReplicaId]) -> Answer {
+pub(crate) fn plan(ctx: &Context<'_>, wanted: &[&ReplicaState], waiting: &[ReplicaId]) -> GangPlan {
     let (Some(api), Some(members)) = (ctx.settings.gang.api(), members(ctx)) else {
-        return Answer::default();
+        return GangPlan::default();
     };
     let all = || ctx.states.replicas.iter().filter(|replica| members.has(replica));
     let live = || all().filter(|replica| is_live(replica, api));
@@ -60,7 +60,7 @@ pub(crate) fn plan(ctx: &Context<'_>, wanted: &[&ReplicaState], waiting: &[Repli
     let (making, alive) = (made().next().is_some(), live().next().is_some());
     let begun = live().any(|replica| replica.pod.as_ref().is_some_and(|pod| pod.node.is_some()));
     if !making && !unscheduled {
-        return Answer::default();
+        return GangPlan::default();
     }
     let stated = ctx.job.policy.scheduling.min_available;
     let stated = stated
@@ -70,7 +70,7 @@ pub(crate) fn plan(ctx: &Context<'_>, wanted: &[&ReplicaState], waiting: &[Repli
     let least = stated.min(begins.count().saturating_add(live().count()));
     // A gang without a place is not asked for less because one of it is late.
     if !begun && live().count().saturating_add(made().count()) < least {
-        return Answer::hold(format!(
+        return GangPlan::hold(format!(
             "the gang begins when {least} of its pods can be made together"
         ));
     }
@@ -92,9 +92,9 @@ pub(crate) fn plan(ctx: &Context<'_>, wanted: &[&ReplicaState], waiting: &[Repli
         None => create(ctx, &terms, alive),
         // Pods that are there would keep it in use; new ones can still belong to it.
         Some(group) if group.deleting && !alive => {
-            Answer::hold(format!("PodGroup {} has to terminate first", group.name))
+            GangPlan::hold(format!("PodGroup {} has to terminate first", group.name))
         }
-        Some(group) => Answer {
+        Some(group) => GangPlan {
             writes: if begun && asks_for_no_more(group, &terms) {
                 Vec::new()
             } else {
@@ -105,7 +105,7 @@ pub(crate) fn plan(ctx: &Context<'_>, wanted: &[&ReplicaState], waiting: &[Repli
     }
 }
 
-impl Answer {
+impl GangPlan {
     fn hold(why: String) -> Self {
         Self {
             hold: Some(why),
@@ -120,16 +120,16 @@ impl Members {
     }
 }
 
-fn create(ctx: &Context<'_>, terms: &Terms, alive: bool) -> Answer {
+fn create(ctx: &Context<'_>, terms: &Terms, alive: bool) -> GangPlan {
     let group = pod_group::pod_group(ctx.job, &ctx.observed.job.annotations, terms);
     let name = names::pod_group(&ctx.job.key.name);
     let queued = terms.api == PodGroupApi::Volcano && !alive;
-    Answer {
+    GangPlan {
         writes: vec![Write::CreateChild(Child::PodGroup(Box::new(group)))],
         hold: queued.then(|| format!("PodGroup {name} waits to be admitted by Volcano")),
         queued,
         speaks_for_pods: terms.api == PodGroupApi::Native,
-        ..Answer::default()
+        ..GangPlan::default()
     }
 }
 
@@ -166,26 +166,26 @@ fn patch(ctx: &Context<'_>, group: &ChildView, terms: &Terms) -> Option<Write> {
 }
 
 /// What a PodGroup says itself.
-fn read(group: &ChildView, alive: bool) -> Answer {
+fn read(group: &ChildView, alive: bool) -> GangPlan {
     let none = PodGroupView::default();
     let view = group.pod_group.as_deref().unwrap_or(&none);
     let of = |api| group.kind == ChildKind::PodGroup(api);
     let pending = matches!(view.phase.as_deref(), None | Some("" | "Pending"));
     let queued = of(PodGroupApi::Volcano) && pending && !alive;
-    let refused = match &view.placement {
-        Placement::Refused { reason, message } => Some((reason.to_string(), message.to_string())),
+    let unschedulable = match &view.placement {
+        Placement::Unschedulable { reason, message } => Some((reason.to_string(), message.to_string())),
         Placement::Unknown | Placement::Found => None,
     };
     let in_queue = || match view.spec.get("queue").and_then(Value::as_str) {
         Some(queue) if !queue.is_empty() => format!("PodGroup {} waits in queue {queue}", group.name),
         _ => format!("PodGroup {} waits to be admitted by Volcano", group.name),
     };
-    Answer {
+    GangPlan {
         hold: queued.then(in_queue),
         queued,
-        refused,
+        unschedulable,
         speaks_for_pods: of(PodGroupApi::Native) && view.placement == Placement::Unknown,
-        ..Answer::default()
+        ..GangPlan::default()
     }
 }
 

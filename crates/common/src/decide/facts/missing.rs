@@ -28,7 +28,7 @@ pub(crate) fn missing_replicas<'a>(ctx: &'a Context<'_>) -> Missing<'a> {
         .filter(|s| s.phase == ReplicaPhase::NotCreated)
         .collect();
     replicas.sort_by_key(|replica| dependencies::dependency(ctx, replica).is_some());
-    if let Some(name) = leftover(ctx) {
+    if let Some(name) = outdated(ctx) {
         missing.waits_for = Some(format!("{name} of the previous attempt has to terminate first"));
         return missing;
     }
@@ -53,7 +53,7 @@ pub(crate) fn missing_replicas<'a>(ctx: &'a Context<'_>) -> Missing<'a> {
 }
 
 /// The first by name of the pods of the time before the last restart that are still there, whether or not their replicas are.
-pub(crate) fn leftover<'a>(ctx: &Context<'a>) -> Option<&'a str> {
+pub(crate) fn outdated<'a>(ctx: &Context<'a>) -> Option<&'a str> {
     let (first, observed) = (ctx.job.stored.attempt, ctx.observed);
     let pods = observed.pods.iter().map(|pod| (&*pod.name, pod.attempt));
     let jobs = observed.batch_jobs.iter().map(|job| (&*job.name, job.attempt));

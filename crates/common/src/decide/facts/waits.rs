@@ -26,7 +26,7 @@ pub(crate) fn trouble(
     ctx: &Context<'_>,
     status: &mut JobStatus,
     creating: bool,
-    gang: &gang::Answer,
+    gang: &gang::GangPlan,
     waits: Waits,
 ) -> Option<Event> {
     let created = created_message(ctx.job.info, &ctx.job.key);
@@ -50,7 +50,7 @@ pub(crate) fn trouble(
     }
     let pods = ctx.states.replicas.iter().filter_map(|s| s.pod.as_deref());
     let mut troubles = pods.filter_map(pod_trouble);
-    if let Some((reason, words)) = &gang.refused {
+    if let Some((reason, words)) = &gang.unschedulable {
         let text = gang::no_place(ctx, words, troubles.map(|(_, text)| text));
         let message = format!("{created} It waits: {text}");
         conditions::refresh_message(status, ctx.now(), ConditionType::Created, &message);
