@@ -15,6 +15,7 @@ use syn::{Expr, FnArg, Lit, Pat, Stmt, Token};
 
 use super::model::{Definition, DefinitionId, Function, Model, Syntax};
 use super::resolve::{Namespace, Target, Ty, segments};
+use super::types::{Scopes, member};
 
 /// Keys of serde's and schemars's attributes whose text is a path.
 const PATHS: [&str; 8] = [
@@ -38,10 +39,7 @@ pub(super) struct Reference {
 /// What a definition names.
 pub(super) fn references(model: &Model, definition: &Definition) -> Vec<Reference> {
     let mut walker = Walker {
-        model,
-        module: definition.module,
-        owner: definition.owner,
-        scopes: vec![BTreeMap::new()],
+        scopes: Scopes::new(model, definition.module, definition.owner),
         found: Vec::new(),
     };
     match &definition.syntax {
@@ -55,12 +53,8 @@ pub(super) fn references(model: &Model, definition: &Definition) -> Vec<Referenc
 }
 
 /// Walks one definition.
-pub(super) struct Walker<'a> {
-    pub(super) model: &'a Model,
-    pub(super) module: usize,
-    pub(super) owner: Option<DefinitionId>,
-    /// Locals by scope, the innermost last.
-    pub(super) scopes: Vec<BTreeMap<String, Ty>>,
+struct Walker<'a> {
+    scopes: Scopes<'a>,
     found: Vec<Reference>,
 }
 
@@ -74,16 +68,16 @@ impl Walker<'_> {
         for input in &signature.inputs {
             match input {
                 FnArg::Receiver(_) => {
-                    let ty = self.owner.map_or(Ty::Unknown, Ty::Known);
-                    self.local("self".to_owned(), ty);
+                    let ty = self.scopes.owner.map_or(Ty::Unknown, Ty::Known);
+                    self.scopes.local("self".to_owned(), ty);
                 }
                 FnArg::Typed(input) => {
                     self.visit_type(&input.ty);
-                    let mut ty = self.model.type_of(self.module, self.owner, &input.ty);
+                    let mut ty = self.scopes.written(&input.ty);
                     if let syn::Type::Path(path) = &*input.ty
                         && ty == Ty::Foreign
                     {
-                        ty = self.parameter(signature, &segments(&path.path));
+                        ty = self.scopes.parameter(signature, &segments(&path.path));
                     }
                     self.bind(&input.pat, &ty);
                 }
@@ -95,50 +89,14 @@ impl Walker<'_> {
         }
     }
 
-    /// The trait that bounds a type parameter.
-    fn parameter(&self, signature: &syn::Signature, name: &[String]) -> Ty {
-        let mut parameters = signature.generics.type_params();
-        let parameter = parameters
-            .find(|parameter| name.len() == 1 && name.first().is_some_and(|n| parameter.ident == n));
-        parameter.map_or(Ty::Foreign, |parameter| {
-            self.model.bound(self.module, self.owner, parameter.bounds.iter())
-        })
-    }
-
-    pub(super) fn local(&mut self, name: String, ty: Ty) {
-        if let Some(scope) = self.scopes.last_mut() {
-            scope.insert(name, ty);
-        }
-    }
-
-    pub(super) fn in_scope(&self, name: &str) -> Option<&Ty> {
-        self.scopes.iter().rev().find_map(|scope| scope.get(name))
-    }
-
     fn scoped(&mut self, inside: impl FnOnce(&mut Self)) {
-        self.scopes.push(BTreeMap::new());
+        self.scopes.enter();
         inside(self);
-        self.scopes.pop();
-    }
-
-    /// What a path leads to, `Self` included.
-    pub(super) fn target(
-        &self,
-        path: &[String],
-        namespace: Namespace,
-    ) -> (Vec<DefinitionId>, Option<Target>) {
-        match (path, self.owner) {
-            ([first, rest @ ..], Some(owner)) if first == "Self" => {
-                let part = rest.first().and_then(|name| self.model.part(owner, name));
-                let end = part.unwrap_or(owner);
-                (part.into_iter().collect(), Some(Target::Definition(end)))
-            }
-            _ => self.model.resolve(self.module, path, namespace),
-        }
+        self.scopes.leave();
     }
 
     fn named(&mut self, path: &[String], namespace: Namespace, line: usize) {
-        let (named, _) = self.target(path, namespace);
+        let (named, _) = self.scopes.target(path, namespace);
         self.found
             .extend(named.into_iter().map(|to| Reference { to, line }));
     }
@@ -146,7 +104,7 @@ impl Walker<'_> {
     /// A path in an expression or pattern: a local, or else a value.
     fn value(&mut self, path: &[String], line: usize) {
         match path {
-            [name] if self.in_scope(name).is_some() => {}
+            [name] if self.scopes.in_scope(name).is_some() => {}
             _ => self.named(path, Namespace::Value, line),
         }
     }
@@ -159,7 +117,7 @@ impl Walker<'_> {
                 if name.starts_with(char::is_uppercase) {
                     self.value(&[name], pattern.ident.span().start().line);
                 } else {
-                    self.local(name, ty.clone());
+                    self.scopes.local(name, ty.clone());
                 }
                 if let Some((_, inner)) = &pattern.subpat {
                     self.bind(inner, ty);
@@ -167,7 +125,7 @@ impl Walker<'_> {
             }
             Pat::Type(pattern) => {
                 self.visit_type(&pattern.ty);
-                let ty = self.model.type_of(self.module, self.owner, &pattern.ty);
+                let ty = self.scopes.written(&pattern.ty);
                 self.bind(&pattern.pat, &ty);
             }
             Pat::Reference(pattern) => self.bind(&pattern.pat, ty),
@@ -198,8 +156,8 @@ impl Walker<'_> {
         let last = path.last().map_or("", String::as_str);
         let types: Vec<Ty> = match last {
             "Some" | "Ok" => vec![ty.inner()],
-            _ => match self.target(&path, Namespace::Value).1 {
-                Some(Target::Definition(id)) => self.model.fields(id, last).into_values().collect(),
+            _ => match self.scopes.target(&path, Namespace::Value).1 {
+                Some(Target::Definition(id)) => self.scopes.model.fields(id, last).into_values().collect(),
                 _ => Vec::new(),
             },
         };
@@ -211,10 +169,11 @@ impl Walker<'_> {
     fn bind_fields(&mut self, pattern: &syn::PatStruct, ty: &Ty) {
         let path = segments(&pattern.path);
         self.visit_path(&pattern.path);
-        let fields = match (self.target(&path, Namespace::Type).1, ty) {
-            (Some(Target::Definition(id)), _) | (_, &Ty::Known(id)) => {
-                self.model.fields(id, path.last().map_or("", String::as_str))
-            }
+        let fields = match (self.scopes.target(&path, Namespace::Type).1, ty) {
+            (Some(Target::Definition(id)), _) | (_, &Ty::Known(id)) => self
+                .scopes
+                .model
+                .fields(id, path.last().map_or("", String::as_str)),
             _ => BTreeMap::new(),
         };
         for field in &pattern.fields {
@@ -248,7 +207,7 @@ impl Walker<'_> {
         } else if let Ok((expression, pattern, guard)) = matched.parse2(tokens.clone()) {
             self.visit_expr(&expression);
             self.scoped(|walker| {
-                let ty = walker.type_of(&expression);
+                let ty = walker.scopes.type_of(&expression);
                 walker.bind(&pattern, &ty);
                 if let Some(guard) = &guard {
                     walker.visit_expr(guard);
@@ -305,7 +264,7 @@ impl Walker<'_> {
                 let arguments = Punctuated::<Expr, Token![,]>::parse_terminated.parse2(group.stream());
                 let method = arguments
                     .ok()
-                    .and_then(|args| self.model.method_of(&Ty::Unknown, name, args.len()));
+                    .and_then(|args| self.scopes.model.method_of(&Ty::Unknown, name, args.len()));
                 self.found.extend(method.map(|to| Reference { to, line }));
             }
         } else if punctuation(after) == Some('!') {
@@ -371,8 +330,9 @@ impl<'ast> Visit<'ast> for Walker<'_> {
 
     fn visit_expr_method_call(&mut self, call: &'ast syn::ExprMethodCall) {
         self.visit_expr(&call.receiver);
-        let ty = self.type_of(&call.receiver);
+        let ty = self.scopes.type_of(&call.receiver);
         let method = self
+            .scopes
             .model
             .method_of(&ty, &call.method.to_string(), call.args.len());
         let line = call.method.span().start().line;
@@ -396,7 +356,7 @@ impl<'ast> Visit<'ast> for Walker<'_> {
         self.scoped(|walker| {
             for statement in &block.stmts {
                 if let Stmt::Item(syn::Item::Fn(item)) = statement {
-                    walker.local(item.sig.ident.to_string(), Ty::Unknown);
+                    walker.scopes.local(item.sig.ident.to_string(), Ty::Unknown);
                 }
             }
             block
@@ -422,14 +382,14 @@ impl<'ast> Visit<'ast> for Walker<'_> {
             if let Some((_, otherwise)) = &init.diverge {
                 self.visit_expr(otherwise);
             }
-            ty = self.type_of(&init.expr);
+            ty = self.scopes.type_of(&init.expr);
         }
         self.bind(&local.pat, &ty);
     }
 
     fn visit_expr_let(&mut self, condition: &'ast syn::ExprLet) {
         self.visit_expr(&condition.expr);
-        let ty = self.type_of(&condition.expr);
+        let ty = self.scopes.type_of(&condition.expr);
         self.bind(&condition.pat, &ty);
     }
 
@@ -449,7 +409,7 @@ impl<'ast> Visit<'ast> for Walker<'_> {
 
     fn visit_expr_for_loop(&mut self, repeated: &'ast syn::ExprForLoop) {
         self.visit_expr(&repeated.expr);
-        let ty = self.type_of(&repeated.expr).inner();
+        let ty = self.scopes.type_of(&repeated.expr).inner();
         self.scoped(|walker| {
             walker.bind(&repeated.pat, &ty);
             walker.visit_block(&repeated.body);
@@ -458,7 +418,7 @@ impl<'ast> Visit<'ast> for Walker<'_> {
 
     fn visit_expr_match(&mut self, chosen: &'ast syn::ExprMatch) {
         self.visit_expr(&chosen.expr);
-        let ty = self.type_of(&chosen.expr);
+        let ty = self.scopes.type_of(&chosen.expr);
         for arm in &chosen.arms {
             self.scoped(|walker| {
                 walker.bind(&arm.pat, &ty);
@@ -494,13 +454,6 @@ fn matched(input: syn::parse::ParseStream<'_>) -> syn::Result<(Expr, Pat, Option
     };
     input.parse::<Option<Token![,]>>()?;
     Ok((expression, pattern, guard))
-}
-
-pub(super) fn member(member: &syn::Member) -> String {
-    match member {
-        syn::Member::Named(name) => name.to_string(),
-        syn::Member::Unnamed(index) => index.index.to_string(),
-    }
 }
 
 fn line(path: &syn::Path) -> usize {

@@ -1,7 +1,7 @@
 use super::*;
 
 fn shape(texts: &[(&str, &str)]) -> Shape {
-    Shape::of("crates/example".to_owned(), model::of_texts(texts).unwrap())
+    Shape::of("crates/example".to_owned(), read::of_texts(texts).unwrap())
 }
 
 /// Edges as `from -> to`.

@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use syn::{Expr, Fields, FnArg, ReturnType};
 
-use super::model::{DefinitionId, Kind, Model, Syntax};
-use super::references::{Walker, member};
+use super::model::{DefinitionId, Kind, Model, ModuleId, Syntax};
 use super::resolve::{Namespace, Target, Ty, segments};
 
 /// Names of methods that the standard library has as well: without a type they mean nothing.
@@ -186,7 +185,80 @@ impl Model {
     }
 }
 
-impl Walker<'_> {
+/// The names that are known at one place of a definition.
+pub(super) struct Scopes<'a> {
+    pub(super) model: &'a Model,
+    module: ModuleId,
+    /// Type or trait that the definition is a part of.
+    pub(super) owner: Option<DefinitionId>,
+    /// Locals by scope, the innermost last.
+    locals: Vec<BTreeMap<String, Ty>>,
+}
+
+impl<'a> Scopes<'a> {
+    /// Begins with one empty scope.
+    pub(super) fn new(model: &'a Model, module: ModuleId, owner: Option<DefinitionId>) -> Self {
+        Self {
+            model,
+            module,
+            owner,
+            locals: vec![BTreeMap::new()],
+        }
+    }
+
+    /// A new scope begins.
+    pub(super) fn enter(&mut self) {
+        self.locals.push(BTreeMap::new());
+    }
+
+    /// The innermost scope ends.
+    pub(super) fn leave(&mut self) {
+        self.locals.pop();
+    }
+
+    /// A local of the innermost scope.
+    pub(super) fn local(&mut self, name: String, ty: Ty) {
+        if let Some(scope) = self.locals.last_mut() {
+            scope.insert(name, ty);
+        }
+    }
+
+    /// The type of a local.
+    pub(super) fn in_scope(&self, name: &str) -> Option<&Ty> {
+        self.locals.iter().rev().find_map(|scope| scope.get(name))
+    }
+
+    /// What a path leads to, `Self` included.
+    pub(super) fn target(
+        &self,
+        path: &[String],
+        namespace: Namespace,
+    ) -> (Vec<DefinitionId>, Option<Target>) {
+        match (path, self.owner) {
+            ([first, rest @ ..], Some(owner)) if first == "Self" => {
+                let part = rest.first().and_then(|name| self.model.part(owner, name));
+                let end = part.unwrap_or(owner);
+                (part.into_iter().collect(), Some(Target::Definition(end)))
+            }
+            _ => self.model.resolve(self.module, path, namespace),
+        }
+    }
+
+    /// A written type.
+    pub(super) fn written(&self, ty: &syn::Type) -> Ty {
+        self.model.type_of(self.module, self.owner, ty)
+    }
+
+    /// The trait that bounds a type parameter.
+    pub(super) fn parameter(&self, signature: &syn::Signature, name: &[String]) -> Ty {
+        let mut parameters = signature.generics.type_params();
+        let parameter = parameters
+            .find(|parameter| name.len() == 1 && name.first().is_some_and(|n| parameter.ident == n));
+        parameter.map_or(Ty::Foreign, |parameter| {
+            self.model.bound(self.module, self.owner, parameter.bounds.iter())
+        })
+    }
+
     /// The type of an expression.
     pub(super) fn type_of(&self, expression: &Expr) -> Ty {
         match expression {
@@ -250,5 +322,13 @@ impl Walker<'_> {
             Ty::Of(_) => Ty::Of(Box::new(Ty::Unknown)),
             _ => Ty::Unknown,
         }
+    }
+}
+
+/// Name of a field.
+pub(super) fn member(member: &syn::Member) -> String {
+    match member {
+        syn::Member::Named(name) => name.to_string(),
+        syn::Member::Unnamed(index) => index.index.to_string(),
     }
 }
