@@ -95,11 +95,10 @@ pub(crate) fn breaches(root: &Path) -> Result<(String, Vec<String>)> {
     let left = if known.is_empty() {
         String::new()
     } else {
-        format!("; known circles in {}", known.join(", "))
+        format!(" (but for known circles in {})", known.join(", "))
     };
-    let figures = format!(
-        "no circle of files by import or definition, no fact names a decision step, in {files} files{left}"
-    );
+    let figures =
+        format!("{files} files: no circle by import or definition{left}, no fact names a decision step");
     Ok((figures, breaches))
 }
 
