@@ -1,16 +1,7 @@
 //! The cast of a job: every slot in rank order, with the names by which pods find each other.
 
-use crate::framework::{RoleInfo, Workload};
-use crate::names::{Rank, ReplicaIndex, Role};
-
-/// A place in the job: role and index.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SlotId {
-    /// Role.
-    pub role: Role,
-    /// Index within the role.
-    pub index: ReplicaIndex,
-}
+use crate::kind::{RoleInfo, Workload};
+use crate::names::{Rank, ReplicaIndex, Role, SlotId};
 
 /// A slot with its rank and name.
 #[derive(Debug, Clone, PartialEq, Eq)]

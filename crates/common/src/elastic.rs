@@ -1,13 +1,15 @@
 //! Elastic jobs: what the `elasticPolicy` of every kind that has one says. A kind may say more beside it.
 
+use crate::problems;
 use k8s_openapi::api::autoscaling::v2::{HorizontalPodAutoscaler, MetricSpec};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::api::schema::{Reason, Rule};
 use crate::build;
-use crate::framework::{ExtraKind, KindInfo, WORKER};
-use crate::resolve::{self, Problems, ResolvedJob};
+use crate::job::ResolvedJob;
+use crate::kind::{ExtraKind, KindInfo, WORKER};
+use crate::problems::Problems;
 
 const POLICY: &str = "elasticPolicy";
 const NO_WORKER: &str = "must be configured if elastic policy is used";
@@ -40,7 +42,7 @@ pub fn policy(job: &ResolvedJob) -> Option<Elastic> {
         return None;
     }
     let policy = job.fields.get(POLICY).filter(|policy| !policy.is_null())?;
-    resolve::read(policy, POLICY, &mut Problems::default())
+    problems::read(policy, POLICY, &mut Problems::default())
 }
 
 impl Elastic {

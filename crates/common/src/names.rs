@@ -132,6 +132,15 @@ impl fmt::Display for Role {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ReplicaIndex(pub u32);
 
+/// A place in the job: role and index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SlotId {
+    /// Role.
+    pub role: Role,
+    /// Index within the role.
+    pub index: ReplicaIndex,
+}
+
 /// Position of a slot in the whole job, from 0: leader first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Rank(pub u32);

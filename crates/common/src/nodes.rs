@@ -3,13 +3,13 @@
 //! A pod on such a node neither ends nor goes: nobody is there who would say so. Only after a limit, or when an
 //! administrator vouches for it, is it taken to be dead; until then it may well be alive, and its slot stays taken.
 
+use crate::conditions;
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
 use crate::observe::{LostNode, Observed, PodView};
-use crate::resolve::Settings;
-use crate::status;
+use crate::settings::Settings;
 
 /// What is to be thought of pods, by the nodes that they are on.
 #[derive(Debug, Clone, Copy)]
@@ -70,7 +70,7 @@ impl<'a> Losses<'a> {
         let (name, node) = self.node(pod)?;
         self.limit?;
         let what = if node.gone { "gone" } else { "NotReady" };
-        let since = status::whole_seconds(node.since).0;
+        let since = conditions::whole_seconds(node.since).0;
         let vouched = if node.out_of_service {
             ", out of service"
         } else {
@@ -99,7 +99,7 @@ impl<'a> Losses<'a> {
             "pod {} is on {}; it is given up at {}{others}",
             pod.name,
             self.place(pod)?,
-            status::whole_seconds(*due).0
+            conditions::whole_seconds(*due).0
         ))
     }
 

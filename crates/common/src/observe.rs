@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use crate::gang::{PodGroupApi, PodGroupView};
 use crate::names::{Attempt, JobKey, Uid};
-use crate::plan::ChildKind;
+use crate::objects::ChildKind;
 
 /// All that one decision may know.
 #[derive(Debug, Clone)]
@@ -67,8 +67,6 @@ pub struct RawJob {
     pub uid: Uid,
     /// resourceVersion.
     pub resource_version: String,
-    /// creationTimestamp.
-    pub created: Option<Timestamp>,
     /// Whether deletionTimestamp is set.
     pub deleting: bool,
     /// Annotations.

@@ -1,18 +1,12 @@
 //! The answer of [`crate::plan`]: what to write, in which order, as data.
 
+use crate::objects::{Child, ChildKind, Extra};
 use jiff::Timestamp;
-use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, Service, ServiceAccount};
-use k8s_openapi::api::rbac::v1::{Role as RbacRole, RoleBinding};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-
-use serde::Serialize;
+use k8s_openapi::api::core::v1::Pod;
 
 use crate::api::JobStatus;
-use crate::cast::SlotId;
-use crate::gang::{PodGroup, PodGroupApi};
-use crate::names::{self, Attempt, Uid};
+use crate::names::{Attempt, SlotId, Uid};
 
 /// What to do for one job now. Carried out in this order, stopping at the first class that fails:
 /// `intent`, then `writes` class by class (see [`Write::class`]), then `status`, then `notes`.
@@ -104,105 +98,6 @@ pub enum Write {
         /// Precondition.
         resource_version: String,
     },
-}
-
-/// An object beside the pods that is watched, so that plans know whether it is there. Serialized it is that object.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(untagged)]
-pub enum Child {
-    /// A headless Service.
-    Service(Box<Service>),
-    /// Scales the job.
-    Autoscaler(Box<HorizontalPodAutoscaler>),
-    /// What a gang scheduler is told.
-    PodGroup(Box<PodGroup>),
-}
-
-impl Child {
-    /// What it is.
-    #[must_use]
-    pub fn kind(&self) -> ChildKind {
-        match self {
-            Self::Service(_) => ChildKind::Service,
-            Self::Autoscaler(_) => ChildKind::Autoscaler,
-            Self::PodGroup(o) => ChildKind::PodGroup(o.api),
-        }
-    }
-
-    fn metadata(&self) -> &ObjectMeta {
-        match self {
-            Self::Service(o) => &o.metadata,
-            Self::Autoscaler(o) => &o.metadata,
-            Self::PodGroup(o) => &o.metadata,
-        }
-    }
-
-    /// Its name.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        self.metadata().name.as_deref().unwrap_or_default()
-    }
-
-    /// Digest of what was asked for, if it says so.
-    #[must_use]
-    pub fn digest(&self) -> Option<&str> {
-        let annotations = self.metadata().annotations.as_ref()?;
-        annotations.get(names::SPEC_DIGEST).map(String::as_str)
-    }
-}
-
-/// Kinds of [`Child`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum ChildKind {
-    /// `v1` Service.
-    Service,
-    /// `autoscaling/v2` HorizontalPodAutoscaler.
-    Autoscaler,
-    /// A PodGroup, of this API.
-    PodGroup(PodGroupApi),
-}
-
-impl ChildKind {
-    /// The kind's name in the API.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Service => "Service",
-            Self::Autoscaler => "HorizontalPodAutoscaler",
-            Self::PodGroup(_) => "PodGroup",
-        }
-    }
-}
-
-/// An object beside pods and Services. Serialized it is that object.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(untagged)]
-pub enum Extra {
-    /// Its data are kept as given.
-    ConfigMap(Box<ConfigMap>),
-    /// The Secret of an ssh key pair; the keys are made when it is created and never changed. Given without data.
-    KeyPair(Box<Secret>),
-    /// Made if it is missing.
-    ServiceAccount(Box<ServiceAccount>),
-    /// Its rules are kept as given.
-    Role(Box<RbacRole>),
-    /// Made if it is missing.
-    RoleBinding(Box<RoleBinding>),
-}
-
-impl Extra {
-    /// Kind and name.
-    #[must_use]
-    pub fn id(&self) -> (&'static str, &str) {
-        let (kind, name) = match self {
-            Self::ConfigMap(o) => ("ConfigMap", &o.metadata.name),
-            Self::KeyPair(o) => ("Secret", &o.metadata.name),
-            Self::ServiceAccount(o) => ("ServiceAccount", &o.metadata.name),
-            Self::Role(o) => ("Role", &o.metadata.name),
-            Self::RoleBinding(o) => ("RoleBinding", &o.metadata.name),
-        };
-        (kind, name.as_deref().unwrap_or_default())
-    }
 }
 
 /// Order of requests within a plan (DESIGN: 2 identity, 3 inputs, 4 services, 5 deletes, 6 pods; what scales them; the job itself last).

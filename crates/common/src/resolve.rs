@@ -2,247 +2,21 @@
 //!
 //! Defaults live here and nowhere else; they are never written back to the object.
 
-use std::fmt;
+use crate::job::{ResolvedJob, ResolvedPolicy, ResolvedReplica};
+use crate::problems::{Problems, read};
 
-use k8s_openapi::api::core::v1::{Container, ContainerPort, PodTemplateSpec};
+use k8s_openapi::api::core::v1::{ContainerPort, PodTemplateSpec};
 use serde::Deserialize;
 
-use crate::api::{
-    CleanPodPolicy, JobCondition, JobStatus, ReplicaSpec, RestartPolicy, RestartScope, RunPolicy,
-    SchedulingPolicy, SuccessPolicy,
-};
-use crate::cast::{Cast, Slot, SlotId};
-use crate::framework::{Framework, KindInfo, RoleInfo};
-use crate::gang::Gang;
-use crate::names::{self, JobKey, ReplicaIndex, Role, Uid};
+use crate::api::{JobCondition, JobStatus, ReplicaSpec, RunPolicy, SuccessPolicy};
+use crate::cast::Cast;
+use crate::framework::Framework;
+use crate::kind::{KindInfo, RoleInfo};
+use crate::names::{self, ReplicaIndex, Role};
 use crate::observe::RawJob;
 
 /// Most replicas of a role, as in the schema: jobs may be older than that.
 const MAX_REPLICAS: u32 = 100_000;
-
-/// The operator's own settings that change what pods and services look like, or what becomes of them.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Settings {
-    /// One Service per job, or one per replica as upstream.
-    pub service_mode: ServiceMode,
-    /// Init container of PyTorch and XGBoost workers that waits for the master's name; off by default.
-    pub init_container: Option<InitContainer>,
-    /// Domain of the cluster, such as `cluster.local`, to be appended to host names that end in `.svc`; off by default.
-    pub cluster_domain: Option<String>,
-    /// Image of the init container that brings the exec helper into launchers of `v1` MPIJobs.
-    pub exec_helper: ExecHelper,
-    /// Seconds after which a node that does not answer counts as lost, with the pods on it; `None` for never.
-    pub node_lost_after: Option<i64>,
-    /// Whether restarts of pods that were taken away count against backoffLimit, as those of failed ones do.
-    pub count_disruptions: bool,
-    /// Who places the pods of a job all together.
-    pub gang: Gang,
-}
-
-/// Shape of the headless Services.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum ServiceMode {
-    /// One Service for the job, and one for each slot that is reached by a short name.
-    #[default]
-    Job,
-    /// One Service per replica, as upstream.
-    PerReplica,
-}
-
-/// What brings the exec helper into launchers.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ExecHelper {
-    /// Image: the operator's own, or one that works as upstream's `kubectl-delivery`.
-    pub image: String,
-    /// Command of the container; the image's own if empty.
-    pub command: Vec<String>,
-}
-
-impl Default for ExecHelper {
-    fn default() -> Self {
-        Self {
-            image: concat!("docker.io/trainyard/operator:", env!("CARGO_PKG_VERSION")).to_owned(),
-            command: vec!["/trainyard-operator".to_owned(), "deliver".to_owned()],
-        }
-    }
-}
-
-/// What the waiting init container runs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InitContainer {
-    /// Image with `sh` and `nslookup`.
-    pub image: String,
-    /// Number of look-ups, 2 seconds apart, before it gives up.
-    pub max_tries: u32,
-}
-
-/// A job with all its holes filled.
-#[derive(Debug, Clone)]
-pub struct ResolvedJob {
-    /// Kind, namespace, name.
-    pub key: JobKey,
-    /// UID.
-    pub uid: Uid,
-    /// The kind's data.
-    pub info: &'static KindInfo,
-    /// Run policy.
-    pub policy: ResolvedPolicy,
-    /// When the job has succeeded.
-    pub success: SuccessPolicy,
-    /// Roles that the job has, in rank order.
-    pub replicas: Vec<ResolvedReplica>,
-    /// All slots.
-    pub cast: Cast,
-    /// `spec` without what all kinds have: what only the framework knows.
-    pub fields: serde_json::Value,
-    /// Status as stored.
-    pub stored: JobStatus,
-}
-
-impl ResolvedJob {
-    /// The role's replicas, if the job has that role.
-    #[must_use]
-    pub fn replica(&self, role: Role) -> Option<&ResolvedReplica> {
-        self.replicas.iter().find(|r| r.role == role)
-    }
-
-    /// Number of the port that pods of `role` listen on: the training container's port of the kind's name; 0 for a kind
-    /// whose pods agree on no port beforehand.
-    #[must_use]
-    pub fn port(&self, role: Role) -> i32 {
-        let Some(known) = self.info.port else { return 0 };
-        let of = |r: &ResolvedReplica| {
-            let ports = r.training_container()?.ports.as_ref()?;
-            ports
-                .iter()
-                .find(|p| p.name.as_deref() == Some(known.name))
-                .map(|p| p.container_port)
-        };
-        self.replica(role).and_then(of).unwrap_or(known.number)
-    }
-
-    /// The fields of `spec` that only the kind has. Those that [`ResolvedJob::check_own`] refuses read as absent.
-    #[must_use]
-    pub fn own<T: serde::de::DeserializeOwned + Default>(&self) -> T {
-        self.check_own(&mut Problems::default()).unwrap_or_default()
-    }
-
-    /// The same; what cannot be read is noted.
-    pub fn check_own<T: serde::de::DeserializeOwned>(&self, problems: &mut Problems) -> Option<T> {
-        read(&self.fields, "spec", problems)
-    }
-
-    /// Slots of `cast` that need a Service of their own where all are called by [`ResolvedJob::host`], but `first` by its
-    /// short name: that one, and those whose template names the pod's host, so that the job's Service cannot reach them.
-    #[must_use]
-    pub fn with_own_host_names(&self, cast: &Cast, first: Option<SlotId>) -> Vec<SlotId> {
-        let own = |slot: &&Slot| self.has_own_host_name(slot.id.role) && Some(slot.id) != first;
-        let own = cast.slots().iter().filter(own).map(|slot| slot.id);
-        first.into_iter().chain(own).collect()
-    }
-
-    fn has_own_host_name(&self, role: Role) -> bool {
-        let spec = self.replica(role).and_then(|r| r.template.spec.as_ref());
-        spec.is_some_and(|spec| spec.hostname.is_some() || spec.subdomain.is_some())
-    }
-
-    /// How pods of the namespace reach a slot that need not have a Service of its own: `<pod>` by such a one, or
-    /// `<pod>.<job>` by the job's.
-    #[must_use]
-    pub fn host(&self, slot: &Slot, settings: &Settings) -> String {
-        if settings.service_mode == ServiceMode::PerReplica || self.has_own_host_name(slot.id.role) {
-            return slot.name.clone();
-        }
-        format!("{}.{}", slot.name, names::job_service(&self.key.name))
-    }
-
-    /// Restarts that are allowed, by the user or by the kind's default.
-    #[must_use]
-    pub fn backoff_limit(&self) -> Option<u32> {
-        self.policy.backoff_limit.or(self.info.default_backoff_limit)
-    }
-}
-
-/// `spec.runPolicy` with defaults.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct ResolvedPolicy {
-    /// Which pods are deleted at the end.
-    pub clean_pod_policy: CleanPodPolicy,
-    /// Seconds to live after the end.
-    pub ttl: Option<i64>,
-    /// Seconds from the start after which the job fails.
-    pub active_deadline: Option<i64>,
-    /// Restarts that are allowed.
-    pub backoff_limit: Option<u32>,
-    /// Whether the job is to have no pods for now.
-    pub suspend: bool,
-    /// Gang scheduling.
-    pub scheduling: SchedulingPolicy,
-    /// What begins anew when a pod must be replaced.
-    pub restart_scope: RestartScope,
-}
-
-/// One role with defaults.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ResolvedReplica {
-    /// Role.
-    pub role: Role,
-    /// Number of pods.
-    pub count: u32,
-    /// Pod template with the kind's port added where the user named none.
-    pub template: PodTemplateSpec,
-    /// Name of the training container in it; empty if it has none, which only a role without pods may.
-    pub container: String,
-    /// What happens when a pod fails.
-    pub restart_policy: RestartPolicy,
-}
-
-impl ResolvedReplica {
-    /// The training container of the template.
-    #[must_use]
-    pub fn training_container(&self) -> Option<&Container> {
-        let spec = self.template.spec.as_ref()?;
-        spec.containers.iter().find(|c| c.name == self.container)
-    }
-}
-
-/// One mistake in a job, at a field.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// Path, such as `spec.pytorchReplicaSpecs[Worker].replicas`.
-    pub field: String,
-    /// What is wrong and what would be right.
-    pub message: String,
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.field, self.message)
-    }
-}
-
-/// All mistakes of a job.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Problems(pub Vec<Problem>);
-
-impl Problems {
-    /// Notes a mistake.
-    pub fn add(&mut self, field: impl Into<String>, message: impl Into<String>) {
-        self.0.push(Problem {
-            field: field.into(),
-            message: message.into(),
-        });
-    }
-}
-
-impl fmt::Display for Problems {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, problem) in self.0.iter().enumerate() {
-            write!(f, "{}{problem}", if i == 0 { "" } else { "; " })?;
-        }
-        Ok(())
-    }
-}
 
 /// Whether the job is ours at all, by `spec.runPolicy.managedBy`.
 #[must_use]
@@ -335,27 +109,6 @@ pub fn outline(framework: &dyn Framework, raw: &RawJob) -> (ResolvedJob, Problem
         framework.check(&job, &mut problems);
     }
     (job, problems)
-}
-
-/// Reads `value` as `T`; a mistake is reported under `path`.
-pub fn read<T: serde::de::DeserializeOwned>(
-    value: &serde_json::Value,
-    path: &str,
-    problems: &mut Problems,
-) -> Option<T> {
-    match serde_path_to_error::deserialize(value) {
-        Ok(read) => Some(read),
-        Err(error) => {
-            let inner = error.path().to_string();
-            let field = if inner == "." {
-                path.to_owned()
-            } else {
-                format!("{path}.{inner}")
-            };
-            problems.add(field, error.into_inner().to_string());
-            None
-        }
-    }
 }
 
 fn success_policy(info: &KindInfo, raw: &RawJob, problems: &mut Problems) -> SuccessPolicy {

@@ -2,9 +2,9 @@
 
 use crate::api::SuccessPolicy;
 use crate::elastic::Elastic;
-use crate::framework::{Outcome, WORKER};
+use crate::job::ResolvedJob;
+use crate::kind::{Outcome, WORKER};
 use crate::names::Role;
-use crate::resolve::ResolvedJob;
 use crate::tally::{SlotState, Tally};
 
 /// The role whose success is the job's, if it has any of those that decide.

@@ -11,13 +11,12 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::api::{JobStatus, RestartPolicy, RestartScope};
-use crate::build::pod::kubelet_policy;
-use crate::cast::{Slot, SlotId};
-use crate::framework::Workload;
-use crate::names::{self, Attempt, ReplicaIndex, Role};
+use crate::cast::Slot;
+use crate::job::ResolvedJob;
+use crate::kind::Workload;
+use crate::names::{self, Attempt, ReplicaIndex, Role, SlotId};
 use crate::nodes::Losses;
 use crate::observe::{BatchEnd, BatchJobView, ContainerState, Observed, Phase, PodView, Vanished};
-use crate::resolve::ResolvedJob;
 
 pub use failure::Failure;
 use failure::{culprit, disruption, ended_by_kubelet, failure, main_exit};
@@ -205,7 +204,7 @@ fn pod_slot(
         Some(pod) => pod_state(
             pod,
             known.container,
-            kubelet_policy(job, known.policy),
+            job.kubelet_policy(known.policy),
             losses.given_up(pod),
         ),
         None => known.absent(),

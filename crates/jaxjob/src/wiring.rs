@@ -1,7 +1,7 @@
 //! The environment of one pod. Names, values and order are upstream's (training-operator 1.9,
 //! `pkg/controller.v1/jax/envvar.go`), and after them what Kubeflow's Trainer calls the same.
 
-use common::framework::variable as var;
+use common::wiring::variable as var;
 use common::{Cast, ResolvedJob, Slot, Wiring};
 
 /// The wiring of one slot.

@@ -3,8 +3,7 @@
 //! training-operator 1.9 `pkg/apis/kubeflow.org/v1/mpi_types.go`).
 
 use common::Framework;
-use common::api::CleanPodPolicy;
-use common::api::schema;
+use common::api::{CleanPodPolicy, schema};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, CustomResourceDefinitionVersion, JSON, JSONSchemaProps,
 };

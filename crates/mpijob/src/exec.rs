@@ -3,12 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use common::framework::{Containers, WORKER, variable as var};
-use common::names;
-use common::plan::Extra;
-use common::resolve::Problems;
+use common::kind::WORKER;
+use common::objects::Extra;
+use common::problems::Problems;
 use common::tally::Tally;
-use common::{Cast, Framework, KindInfo, ResolvedJob, Settings, Slot, SlotId, Wiring, build};
+use common::wiring::{Containers, variable as var};
+use common::{Cast, Framework, KindInfo, ResolvedJob, Settings, Slot, SlotId, Wiring, build, names};
 use k8s_openapi::api::core::v1::{
     Capabilities, ConfigMap, Container, EmptyDirVolumeSource, EnvVar, ResourceRequirements, SeccompProfile,
     SecurityContext, Service, ServiceAccount, Volume,
@@ -17,9 +17,9 @@ use k8s_openapi::api::rbac::v1::{PolicyRule, Role, RoleBinding, RoleRef, Subject
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
-use crate::api::{Fields, MpiImplementation};
+use crate::api::{self, Fields, MpiImplementation};
 use crate::hosts::{self, DISCOVER, FOLDER, HOSTFILE, app, lists, mount};
-use crate::{KIND_V1, LAUNCHER, api, fields, no_gpus};
+use crate::{KIND_V1, LAUNCHER, fields, no_gpus};
 
 /// What starts a command on a worker: `mpirun` calls it in the place of rsh.
 const KUBEXEC: &str = "kubexec.sh";

@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use common::names;
 use common::tally::{SlotState, SlotTally, Tally};
-use common::{Cast, ResolvedJob, Settings};
+use common::{Cast, ResolvedJob, Settings, names};
 
 use k8s_openapi::api::core::v1::{ConfigMapVolumeSource, KeyToPath, Volume, VolumeMount};
 
 use crate::api::{Fields, MpiImplementation};
-use common::framework::WORKER;
+use common::kind::WORKER;
 
 use crate::LAUNCHER;
 

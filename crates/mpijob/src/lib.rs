@@ -16,10 +16,10 @@ mod hosts;
 mod ssh;
 
 use common::api::{RestartPolicy, SuccessPolicy};
-use common::framework::{ExtraKind, GangInfo, HostNames, Stamp, WORKER, Workload, variable as var};
-use common::names;
-use common::resolve::Problems;
-use common::{Framework, KindInfo, ResolvedJob, Role, RoleInfo};
+use common::kind::{ExtraKind, GangInfo, HostNames, Stamp, WORKER, Workload};
+use common::problems::Problems;
+use common::wiring::variable as var;
+use common::{Framework, KindInfo, ResolvedJob, Role, RoleInfo, names};
 use k8s_openapi::api::core::v1::EnvVar;
 
 use crate::api::Fields;

@@ -4,20 +4,21 @@
 use std::collections::BTreeMap;
 
 use common::api::RestartPolicy;
-use common::framework::{Containers, OnFailure, WORKER, variable as var};
+use common::kind::{OnFailure, WORKER};
 use common::names::{self, ReplicaIndex};
-use common::plan::Extra;
-use common::resolve::Problems;
+use common::objects::Extra;
+use common::problems::Problems;
 use common::tally::Tally;
+use common::wiring::{Containers, variable as var};
 use common::{Cast, Framework, KindInfo, ResolvedJob, Role, Settings, Slot, SlotId, Wiring, build};
 use k8s_openapi::api::core::v1::{
     ConfigMap, EnvVar, KeyToPath, Secret, SecretVolumeSource, Service, ServiceSpec, Volume,
 };
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 
-use crate::api::{Fields, LauncherCreationPolicy, MpiImplementation};
+use crate::api::{self, Fields, LauncherCreationPolicy, MpiImplementation};
 use crate::hosts::{self, DISCOVER, FOLDER, HOSTFILE, app, lists, mount};
-use crate::{DIALECTS, KIND, LAUNCHER, api, fields, no_gpus};
+use crate::{DIALECTS, KIND, LAUNCHER, fields, no_gpus};
 
 /// Where the key pair is mounted unless the job says otherwise.
 const ROOT_SSH: &str = "/root/.ssh";

@@ -16,7 +16,8 @@ use std::collections::BTreeMap;
 
 use common::gang::Gang;
 use common::names;
-use common::plan::{Child, Write};
+use common::objects::Child;
+use common::plan::Write;
 use common::testing::World;
 use mpijob::FRAMEWORK;
 use serde_json::{Value, json};

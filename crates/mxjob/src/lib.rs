@@ -8,8 +8,8 @@ mod api;
 mod wiring;
 
 use common::api::RestartPolicy;
-use common::framework::{Example, PortInfo, WORKER};
-use common::resolve::Problems;
+use common::kind::{Example, PortInfo, WORKER};
+use common::problems::Problems;
 use common::{Cast, Framework, KindInfo, ResolvedJob, Role, RoleInfo, Settings, Slot, SlotId, Wiring};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 

@@ -3,8 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use common::framework::{Task, WORKER, variable as var};
-use common::resolve::ResolvedReplica;
+use common::job::ResolvedReplica;
+use common::kind::WORKER;
+use common::wiring::{Task, variable as var};
 use common::{Cast, ResolvedJob, Settings, Slot, Wiring};
 use serde::Serialize;
 

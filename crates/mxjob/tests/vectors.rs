@@ -10,7 +10,7 @@
 use common::api::ConditionType;
 use common::testing::vectors::{are_upstreams, resolve_by_default, upstream_settings, variables};
 use common::testing::{World, manifest};
-use common::{names, status};
+use common::{conditions, names};
 use k8s_openapi::api::core::v1::Pod;
 use mxjob::FRAMEWORK;
 
@@ -54,10 +54,10 @@ fn a_tuning_job_has_succeeded_when_its_tuner_has() {
     world.settle(&FRAMEWORK);
     world.run_all();
     world.settle(&FRAMEWORK);
-    assert!(status::is_true(&world.status(), ConditionType::Running));
+    assert!(conditions::is_true(&world.status(), ConditionType::Running));
     world.end("j-tuner-0", "mxnet", 0, "Completed", None);
     world.settle(&FRAMEWORK);
-    assert!(status::is_true(&world.status(), ConditionType::Succeeded));
+    assert!(conditions::is_true(&world.status(), ConditionType::Succeeded));
 }
 
 #[test]
@@ -70,13 +70,13 @@ fn the_schedulers_end_is_the_jobs() {
         world.end(pod, "mxnet", 0, "Completed", None);
         world.settle(&FRAMEWORK);
         assert!(
-            !status::is_finished(&world.status()),
+            !conditions::is_finished(&world.status()),
             "the servers may not have saved yet"
         );
     }
     world.end("j-scheduler-0", "mxnet", 0, "Completed", None);
     world.settle(&FRAMEWORK);
-    assert!(status::is_true(&world.status(), ConditionType::Succeeded));
+    assert!(conditions::is_true(&world.status(), ConditionType::Succeeded));
     let message = world.status().conditions.last().unwrap().message.clone().unwrap();
     assert_eq!(message, "MXJob j is successfully completed.");
 }
@@ -90,7 +90,7 @@ fn where_nobody_decides_all_must_be_done() {
     for (pod, finished) in [("j-server-0", false), ("j-server-1", true)] {
         world.end(pod, "mxnet", 0, "Completed", None);
         world.settle(&FRAMEWORK);
-        assert_eq!(status::is_finished(&world.status()), finished);
+        assert_eq!(conditions::is_finished(&world.status()), finished);
     }
 }
 

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use common::gang::Gang;
-use common::resolve::{ExecHelper, InitContainer, ServiceMode};
+use common::settings::{ExecHelper, InitContainer, ServiceMode};
 use common::{Framework, Settings};
 use jiff::{SignedDuration, Timestamp};
 use runtime::telemetry::{self, LogFormat};
@@ -19,9 +19,9 @@ use crate::helper::{self, DeliverArgs, ExecArgs};
 use crate::manifests::{self, Scope};
 use crate::{FRAMEWORKS, offline};
 
-/// The process must not write any more: another one leads.
+/// Exit code if another process leads, so that this one must not write any more.
 const LEASE_LOST: u8 = 3;
-/// Where a pod finds the name of its namespace.
+/// File with the name of a pod's namespace.
 const NAMESPACE_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
 
 #[derive(Debug, Parser)]
@@ -146,7 +146,7 @@ struct RestartArgs {
     count_disruptions: bool,
 }
 
-/// Reads a time: with units, or plain seconds.
+/// Reads a duration: with units, or in seconds.
 fn seconds(text: &str) -> Result<i64, String> {
     let seconds = match text.parse::<i64>() {
         Ok(seconds) => seconds,
@@ -217,10 +217,10 @@ struct PlanArgs {
     gang: GangArgs,
 }
 
-/// Does what the command line says.
+/// Runs the command of the command line.
 ///
 /// # Errors
-/// Whatever keeps it from doing so, in words for the user.
+/// If the command fails; the text is for the user.
 pub fn main() -> Result<ExitCode> {
     match Cli::parse().command {
         Command::Run(args) => run(*args),
@@ -239,7 +239,7 @@ pub fn main() -> Result<ExitCode> {
         }
         Command::Plan(args) => {
             let gang = match args.gang.gang_scheduler {
-                GangChoice::Auto => Gang::None, // there is nobody to ask
+                GangChoice::Auto => Gang::None, // there is no cluster to ask
                 GangChoice::Fixed(gang) => gang,
             };
             let settings = Settings {
@@ -263,7 +263,7 @@ pub fn main() -> Result<ExitCode> {
 
 fn print(text: &str) -> Result<ExitCode> {
     match std::io::stdout().write_all(text.as_bytes()) {
-        // Whoever reads may stop reading.
+        // The reader may close the pipe.
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
         _ => Ok(ExitCode::SUCCESS),
     }
@@ -363,7 +363,7 @@ fn kinds(wanted: &[String]) -> Result<Vec<&'static dyn Framework>> {
     Ok(found)
 }
 
-/// Two processes must never have the same identity, whatever their pods are called.
+/// Identity of this process. Two processes must never have the same, whatever the names of their pods.
 fn unique(name: Option<String>) -> String {
     let name = name.unwrap_or_else(|| "trainyard-operator".to_owned());
     format!("{name}_{:08x}", RandomState::new().build_hasher().finish() >> 32)
@@ -439,7 +439,7 @@ mod tests {
         );
     }
 
-    /// Two of the same name would both take the lease for theirs.
+    /// Two processes with the same identity would both believe to hold the lease.
     #[test]
     fn no_two_processes_have_the_same_identity() {
         let name = || Some("operator-0".to_owned());

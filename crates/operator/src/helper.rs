@@ -1,5 +1,5 @@
-//! What the operator's program does in the pods of `v1` MPIJobs: it delivers itself into the launcher (`deliver`) and runs
-//! commands in the workers from there (`exec`), in the place of kubectl.
+//! Subcommands for the pods of `v1` MPIJobs, in the place of kubectl: `deliver` copies the program into the launcher, and `exec` runs
+//! commands in the workers from there.
 
 use std::fs;
 use std::io::Write as _;
@@ -15,9 +15,9 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// Name of the program in the launcher.
 const PROGRAM: &str = "kubectl";
-/// Exit code if there is none of the command, as ssh has it.
+/// Exit code if the command has none; the same as that of ssh.
 const NO_EXIT_CODE: u8 = 255;
-/// Exit code of whom a signal ended, less the number of the signal.
+/// Exit code of a process that a signal ended, less the number of the signal.
 const SIGNALLED: i32 = 128;
 
 #[derive(Debug, Args)]
@@ -53,21 +53,21 @@ pub(crate) struct ExecArgs {
 /// Copies this program.
 ///
 /// # Errors
-/// A folder that cannot be written to.
+/// If the folder cannot be written to.
 pub(crate) fn deliver(args: DeliverArgs) -> Result<ExitCode> {
     let target = args.target.unwrap_or_else(|| args.target_dir.join(PROGRAM));
     copy(&std::env::current_exe().context("finding this program")?, &target)?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Whole or not at all: a launcher must not find half a program.
+/// Copies the program completely or not at all: a launcher must not find half a program.
 fn copy(program: &Path, target: &Path) -> Result<()> {
     let temporary = target.with_extension("partial");
     let copied = fs::copy(program, &temporary)
         .and_then(|_| fs::set_permissions(&temporary, fs::Permissions::from_mode(0o755)))
         .and_then(|()| fs::rename(&temporary, target));
     if copied.is_err() {
-        // It may not be there.
+        // The file may not exist.
         let _ = fs::remove_file(&temporary);
     }
     copied.with_context(|| format!("copying {} to {}", program.display(), target.display()))
@@ -87,7 +87,7 @@ pub(crate) fn exec(args: ExecArgs) -> Result<ExitCode> {
         wait: Duration::from_secs(args.wait),
     };
     let say = |text: &str| {
-        // Nobody may listen any more.
+        // Standard error may be closed.
         let _ = writeln!(std::io::stderr(), "exec: {text}");
     };
     let threads = tokio::runtime::Builder::new_current_thread()
@@ -99,7 +99,7 @@ pub(crate) fn exec(args: ExecArgs) -> Result<ExitCode> {
             signal = stopped() => Ok(SIGNALLED.saturating_add(signal)),
         }
     });
-    // Standard input is read by a thread that nothing ends, and output may wait for somebody who takes it.
+    // Nothing ends the thread that reads standard input, and output may wait for a reader.
     threads.shutdown_background();
     Ok(match ended {
         Ok(code) => ExitCode::from(u8::try_from(code).unwrap_or(NO_EXIT_CODE)),
@@ -110,7 +110,7 @@ pub(crate) fn exec(args: ExecArgs) -> Result<ExitCode> {
     })
 }
 
-/// The number of the signal that wants this process to end. Without a handler the first process of a container hears none.
+/// Waits for a signal to end, and returns its number. Without a handler, the first process of a container ignores signals.
 async fn stopped() -> i32 {
     let wait = async |kind: SignalKind| match signal(kind) {
         Ok(mut signal) => signal

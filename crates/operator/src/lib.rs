@@ -1,14 +1,13 @@
-//! The manager binary, as a library: what is run, and how it is asked for.
+//! The operator's program as a library: the command line, and the frameworks that it runs.
 
 pub mod cli;
 mod helper;
-#[expect(dead_code, reason = "what becomes deploy/ is made by a test")]
-mod manifests;
+pub mod manifests;
 mod offline;
 
 use common::Framework;
 
-/// Every framework that the operator knows: one line each.
+/// All frameworks of the operator, one line each.
 #[rustfmt::skip] // `cargo xtask new-kind` adds a line
 pub static FRAMEWORKS: &[&'static dyn Framework] = &[
     &pytorchjob::FRAMEWORK,

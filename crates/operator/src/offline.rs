@@ -1,4 +1,4 @@
-//! `plan`: what would be done about a job, without a cluster.
+//! Subcommand `plan`: the plan for a job, without a cluster.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-/// A plan as people read it.
+/// A plan in readable form.
 #[derive(Debug, Serialize)]
 struct Readable<'a> {
     job: String,
@@ -27,10 +27,10 @@ struct Readable<'a> {
     wake: Option<Timestamp>,
 }
 
-/// Plans for the job in `file`, beside the pods in `pods`, and says so in YAML.
+/// Plans for the job in `file`, with the pods in `pods`. Returns the plan as YAML.
 ///
 /// # Errors
-/// A file that cannot be read, or is not what it should be.
+/// If a file cannot be read, or has other content.
 pub(crate) fn plan(
     frameworks: &[&'static dyn Framework],
     settings: &Settings,
@@ -72,7 +72,7 @@ pub(crate) fn plan(
     Ok(serde_saphyr::to_string(&readable(&observed, &plan)?)?)
 }
 
-/// Fills in what the API server would, by the version that the manifest names.
+/// Fills in the field that the API server would, by the version of the manifest.
 fn stamp(framework: &dyn Framework, manifest: &mut Value) {
     let version = manifest
         .get("apiVersion")

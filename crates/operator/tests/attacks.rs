@@ -10,12 +10,13 @@
     reason = "tests fail by panicking, and read better without ceremony"
 )]
 
+use common::conditions;
 use std::collections::{BTreeMap, BTreeSet};
 
 use common::api::ConditionType;
 use common::plan::Write;
 use common::testing::{World, meanings, whole};
-use common::{Framework, names, status};
+use common::{Framework, names};
 use serde_json::{Map, Value, json};
 
 /// Words that would do something in a shell, a list of hosts, a YAML file or a JSON document.
@@ -36,7 +37,7 @@ fn execs(framework: &dyn Framework) -> bool {
     framework
         .kind()
         .makes
-        .contains(&common::framework::ExtraKind::ExecRole)
+        .contains(&common::kind::ExtraKind::ExecRole)
 }
 
 fn for_every_kind(test: impl Fn(&'static dyn Framework)) {
@@ -227,7 +228,7 @@ fn names_and_numbers_that_go_into_scripts_are_checked() {
         }
         let stored = world.status();
         assert!(
-            status::is_true(&stored, ConditionType::Failed),
+            conditions::is_true(&stored, ConditionType::Failed),
             "{field}: {stored:?}"
         );
         let said = serde_json::to_string(&stored).unwrap();
@@ -271,7 +272,7 @@ fn replicas_of_unknown_roles_make_nothing() {
             let writes: usize = world.settle(framework).iter().map(|plan| plan.writes.len()).sum();
             assert_eq!(writes, 0, "{payload:?}");
             assert!(
-                status::is_true(&world.status(), ConditionType::Failed),
+                conditions::is_true(&world.status(), ConditionType::Failed),
                 "{payload:?}"
             );
         }

@@ -11,7 +11,7 @@
 use common::api::ConditionType;
 use common::plan::{Plan, Write};
 use common::testing::{World, manifest, meanings, whole};
-use common::{Framework, Role, SlotId, status};
+use common::{Framework, Role, SlotId, conditions};
 use serde_json::{Value, json};
 
 fn spec(world: &mut World) -> &mut Value {
@@ -86,7 +86,7 @@ fn the_leader_of_a_running_job_is_never_scaled_away() {
             "{told}"
         );
         assert_eq!(status.replica_statuses, before.2.replica_statuses);
-        assert!(status::is_true(&status, ConditionType::Running));
+        assert!(conditions::is_true(&status, ConditionType::Running));
         let notes: Vec<_> = plans.iter().flat_map(|plan| &plan.notes).collect();
         assert_eq!(notes.len(), 1, "told once");
         assert_eq!(
@@ -124,7 +124,7 @@ fn the_leader_of_a_running_job_is_never_scaled_away() {
         let mut late = world.clone();
         late.pass_time(1000);
         late.settle(framework);
-        assert!(status::is_true(&late.status(), ConditionType::Failed));
+        assert!(conditions::is_true(&late.status(), ConditionType::Failed));
 
         // Suspended it has no pods; and none are made for a job that is resumed without replicas.
         spec(&mut world)["runPolicy"]["suspend"] = json!(true);
@@ -213,7 +213,7 @@ fn workers_beside_a_leader_go_down_to_none_and_come_back_and_nothing_counts_as_a
             world.reap();
             bring_up(framework, &mut world);
             let status = world.status();
-            assert!(status::is_true(&status, ConditionType::Running), "{status:?}");
+            assert!(conditions::is_true(&status, ConditionType::Running), "{status:?}");
             let counts = &status.replica_statuses[role.0];
             assert_eq!(u32::try_from(counts.active).unwrap(), count);
             assert!(counts.selector.is_some(), "autoscalers read it");

@@ -8,13 +8,14 @@
     reason = "tests fail by panicking, and read better without ceremony"
 )]
 
+use common::conditions;
 use std::sync::Arc;
 
 use common::api::ConditionType;
 use common::framework::Framework;
 use common::gang::Gang;
 use common::testing::{World, meanings, whole};
-use common::{PodView, Write, names, status};
+use common::{PodView, Write, names};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -264,9 +265,9 @@ proptest! {
         }
         let plan = world.plan(framework);
         if let Some(next) = &plan.status {
-            let is = |condition| status::is_true(next, condition);
+            let is = |condition| conditions::is_true(next, condition);
             let stored = world.status();
-            let both = status::is_true(&stored, ConditionType::Failed) && status::is_true(&stored, ConditionType::Succeeded);
+            let both = conditions::is_true(&stored, ConditionType::Failed) && conditions::is_true(&stored, ConditionType::Succeeded);
             prop_assert!(both || !(is(ConditionType::Failed) && is(ConditionType::Succeeded)));
         }
         let again = world.plan(framework);

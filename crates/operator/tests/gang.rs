@@ -8,12 +8,12 @@
     reason = "tests fail by panicking, and read better without ceremony"
 )]
 
-use common::Framework;
 use common::api::ConditionType;
 use common::gang::{Gang, Placement};
-use common::plan::{Child, Plan, Write, WriteClass};
-use common::status;
+use common::objects::Child;
+use common::plan::{Plan, Write, WriteClass};
 use common::testing::{World, meanings, whole};
+use common::{Framework, conditions};
 use serde_json::Value;
 
 fn job(framework: &'static dyn Framework) -> World {
@@ -90,7 +90,7 @@ fn its_gang_is_made_before_its_pods_and_is_of_all_of_them() {
         );
         bring_up(framework, &mut world);
         assert!(
-            status::is_true(&world.status(), ConditionType::Running),
+            conditions::is_true(&world.status(), ConditionType::Running),
             "{:?}",
             world.status()
         );
@@ -131,7 +131,7 @@ fn a_lost_pod_is_placed_beside_those_that_run_and_the_gang_ends_with_the_job() {
         world.settle(framework);
         bring_up(framework, &mut world);
         assert!(
-            status::is_true(&world.status(), ConditionType::Running),
+            conditions::is_true(&world.status(), ConditionType::Running),
             "{:?}",
             world.status()
         );
@@ -149,7 +149,7 @@ fn a_lost_pod_is_placed_beside_those_that_run_and_the_gang_ends_with_the_job() {
             world.reap();
         }
         assert!(
-            status::is_true(&world.status(), ConditionType::Succeeded),
+            conditions::is_true(&world.status(), ConditionType::Succeeded),
             "{:?}",
             world.status()
         );
@@ -179,7 +179,7 @@ fn begun_anew_together_a_gang_without_a_place_holds_none() {
         let placed = world.pods.iter().chain(carried).filter(|pod| pod.node.is_some());
         assert_eq!(placed.count(), 0, "none is held");
         bring_up(framework, &mut world);
-        assert!(status::is_true(&world.status(), ConditionType::Running));
+        assert!(conditions::is_true(&world.status(), ConditionType::Running));
         assert_eq!(world.status().whole_restarts.unwrap().count, 1);
     }
 }

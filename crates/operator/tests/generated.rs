@@ -3,9 +3,7 @@
 
 use std::path::Path;
 
-#[path = "../src/manifests.rs"]
-#[expect(dead_code, reason = "the operator's subcommands call the rest")]
-mod manifests;
+use operator::manifests;
 
 #[path = "generated/pages.rs"]
 mod pages;

@@ -1,4 +1,4 @@
-//! Laws that hold whatever happens: random jobs, random mishaps, the operator dying after any request.
+//! Laws that hold whatever happens: random jobs, random faults, the operator dying after any request.
 //!
 //! Written against the seam only: they run over the registry, and over each dialect of a kind that has several.
 #![allow(
@@ -12,15 +12,17 @@
     reason = "tests fail by panicking, and read better without ceremony"
 )]
 
+use common::conditions;
 use std::sync::Arc;
 
 use common::api::{ConditionType, JobStatus};
-use common::framework::ExtraKind;
 use common::gang::{Gang, Placement, PodGroupApi};
+use common::kind::ExtraKind;
+use common::objects::{Child, ChildKind};
 use common::observe::{ChildView, Phase};
-use common::plan::{Child, ChildKind, Plan, Write, WriteClass};
+use common::plan::{Plan, Write, WriteClass};
 use common::testing::{World, manifest, meanings};
-use common::{Cast, Framework, PodView, RoleInfo, SlotId, status};
+use common::{Cast, Framework, PodView, RoleInfo, SlotId};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -314,9 +316,9 @@ fn check_plan(world: &World, plan: &Plan) {
                     world.pods.iter().all(|p| *p.name != *name),
                     "{name} is still there"
                 );
-                assert!(!status::is_finished(&stored), "a finished job makes no pods");
+                assert!(!conditions::is_finished(&stored), "a finished job makes no pods");
                 assert!(
-                    !status::is_true(&stored, ConditionType::Suspended),
+                    !conditions::is_true(&stored, ConditionType::Suspended),
                     "nor does a suspended one"
                 );
                 let of_before = world.pods.iter().filter(|p| p.attempt.0 < stored.attempt);
@@ -330,7 +332,7 @@ fn check_plan(world: &World, plan: &Plan) {
                 assert_eq!(object["metadata"]["ownerReferences"][0]["uid"], job.uid.as_str());
             }
             Write::DeletePod { name, uid, force } => check_delete(world, plan, name, uid.as_str(), *force),
-            Write::Ensure(_) => assert!(!status::is_finished(&stored), "a finished job needs nothing"),
+            Write::Ensure(_) => assert!(!conditions::is_finished(&stored), "a finished job needs nothing"),
             Write::CreateBatchJob { job: made, .. } => {
                 let name = made.metadata.name.as_deref().unwrap();
                 assert!(
@@ -342,7 +344,10 @@ fn check_plan(world: &World, plan: &Plan) {
                     .iter()
                     .filter(|(_, p)| !matches!(p.phase, Phase::Succeeded | Phase::Failed));
                 assert_eq!(live.count(), 0, "two launchers at a time");
-                assert!(!status::is_finished(&stored) && !status::is_true(&stored, ConditionType::Suspended));
+                assert!(
+                    !conditions::is_finished(&stored)
+                        && !conditions::is_true(&stored, ConditionType::Suspended)
+                );
                 assert_eq!(
                     made.metadata.owner_references.as_ref().unwrap()[0].uid,
                     job.uid.as_str()
@@ -377,7 +382,10 @@ fn check_plan(world: &World, plan: &Plan) {
                         assert_ne!(found.digest.as_deref(), to.digest(), "nothing to change");
                     }
                 }
-                assert!(!status::is_finished(&stored) && !status::is_true(&stored, ConditionType::Suspended));
+                assert!(
+                    !conditions::is_finished(&stored)
+                        && !conditions::is_true(&stored, ConditionType::Suspended)
+                );
             }
             Write::DeleteChild { kind, name, uid } => {
                 let is = |c: &ChildView| c.kind == *kind && *c.name == **name && c.uid == *uid;
@@ -516,7 +524,7 @@ fn check_autoscaler(world: &World, framework: &dyn Framework) {
     let job = world.job.as_ref().unwrap();
     let found = world.children.iter().filter(|c| c.kind == ChildKind::Autoscaler);
     let found: Vec<_> = found.map(|c| c.digest.as_deref()).collect();
-    let ended = status::is_finished(&world.status());
+    let ended = conditions::is_finished(&world.status());
     match common::resolve::resolve(framework, job) {
         _ if ended => assert_eq!(found, [], "an ended job is not scaled"),
         Ok(job) if job.policy.suspend => assert_eq!(found, [], "nor a suspended one"),
@@ -604,7 +612,7 @@ fn check_that_none_is_stuck(world: &mut World, framework: &dyn Framework) {
         world.now = world.now.max(wake);
         world.settle(framework);
     }
-    let finished = status::is_finished(&world.status());
+    let finished = conditions::is_finished(&world.status());
     let pods = world
         .pods
         .iter()

@@ -9,11 +9,11 @@
 )]
 
 use common::api::{ConditionStatus, ConditionType, SuccessPolicy};
-use common::framework::{KindInfo, OnFailure, WORKER, Workload};
+use common::kind::{KindInfo, OnFailure, WORKER, Workload};
 use common::observe::Phase;
 use common::plan::{Plan, Write};
 use common::testing::{World, manifest, meanings, whole};
-use common::{Framework, names, status};
+use common::{Framework, conditions, names};
 use serde_json::{Value, json};
 
 /// Tells each meaning of each kind by its API version and kind.
@@ -31,7 +31,7 @@ fn running(framework: &'static dyn Framework, edit: impl FnOnce(&mut Value)) -> 
     let mut world = World::new(framework, &manifest);
     bring_up(framework, &mut world);
     let status = world.status();
-    assert!(status::is_true(&status, ConditionType::Running), "{status:?}");
+    assert!(conditions::is_true(&status, ConditionType::Running), "{status:?}");
     world
 }
 
@@ -53,7 +53,7 @@ fn end(framework: &dyn Framework, world: &mut World, pod: &str, code: i32) {
 }
 
 fn is(world: &World, condition: ConditionType) -> bool {
-    status::is_true(&world.status(), condition)
+    conditions::is_true(&world.status(), condition)
 }
 
 /// A pod of ours whose failure its role's restart policy judges: the last one.
@@ -161,7 +161,7 @@ fn it_has_succeeded_when_those_have_who_decide_and_the_rest_is_cleaned_up() {
         world.reap();
         world.settle(framework);
         let status = world.status();
-        let runs = status::condition(&status, ConditionType::Running).unwrap();
+        let runs = conditions::condition(&status, ConditionType::Running).unwrap();
         assert_eq!(runs.status, ConditionStatus::False);
         assert!(status.completion_time.is_some() && status.first_failure.is_none());
         assert!(
@@ -238,7 +238,7 @@ fn its_time_limit_ends_it_and_its_time_to_live_takes_it_away() {
         });
         world.pass_time(99);
         world.settle(framework);
-        assert!(!status::is_finished(&world.status()));
+        assert!(!conditions::is_finished(&world.status()));
         world.pass_time(1);
         world.settle(framework);
         assert!(is(&world, ConditionType::Failed));
@@ -313,7 +313,7 @@ fn a_pod_on_its_way_out_counts_for_nothing_and_keeps_its_slot() {
                 world.apply(&plan);
                 let at_first = made(&[plan]);
                 let told = format!("{phase:?} {deleting} {old}: {:?}", world.status());
-                assert!(!status::is_finished(&world.status()), "{told}");
+                assert!(!conditions::is_finished(&world.status()), "{told}");
                 assert!(!at_first.contains(&name), "{told}");
                 assert_eq!(
                     world.status().restart_counts.unwrap_or_default().failures,
@@ -369,7 +369,7 @@ fn clean_up_takes_what_its_policy_says_whatever_the_end() {
                     world.pass_time(20);
                 }
                 let told = format!("{policy} after {outcome}: {}", world.describe());
-                assert!(status::is_finished(&world.status()), "{told}");
+                assert!(conditions::is_finished(&world.status()), "{told}");
                 let stopped = ["limit", "deadline"].contains(&outcome);
                 let stays = |pod: &common::PodView| match policy {
                     "All" => false,

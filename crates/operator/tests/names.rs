@@ -9,16 +9,17 @@
     reason = "tests fail by panicking, and read better without ceremony"
 )]
 
+use common::conditions;
 use std::collections::BTreeSet;
 
 use common::api::ConditionType;
-use common::framework::RoleInfo;
 use common::gang::Gang;
+use common::kind::RoleInfo;
 use common::names::{MAX_LABEL, ReplicaIndex};
 use common::plan::Write;
-use common::resolve::ServiceMode;
+use common::settings::ServiceMode;
 use common::testing::{World, whole};
-use common::{Framework, Settings, status};
+use common::{Framework, Settings};
 use kube_cel::{CompiledSchema, Validator, compile_schema};
 use operator::FRAMEWORKS;
 use serde_json::{Value, json};
@@ -134,7 +135,7 @@ fn made(
         world.run_all();
     }
     let stored = world.status();
-    if status::is_true(&stored, ConditionType::Failed) {
+    if conditions::is_true(&stored, ConditionType::Failed) {
         assert!(
             names.is_empty(),
             "{name} is refused when there is something already: {names:?}"

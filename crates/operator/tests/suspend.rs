@@ -8,12 +8,13 @@
     reason = "tests fail by panicking, and read better without ceremony"
 )]
 
+use common::conditions;
 use std::collections::BTreeMap;
 
 use common::api::{ConditionStatus, ConditionType, JobStatus};
 use common::plan::{Plan, Write};
-use common::testing::{World, meanings, whole};
-use common::{Framework, names, status};
+use common::testing::{World, meanings, merge_patch, whole};
+use common::{Framework, names};
 use serde_json::{Value, json};
 
 /// Tells each meaning of each kind by its API version and kind.
@@ -47,7 +48,7 @@ fn bring_up(framework: &'static dyn Framework, world: &mut World) {
     world.run_all();
     world.settle(framework);
     assert!(
-        status::is_true(&world.status(), ConditionType::Running),
+        conditions::is_true(&world.status(), ConditionType::Running),
         "{:?}",
         world.status()
     );
@@ -95,7 +96,7 @@ fn suspended_from_the_beginning_it_makes_nothing_at_all() {
         assert_eq!(conditions(&status), [(created, held), (suspended, held)]);
         assert_eq!(status.start_time, None, "it has not begun");
         assert_eq!((active(&status), status.attempt), (0, 0));
-        world.rests(framework);
+        world.is_stable(framework);
         // It begins as any other.
         suspend(&mut world, false);
         bring_up(framework, &mut world);
@@ -118,13 +119,13 @@ fn active_reads_0_only_when_the_pods_are_gone() {
             .intent
             .clone()
             .expect("nothing is deleted before that is stored");
-        assert!(status::is_true(&intent, ConditionType::Suspended));
+        assert!(conditions::is_true(&intent, ConditionType::Suspended));
         assert_eq!(active(&intent), all);
         let mut plans = world.settle(framework);
         assert!(world.pods.iter().all(|pod| pod.deleting) && world.batch_jobs.iter().all(|job| job.deleting));
         assert!(world.children.is_empty(), "{:?}", world.children);
         let status = world.status();
-        let running = status::condition(&status, ConditionType::Running).unwrap();
+        let running = conditions::condition(&status, ConditionType::Running).unwrap();
         assert_eq!(running.status, ConditionStatus::False);
         assert_eq!(status.conditions.last().unwrap().type_, ConditionType::Suspended);
         // They go one by one.
@@ -143,7 +144,7 @@ fn active_reads_0_only_when_the_pods_are_gone() {
             [format!("{}Suspended", framework.kind().kind)],
             "one event"
         );
-        world.rests(framework);
+        world.is_stable(framework);
     });
 }
 
@@ -157,16 +158,6 @@ fn directives() -> Value {
             "schedulingGates": [{"name": "queue/topology"}],
         },
     })
-}
-
-fn merge(into: &mut Value, from: &Value) {
-    for (key, value) in from.as_object().unwrap() {
-        if into[key].is_object() {
-            merge(&mut into[key], value);
-        } else {
-            into[key] = value.clone();
-        }
-    }
 }
 
 /// Templates of all pods that a plan makes, whoever makes them.
@@ -202,9 +193,9 @@ fn resumed_it_is_made_from_the_templates_as_they_are_then() {
             world.settle(framework);
             let map = framework.kind().replicas_field;
             for replica in spec(&mut world)[map].as_object_mut().unwrap().values_mut() {
-                merge(&mut replica["template"], &directives());
+                merge_patch(&mut replica["template"], &directives());
             }
-            world.rests(framework);
+            world.is_stable(framework);
             suspend(&mut world, false);
             let mut plans = world.settle(framework);
             world.run_all();
@@ -291,14 +282,14 @@ fn pods_that_nobody_saw_when_it_was_suspended_are_no_incarnation_that_comes_agai
         if there.any(|attempt| attempt.0 >= first) {
             let stored = world.plan(framework).intent;
             let stored = stored.expect("their attempt is over before they are deleted");
-            assert!(status::is_true(&stored, ConditionType::Suspended));
+            assert!(conditions::is_true(&stored, ConditionType::Suspended));
             assert!(stored.attempt > first, "{stored:?}");
         }
         world.settle(framework);
         world.reap();
         world.settle(framework);
         assert_eq!((pods(&world), active(&world.status())), (0, 0));
-        world.rests(framework);
+        world.is_stable(framework);
         suspend(&mut world, false);
         bring_up(framework, &mut world);
         let mut created = world.created.clone();
@@ -314,7 +305,7 @@ fn the_start_time_stands_until_the_job_is_resumed_and_the_deadline_counts_from_i
         let mut world = running(framework);
         spec(&mut world)["runPolicy"]["activeDeadlineSeconds"] = json!(100);
         let begun = world.status().start_time.unwrap();
-        assert_eq!(begun, status::whole_seconds(world.now));
+        assert_eq!(begun, conditions::whole_seconds(world.now));
         world.pass_time(60);
         suspend(&mut world, true);
         world.settle(framework);
@@ -328,13 +319,16 @@ fn the_start_time_stands_until_the_job_is_resumed_and_the_deadline_counts_from_i
         );
         suspend(&mut world, false);
         bring_up(framework, &mut world);
-        assert_eq!(world.status().start_time, Some(status::whole_seconds(world.now)));
+        assert_eq!(
+            world.status().start_time,
+            Some(conditions::whole_seconds(world.now))
+        );
         world.pass_time(99);
         world.settle(framework);
-        assert!(!status::is_finished(&world.status()));
+        assert!(!conditions::is_finished(&world.status()));
         world.pass_time(1);
         world.settle(framework);
-        assert!(status::is_true(&world.status(), ConditionType::Failed));
+        assert!(conditions::is_true(&world.status(), ConditionType::Failed));
     });
 }
 
@@ -353,11 +347,11 @@ fn an_ended_job_is_left_alone_whatever_suspend_says() {
         }
         world.settle(framework);
         let ended = world.status();
-        assert!(status::is_true(&ended, ConditionType::Succeeded));
+        assert!(conditions::is_true(&ended, ConditionType::Succeeded));
         let left = world.describe();
         for say in [true, false] {
             suspend(&mut world, say);
-            world.rests(framework);
+            world.is_stable(framework);
             assert_eq!((world.status(), world.describe()), (ended.clone(), left.clone()));
         }
     });
@@ -381,7 +375,7 @@ fn a_job_that_is_not_valid_any_more_is_suspended_all_the_same() {
         world.reap();
         world.settle(framework);
         assert_eq!((pods(&world), active(&world.status())), (0, 0));
-        world.rests(framework);
+        world.is_stable(framework);
         // Resumed it says again what is wrong, and begins when that is mended.
         suspend(&mut world, false);
         let plans = world.settle(framework);

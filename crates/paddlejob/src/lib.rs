@@ -8,8 +8,8 @@ mod wiring;
 
 use common::api::RestartPolicy;
 use common::elastic::{self, Elastic};
-use common::framework::{Example, ExtraKind, MASTER, PortInfo, WORKER};
-use common::resolve::Problems;
+use common::kind::{Example, ExtraKind, MASTER, PortInfo, WORKER};
+use common::problems::Problems;
 use common::{Cast, Framework, KindInfo, ResolvedJob, RoleInfo, Settings, Slot, Wiring};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 

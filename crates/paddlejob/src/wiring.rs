@@ -3,7 +3,8 @@
 //! (paddlepaddle 3.3, `paddle/distributed/launch/context/args_envs.py`).
 
 use common::elastic::{self, Elastic};
-use common::framework::{MASTER, WORKER, variable as var};
+use common::kind::{MASTER, WORKER};
+use common::wiring::variable as var;
 use common::{Cast, ResolvedJob, Slot, Wiring};
 use k8s_openapi::api::core::v1::{EnvVar, EnvVarSource, ObjectFieldSelector};
 

@@ -7,12 +7,12 @@
     reason = "tests fail by panicking, and read better without ceremony"
 )]
 
-use common::plan::{Child, Write};
-use common::testing::World;
-use common::testing::manifest;
+use common::objects::Child;
+use common::plan::Write;
 use common::testing::vectors::{
     are_upstreams, first_plan, resolve_by_default, take_out, upstream_settings, variables,
 };
+use common::testing::{World, manifest};
 use common::{Settings, names};
 use k8s_openapi::api::core::v1::Pod;
 use paddlejob::FRAMEWORK;

@@ -12,8 +12,8 @@ pub mod api;
 mod wiring;
 
 use common::api::{RestartPolicy, SuccessPolicy};
-use common::framework::{ExtraKind, MASTER, PortInfo, WORKER};
-use common::resolve::Problems;
+use common::kind::{ExtraKind, MASTER, PortInfo, WORKER};
+use common::problems::Problems;
 use common::tally::{SlotState, Tally};
 use common::{
     Cast, Framework, KindInfo, Outcome, ResolvedJob, RoleInfo, Settings, Slot, SlotId, Wiring, elastic,

@@ -1,9 +1,10 @@
 //! The environment of one pod. Names, values and order are upstream's
 //! (training-operator 1.9, `pkg/controller.v1/pytorch/envvar.go`, `elastic.go`, `initcontainer.go`).
 
-use common::framework::{MASTER, WORKER, variable as var};
+use common::kind::{MASTER, WORKER};
 use common::names::{self, ReplicaIndex};
-use common::resolve::Problems;
+use common::problems::Problems;
+use common::wiring::variable as var;
 use common::{Cast, ResolvedJob, Settings, Slot, Wiring, build, elastic};
 use k8s_openapi::api::core::v1::EnvVar;
 

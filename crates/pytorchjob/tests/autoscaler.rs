@@ -6,8 +6,9 @@
     reason = "tests fail by panicking, and read better without ceremony"
 )]
 
+use common::objects::{Child, ChildKind};
 use common::observe::{Refusal, RefusalCause};
-use common::plan::{Child, ChildKind, Plan, Write, WriteClass};
+use common::plan::{Plan, Write, WriteClass};
 use common::testing::{World, describe_plan, manifest};
 use pytorchjob::FRAMEWORK;
 use serde_json::{Value, json};
@@ -205,7 +206,7 @@ fn one_that_is_refused_holds_up_no_pod_and_is_told_of() {
     let status = plan.status.clone().unwrap();
     let text = "HorizontalPodAutoscaler j exists and does not belong to this job: it has no owner";
     assert_eq!(status.waiting_for.as_deref(), Some(text));
-    assert!(common::status::is_true(
+    assert!(common::conditions::is_true(
         &status,
         common::api::ConditionType::Running
     ));

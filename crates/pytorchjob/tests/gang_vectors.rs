@@ -10,9 +10,10 @@
 )]
 
 use common::gang::{Gang, Placement};
-use common::plan::{Child, Write};
+use common::objects::Child;
+use common::plan::Write;
 use common::testing::World;
-use common::{names, plan::ChildKind};
+use common::{names, objects::ChildKind};
 use pytorchjob::FRAMEWORK;
 use serde_json::{Value, json};
 

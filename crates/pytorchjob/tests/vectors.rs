@@ -13,7 +13,7 @@
 )]
 
 use common::Settings;
-use common::resolve::InitContainer;
+use common::settings::InitContainer;
 use common::testing::vectors::{
     Objects, are_upstreams, first_plan, resolve_by_default, take_out, upstream_settings,
 };

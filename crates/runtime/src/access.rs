@@ -1,19 +1,20 @@
-//! What the operator asks of the API server: the one table from which the RBAC manifests are made.
+//! Requests of the operator to the API server: the one table from which the RBAC manifests are made.
 //!
-//! Invariant: whoever adds a request elsewhere in this crate adds it here. Not there, on purpose: lists and watches of
-//! secrets, writes to the jobs themselves, anything of the cluster as a whole but to see which nodes are lost, and priority
-//! classes. Nor the question whether an API group is served (`/apis/GROUP/VERSION`, for PodGroups): it is about no resource,
-//! and Kubernetes' own ClusterRole `system:discovery` allows it to every account.
+//! Invariant: a request that is added elsewhere in this crate is added here. Left out on purpose:
+//! * lists and watches of secrets, and writes to the jobs themselves;
+//! * resources of the cluster as a whole, except reads of nodes (to see which are lost) and priority classes;
+//! * discovery of an API group (`/apis/GROUP/VERSION`, for PodGroups): it is about no resource, and Kubernetes' own ClusterRole
+//!   `system:discovery` allows it to every account.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use common::framework::ExtraKind;
+use common::kind::ExtraKind;
 use common::{Framework, KindInfo};
 
-use crate::gang::{self, GangChoice};
+use crate::gang_discovery::{self, GangChoice};
 
-/// One line: these verbs on this resource.
+/// One line of the table: verbs on a resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Access {
     /// API group; empty for the core group.
@@ -22,44 +23,44 @@ pub struct Access {
     pub resource: Cow<'static, str>,
     /// Verbs.
     pub verbs: &'static [&'static str],
-    /// In which namespaces.
+    /// Namespaces in which the line holds.
     pub place: Place,
 }
 
 /// Namespaces in which a line of the table holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
-    /// Those whose jobs the operator runs.
+    /// The namespaces whose jobs the operator runs.
     Jobs,
-    /// The one that the operator itself runs in.
+    /// The namespace of the operator itself.
     Own,
-    /// The cluster as a whole; an operator of one namespace does without.
+    /// The cluster as a whole. An operator of one namespace does without this line.
     Cluster,
 }
 
-/// Verbs on the children that the operator makes, watches and deletes, and never changes.
+/// Verbs on children that the operator creates, watches and deletes, and never changes.
 const CHILD: &[&str] = &["create", "delete", "get", "list", "watch"];
-/// Verbs on those that it changes as well.
+/// Verbs on children that it changes as well.
 const CHANGED_CHILD: &[&str] = &["create", "delete", "get", "list", "patch", "watch"];
-/// Verbs on what is only read.
+/// Verbs on resources that are only read.
 const READ: &[&str] = &["list", "watch"];
-/// Verbs on objects that the operator makes once.
+/// Verbs on objects that the operator creates once.
 const ONCE: &[&str] = &["create", "get"];
-/// Verbs on objects that the operator makes and keeps as they should be.
+/// Verbs on objects that the operator creates and corrects.
 const KEPT: &[&str] = &["create", "get", "update"];
-/// Told once, at a transition.
+/// Verbs on events, which are sent once, at a transition.
 const EVENT: &[&str] = &["create"];
-/// Leader election.
+/// Verbs on the lease of the leader election.
 const LEASE: &[&str] = &["create", "get", "update"];
-/// Jobs are deleted at the end of their time to live.
+/// Verbs on jobs, which are deleted at the end of their time to live.
 const JOB: &[&str] = &["delete", "get", "list", "watch"];
-/// Their status is all that is ever written of them.
+/// Verbs on the status of jobs, the only part that is written.
 const STATUS: &[&str] = &["patch"];
-/// Never called. Where the admission plugin `OwnerReferencesPermissionEnforcement` is on (OpenShift), only who may do
-/// this may make a pod whose owner reference says `blockOwnerDeletion`.
+/// Verbs on finalizers of jobs; never called. With the admission plugin `OwnerReferencesPermissionEnforcement` (OpenShift), only an
+/// account with this right may create a pod whose owner reference says `blockOwnerDeletion`.
 const FINALIZERS: &[&str] = &["update"];
 
-/// All meanings of all kinds.
+/// All dialects (API versions of creation) of all kinds.
 pub fn all_dialects(frameworks: &[&'static dyn Framework]) -> Vec<&'static KindInfo> {
     let of = |f: &&'static dyn Framework| match f.dialects() {
         [] => vec![f.kind()],
@@ -68,7 +69,7 @@ pub fn all_dialects(frameworks: &[&'static dyn Framework]) -> Vec<&'static KindI
     frameworks.iter().flat_map(of).collect()
 }
 
-/// The whole table for an operator of these kinds, and of this gang scheduler.
+/// The table for an operator of these kinds, with this gang scheduler.
 pub fn table(frameworks: &[&'static dyn Framework], gang: &GangChoice) -> Vec<Access> {
     let line = |group, resource: &'static str, verbs, place| Access {
         group,
@@ -92,10 +93,10 @@ pub fn table(frameworks: &[&'static dyn Framework], gang: &GangChoice) -> Vec<Ac
     for made in makes {
         match made {
             ExtraKind::ConfigMap => table.push(line("", "configmaps", KEPT, Place::Jobs)),
-            // Metadata alone is ever asked for.
+            // Only metadata is read.
             ExtraKind::KeyPair => table.push(line("", "secrets", ONCE, Place::Jobs)),
             ExtraKind::ServiceAccount => table.push(line("", "serviceaccounts", ONCE, Place::Jobs)),
-            // Nobody may grant what he does not have: hence exec, which the operator itself never calls.
+            // An account may grant only rights that it has: hence exec, which the operator itself never calls.
             ExtraKind::ExecRole => table.extend([
                 line(rbac, "roles", KEPT, Place::Jobs),
                 line(rbac, "rolebindings", KEPT, Place::Jobs),
@@ -113,7 +114,7 @@ pub fn table(frameworks: &[&'static dyn Framework], gang: &GangChoice) -> Vec<Ac
     if let Some(api) = gang.api() {
         let (group, _) = api.group_version();
         table.push(line(group, "podgroups", CHANGED_CHILD, Place::Jobs));
-        if gang::reads_priorities(api) {
+        if gang_discovery::reads_priorities(api) {
             table.push(line("scheduling.k8s.io", "priorityclasses", READ, Place::Cluster));
         }
     }

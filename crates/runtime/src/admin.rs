@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
@@ -15,23 +15,23 @@ use tokio_util::sync::CancellationToken;
 use crate::client::Gate;
 use crate::lease::Leadership;
 use crate::metrics::Metrics;
-use crate::world::World;
+use crate::state::State;
 
-/// What the pages show.
+/// Data of the pages.
 pub(crate) struct Admin {
     /// Metrics.
     pub(crate) metrics: Metrics,
-    /// All of them, with names.
+    /// Registry of all metrics.
     pub(crate) registry: Registry,
-    /// Memory.
-    pub(crate) world: Arc<World>,
-    /// Whether this process leads.
+    /// Objects held, and the queue.
+    pub(crate) state: Arc<State>,
+    /// Leadership of this process.
     pub(crate) leadership: Leadership,
-    /// Watches by name, and what else is waited for; cancelled once they have listed.
+    /// Tokens, by name, of watches and other things that readiness waits for; cancelled once a watch has listed.
     pub(crate) watches: Vec<(&'static str, CancellationToken)>,
 }
 
-/// Serves the pages for ever: metrics at one address, probes at the other; an address of `0` means none.
+/// Serves the pages and never returns: metrics at one address, probes at the other. An address of `0` means none.
 ///
 /// # Errors
 /// If an address cannot be listened on.
@@ -74,15 +74,9 @@ async fn listen(address: &str) -> std::io::Result<TcpListener> {
     }
 }
 
-async fn metrics_page(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
-    let (jobs, pods, services) = admin.world.sizes();
-    admin.metrics.refresh(
-        jobs,
-        pods,
-        services,
-        admin.world.queue().depth(),
-        admin.leadership.is_open(),
-    );
+async fn metrics_page(extract::State(admin): extract::State<Arc<Admin>>) -> impl IntoResponse {
+    let (counts, depth) = (admin.state.counts(), admin.state.queue().depth());
+    admin.metrics.refresh(counts, depth, admin.leadership.is_open());
     let mut text = String::new();
     let code = match prometheus_client::encoding::text::encode(&mut text, &admin.registry) {
         Ok(()) => StatusCode::OK,
@@ -98,8 +92,8 @@ async fn metrics_page(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
     )
 }
 
-/// Ready once every watch has listed; a follower is as ready as the leader.
-async fn ready_page(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
+/// Ready once every watch has listed. A standby is ready in the same way as the leader.
+async fn ready_page(extract::State(admin): extract::State<Arc<Admin>>) -> impl IntoResponse {
     let waiting: Vec<_> = admin
         .watches
         .iter()

@@ -1,7 +1,7 @@
 //! Index of objects that belong to jobs, by name and by the UID of their controller.
 //!
-//! Invariant: the index never goes back. An object older than the one it holds under that name is dropped, whichever
-//! incarnation it is of; an object whose view is unchanged is no news.
+//! Invariant: the index never goes back. An object that is older than the stored one of that name is dropped, whichever
+//! incarnation it is of. An object whose view is unchanged is no change.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -10,9 +10,9 @@ use common::Uid;
 
 use crate::resource::ObjectName;
 
-/// One object.
+/// Record of one object.
 #[derive(Debug)]
-pub(crate) struct Child<T> {
+pub(crate) struct ChildRecord<T> {
     /// Namespace and name.
     pub(crate) name: ObjectName,
     /// UID.
@@ -21,11 +21,11 @@ pub(crate) struct Child<T> {
     pub(crate) owner: Option<Uid>,
     /// resourceVersion.
     pub(crate) rv: u64,
-    /// What decisions read.
+    /// Fields that decisions read.
     pub(crate) value: Arc<T>,
 }
 
-impl<T> Clone for Child<T> {
+impl<T> Clone for ChildRecord<T> {
     fn clone(&self) -> Self {
         let Self {
             name,
@@ -44,24 +44,24 @@ impl<T> Clone for Child<T> {
     }
 }
 
-/// What changed.
+/// Change of an object.
 #[derive(Debug)]
 pub(crate) enum Change<T> {
-    /// Something is new or different.
+    /// The object is new or different.
     Put {
-        /// What is there now.
-        now: Child<T>,
-        /// What was there before, if it was another incarnation or had another owner.
-        replaced: Option<Child<T>>,
+        /// The object now.
+        now: ChildRecord<T>,
+        /// The object before, if it was another incarnation or had another owner.
+        replaced: Option<ChildRecord<T>>,
     },
-    /// Something is gone.
-    Gone(Child<T>),
+    /// The object is gone.
+    Gone(ChildRecord<T>),
 }
 
 /// All objects of one resource.
 #[derive(Debug)]
 pub(crate) struct Children<T> {
-    by_name: HashMap<ObjectName, Child<T>>,
+    by_name: HashMap<ObjectName, ChildRecord<T>>,
     by_owner: HashMap<Uid, BTreeSet<ObjectName>>,
 }
 
@@ -75,8 +75,8 @@ impl<T> Default for Children<T> {
 }
 
 impl<T: PartialEq> Children<T> {
-    /// Objects of this namespace whose controller has this UID, by name. What names it in another namespace is none of its:
-    /// Kubernetes takes such a reference for wrong, and whoever may write there has no say here.
+    /// Objects of this namespace whose controller has this UID, by name. Objects of other namespaces are left out: Kubernetes
+    /// takes such a reference for an error, and a user of another namespace must have no influence on this one.
     pub(crate) fn of(&self, namespace: &str, owner: &Uid) -> Vec<Arc<T>> {
         self.all_of(owner)
             .filter(|child| *child.name.namespace == *namespace)
@@ -84,19 +84,19 @@ impl<T: PartialEq> Children<T> {
             .collect()
     }
 
-    /// Objects whose controller has this UID, wherever they are.
-    pub(crate) fn all_of(&self, owner: &Uid) -> impl Iterator<Item = &Child<T>> {
+    /// Objects whose controller has this UID, in all namespaces.
+    pub(crate) fn all_of(&self, owner: &Uid) -> impl Iterator<Item = &ChildRecord<T>> {
         let names = self.by_owner.get(owner).into_iter().flatten();
         names.filter_map(|name| self.by_name.get(name))
     }
 
-    /// Versions mean nothing any more: whatever comes is younger.
+    /// Resets all versions, so that any version that comes next counts as younger.
     pub(crate) fn forget_versions(&mut self) {
         self.by_name.values_mut().for_each(|child| child.rv = 0);
     }
 
     /// All objects.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Child<T>> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &ChildRecord<T>> {
         self.by_name.values()
     }
 
@@ -105,8 +105,8 @@ impl<T: PartialEq> Children<T> {
         self.by_name.len()
     }
 
-    /// Takes in an object; `None` if that is no news.
-    pub(crate) fn put(&mut self, child: Child<T>) -> Option<Change<T>> {
+    /// Stores an object. Returns `None` if nothing changed.
+    pub(crate) fn put(&mut self, child: ChildRecord<T>) -> Option<Change<T>> {
         if let Some(held) = self.by_name.get_mut(&child.name) {
             if held.rv >= child.rv {
                 return None;
@@ -124,22 +124,23 @@ impl<T: PartialEq> Children<T> {
         })
     }
 
-    /// Takes note of a deletion; `None` if another incarnation has the name by now.
+    /// Removes a deleted object. Returns `None` if another incarnation has the name by now.
     pub(crate) fn remove(&mut self, name: &ObjectName, uid: &Uid) -> Option<Change<T>> {
         (self.by_name.get(name)?.uid == *uid)
             .then(|| self.take(name))?
             .map(Change::Gone)
     }
 
-    /// Takes note that, as of `rv`, nothing has the name.
+    /// Notes that no object has the name as of `rv`.
     pub(crate) fn absent(&mut self, name: &ObjectName, rv: u64) -> Option<Change<T>> {
         (self.by_name.get(name)?.rv <= rv)
             .then(|| self.take(name))?
             .map(Change::Gone)
     }
 
-    /// Takes in a full list as of `rv`. What it does not name is gone, unless it is younger than the list.
-    pub(crate) fn replace(&mut self, list: Vec<Child<T>>, rv: u64) -> Vec<Change<T>> {
+    /// Replaces all objects by a full list as of `rv`. An object that is not in the list is gone, unless its version is younger
+    /// than the list.
+    pub(crate) fn replace(&mut self, list: Vec<ChildRecord<T>>, rv: u64) -> Vec<Change<T>> {
         let listed: BTreeSet<ObjectName> = list.iter().map(|c| c.name.clone()).collect();
         let missing: Vec<ObjectName> = self
             .by_name
@@ -159,7 +160,7 @@ impl<T: PartialEq> Children<T> {
         gone.into_iter().chain(put).collect()
     }
 
-    fn insert(&mut self, child: Child<T>) {
+    fn insert(&mut self, child: ChildRecord<T>) {
         if let Some(owner) = &child.owner {
             self.by_owner
                 .entry(owner.clone())
@@ -169,7 +170,7 @@ impl<T: PartialEq> Children<T> {
         self.by_name.insert(child.name.clone(), child);
     }
 
-    fn take(&mut self, name: &ObjectName) -> Option<Child<T>> {
+    fn take(&mut self, name: &ObjectName) -> Option<ChildRecord<T>> {
         let child = self.by_name.remove(name)?;
         if let Some(owner) = &child.owner
             && let Some(names) = self.by_owner.get_mut(owner)
@@ -187,9 +188,9 @@ impl<T: PartialEq> Children<T> {
 mod tests {
     use super::*;
 
-    fn child(name: &str, uid: &str, rv: u64, value: u8) -> Child<u8> {
+    fn child(name: &str, uid: &str, rv: u64, value: u8) -> ChildRecord<u8> {
         let owner = Some(Uid::new("job"));
-        Child {
+        ChildRecord {
             name: ObjectName::new("ns", name),
             uid: Uid::new(uid),
             owner,
@@ -223,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn an_equal_view_is_no_news_but_its_version_is_kept() {
+    fn an_equal_view_is_no_change_but_its_version_is_kept() {
         let mut children = Children::default();
         children.put(child("w", "a", 1, 1));
         assert!(children.put(child("w", "a", 2, 1)).is_none());
@@ -267,7 +268,7 @@ mod tests {
     fn a_child_that_changes_its_owner_leaves_the_old_one() {
         let mut children = Children::default();
         children.put(child("w", "a", 1, 1));
-        let orphan = Child {
+        let orphan = ChildRecord {
             owner: None,
             ..child("w", "a", 2, 1)
         };

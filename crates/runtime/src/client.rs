@@ -1,7 +1,7 @@
-//! Requests to the API server: one place that sends, bounds, counts and classifies them.
+//! Client of the API server: the one place that sends, bounds, counts and classifies requests.
 //!
-//! No client-side rate limit (fairness is the API server's job) but a bound on the writes in flight; no retries here,
-//! since the queue retries whole passes.
+//! There is no client-side rate limit, since fairness is the API server's job, but a bound on the writes in flight. There are no
+//! retries here, since the queue retries whole reconciles.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -13,35 +13,35 @@ use kube::config::{InClusterError, KubeconfigError};
 use kube::{Client, Config};
 use tokio::sync::Semaphore;
 
-use crate::answer::{Answer, RequestError};
 use crate::metrics::Metrics;
 use crate::resource::{ObjectName, Resource};
+use crate::response::{RequestError, Response};
 
-/// Writes in flight over all jobs: more only add latency at the API server.
+/// Number of writes in flight over all jobs. More would only add latency at the API server.
 const WRITES: usize = 32;
-/// A write that takes longer is not counted among them any more: what it waits for (a webhook that does not answer, say) must
-/// not hold up writes for other jobs.
+/// Time after which a write does not count among them any more: its cause (a webhook that does not respond, say) must not hold
+/// up writes for other jobs.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Longest time for one request, a watch excepted.
+/// Longest time for one request, except a watch.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// Asks for metadata alone, in answers to writes and look-ups too.
+/// Media type of metadata alone, also for responses to writes and look-ups.
 const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
 /// The same for lists.
 const METADATA_LIST: &str =
     "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json";
 
-/// Why there is no client.
+/// Error of making a client.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// Neither a kubeconfig nor a service account.
+    /// There is neither a kubeconfig nor a service account.
     #[error("no configuration: {kubeconfig}; and not in a cluster: {in_cluster}")]
     NoConfig {
-        /// What is wrong with the kubeconfig.
+        /// Error of the kubeconfig.
         kubeconfig: Box<KubeconfigError>,
-        /// What is wrong with the environment of a pod.
+        /// Error of the configuration in a pod.
         in_cluster: Box<InClusterError>,
     },
-    /// The configuration is of no use.
+    /// The configuration cannot be used.
     #[error("the configuration cannot be used: {0}")]
     Unusable(#[from] Box<kube::Error>),
     /// Another TLS provider was installed before.
@@ -49,9 +49,9 @@ pub enum ConnectError {
     TlsProvider,
 }
 
-/// Whether this process may write.
+/// Permission to write, held by the leader.
 pub(crate) trait Gate: Send + Sync {
-    /// Asked at the point of each write.
+    /// Returns `true` if this process may write now. Asked at each write.
     fn is_open(&self) -> bool;
 }
 
@@ -85,16 +85,16 @@ pub(crate) async fn configure() -> Result<Config, ConnectError> {
     Ok(config)
 }
 
-/// A client with connections of its own.
+/// Makes a client with separate connections.
 ///
 /// # Errors
-/// If the configuration is of no use.
+/// If the configuration cannot be used.
 pub(crate) fn connect(config: &Config) -> Result<Client, ConnectError> {
     Client::try_from(config.clone()).map_err(|error| ConnectError::Unusable(Box::new(error)))
 }
 
 impl Api {
-    /// All requests over these connections; writes only while the gate is open.
+    /// Sends all requests over these connections; writes only while the gate is open.
     pub(crate) fn new(client: Client, metrics: Metrics, gate: Arc<dyn Gate>) -> Self {
         Self {
             client,
@@ -104,12 +104,12 @@ impl Api {
         }
     }
 
-    /// Whether writes wait for others to be answered.
+    /// Returns `true` while writes wait for others in flight.
     pub(crate) fn is_busy(&self) -> bool {
         self.writes.available_permits() == 0
     }
 
-    /// Creates an object; answers with its metadata.
+    /// Creates an object; returns its metadata.
     pub(crate) async fn create(
         &self,
         resource: Resource,
@@ -122,7 +122,7 @@ impl Api {
             .await
     }
 
-    /// Deletes an object; answers with its metadata, or with a Status.
+    /// Deletes an object; returns its metadata, or a Status.
     pub(crate) async fn delete(
         &self,
         resource: Resource,
@@ -135,7 +135,7 @@ impl Api {
             .await
     }
 
-    /// Merges a patch into the status of an object; answers with its metadata.
+    /// Merges a patch into the status of an object; returns its metadata.
     pub(crate) async fn patch_status(
         &self,
         resource: Resource,
@@ -148,7 +148,7 @@ impl Api {
         self.write(call.body(body, "application/merge-patch+json")).await
     }
 
-    /// Merges a patch into an object; answers with its metadata.
+    /// Merges a patch into an object; returns its metadata.
     pub(crate) async fn patch(
         &self,
         resource: Resource,
@@ -160,7 +160,7 @@ impl Api {
         self.write(call.body(body, "application/merge-patch+json")).await
     }
 
-    /// Replaces an object; answers with its metadata.
+    /// Replaces an object; returns its metadata.
     pub(crate) async fn replace(
         &self,
         resource: Resource,
@@ -172,7 +172,7 @@ impl Api {
         self.write(call.body(body, "application/json")).await
     }
 
-    /// Asks which resources there are in the group and version of this one.
+    /// Reads the list of resources in the group and version of this one.
     pub(crate) async fn discover(&self, resource: Resource) -> Result<Vec<u8>, RequestError> {
         let call = Call {
             accept: "application/json",
@@ -181,7 +181,7 @@ impl Api {
         self.bounded(call).await
     }
 
-    /// Looks an object up.
+    /// Reads an object.
     pub(crate) async fn get(&self, resource: Resource, name: &ObjectName) -> Result<Vec<u8>, RequestError> {
         let call = Call {
             accept: "application/json",
@@ -190,7 +190,7 @@ impl Api {
         self.bounded(call).await
     }
 
-    /// Looks the metadata of an object up.
+    /// Reads the metadata of an object.
     pub(crate) async fn get_metadata(
         &self,
         resource: Resource,
@@ -200,7 +200,7 @@ impl Api {
             .await
     }
 
-    /// One page of a list; `query` comes with its question mark.
+    /// Reads one page of a list; `path` includes the query.
     pub(crate) async fn list(
         &self,
         resource: Resource,
@@ -219,7 +219,7 @@ impl Api {
         .await
     }
 
-    /// Begins a watch.
+    /// Starts a watch.
     pub(crate) async fn watch(
         &self,
         resource: Resource,
@@ -241,24 +241,24 @@ impl Api {
             .writes
             .acquire()
             .await
-            .map_err(|closed| RequestError::NoAnswer(closed.to_string()))?;
+            .map_err(|closed| RequestError::Closed(closed.to_string()))?;
         if !self.gate.is_open() {
             return Err(RequestError::NotLeader);
         }
-        let mut answer = pin!(self.bounded(call));
-        if let Ok(answer) = tokio::time::timeout(PATIENCE, &mut answer).await {
-            return answer;
+        let mut response = pin!(self.bounded(call));
+        if let Ok(response) = tokio::time::timeout(PATIENCE, &mut response).await {
+            return response;
         }
         drop(place);
-        answer.await
+        response.await
     }
 
     async fn bounded(&self, call: Call) -> Result<Vec<u8>, RequestError> {
-        let answer = async {
+        let response = async {
             let body = self.send(call).await?;
-            body.collect_bytes().await.map(Vec::from).map_err(no_answer)
+            body.collect_bytes().await.map(Vec::from).map_err(no_response)
         };
-        tokio::time::timeout(TIMEOUT, answer)
+        tokio::time::timeout(TIMEOUT, response)
             .await
             .unwrap_or_else(|_| Err(timed_out()))
     }
@@ -280,10 +280,10 @@ impl Api {
         if let Some(content_type) = content_type {
             request = request.header(header::CONTENT_TYPE, content_type);
         }
-        let answer = self.client.send(request.body(Body::from(body))?).await;
-        let code = answer.as_ref().map_or(0, |a| a.status().as_u16());
+        let response = self.client.send(request.body(Body::from(body))?).await;
+        let code = response.as_ref().map_or(0, |a| a.status().as_u16());
         self.metrics.request(verb, resource.plural, code);
-        let (head, body) = answer.map_err(no_answer)?.into_parts();
+        let (head, body) = response.map_err(no_response)?.into_parts();
         if head.status.is_success() {
             return Ok(body);
         }
@@ -291,8 +291,8 @@ impl Api {
             .headers
             .get(header::RETRY_AFTER)
             .and_then(|v| v.to_str().ok()?.parse().ok());
-        let body = body.collect_bytes().await.map_err(no_answer)?;
-        Err(RequestError::Answer(Box::new(Answer::of(
+        let body = body.collect_bytes().await.map_err(no_response)?;
+        Err(RequestError::Response(Box::new(Response::of(
             code,
             &body,
             retry_after,
@@ -332,16 +332,16 @@ impl Call {
     }
 }
 
-fn no_answer(error: impl std::error::Error) -> RequestError {
+fn no_response(error: impl std::error::Error) -> RequestError {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
         text = format!("{text}: {cause}");
         source = cause.source();
     }
-    RequestError::NoAnswer(text)
+    RequestError::NoResponse(text)
 }
 
 fn timed_out() -> RequestError {
-    RequestError::NoAnswer(format!("timed out after {} s", TIMEOUT.as_secs()))
+    RequestError::NoResponse(format!("timed out after {} s", TIMEOUT.as_secs()))
 }

@@ -5,24 +5,24 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-/// What time it is. Whoever runs the operator in a world of its own gives it that world's time.
+/// Source of the present time. Tests with a simulated cluster supply the simulated time.
 #[derive(Clone)]
 pub struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
 
 impl Clock {
-    /// A clock of one's own.
+    /// A clock that calls `now`.
     pub fn new(now: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
         Self(Arc::new(now))
     }
 
-    /// The time.
+    /// The present time.
     pub(crate) fn now(&self) -> Timestamp {
         (self.0)()
     }
 }
 
 impl Default for Clock {
-    /// The system's.
+    /// The clock of the system.
     fn default() -> Self {
         Self::new(Timestamp::now)
     }

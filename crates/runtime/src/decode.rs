@@ -1,46 +1,36 @@
-//! Objects as the API server sends them, read only as far as decisions need.
+//! Decoding of objects as the API server sends them, pruned to what decisions read.
 //!
-//! Texts are borrowed from the frame, `managedFields` and pod specs are skipped over, never stored. An object that
-//! cannot be read costs itself only.
+//! Own code rather than `k8s-openapi`'s types, for memory: texts are borrowed from the frame; `managedFields` and pod specs are
+//! skipped, never stored. An object that cannot be read is skipped alone.
 
 mod batch_job;
+mod meta;
 mod node;
 mod pod;
 mod pod_group;
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use common::api::JobStatus;
+use common::objects::ChildKind;
 use common::observe::ChildView;
-use common::plan::ChildKind;
 use common::{Attempt, JobKey, KindInfo, PodView, RawJob, Uid, names};
-use jiff::Timestamp;
-use serde::de::{IgnoredAny, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 pub(crate) use self::batch_job::batch_job;
+pub use self::meta::DecodeError;
+pub(crate) use self::meta::version;
 pub(crate) use self::node::node;
 pub(crate) use self::pod::pod;
 
-use crate::children::Child;
-use crate::resource::ObjectName;
+use self::meta::{Meta, Text};
+use crate::children::ChildRecord;
 
-/// Why an object could not be read.
-#[derive(Debug, thiserror::Error)]
-pub enum DecodeError {
-    /// It is not JSON of the expected shape.
-    #[error("not of the expected shape: {0}")]
-    Shape(#[from] serde_json::Error),
-    /// resourceVersions are ordered integers; this one is not.
-    #[error("resourceVersion {0:?} is not a number")]
-    Version(String),
-}
-
-/// A job as the view keeps it: spec and status as text, a tenth of what they take as trees of values.
+/// A job in the view. Spec and status are kept as text, which takes a tenth of the memory of a tree of values.
 #[derive(Debug, Clone)]
 pub(crate) struct JobObject {
     /// Kind, namespace, name.
@@ -49,27 +39,25 @@ pub(crate) struct JobObject {
     pub(crate) uid: Uid,
     /// Its resourceVersion.
     pub(crate) rv: u64,
-    /// Whether it is on its way out.
+    /// `true` if it is being deleted.
     pub(crate) deleting: bool,
-    /// Whether it has ended.
+    /// `true` if it has finished.
     pub(crate) finished: bool,
     resource_version: Box<str>,
-    created: Option<Timestamp>,
     annotations: BTreeMap<String, String>,
     spec: Box<str>,
     status: Box<str>,
 }
 
 impl JobObject {
-    /// The job as decisions read it.
+    /// The job in the form that decisions read.
     pub(crate) fn raw(&self) -> RawJob {
-        // Both were read when the object came in.
+        // Both were valid JSON when the object was decoded.
         let value = |text: &str| serde_json::from_str(text).unwrap_or_default();
         RawJob {
             key: self.key.clone(),
             uid: self.uid.clone(),
             resource_version: self.resource_version.to_string(),
-            created: self.created,
             deleting: self.deleting,
             annotations: self.annotations.clone(),
             spec: value(&self.spec),
@@ -77,7 +65,7 @@ impl JobObject {
         }
     }
 
-    /// Whether another version says the same. The API server writes equal values as equal text.
+    /// Returns `true` if another version has the same content. The API server writes equal values as equal text.
     pub(crate) fn says_the_same(&self, other: &Self) -> bool {
         let Self {
             key,
@@ -86,7 +74,6 @@ impl JobObject {
             deleting,
             finished: _,
             resource_version: _,
-            created: _,
             annotations,
             spec,
             status,
@@ -100,156 +87,35 @@ impl JobObject {
     }
 }
 
-/// Text borrowed from the frame wherever it has no escapes.
-#[derive(Debug, Deserialize, PartialEq, Eq, PartialOrd, Ord)]
-#[serde(transparent)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-
-impl Text<'_> {
-    fn boxed(&self) -> Option<Box<str>> {
-        (!self.0.is_empty()).then(|| self.0.as_ref().into())
-    }
-}
-
-/// Metadata, as much of it as anybody here needs.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Meta<'a> {
-    #[serde(borrow)]
-    name: Text<'a>,
-    #[serde(borrow, default)]
-    namespace: Option<Text<'a>>,
-    #[serde(borrow)]
-    uid: Text<'a>,
-    #[serde(borrow)]
-    resource_version: Text<'a>,
-    #[serde(default)]
-    deletion_timestamp: Option<IgnoredAny>,
-    #[serde(default)]
-    deletion_grace_period_seconds: Option<i64>,
-    #[serde(borrow, default)]
-    labels: Option<BTreeMap<Text<'a>, Text<'a>>>,
-    #[serde(default)]
-    annotations: Annotations,
-    #[serde(borrow, default)]
-    owner_references: Option<Vec<Owner<'a>>>,
-}
-
-/// What of the annotations counts; they are read through, never stored.
-#[derive(Debug, Default)]
-struct Annotations {
-    /// Whether Volcano is told a gang.
-    of_volcano: bool,
-    /// Digest of what was asked for.
-    digest: Option<Box<str>>,
-}
-
-impl<'de> Deserialize<'de> for Annotations {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Keys;
-        impl<'de> Visitor<'de> for Keys {
-            type Value = Annotations;
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("annotations")
-            }
-            fn visit_unit<E>(self) -> Result<Annotations, E> {
-                Ok(Annotations::default())
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Annotations, A::Error> {
-                let mut found = Annotations::default();
-                while let Some(key) = map.next_key::<Text<'de>>()? {
-                    found.of_volcano |= key.0 == names::VOLCANO_GROUP;
-                    if key.0 == names::SPEC_DIGEST {
-                        found.digest = map.next_value::<Text<'de>>()?.boxed();
-                    } else {
-                        map.next_value::<IgnoredAny>()?;
-                    }
-                }
-                Ok(found)
-            }
-        }
-        deserializer.deserialize_any(Keys)
-    }
-}
-
-/// An owner reference.
-#[derive(Debug, Deserialize)]
-struct Owner<'a> {
-    #[serde(borrow)]
-    uid: Text<'a>,
-    #[serde(borrow)]
-    kind: Text<'a>,
-    #[serde(borrow)]
-    name: Text<'a>,
-    #[serde(default)]
-    controller: Option<bool>,
-}
-
-impl Meta<'_> {
-    fn object_name(&self) -> ObjectName {
-        ObjectName::new(self.namespace.as_ref().map_or("", |n| &n.0), &self.name.0)
-    }
-
-    fn controller(&self) -> Option<&Owner<'_>> {
-        self.owner_references
-            .as_ref()?
-            .iter()
-            .find(|o| o.controller == Some(true))
-    }
-
-    fn label(&self, key: &'static str) -> Option<&str> {
-        self.labels
-            .as_ref()?
-            .get(&Text(Cow::Borrowed(key)))
-            .map(|value| value.0.as_ref())
-    }
-
-    fn version(&self) -> Result<u64, DecodeError> {
-        version(&self.resource_version.0)
-    }
-
-    fn child<T>(&self, value: T) -> Result<Child<T>, DecodeError> {
-        Ok(Child {
-            name: self.object_name(),
-            uid: Uid::new(&self.uid.0),
-            owner: self.controller().map(|o| Uid::new(&o.uid.0)),
-            rv: self.version()?,
-            value: Arc::new(value),
-        })
-    }
-
-    fn attempt(&self) -> Attempt {
-        Attempt(
-            self.label(names::ATTEMPT)
-                .and_then(|text| text.parse().ok())
-                .unwrap_or(0),
-        )
-    }
-}
-
-/// A resourceVersion as a number. Only compared within one resource.
-pub(crate) fn version(text: &str) -> Result<u64, DecodeError> {
-    text.parse().map_err(|_| DecodeError::Version(text.to_owned()))
-}
-
-/// What the answer to a write, or a look-up, says about an object.
+/// Metadata of an object in the response to a write or look-up.
 #[derive(Debug)]
 pub(crate) struct Identity {
     /// resourceVersion as a number.
     pub(crate) rv: u64,
     /// resourceVersion as text.
     pub(crate) resource_version: String,
-    /// Whether it is going away.
+    /// `true` if it is being deleted.
     pub(crate) deleting: bool,
     /// Attempt label.
     pub(crate) attempt: Attempt,
     /// Label by which watches find it.
     pub(crate) operator: Option<String>,
-    /// Controller: UID, kind, name.
-    pub(crate) owner: Option<(Uid, String, String)>,
+    /// Controller.
+    pub(crate) owner: Option<OwnerRef>,
 }
 
-/// Reads only the metadata of an object; for services, answers to writes and look-ups.
+/// Controller of an object.
+#[derive(Debug)]
+pub(crate) struct OwnerRef {
+    /// UID.
+    pub(crate) uid: Uid,
+    /// Kind.
+    pub(crate) kind: String,
+    /// Name.
+    pub(crate) name: String,
+}
+
+/// Reads the metadata of an object in a response.
 pub(crate) fn identity(json: &[u8]) -> Result<Identity, DecodeError> {
     let Envelope { metadata } = serde_json::from_slice(json)?;
     Ok(Identity {
@@ -258,9 +124,11 @@ pub(crate) fn identity(json: &[u8]) -> Result<Identity, DecodeError> {
         deleting: metadata.deletion_timestamp.is_some(),
         attempt: metadata.attempt(),
         operator: metadata.label(names::OPERATOR_NAME).map(ToString::to_string),
-        owner: metadata
-            .controller()
-            .map(|o| (Uid::new(&o.uid.0), o.kind.0.to_string(), o.name.0.to_string())),
+        owner: metadata.controller().map(|o| OwnerRef {
+            uid: Uid::new(&o.uid.0),
+            kind: o.kind.0.to_string(),
+            name: o.name.0.to_string(),
+        }),
     })
 }
 
@@ -270,8 +138,8 @@ struct Envelope<'a> {
     metadata: Meta<'a>,
 }
 
-/// Reads a child of a kind, or the metadata of one.
-pub(crate) fn child(kind: ChildKind, json: &[u8]) -> Result<Child<ChildView>, DecodeError> {
+/// Reads a Service or another object beside pods, or its metadata.
+pub(crate) fn child(kind: ChildKind, json: &[u8]) -> Result<ChildRecord<ChildView>, DecodeError> {
     let Envelope { metadata } = serde_json::from_slice(json)?;
     let view = ChildView {
         kind,
@@ -319,7 +187,7 @@ pub(crate) struct PriorityClass {
     pub(crate) name: String,
     /// resourceVersion.
     pub(crate) rv: u64,
-    /// The higher, the sooner.
+    /// Priority; higher goes first.
     pub(crate) value: i32,
 }
 
@@ -347,9 +215,8 @@ pub(crate) fn job(kind: &'static KindInfo, json: &[u8]) -> Result<JobObject, Dec
         uid: Uid::new(&metadata.uid),
         rv: version(&metadata.resource_version)?,
         deleting: metadata.deletion_timestamp.is_some(),
-        finished: common::status::is_finished(&stored),
+        finished: common::conditions::is_finished(&stored),
         resource_version: metadata.resource_version.into(),
-        created: metadata.creation_timestamp.and_then(|text| text.parse().ok()),
         annotations: metadata.annotations.unwrap_or_default(),
         spec: text(spec),
         status: text(status),
@@ -376,17 +243,15 @@ struct JobMeta {
     #[serde(default)]
     resource_version: String,
     #[serde(default)]
-    creation_timestamp: Option<String>,
-    #[serde(default)]
     deletion_timestamp: Option<IgnoredAny>,
     #[serde(default)]
     annotations: Option<BTreeMap<String, String>>,
 }
 
-/// Reads a job that need not have been stored: one from a file has neither UID nor resourceVersion.
+/// Reads a job from a file, which has neither UID nor resourceVersion.
 ///
 /// # Errors
-/// If it has not the shape of a job.
+/// If it does not have the shape of a job.
 pub fn offline_job(kind: &'static KindInfo, value: &Value) -> Result<RawJob, DecodeError> {
     let mut value = value.clone();
     if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
@@ -399,7 +264,7 @@ pub fn offline_job(kind: &'static KindInfo, value: &Value) -> Result<RawJob, Dec
 /// Reads a pod from a file.
 ///
 /// # Errors
-/// If it has not the shape of a pod.
+/// If it does not have the shape of a pod.
 pub fn offline_pod(value: &Value) -> Result<Arc<PodView>, DecodeError> {
     Ok(pod(value.to_string().as_bytes())?.value)
 }

@@ -1,4 +1,6 @@
-//! Kubernetes events about jobs: sent in the background, since they may be late or lost, and a pass may not.
+//! Kubernetes events about jobs. They are sent in the background: events may be late or lost, reconciles may not wait for them.
+//!
+//! Own code rather than kube's recorder, for the channel: a full one drops events, and the drops are counted.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -16,14 +18,14 @@ use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::resource::EVENTS;
 
-/// Events that wait to be sent.
+/// Number of events that may wait to be sent.
 const WAITING: usize = 4096;
-/// Events on their way at a time.
+/// Number of events that are sent at a time.
 const IN_FLIGHT: usize = 4;
-/// The API server refuses longer messages.
+/// Longest message that the API server accepts.
 const LONGEST: usize = 1024;
 
-/// Where passes drop their notes.
+/// Sender of events.
 #[derive(Debug, Clone)]
 pub(crate) struct Events {
     sender: mpsc::Sender<Event>,
@@ -64,7 +66,7 @@ pub(crate) fn channel(
 }
 
 impl Events {
-    /// Sends a note about a job, or drops it if too many wait already.
+    /// Sends an event about a job, or drops it if too many wait already.
     pub(crate) fn send(&self, kind: &KindInfo, job: &RawJob, note: &Note) {
         let event = event(kind, job, note, &self.instance, self.clock.now());
         if self.sender.try_send(event).is_err() {

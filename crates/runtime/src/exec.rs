@@ -1,15 +1,15 @@
 //! The exec helper of `v1` MPIJobs: runs a command in a container of another pod, as `kubectl exec` does, with no more
-//! rights than that takes.
+//! rights than that needs.
 //!
-//! Invariant: a command is never begun twice. Tried again is only what the API server or the kubelet refused before it
-//! began; of a request that was sent and not answered nobody knows.
+//! Invariant: a command is never started twice. A request is retried only if the API server or the kubelet refused it before the
+//! command started. After a request without a response it is unknown whether the command started.
 //!
-//! The frames are handled in [`session`], not by kube's `AttachedProcess`: with that one a connection that breaks looks like
-//! output that never ends, and it reads no output while it sends input, so that `cat` and it wait for each other.
+//! The frames are handled in [`session`], not by kube's `AttachedProcess`: there a broken connection looks like output that never
+//! ends, and no output is read while input is sent, so that it and `cat` wait for each other.
 
+mod result;
 mod session;
 
-use std::io;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
@@ -18,96 +18,48 @@ use kube::{Client, Resource};
 use tokio::time::Instant;
 
 use crate::backoff;
-use crate::client::{self, ConnectError};
+use crate::client;
+
+pub use self::result::ExecError;
+use self::result::{Try, is_early};
 
 /// First and longest delay between tries.
 const DELAYS: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(2));
-/// The operator grants the rights to a worker when it has made it: for so long "forbidden" may mean "not yet".
+/// Time for which "forbidden" may mean "not yet": the operator grants the rights to a worker after it has created it.
 const GRANTED: Duration = Duration::from_secs(30);
-/// Longest time until a request is answered. The API server gives the kubelet half a minute.
-const ANSWER: Duration = Duration::from_mins(2);
-/// How the API server (400, 500) and the kubelet (500) say that something is not there yet. None of it is said of a
-/// command that has begun.
-const EARLY: [&str; 6] = [
-    "does not have a host assigned",
-    "container not found (",
-    "pod does not exist",
-    "container is in CONTAINER_",
-    "error dialing backend",
-    "etcdserver: ",
-];
-/// API servers before 1.36 speak to the kubelet only after our connection stands, and say so in place of an exit code.
-const KUBELET_REFUSED: &str = "unable to upgrade connection: ";
-/// How the API server says that a pod has several containers. The names that follow are no help: those of init containers
-/// come first.
+/// Longest time until the response to a request. The API server gives the kubelet half a minute.
+const RESPONSE: Duration = Duration::from_mins(2);
+/// Text by which the API server says that a pod has several containers. The names that follow do not help: those of init
+/// containers come first.
 const SEVERAL: &str = "a container name must be specified";
-/// The annotation by which a pod tells kubectl which of its containers is meant.
+/// Annotation of a pod with the container that kubectl uses by default.
 const MAIN: &str = "kubectl.kubernetes.io/default-container";
 
-/// What to run, and where.
+/// A command, and the container to run it in.
 #[derive(Debug, Clone)]
 pub struct Exec {
-    /// Namespace; that of the configuration if absent.
+    /// Namespace; that of the client configuration if absent.
     pub namespace: Option<String>,
     /// Name of the pod.
     pub pod: String,
-    /// Name of the container; the pod's first if absent.
+    /// Name of the container; the pod's first container if absent.
     pub container: Option<String>,
     /// Program and arguments.
     pub command: Vec<String>,
-    /// Whether the command reads our standard input.
+    /// `true` if the command reads our standard input.
     pub stdin: bool,
-    /// How long to wait for a pod that is not there yet, or does not run yet.
+    /// Time to wait for a pod that does not exist or run yet.
     pub wait: Duration,
 }
 
-/// Why a command was not run, or not to its end.
-#[derive(Debug, thiserror::Error)]
-pub enum ExecError {
-    /// No client.
-    #[error(transparent)]
-    Connect(#[from] ConnectError),
-    /// The service account may not do this.
-    #[error("not allowed: {0} (it takes the verbs get and create on pods/exec of that pod)")]
-    Forbidden(String),
-    /// The pod did not come.
-    #[error("gave up after {waited} s: {last}")]
-    NotReady {
-        /// Seconds.
-        waited: u64,
-        /// The last answer.
-        last: String,
-    },
-    /// Nobody knows what became of the command.
-    #[error("connection: {0}")]
-    Broken(String),
-    /// The command could not be run.
-    #[error("{0}")]
-    Refused(String),
-    /// Our own output does not take what the command writes.
-    #[error("writing the command's output: {0}")]
-    Output(#[from] io::Error),
-}
-
-/// What became of one try.
-#[derive(Debug, PartialEq, Eq)]
-enum Try {
-    /// The command has ended with this code.
-    Ended(i32),
-    /// It was not begun; later it may be.
-    NotYet(String),
-    /// It was not begun: the pod has several containers, and none was named.
-    Several(String),
-}
-
-/// Runs the command, with this process' standard input, output and error; answers with its exit code. `tell` is called
-/// once if that has to wait. Whoever drops the future leaves the command running, as kubectl does.
+/// Runs the command with this process' standard input, output and error. Returns its exit code. `report` is called once if the
+/// command has to wait. Dropping the future leaves the command running, as with kubectl.
 ///
 /// # Errors
 /// If there is no exit code.
-pub async fn run(exec: &Exec, tell: impl Fn(&str)) -> Result<i32, ExecError> {
+pub async fn run(exec: &Exec, report: impl Fn(&str)) -> Result<i32, ExecError> {
     let mut config = client::configure().await?;
-    // They would be of effect on the command's streams too, which may be silent for days.
+    // These timeouts would also apply to the command's streams, which may be silent for days.
     (config.read_timeout, config.write_timeout) = (None, None);
     let namespace = exec.namespace.as_ref().unwrap_or(&config.default_namespace);
     for name in [namespace, &exec.pod] {
@@ -143,14 +95,14 @@ pub async fn run(exec: &Exec, tell: impl Fn(&str)) -> Result<i32, ExecError> {
         };
         if tries == 0 {
             let most = exec.wait.as_secs();
-            tell(&format!("waiting for pod {}, at most {most} s: {last}", exec.pod));
+            report(&format!("waiting for pod {}, at most {most} s: {last}", exec.pod));
         }
         tries = tries.saturating_add(1);
         tokio::time::sleep(backoff::delay(DELAYS.0, DELAYS.1, tries).min(left)).await;
     }
 }
 
-/// It becomes a part of a path.
+/// Checks a name that becomes a part of a path.
 fn check(name: &str) -> Result<(), ExecError> {
     let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.';
     if name.bytes().all(plain) && name.bytes().any(|b| b.is_ascii_alphanumeric()) {
@@ -171,12 +123,12 @@ async fn attempt(
     let request = pods
         .exec(&exec.pod, exec.command.iter(), params)
         .map_err(|error| ExecError::Refused(error.to_string()))?;
-    match tokio::time::timeout(ANSWER, client.connect(request)).await {
+    match tokio::time::timeout(RESPONSE, client.connect(request)).await {
         Ok(Ok(connection)) => session::hold(connection, exec.stdin).await,
         Ok(Err(error)) => not_connected(&error),
         Err(_) => Err(ExecError::Broken(format!(
             "no answer within {} s",
-            ANSWER.as_secs()
+            RESPONSE.as_secs()
         ))),
     }
 }
@@ -189,7 +141,7 @@ fn not_connected(error: &kube::Error) -> Result<Try, ExecError> {
     }
 }
 
-/// The answer was not a connection, so nothing has begun.
+/// Result of a request whose response was not a connection, so that nothing has started.
 fn answered(code: u16, message: &str) -> Result<Try, ExecError> {
     let text = format!("{message} (HTTP {code})");
     match code {
@@ -201,12 +153,8 @@ fn answered(code: u16, message: &str) -> Result<Try, ExecError> {
     }
 }
 
-fn is_early(message: &str) -> bool {
-    EARLY.iter().any(|words| message.contains(words))
-}
-
-/// The container that kubectl would take. This alone takes the right to read the pod; only pods of several containers,
-/// none of which was named, come here.
+/// The container that kubectl would choose. Only this needs the right to read the pod, and only for a pod with several containers
+/// of which none was named.
 async fn main_container(client: &Client, namespace: &str, pod: &str) -> Result<String, kube::Error> {
     let pod = Api::<Pod>::namespaced(client.clone(), namespace).get(pod).await?;
     let named = pod.metadata.annotations.and_then(|mut a| a.remove(MAIN));
@@ -217,7 +165,7 @@ async fn main_container(client: &Client, namespace: &str, pod: &str) -> Result<S
         .unwrap_or(first))
 }
 
-/// No byte of the request has left.
+/// Returns `true` if no byte of the request was sent.
 fn is_unsent(error: &(dyn std::error::Error + 'static)) -> bool {
     causes(error).any(|cause| {
         cause
@@ -226,7 +174,7 @@ fn is_unsent(error: &(dyn std::error::Error + 'static)) -> bool {
     })
 }
 
-/// All that is known, each word of it once: some errors name their causes themselves.
+/// The error with all its causes, each text once: some errors include their causes.
 fn chain(error: &kube::Error) -> String {
     if let kube::Error::Api(status) = error {
         return status.message.clone();
@@ -253,7 +201,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_is_not_there_yet_is_waited_for() {
+    fn only_a_pod_that_does_not_exist_or_run_yet_is_waited_for() {
         let early = [
             (404, "pods \"w\" not found"),
             (400, "pod w does not have a host assigned"),

@@ -1,7 +1,7 @@
-//! Leader election over a Lease, with a fence: a monotonic deadline that is asked at the point of each write.
+//! Leader election over a Lease, with a fence: a monotonic deadline that is checked at each write.
 //!
-//! Own code rather than a crate, since the fence needs to know when the last renewal was sent, and since the age of
-//! somebody else's lease must be judged by this machine's clock alone: from when it was last *seen to change*.
+//! Own code rather than a crate, for two reasons: the fence needs the time at which the last renewal was sent; and the age of
+//! another holder's lease must be measured by this machine's clock alone, from the time at which it was last *seen to change*.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,20 +13,20 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::answer::RequestError;
 use crate::backoff;
 use crate::client::{Api, Gate};
 use crate::clock::Clock;
 use crate::resource::{LEASES, ObjectName};
+use crate::response::RequestError;
 
-/// How long a lease holds after its last renewal.
+/// Time that a lease holds after its last renewal.
 const DURATION: Duration = Duration::from_secs(15);
-/// The holder stops this long after its last renewal: before anybody else may take over.
+/// Time after its last renewal at which the holder stops: before another process may take over.
 const TRUST: Duration = Duration::from_secs(10);
-/// Between renewals, and between looks at somebody else's lease.
+/// Period of renewals, and of looks at another holder's lease.
 const PERIOD: Duration = Duration::from_secs(3);
 
-/// Which lease.
+/// Identification of the lease.
 #[derive(Debug, Clone)]
 pub struct LeaseOptions {
     /// Namespace of the lease.
@@ -37,17 +37,17 @@ pub struct LeaseOptions {
     pub identity: String,
 }
 
-/// Whether this process leads.
+/// Leadership of this process.
 #[derive(Debug, Clone)]
 pub(crate) struct Leadership {
-    /// Times are counted from here, by a clock that cannot be set back.
+    /// Time from which milliseconds are counted, by a clock that cannot be set back.
     base: Instant,
-    /// Milliseconds; 0 while it does not lead.
+    /// Milliseconds until which this process leads; 0 while it does not.
     until: Arc<AtomicU64>,
 }
 
 impl Default for Leadership {
-    /// Does not lead yet.
+    /// A process that does not lead yet.
     fn default() -> Self {
         Self {
             base: Instant::now(),
@@ -57,7 +57,7 @@ impl Default for Leadership {
 }
 
 impl Leadership {
-    /// Leads without any lease.
+    /// A process that leads without a lease.
     pub(crate) fn always() -> Self {
         let leadership = Self::default();
         leadership.until.store(u64::MAX, Ordering::SeqCst);
@@ -85,15 +85,15 @@ impl Gate for Leadership {
     }
 }
 
-/// Somebody's lease as last seen.
+/// Lease of another holder as last seen.
 #[derive(Debug)]
 struct Seen {
     spec: LeaseSpec,
     since: Instant,
 }
 
-/// Takes part in the election: cancels `leads` when this process begins to lead, then keeps the lease. Returns when it
-/// was lost.
+/// Takes part in the election: cancels `leads` when this process becomes the leader, then renews the lease. Returns when it is
+/// lost.
 pub(crate) async fn run(
     api: &Api,
     clock: &Clock,
@@ -127,7 +127,7 @@ pub(crate) async fn run(
     }
 }
 
-/// One look at the lease; takes or renews it if that is allowed. Answers whether this process holds it.
+/// Reads the lease once, and takes or renews it if allowed. Returns `true` if this process holds it.
 async fn attempt(
     api: &Api,
     clock: &Clock,
@@ -136,7 +136,7 @@ async fn attempt(
     seen: &mut Option<Seen>,
 ) -> Result<bool, RequestError> {
     let current: Lease = match tokio::time::timeout(PERIOD, api.get(LEASES, name)).await {
-        Err(_) => return Err(RequestError::NoAnswer("timed out".to_owned())),
+        Err(_) => return Err(RequestError::NoResponse("timed out".to_owned())),
         Ok(Ok(json)) => serde_json::from_slice(&json)?,
         Ok(Err(error)) if error.is_not_found() => {
             let lease = taken(Lease::default(), options, clock.now());
@@ -156,14 +156,14 @@ async fn attempt(
     }
     let lease = taken(current, options, clock.now());
     match tokio::time::timeout(PERIOD, api.replace(LEASES, name, &lease)).await {
-        Err(_) => Err(RequestError::NoAnswer("timed out".to_owned())),
+        Err(_) => Err(RequestError::NoResponse("timed out".to_owned())),
         Ok(Ok(_)) => Ok(true),
-        // A conflict need not mean that it is lost: the next look will tell.
+        // A conflict need not mean that the lease is lost: the next look decides.
         Ok(Err(error)) => Err(error),
     }
 }
 
-/// Ours, nobody's, or not renewed for its whole duration while we watched.
+/// Returns `true` if the lease is ours, has no holder, or was not renewed for its whole duration while we watched.
 fn may_take(current: &Lease, options: &LeaseOptions, seen: &mut Option<Seen>) -> bool {
     let spec = current.spec.clone().unwrap_or_default();
     let holder = spec.holder_identity.as_deref().unwrap_or_default();
@@ -213,7 +213,7 @@ fn taken(current: Lease, options: &LeaseOptions, now: Timestamp) -> Lease {
     }
 }
 
-/// Gives the lease back, so that nobody has to wait for it to run out.
+/// Releases the lease, so that no other process has to wait for it to expire.
 pub(crate) async fn release(api: &Api, options: &LeaseOptions, leadership: &Leadership) {
     leadership.let_go();
     let name = ObjectName::new(&options.namespace, &options.name);
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_lease_that_is_ours_or_nobodys_is_taken_at_once() {
+    async fn a_lease_that_is_ours_or_has_no_holder_is_taken_at_once() {
         let ours = options("a");
         let mut lease = taken(Lease::default(), &ours, Timestamp::UNIX_EPOCH);
         assert!(may_take(&lease, &ours, &mut None));

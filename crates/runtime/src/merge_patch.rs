@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value};
 
-/// The patch that turns `old` into `new`, or `None` if they are equal. Keys that vanished become explicit nulls: a
-/// merge patch cannot take anything away otherwise.
+/// The patch that turns `old` into `new`, or `None` if they are equal. Removed keys become explicit nulls: a merge patch cannot
+/// remove them otherwise.
 pub(crate) fn merge_patch(old: &Value, new: &Value) -> Option<Value> {
     match (old, new) {
         (_, _) if old == new => None,
@@ -33,7 +33,7 @@ mod tests {
 
     use super::*;
 
-    /// As the API server applies it.
+    /// Applies a patch as the API server does.
     fn apply(target: &mut Value, patch: &Value) {
         let Value::Object(patch) = patch else {
             *target = patch.clone();
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn what_vanished_is_nulled_and_what_stayed_is_left_out() {
+    fn removed_keys_are_null_and_unchanged_keys_are_left_out() {
         let old = json!({"conditions": [1], "startTime": "x", "replicaStatuses": {"Worker": {"active": 3}}});
         let new = json!({"conditions": [1], "replicaStatuses": {"Worker": {}}});
         let patch = merge_patch(&old, &new);

@@ -1,5 +1,5 @@
-//! Every metric of the operator, with its help text. Labels come from enums and static tables, never from object
-//! names; the one exception is `job_namespace`, which upstream's dashboards ask for.
+//! All metrics of the operator, with their help texts. Label values come from enums and static tables, never from names of objects;
+//! the one exception is `job_namespace`, which upstream's dashboards need.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -30,7 +30,7 @@ struct RequestLabels {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ResultLabels {
-    result: PassResult,
+    result: ReconcileOutcome,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -38,19 +38,19 @@ struct WatchLabels {
     resource: &'static str,
 }
 
-/// How a pass ended.
+/// Outcome of a reconcile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
 #[expect(non_camel_case_types, reason = "label values are lower case")]
-pub(crate) enum PassResult {
-    /// All went through.
+pub(crate) enum ReconcileOutcome {
+    /// All writes went through.
     ok,
     /// The job is gone.
     gone,
-    /// A retry may cure it.
+    /// A retry may help.
     transient,
-    /// Somebody else changed the job at the same time.
+    /// Another client changed the job at the same time.
     conflict,
-    /// The API server refuses.
+    /// The API server forbids a write.
     forbidden,
     /// The API server says that an object is not valid, or its name is taken.
     invalid,
@@ -58,6 +58,17 @@ pub(crate) enum PassResult {
     deadline,
     /// It panicked.
     panic,
+}
+
+/// Number of objects held in memory.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct ObjectCounts {
+    /// Jobs.
+    pub(crate) jobs: usize,
+    /// Pods.
+    pub(crate) pods: usize,
+    /// Services.
+    pub(crate) services: usize,
 }
 
 /// All metrics. Cheap to clone.
@@ -68,8 +79,8 @@ pub(crate) struct Metrics {
     successful: Family<JobLabels, Counter>,
     failed: Family<JobLabels, Counter>,
     restarted: Family<JobLabels, Counter>,
-    pass_seconds: Seconds,
-    passes: Family<ResultLabels, Counter>,
+    reconcile_seconds: Seconds,
+    reconciles: Family<ResultLabels, Counter>,
     panics: Counter,
     deferred: Counter,
     lookups: Counter,
@@ -97,12 +108,12 @@ impl Default for Seconds {
 }
 
 impl Metrics {
-    /// A registry of all of them. The exposition appends `_total` to the names of counters.
+    /// Creates a registry of all metrics. The exposition appends `_total` to the names of counters.
     pub(crate) fn registry(&self) -> Registry {
         let mut all = Registry::default();
         self.register_jobs(all.sub_registry_with_prefix("training_operator_jobs"));
         let own = all.sub_registry_with_prefix("trainyard");
-        self.register_passes(own);
+        self.register_reconciles(own);
         self.register_traffic(own);
         all
     }
@@ -127,16 +138,16 @@ impl Metrics {
         );
     }
 
-    fn register_passes(&self, own: &mut Registry) {
+    fn register_reconciles(&self, own: &mut Registry) {
         own.register(
             "reconcile_duration_seconds",
             "Duration of a pass over one job",
-            self.pass_seconds.0.clone(),
+            self.reconcile_seconds.0.clone(),
         );
         own.register(
             "reconciles",
             "Passes over one job, by how they ended",
-            self.passes.clone(),
+            self.reconciles.clone(),
         );
         own.register("panics", "Passes that panicked", self.panics.clone());
         own.register(
@@ -192,7 +203,7 @@ impl Metrics {
         own.register("leader", "Whether this process leads", self.leader.clone());
     }
 
-    /// A transition of a job.
+    /// Counts a transition of a job.
     pub(crate) fn job(&self, counter: JobCounter, namespace: &str, framework: &'static str) {
         let family = match counter {
             JobCounter::Created => &self.created,
@@ -209,40 +220,40 @@ impl Metrics {
             .inc();
     }
 
-    /// A pass has ended.
-    pub(crate) fn pass(&self, result: PassResult, took: Option<Duration>) {
-        self.passes.get_or_create(&ResultLabels { result }).inc();
-        if result == PassResult::panic {
+    /// Counts a reconcile that has ended.
+    pub(crate) fn reconciled(&self, result: ReconcileOutcome, took: Option<Duration>) {
+        self.reconciles.get_or_create(&ResultLabels { result }).inc();
+        if result == ReconcileOutcome::panic {
             self.panics.inc();
         }
         if let Some(took) = took {
-            self.pass_seconds.0.observe(took.as_secs_f64());
+            self.reconcile_seconds.0.observe(took.as_secs_f64());
         }
     }
 
-    /// Jobs were held back until the view shows our own writes.
+    /// Counts a job that is deferred until the view shows our own writes.
     pub(crate) fn deferred(&self) {
         self.deferred.inc();
     }
 
-    /// An object was looked up.
+    /// Counts an object that was looked up.
     pub(crate) fn looked_up(&self) {
         self.lookups.inc();
     }
 
-    /// A Kubernetes event could not be sent.
+    /// Counts a Kubernetes event that could not be sent.
     pub(crate) fn event_lost(&self) {
         self.lost_events.inc();
     }
 
-    /// A request was answered, or was not (code 0).
+    /// Counts a request by the code of its response; 0 if there was none.
     pub(crate) fn request(&self, verb: &'static str, resource: &'static str, code: u16) {
         self.requests
             .get_or_create(&RequestLabels { verb, resource, code })
             .inc();
     }
 
-    /// A watch brought something.
+    /// Counts an event, bookmark or list of a watch.
     pub(crate) fn watch_event(&self, resource: &'static str) {
         self.watch_events.get_or_create(&WatchLabels { resource }).inc();
         self.last_event
@@ -251,24 +262,25 @@ impl Metrics {
             .insert(resource, Instant::now());
     }
 
-    /// A watch began anew.
+    /// Counts a restart of a watch.
     pub(crate) fn watch_restarted(&self, resource: &'static str) {
         self.watch_restarts.get_or_create(&WatchLabels { resource }).inc();
     }
 
-    /// A list or watch failed.
+    /// Counts a list or watch that failed.
     pub(crate) fn watch_failed(&self, resource: &'static str) {
         self.watch_errors.get_or_create(&WatchLabels { resource }).inc();
     }
 
-    /// An object could not be read.
+    /// Counts an object that could not be read.
     pub(crate) fn unreadable(&self, resource: &'static str) {
         self.unreadable.get_or_create(&WatchLabels { resource }).inc();
     }
 
-    /// What is measured only when somebody asks.
-    pub(crate) fn refresh(&self, jobs: usize, pods: usize, services: usize, depth: usize, leads: bool) {
+    /// Sets the gauges that are measured only when the metrics are read.
+    pub(crate) fn refresh(&self, counts: ObjectCounts, depth: usize, leads: bool) {
         let number = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+        let ObjectCounts { jobs, pods, services } = counts;
         for (resource, n) in [("jobs", jobs), ("pods", pods), ("services", services)] {
             self.objects
                 .get_or_create(&WatchLabels { resource })
@@ -292,7 +304,7 @@ mod tests {
     fn names_are_upstreams() {
         let metrics = Metrics::default();
         metrics.job(JobCounter::Created, "team", "pytorch");
-        metrics.pass(PassResult::ok, None);
+        metrics.reconciled(ReconcileOutcome::ok, None);
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &metrics.registry()).unwrap();
         let line = "training_operator_jobs_created_total{job_namespace=\"team\",framework=\"pytorch\"} 1";

@@ -1,28 +1,29 @@
-//! From memory to [`Observed`]: the closed world of one decision.
+//! From the state of this process to [`Observed`], the complete input of one decision.
 
 use std::sync::Arc;
 
 use common::gang::PodGroupApi;
-use common::plan::ChildKind;
+use common::objects::ChildKind;
 use common::{Framework, JobKey, Observed, RawJob};
 use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::decode::{self, DecodeError};
+use crate::object::Object;
 use crate::record::Record;
 use crate::resource::{BATCH_JOBS, NODES, PODS, PRIORITY_CLASSES, Resource};
-use crate::view::{Family, Object, View};
+use crate::view::{OwnedObjects, View};
 
-/// What is known about a job now.
+/// Everything that is known about a job now.
 pub(crate) fn observe(now: Timestamp, view: &View, record: &mut Record, job: &Arc<RawJob>) -> Observed {
-    let family = view.family(&job.uid);
-    let lost_nodes = view.lost_nodes(&family, &mut record.missing_nodes, now);
-    let Family {
+    let owned = view.owned_objects(&job.uid);
+    let lost_nodes = view.unreachable_nodes(&owned, &mut record.gone_nodes, now);
+    let OwnedObjects {
         pods,
         children,
         batch_jobs,
         batch_pods,
-    } = family;
+    } = owned;
     Observed {
         now,
         job: Arc::clone(job),
@@ -37,8 +38,8 @@ pub(crate) fn observe(now: Timestamp, view: &View, record: &mut Record, job: &Ar
     }
 }
 
-/// What an operator that has just started would see of a job in a cluster of these objects, each given with its group and
-/// plural; nothing if there is no such job. For tests that hold a cluster as a whole.
+/// Input of the decision about a job for an operator that has just started, in a cluster of these objects, each given with its
+/// group and plural; `None` if there is no such job. For tests that hold a cluster as a whole.
 ///
 /// # Errors
 /// If an object cannot be read.
@@ -80,7 +81,7 @@ pub fn observe_whole<'a>(
     let Some(job) = view.job(key).map(|job| Arc::new(job.raw())) else {
         return Ok(None);
     };
-    view.heard_of_nodes(now);
+    view.node_watch_progressed(now);
     let mut record = Record::new(job.uid.clone());
     Ok(Some(observe(now, &view, &mut record, &job)))
 }

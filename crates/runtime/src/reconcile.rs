@@ -1,4 +1,4 @@
-//! One pass over one job: begin, observe, plan, carry out.
+//! One reconcile of one job: begin, observe, plan, apply.
 
 use std::time::Duration;
 
@@ -6,63 +6,63 @@ use common::{Framework, JobKey, Settings};
 use tokio::time::Instant;
 use tracing::Instrument;
 
+use crate::apply::{ApplyContext, ReconcileResult, apply};
 use crate::backoff;
-use crate::carry_out::{Ending, Hands, carry_out};
-use crate::metrics::PassResult;
-use crate::queue::Verdict;
-use crate::world::{Pass, Start};
+use crate::metrics::ReconcileOutcome;
+use crate::queue::Requeue;
+use crate::state::{Reconcile, Start};
 
-/// However quiet the watches are, an unfinished job is looked at this often.
+/// Longest time between two reconciles of an unfinished job, however quiet the watches are.
 const SAFETY: Duration = Duration::from_mins(10);
 
-/// All that passes share.
+/// Reconciler of all jobs.
 pub(crate) struct Reconciler {
-    /// For the writes.
-    pub(crate) hands: Hands,
-    /// Kinds.
+    /// Context of the writes.
+    pub(crate) ctx: ApplyContext,
+    /// Frameworks, one per kind.
     pub(crate) frameworks: Vec<&'static dyn Framework>,
     /// The operator's settings.
     pub(crate) settings: Settings,
 }
 
 impl Reconciler {
-    /// One pass.
-    pub(crate) async fn reconcile(&self, key: JobKey) -> Verdict {
+    /// Reconciles one job.
+    pub(crate) async fn reconcile(&self, key: JobKey) -> Requeue {
         let begun = Instant::now();
         let Some(framework) = self.frameworks.iter().find(|f| f.kind().kind == key.kind) else {
-            return Verdict::Done(None);
+            return Requeue::After(None);
         };
-        let pass = match self.hands.world.begin(&key) {
-            Start::Go(pass) => pass,
-            Start::Deferred => return Verdict::Done(None),
+        let reconcile = match self.ctx.state.begin(&key) {
+            Start::Go(reconcile) => reconcile,
+            Start::Deferred => return Requeue::After(None),
             Start::Gone => {
-                self.hands.metrics.pass(PassResult::gone, None);
-                return Verdict::Done(None);
+                self.ctx.metrics.reconciled(ReconcileOutcome::gone, None);
+                return Requeue::After(None);
             }
         };
-        let uid = pass.job().uid.clone();
+        let uid = reconcile.job().uid.clone();
         let (kind, namespace, name) = (key.kind, &*key.namespace, &*key.name);
         let span = tracing::info_span!("reconcile", kind, namespace, name, %uid);
-        let ending = self.decide(*framework, &pass).instrument(span).await;
-        self.hands.metrics.pass(ending.result, Some(begun.elapsed()));
-        ending.verdict
+        let result = self.decide(*framework, &reconcile).instrument(span).await;
+        self.ctx.metrics.reconciled(result.outcome, Some(begun.elapsed()));
+        result.requeue
     }
 
-    async fn decide(&self, framework: &'static dyn Framework, pass: &Pass) -> Ending {
-        let plan = common::plan(framework, &pass.observed, &self.settings);
+    async fn decide(&self, framework: &'static dyn Framework, reconcile: &Reconcile) -> ReconcileResult {
+        let plan = common::plan(framework, &reconcile.observed, &self.settings);
         tracing::debug!(
             intent = plan.intent.is_some(),
             writes = plan.writes.len(),
             urgent = plan.urgent,
             "planned"
         );
-        let mut ending = carry_out(&self.hands, framework.kind(), pass, plan).await;
-        if let Verdict::Done(again) = &mut ending.verdict
-            && !pass.finished
+        let mut result = apply(&self.ctx, framework.kind(), reconcile, plan).await;
+        if let Requeue::After(again) = &mut result.requeue
+            && !reconcile.finished
         {
             let safety = backoff::jitter(SAFETY);
             *again = Some(again.map_or(safety, |again| again.min(safety)));
         }
-        ending
+        result
     }
 }

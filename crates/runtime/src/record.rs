@@ -1,5 +1,5 @@
-//! What is remembered of one incarnation of a job between its passes. All of it may be lost: a crash costs a look-up,
-//! a repeated event or an earlier retry, never a wrong decision.
+//! Record of one incarnation of a job between its reconciles. All of it may be lost: a crash costs a look-up, a repeated event or an
+//! earlier retry, never a wrong decision.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -11,50 +11,56 @@ use common::{RawJob, Uid};
 use tokio::time::Instant;
 
 use crate::backoff;
-use crate::nodes::Missing;
+use crate::node_readiness::GoneNodes;
 
-/// Between two status writes that tell nothing urgent.
+/// Shortest time between two status writes without urgent changes.
 const QUIET: Duration = Duration::from_secs(1);
 
-/// A class of writes that was refused.
-#[derive(Debug, Clone)]
-pub(crate) struct Hold {
-    /// The class; later ones are not tried either.
+/// Writes that must not be tried yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct HeldWrites {
+    /// Class of the writes. Later classes are not tried either.
     pub(crate) class: WriteClass,
-    /// Not tried again before this time, unless the job is changed or the name becomes free.
+    /// Time before which they are not tried again, unless the job is changed or the name becomes free.
     pub(crate) until: Instant,
+}
+
+/// A class of writes that was refused.
+#[derive(Debug)]
+struct Hold {
+    held: HeldWrites,
     refusals: Vec<Refusal>,
     failures: u32,
     job: Arc<RawJob>,
 }
 
-/// How soon refused writes are tried again.
+/// Pace at which refused writes are tried again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Pace {
-    /// Delay after the first refusal, doubled with each.
+    /// Delay after the first refusal, doubled with each further one.
     pub(crate) first: Duration,
     /// Longest delay.
     pub(crate) max: Duration,
-    /// What the API server asked for.
+    /// Shortest delay, as the API server asked for.
     pub(crate) not_before: Duration,
 }
 
-/// Memory of one job.
+/// Record of one job.
 #[derive(Debug)]
 pub(crate) struct Record {
-    /// Incarnation.
+    /// UID of the incarnation.
     pub(crate) uid: Uid,
     vanished: Vec<Vanished>,
     own_deletes: HashSet<Uid>,
     hold: Option<Hold>,
     last_status: Option<Instant>,
     ensured: HashMap<(&'static str, Box<str>), (u64, Instant)>,
-    /// When nodes with pods of it were found to be gone.
-    pub(crate) missing_nodes: Missing,
+    /// Nodes with pods of the job that are gone, with the time at which that was found.
+    pub(crate) gone_nodes: GoneNodes,
 }
 
 impl Record {
-    /// Nothing is known yet.
+    /// Creates an empty record.
     pub(crate) fn new(uid: Uid) -> Self {
         Self {
             uid,
@@ -63,7 +69,7 @@ impl Record {
             hold: None,
             last_status: None,
             ensured: HashMap::new(),
-            missing_nodes: Missing::new(),
+            gone_nodes: GoneNodes::new(),
         }
     }
 
@@ -72,18 +78,18 @@ impl Record {
         &self.vanished
     }
 
-    /// What the next pass has to know about refused writes.
+    /// Refused writes, for the next reconcile.
     pub(crate) fn refusals(&self) -> &[Refusal] {
         self.hold.as_ref().map_or(&[], |hold| &hold.refusals)
     }
 
-    /// The writes that must not be tried yet.
-    pub(crate) fn hold(&self, job: &RawJob) -> Option<(WriteClass, Instant)> {
-        let hold = self.hold.as_ref()?;
-        (hold.until > Instant::now() && hold.job.spec == job.spec).then_some((hold.class, hold.until))
+    /// Writes that must not be tried yet.
+    pub(crate) fn held_writes(&self, job: &RawJob) -> Option<HeldWrites> {
+        let Hold { held, job: of, .. } = self.hold.as_ref()?;
+        (held.until > Instant::now() && of.spec == job.spec).then_some(*held)
     }
 
-    /// A class of writes was refused.
+    /// Notes that a class of writes was refused. Returns the time of the next try.
     pub(crate) fn refused(
         &mut self,
         job: &Arc<RawJob>,
@@ -94,12 +100,11 @@ impl Record {
         let before = self
             .hold
             .take()
-            .filter(|h| h.class == class && h.job.spec == job.spec);
+            .filter(|h| h.held.class == class && h.job.spec == job.spec);
         let failures = before.map_or(1, |h| h.failures.saturating_add(1));
         let until = Instant::now() + backoff::delay(pace.first, pace.max, failures).max(pace.not_before);
         self.hold = Some(Hold {
-            class,
-            until,
+            held: HeldWrites { class, until },
             refusals,
             failures,
             job: Arc::clone(job),
@@ -107,29 +112,29 @@ impl Record {
         until
     }
 
-    /// All writes went through.
-    pub(crate) fn passed(&mut self) {
+    /// Notes that all writes succeeded.
+    pub(crate) fn writes_succeeded(&mut self) {
         self.hold = None;
     }
 
-    /// A name that was taken is free.
+    /// Notes that a name that was taken is free.
     pub(crate) fn unblocked(&mut self) {
         if let Some(hold) = &mut self.hold {
-            hold.until = Instant::now();
+            hold.held.until = Instant::now();
         }
     }
 
-    /// A delete of ours is about to be sent.
+    /// Notes that a delete of ours is about to be sent.
     pub(crate) fn deleting(&mut self, pod: &Uid) {
         self.own_deletes.insert(pod.clone());
     }
 
-    /// It was refused.
+    /// Notes that the delete was refused.
     pub(crate) fn not_deleted(&mut self, pod: &Uid) {
         self.own_deletes.remove(pod);
     }
 
-    /// Something is gone. If that was not our doing, the next pass must know: nothing else would tell it.
+    /// Notes that a pod or batch Job is gone. If we did not delete it, the next reconcile must know, and has no other source.
     pub(crate) fn gone(&mut self, uid: &Uid, vanished: Vanished) {
         if self.own_deletes.remove(uid) {
             return;
@@ -138,25 +143,25 @@ impl Record {
         self.vanished.push(vanished);
     }
 
-    /// Whether an object is known to say what it should (by the digest of that) since no longer than `age`.
+    /// Returns `true` if an object with this digest of its content was created or checked within the last `age`.
     pub(crate) fn is_ensured(&self, id: (&'static str, &str), digest: u64, age: Duration) -> bool {
         let known = self.ensured.get(&(id.0, id.1.into()));
         known.is_some_and(|(is, since)| *is == digest && since.elapsed() < age)
     }
 
-    /// An object was seen to say what it should.
+    /// Notes that an object has the content with this digest.
     pub(crate) fn ensured(&mut self, id: (&'static str, &str), digest: u64) {
         self.ensured.insert((id.0, id.1.into()), (digest, Instant::now()));
     }
 
-    /// How long a status that tells nothing urgent has to wait.
+    /// Time that a status without urgent changes has to wait.
     pub(crate) fn quiet_for(&self) -> Option<Duration> {
         let left = QUIET.saturating_sub(self.last_status?.elapsed());
         (!left.is_zero()).then_some(left)
     }
 
-    /// A status that was made with this knowledge is stored.
-    pub(crate) fn told(&mut self, shown: &[Vanished], written: bool) {
+    /// Notes that a status is stored that takes account of `shown`.
+    pub(crate) fn reported(&mut self, shown: &[Vanished], written: bool) {
         self.vanished.retain(|v| !shown.contains(v));
         if written {
             self.last_status = Some(Instant::now());

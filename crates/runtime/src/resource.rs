@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use common::KindInfo;
 use common::gang::PodGroupApi;
-use common::plan::ChildKind;
+use common::objects::ChildKind;
 
 /// A resource that this operator reads or writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -18,7 +18,7 @@ pub(crate) struct Resource {
 
 /// Pods.
 pub(crate) const PODS: Resource = Resource::v1("", "pods");
-/// Nodes; of the cluster, not of a namespace.
+/// Nodes, which are cluster-scoped.
 pub(crate) const NODES: Resource = Resource::v1("", "nodes");
 /// Services.
 pub(crate) const SERVICES: Resource = Resource::v1("", "services");
@@ -42,13 +42,13 @@ pub(crate) const AUTOSCALERS: Resource = Resource {
 };
 /// Events of the core group.
 pub(crate) const EVENTS: Resource = Resource::v1("", "events");
-/// Priority classes, which are the whole cluster's.
+/// Priority classes, which are cluster-scoped.
 pub(crate) const PRIORITY_CLASSES: Resource = Resource::v1("scheduling.k8s.io", "priorityclasses");
 /// Leases.
 pub(crate) const LEASES: Resource = Resource::v1("coordination.k8s.io", "leases");
 
 impl Resource {
-    /// One of Kubernetes' own of version `v1`; the core group is empty.
+    /// A resource of Kubernetes itself, of version `v1`; the core group is empty.
     const fn v1(group: &'static str, plural: &'static str) -> Self {
         Self {
             group,
@@ -57,7 +57,7 @@ impl Resource {
         }
     }
 
-    /// Its group; that of Kubernetes' core is empty.
+    /// API group; empty for the core group.
     pub(crate) fn group(self) -> &'static str {
         self.group
     }
@@ -81,12 +81,12 @@ impl Resource {
         }
     }
 
-    /// Path of what is told of its group and version.
+    /// Path of the discovery of its group and version.
     pub(crate) fn discovery(self) -> String {
         format!("/apis/{}/{}", self.group, self.version)
     }
 
-    /// Where children of a kind are.
+    /// The resource of children of a kind.
     pub(crate) fn of_child(kind: ChildKind) -> Self {
         match kind {
             ChildKind::Service => SERVICES,
@@ -95,7 +95,7 @@ impl Resource {
         }
     }
 
-    /// Path of the collection; of all namespaces if none is named.
+    /// Path of the collection, in one namespace or in all.
     pub(crate) fn collection(self, namespace: Option<&str>) -> String {
         let mut path = match self.group {
             "" => format!("/api/{}", self.version),
@@ -124,7 +124,7 @@ pub(crate) struct ObjectName {
 }
 
 impl ObjectName {
-    /// From its parts.
+    /// Makes a name from its parts.
     pub(crate) fn new(namespace: &str, name: &str) -> Self {
         Self {
             namespace: namespace.into(),

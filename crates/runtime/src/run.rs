@@ -1,75 +1,71 @@
-//! The whole operator: watches, queue, leadership, pages, and the order in which they begin and end.
+//! The operator as a whole: watches, queue, leadership, pages, and the order in which they start and end.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::framework::ExtraKind;
 use common::gang::Gang;
-use common::plan::ChildKind;
-use common::{Framework, JobKey, Settings, names};
+use common::{Framework, JobKey, Settings};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::access;
 use crate::admin::{self, Admin};
-use crate::carry_out::Hands;
+use crate::apply::ApplyContext;
 use crate::client::{self, Api, ConnectError, Gate};
 use crate::clock::Clock;
-use crate::events;
-use crate::gang::{self, GangChoice};
+use crate::gang_discovery::{self, GangChoice};
 use crate::lease::{self, Leadership, LeaseOptions};
-use crate::metrics::{Metrics, PassResult};
-use crate::queue::{self, Limits, Mishap};
+use crate::metrics::{Metrics, ObjectCounts, ReconcileOutcome};
+use crate::queue::{self, Limits, RunFailure};
 use crate::reconcile::Reconciler;
-use crate::resource::{AUTOSCALERS, BATCH_JOBS, NODES, PODS, Resource, SERVICES};
+use crate::resource::{NODES, Resource};
+use crate::source::{self, Source};
+use crate::state::State;
 use crate::view::View;
-use crate::watch::{self, Shape, Source, Watch};
-use crate::world::World;
+use crate::watch::Watch;
+use crate::{events, lookup};
 
-/// A pass that takes longer waits for an answer, and makes room for another.
+/// Time after which a reconcile counts as waiting for a response, and makes room for another.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// With those there are so many times as many passes at most.
+/// Factor by which the number of reconciles at a time may exceed the configured one, with those that wait for responses.
 const STUCK: usize = 4;
-/// Longest time for one pass.
+/// Longest time for one reconcile.
 const DEADLINE: Duration = Duration::from_mins(1);
-/// Time that passes get to end after a SIGTERM.
+/// Time that reconciles get to end after a SIGTERM.
 const DRAIN: Duration = Duration::from_secs(10);
-/// Between two looks for writes that stay invisible.
-const LOOK: Duration = Duration::from_secs(1);
 
-/// How to run.
+/// Options of the operator.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The one namespace whose jobs are run; all if absent.
+    /// Namespace whose jobs are run; all namespaces if absent.
     pub namespace: Option<String>,
-    /// Passes at a time, not counting those that have waited for an answer for some seconds.
+    /// Number of reconciles at a time, not counting those that have waited for a response for some seconds.
     pub concurrency: usize,
-    /// Settings that change what pods and services look like; which gang scheduler there is, is found out.
+    /// Settings that change what pods and services look like. The gang scheduler in them is overwritten by the one found.
     pub settings: Settings,
-    /// Which gang scheduler is wanted.
+    /// Choice of the gang scheduler.
     pub gang: GangChoice,
     /// Address of the metrics, such as `:8080`; `0` for none.
     pub metrics_address: String,
     /// Address of the probes.
     pub probe_address: String,
-    /// The lease by which one of several operators is chosen; absent if there is only one.
+    /// Lease by which one of several operators is elected; absent if there is only one.
     pub lease: Option<LeaseOptions>,
     /// Name of this process in events.
     pub instance: String,
 }
 
-/// Why the operator ended.
+/// Reason for which the operator ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
-    /// It was told to.
+    /// It was stopped.
     Stopped,
-    /// It does not lead any more.
+    /// It is not the leader any more.
     LeaseLost,
 }
 
-/// Why the operator could not run.
+/// Error of running the operator.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// No client.
@@ -97,7 +93,7 @@ pub async fn run(
     connections.serve(options, frameworks, stop).await
 }
 
-/// The same over a client and by a clock that are given: in a world of one's own.
+/// Like [`run`], with a given client and clock: for simulated clusters.
 ///
 /// # Errors
 /// If an address is taken.
@@ -112,26 +108,11 @@ pub async fn run_with(
     connections.serve(options, frameworks, stop).await
 }
 
-/// Resolves when leadership is lost; never, if there is no lease.
-async fn elect(
-    api: &Api,
-    clock: &Clock,
-    lease: Option<&LeaseOptions>,
-    leadership: &Leadership,
-    leads: &CancellationToken,
-) {
-    if let Some(options) = lease {
-        lease::run(api, clock, options, leadership, leads).await;
-    } else {
-        std::future::pending::<()>().await;
-    }
-}
-
-/// Connections to the API server. Long answers to lists must not hold up writes, nor either of them the lease.
+/// Connections to the API server. Long responses to lists must not hold up writes, nor either of them the lease.
 struct Connections {
     metrics: Metrics,
     leadership: Leadership,
-    /// Cancelled when this process begins to lead.
+    /// Cancelled when this process becomes the leader.
     leads: CancellationToken,
     writes: Api,
     reads: Api,
@@ -139,8 +120,42 @@ struct Connections {
     clock: Clock,
 }
 
+/// Tokens of watches.
+#[derive(Default)]
+struct Watches {
+    /// Cancelled once the watch has listed; with names for the page of readiness.
+    listed: Vec<(&'static str, CancellationToken)>,
+    /// Cancelled once the watch has listed as the leader.
+    listed_as_leader: Vec<CancellationToken>,
+}
+
+impl Watches {
+    fn add(&mut self, watch: &Watch) {
+        self.listed
+            .push((watch.source.resource.plural, watch.listed.clone()));
+        self.listed_as_leader.push(watch.listed_as_leader.clone());
+    }
+}
+
+/// The gang scheduler, once it is known.
+struct FoundGang {
+    gang: oneshot::Receiver<Gang>,
+    /// Watches of its resources; `listed` has a token for the discovery as well.
+    watches: Watches,
+}
+
+impl FoundGang {
+    /// Waits for the gang scheduler, and for the lists of its resources.
+    async fn found(self) -> Gang {
+        // The sender is never dropped while the operator runs.
+        let gang = self.gang.await.unwrap_or_default();
+        all_cancelled(&self.watches.listed_as_leader).await;
+        gang
+    }
+}
+
 impl Connections {
-    /// `connect` makes a client.
+    /// Opens connections by clients that `connect` makes.
     fn open(
         connect: impl Fn() -> Result<kube::Client, ConnectError>,
         clock: Clock,
@@ -183,45 +198,21 @@ impl Connections {
         stop: CancellationToken,
     ) -> Result<Exit, RunError> {
         let mut background = JoinSet::new();
-        let view = View::new(
-            frameworks
-                .iter()
-                .map(|f| (Resource::jobs(f.kind()), f.kind().kind)),
-        );
-        let world = Arc::new(World::new(view, self.metrics.clone(), self.clock.clone()));
-        let (watches, fresh) = self.watch(&mut background, &world, sources(&options, &frameworks));
-        let gang = self.find_gang(&mut background, &world, &options, &frameworks);
-        let pages = self.pages(&world, &watches, &gang);
+        let kinds = frameworks
+            .iter()
+            .map(|f| (Resource::jobs(f.kind()), f.kind().kind));
+        let view = View::new(kinds);
+        let state = Arc::new(State::new(view, self.metrics.clone(), self.clock.clone()));
+        let with_nodes = options.settings.node_lost_after.is_some();
+        let sources = source::sources(&frameworks, options.namespace.as_deref(), with_nodes);
+        let watches = self.watch(&mut background, &state, sources);
+        let gang = self.find_gang(&mut background, &state, &options, &frameworks);
+        let pages = self.pages(&state, &watches, &gang);
         let pages = admin::serve(pages, &options.metrics_address, &options.probe_address);
-
-        let Connections {
-            writes,
-            lease,
-            metrics,
-            leadership,
-            leads,
-            clock,
-            ..
-        } = self;
-        let (events, send_events) =
-            events::channel(writes.clone(), metrics.clone(), clock.clone(), &options.instance);
-        background.spawn(send_events);
-        let hands = Hands {
-            api: writes,
-            world: Arc::clone(&world),
-            events,
-            metrics: metrics.clone(),
-        };
-        let limits = Limits {
-            concurrency: options.concurrency.max(1),
-            most: options.concurrency.max(1).saturating_mul(STUCK),
-            patience: PATIENCE,
-            deadline: DEADLINE,
-            drain: DRAIN,
-        };
+        let ctx = self.apply_context(&mut background, &state, &options.instance);
         let work = async {
-            let lists = futures::future::join_all(fresh.iter().map(CancellationToken::cancelled));
-            let ready = async { tokio::join!(gang.found(), lists, leads.cancelled()).0 };
+            let lists = all_cancelled(&watches.listed_as_leader);
+            let ready = async { tokio::join!(gang.found(), lists, self.leads.cancelled()).0 };
             let gang = tokio::select! {
                 () = stop.cancelled() => return,
                 gang = ready => gang,
@@ -230,245 +221,196 @@ impl Connections {
                 gang,
                 ..options.settings.clone()
             };
-            let reconciler = Arc::new(Reconciler {
-                hands,
+            let reconciler = Reconciler {
+                ctx,
                 frameworks,
                 settings,
-            });
-            serve_queue(&world, limits, &stop, &reconciler, &metrics).await;
+            };
+            serve_queue(options.concurrency, &stop, &Arc::new(reconciler)).await;
         };
         tokio::select! {
             biased;
             ended = pages => ended.map_err(RunError::Admin).map(|()| Exit::Stopped),
-            () = elect(&lease, &clock, options.lease.as_ref(), &leadership, &leads) => {
+            () = self.elect(options.lease.as_ref()) => {
                 tracing::error!("lease lost; this process must not write any more");
                 Ok(Exit::LeaseLost)
             }
             Some(_) = background.join_next() => Err(RunError::Ended),
             () = work => {
-                if let Some(options) = options.lease.as_ref().filter(|_| leadership.is_open()) {
-                    lease::release(&lease, options, &leadership).await;
+                if let Some(options) = options.lease.as_ref().filter(|_| self.leadership.is_open()) {
+                    lease::release(&self.lease, options, &self.leadership).await;
                 }
                 Ok(Exit::Stopped)
             }
         }
     }
 
-    /// Begins the watches; each token is cancelled once its watch has listed, those of the second kind once it has as the
-    /// leader. Nodes are not waited for: they may be none of our business.
-    fn watch(
-        &self,
-        background: &mut JoinSet<()>,
-        world: &Arc<World>,
-        sources: BTreeMap<Resource, Source>,
-    ) -> (Vec<(&'static str, CancellationToken)>, Vec<CancellationToken>) {
-        let watch = |source: &Source| {
-            let watch = self.watch_of(world, source.clone());
-            let (listed, fresh) = (watch.listed.clone(), watch.fresh.clone());
-            background.spawn(watch.run());
-            (source.resource, listed, fresh)
-        };
-        let watches = sources.values().map(watch);
-        let watches = watches
-            .filter(|(resource, ..)| *resource != NODES)
-            .map(|(resource, listed, fresh)| ((resource.plural, listed), fresh))
-            .unzip();
-        self.look_up(background, world, sources);
-        watches
-    }
-
-    fn watch_of(&self, world: &Arc<World>, source: Source) -> Watch {
-        Watch {
-            source,
-            api: self.reads.clone(),
-            world: Arc::clone(world),
-            metrics: self.metrics.clone(),
-            listed: CancellationToken::new(),
-            leads: self.leads.clone(),
-            fresh: CancellationToken::new(),
-            told: false,
+    /// Takes part in the election. Returns when leadership is lost; never, if there is no lease.
+    async fn elect(&self, lease: Option<&LeaseOptions>) {
+        if let Some(options) = lease {
+            lease::run(&self.lease, &self.clock, options, &self.leadership, &self.leads).await;
+        } else {
+            std::future::pending::<()>().await;
         }
     }
 
-    fn look_up(&self, background: &mut JoinSet<()>, world: &Arc<World>, sources: BTreeMap<Resource, Source>) {
-        let (api, metrics) = (self.reads.clone(), self.metrics.clone());
-        background.spawn(look_up_invisible(api, Arc::clone(world), metrics, sources));
+    /// Starts the watches. Start-up waits for all of them but nodes, which the operator may have no right to read.
+    fn watch(
+        &self,
+        background: &mut JoinSet<()>,
+        state: &Arc<State>,
+        sources: BTreeMap<Resource, Source>,
+    ) -> Watches {
+        let mut watches = Watches::default();
+        for source in sources.values() {
+            let watch = self.watch_of(state, source.clone());
+            if source.resource != NODES {
+                watches.add(&watch);
+            }
+            background.spawn(watch.run());
+        }
+        self.look_up(background, state, sources);
+        watches
     }
 
-    /// Begins to ask for the gang scheduler, and to watch what it needs once that is known.
+    fn watch_of(&self, state: &Arc<State>, source: Source) -> Watch {
+        Watch {
+            source,
+            api: self.reads.clone(),
+            state: Arc::clone(state),
+            metrics: self.metrics.clone(),
+            listed: CancellationToken::new(),
+            leads: self.leads.clone(),
+            listed_as_leader: CancellationToken::new(),
+            reported: false,
+        }
+    }
+
+    fn look_up(&self, background: &mut JoinSet<()>, state: &Arc<State>, sources: BTreeMap<Resource, Source>) {
+        let (api, metrics) = (self.reads.clone(), self.metrics.clone());
+        background.spawn(lookup::run(api, Arc::clone(state), metrics, sources));
+    }
+
+    /// Starts the discovery of the gang scheduler, and the watches of its resources once it is known.
     fn find_gang(
         &self,
         background: &mut JoinSet<()>,
-        world: &Arc<World>,
+        state: &Arc<State>,
         options: &Options,
         frameworks: &[&'static dyn Framework],
     ) -> FoundGang {
         let (api, choice) = (self.reads.clone(), options.gang.clone());
-        let ours = selector(frameworks);
-        let of_api = |of| gang::sources(of, options.namespace.as_deref(), &ours);
+        let of_api = |api| source::gang_sources(api, frameworks, options.namespace.as_deref());
         let sources: Vec<Source> = choice.api().map(of_api).unwrap_or_default();
-        let watches: Vec<Watch> = sources.iter().map(|s| self.watch_of(world, s.clone())).collect();
+        let watches: Vec<Watch> = sources.iter().map(|s| self.watch_of(state, s.clone())).collect();
         let known = CancellationToken::new();
-        let of_watch = |watch: &Watch| (watch.source.resource.plural, watch.listed.clone());
-        let listed = std::iter::once(("gang scheduler", known.clone()));
-        let listed = listed.chain(watches.iter().map(of_watch)).collect();
-        let fresh = watches.iter().map(|watch| watch.fresh.clone()).collect();
-        let (tell, told) = oneshot::channel();
+        let mut tokens = Watches {
+            listed: vec![("gang scheduler", known.clone())],
+            listed_as_leader: Vec::new(),
+        };
+        for watch in &watches {
+            tokens.add(watch);
+        }
+        let (sender, receiver) = oneshot::channel();
         background.spawn(async move {
-            let gang = gang::resolve(&api, choice).await;
+            let gang = gang_discovery::resolve(&api, choice).await;
             known.cancel();
-            let on = gang != Gang::None;
-            if !on {
-                // Nothing is watched, so nothing is waited for.
-                for watch in &watches {
-                    watch.done_without();
-                }
+            let needed = gang != Gang::None;
+            if !needed {
+                // Nothing is watched, so start-up waits for nothing.
+                watches.iter().for_each(Watch::unblock_start);
             }
-            let watches = watches.into_iter().filter(|_| on).map(Watch::run);
-            let _ = tell.send(gang);
+            let watches = watches.into_iter().filter(|_| needed).map(Watch::run);
+            let _ = sender.send(gang);
             futures::future::join_all(watches).await;
             std::future::pending::<()>().await;
         });
         let by_resource = sources.into_iter().map(|source| (source.resource, source));
-        self.look_up(background, world, by_resource.collect());
-        FoundGang { told, listed, fresh }
+        self.look_up(background, state, by_resource.collect());
+        FoundGang {
+            gang: receiver,
+            watches: tokens,
+        }
     }
 
-    fn pages(
-        &self,
-        world: &Arc<World>,
-        watches: &[(&'static str, CancellationToken)],
-        gang: &FoundGang,
-    ) -> Arc<Admin> {
+    fn pages(&self, state: &Arc<State>, watches: &Watches, gang: &FoundGang) -> Arc<Admin> {
         Arc::new(Admin {
             registry: self.metrics.registry(),
             metrics: self.metrics.clone(),
-            world: Arc::clone(world),
+            state: Arc::clone(state),
             leadership: self.leadership.clone(),
-            watches: [watches, &gang.listed].concat(),
+            watches: [&*watches.listed, &gang.watches.listed].concat(),
         })
     }
-}
 
-/// The gang scheduler, once it is known.
-struct FoundGang {
-    told: oneshot::Receiver<Gang>,
-    /// Cancelled once it is known and what it needs is listed.
-    listed: Vec<(&'static str, CancellationToken)>,
-    /// Cancelled once what it needs is listed as the leader.
-    fresh: Vec<CancellationToken>,
-}
-
-impl FoundGang {
-    /// Waits for it, and for what it needs.
-    async fn found(self) -> Gang {
-        // The other end is never dropped while the operator runs.
-        let gang = self.told.await.unwrap_or_default();
-        futures::future::join_all(self.fresh.iter().map(CancellationToken::cancelled)).await;
-        gang
-    }
-}
-
-/// Selects the operator's own objects, as it stands in a URL: "name in (a,b)".
-fn selector(frameworks: &[&'static dyn Framework]) -> String {
-    let kinds = access::all_dialects(frameworks);
-    let controllers: Vec<_> = kinds.iter().map(|kind| kind.controller).collect();
-    let key = names::OPERATOR_NAME.replace('/', "%2F");
-    format!("{key}%20in%20%28{}%29", controllers.join("%2C"))
-}
-
-/// What is watched: the jobs of each kind, the pods, services, batch Jobs and so on of all of them together, and nodes.
-fn sources(options: &Options, frameworks: &[&'static dyn Framework]) -> BTreeMap<Resource, Source> {
-    let kinds = access::all_dialects(frameworks);
-    let ours = selector(frameworks);
-    let source = |resource, shape, selector| {
-        (
-            resource,
-            Source {
-                resource,
-                shape,
-                namespace: options.namespace.clone(),
-                selector,
-            },
-        )
-    };
-    let jobs = frameworks
-        .iter()
-        .map(|f| source(Resource::jobs(f.kind()), Shape::Job(f.kind()), None));
-    let children = [
-        source(PODS, Shape::Pod, Some(ours.clone())),
-        source(SERVICES, Shape::Child(ChildKind::Service), Some(ours.clone())),
-    ];
-    let optional = [
-        (ExtraKind::BatchJob, BATCH_JOBS, Shape::BatchJob),
-        (
-            ExtraKind::Autoscaler,
-            AUTOSCALERS,
-            Shape::Child(ChildKind::Autoscaler),
-        ),
-    ];
-    let made = optional
-        .into_iter()
-        .filter(|(made, ..)| kinds.iter().any(|kind| kind.makes.contains(made)));
-    let made = made.map(|(_, resource, shape)| source(resource, shape, Some(ours.clone())));
-    let nodes = options.settings.node_lost_after.map(|_| {
-        let whole = Source {
-            resource: NODES,
-            shape: Shape::Node,
-            namespace: None,
-            selector: None,
-        };
-        (NODES, whole)
-    });
-    jobs.chain(children).chain(made).chain(nodes).collect()
-}
-
-async fn look_up_invisible(
-    api: Api,
-    world: Arc<World>,
-    metrics: Metrics,
-    sources: BTreeMap<Resource, Source>,
-) {
-    loop {
-        tokio::time::sleep(LOOK).await;
-        for (key, mark) in world.overdue() {
-            if let Some(source) = sources.get(&mark.resource) {
-                metrics.looked_up();
-                watch::look_up(&api, source.shape, &world, &key, &mark).await;
-            }
+    /// The context of writes; starts the task that sends events.
+    fn apply_context(
+        &self,
+        background: &mut JoinSet<()>,
+        state: &Arc<State>,
+        instance: &str,
+    ) -> ApplyContext {
+        let (api, metrics) = (self.writes.clone(), self.metrics.clone());
+        let (events, send_events) =
+            events::channel(api.clone(), metrics.clone(), self.clock.clone(), instance);
+        background.spawn(send_events);
+        ApplyContext {
+            api,
+            state: Arc::clone(state),
+            events,
+            metrics,
         }
     }
 }
 
-async fn serve_queue(
-    world: &World,
-    limits: Limits,
-    stop: &CancellationToken,
-    reconciler: &Arc<Reconciler>,
-    metrics: &Metrics,
-) {
-    let (jobs, pods, services) = world.sizes();
+/// Waits until all tokens are cancelled.
+async fn all_cancelled(tokens: &[CancellationToken]) {
+    futures::future::join_all(tokens.iter().map(CancellationToken::cancelled)).await;
+}
+
+/// Opens the queue, and reconciles jobs until `stop` is cancelled.
+async fn serve_queue(concurrency: usize, stop: &CancellationToken, reconciler: &Arc<Reconciler>) {
+    let ApplyContext {
+        api, state, metrics, ..
+    } = &reconciler.ctx;
+    let ObjectCounts { jobs, pods, services } = state.counts();
     tracing::info!(
         jobs,
         pods,
         services,
         "leading, and all watches have listed since: beginning to work"
     );
-    world.queue().open();
+    state.queue().open();
+    let concurrency = concurrency.max(1);
+    let limits = Limits {
+        concurrency,
+        most: concurrency.saturating_mul(STUCK),
+        patience: PATIENCE,
+        deadline: DEADLINE,
+        drain: DRAIN,
+    };
     let work = |key: JobKey| {
         let reconciler = Arc::clone(reconciler);
         async move { reconciler.reconcile(key).await }
     };
-    let mishap = |key: &JobKey, what: Mishap| {
-        let (result, text) = match what {
-            Mishap::Panic => (PassResult::panic, "pass panicked"),
-            Mishap::Deadline => (PassResult::deadline, "pass took too long"),
+    let on_failure = |key: &JobKey, failure: RunFailure| {
+        let (outcome, text) = match failure {
+            RunFailure::Panic => (ReconcileOutcome::panic, "reconcile panicked"),
+            RunFailure::Deadline => (ReconcileOutcome::deadline, "reconcile took too long"),
         };
-        metrics.pass(result, None);
+        metrics.reconciled(outcome, None);
         tracing::error!(kind = key.kind, namespace = %key.namespace, name = %key.name, "{text}");
     };
-    let turn = || reconciler.hands.api.is_busy();
-    queue::serve(world.queue(), limits, stop.cancelled(), turn, work, mishap).await;
+    let writes_wait = || api.is_busy();
+    queue::serve(
+        state.queue(),
+        limits,
+        stop.cancelled(),
+        writes_wait,
+        work,
+        on_failure,
+    )
+    .await;
 }
 
 #[cfg(test)]
@@ -492,7 +434,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_waits_for_the_gang_scheduler_is_not_ready() {
+    async fn while_the_gang_scheduler_is_unknown_the_operator_is_not_ready() {
         let options = Options {
             namespace: None,
             concurrency: 1,
@@ -504,14 +446,18 @@ mod tests {
             instance: String::new(),
         };
         let connections = connections();
-        let world = Arc::new(World::new(
+        let state = Arc::new(State::new(
             View::new([]),
             connections.metrics.clone(),
             Clock::default(),
         ));
         let mut background = JoinSet::new();
-        let gang = connections.find_gang(&mut background, &world, &options, &[]);
-        let pages = connections.pages(&world, &[("pods", CancellationToken::new())], &gang);
+        let gang = connections.find_gang(&mut background, &state, &options, &[]);
+        let watches = Watches {
+            listed: vec![("pods", CancellationToken::new())],
+            listed_as_leader: Vec::new(),
+        };
+        let pages = connections.pages(&state, &watches, &gang);
         let waiting = || {
             let waiting = pages.watches.iter().filter(|(_, listed)| !listed.is_cancelled());
             waiting.map(|(name, _)| *name).collect::<Vec<_>>()

@@ -16,8 +16,7 @@ const KEY_TYPE: &str = "ecdsa-sha2-nistp521";
 /// Name of the curve in it.
 const CURVE: &str = "nistp521";
 
-/// A key pair. The private half is in no log: it is shown to nobody but the API server, and
-/// wiped when it is dropped.
+/// A key pair. The private half is never logged: it is sent to the API server only, and wiped when it is dropped.
 pub(crate) struct KeyPair {
     private: Zeroizing<String>,
     public: String,
@@ -43,7 +42,7 @@ impl fmt::Debug for KeyPair {
     }
 }
 
-/// Why there is no key pair.
+/// Error of making a key pair.
 #[derive(Debug, thiserror::Error)]
 #[error("the key cannot be written: {0}")]
 pub(crate) struct KeyError(String);
@@ -74,7 +73,7 @@ pub(crate) fn key_pair() -> Result<KeyPair, KeyError> {
 mod tests {
     use super::*;
 
-    /// The point at the end of the public half: 1 byte that says "uncompressed" and two coordinates of 66 bytes.
+    /// Size of the point at the end of the public half: one byte for "uncompressed" and two coordinates of 66 bytes.
     const POINT: usize = 133;
 
     #[test]
@@ -93,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn the_private_half_is_shown_to_nobody() {
+    fn the_private_half_is_not_in_debug_output() {
         let pair = key_pair().unwrap();
         assert!(pair.private().starts_with("-----BEGIN EC PRIVATE KEY-----\n"));
         let shown = format!("{pair:?}");

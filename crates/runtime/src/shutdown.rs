@@ -1,4 +1,4 @@
-//! Signals.
+//! Signals that end the process.
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;

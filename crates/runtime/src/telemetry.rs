@@ -4,27 +4,27 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::FmtSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// How log lines look.
+/// Format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
     /// One JSON object per line.
     Json,
-    /// For people.
+    /// Text for people.
     Text,
 }
 
-/// Why there are no logs.
+/// Error of setting up logs.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
     /// The filter cannot be read.
     #[error("log level: {0}")]
     Filter(#[from] tracing_subscriber::filter::ParseError),
-    /// Somebody else logs already.
+    /// Logs were set up before.
     #[error("logs: {0}")]
     Taken(#[from] tracing_subscriber::util::TryInitError),
 }
 
-/// Begins to log, to standard error. `filter` is a level, or directives such as `info,runtime=debug`.
+/// Sets up logs to standard error. `filter` is a level, or directives such as `info,runtime=debug`.
 ///
 /// # Errors
 /// If the filter cannot be read, or if this was called before.

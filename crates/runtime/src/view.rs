@@ -1,88 +1,67 @@
-//! The cluster as the watches have told it: jobs by key, their pods and services by owner, and how far each watch is.
+//! The cluster as the watches report it: jobs by key, their objects by owner, and the progress of each watch.
 //!
 //! Pure: events go in, [`Effects`] come out.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+mod jobs;
+mod owners;
+mod store;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use common::observe::{BatchJobView, ChildView, LostNode, Phase, Vanished};
 use common::{JobKey, PodView, Uid};
 use jiff::Timestamp;
 
-use crate::children::{Change, Child, Children};
-use crate::decode::{JobObject, PriorityClass};
-use crate::nodes::{Missing, NodeObject, Nodes};
+use crate::children::{Change, ChildRecord, Children};
+use crate::decode::JobObject;
+use crate::metrics::ObjectCounts;
+use crate::node_readiness::{GoneNodes, Nodes};
+use crate::object::Object;
 use crate::resource::{BATCH_JOBS, NODES, ObjectName, PODS, PRIORITY_CLASSES, Resource, SERVICES};
 
-/// A decoded object of a watched resource.
-#[derive(Debug, Clone)]
-pub(crate) enum Object {
-    /// A job.
-    Job(Box<JobObject>),
-    /// A pod.
-    Pod(Child<PodView>),
-    /// A Service, or another object beside pods.
-    Child(Child<ChildView>),
-    /// A batch Job.
-    BatchJob(Child<BatchJobView>),
-    /// A node.
-    Node(NodeObject),
-    /// A priority class.
-    PriorityClass(PriorityClass),
-}
+use self::jobs::{JobChange, Jobs};
+use self::owners::Owners;
+use self::store::{Changed, PriorityClasses, WatchedStore};
 
-impl Object {
-    /// Its resourceVersion.
-    pub(crate) fn rv(&self) -> u64 {
-        match self {
-            Self::Job(job) => job.rv,
-            Self::Pod(pod) => pod.rv,
-            Self::Child(child) => child.rv,
-            Self::BatchJob(job) => job.rv,
-            Self::Node(node) => node.rv,
-            Self::PriorityClass(class) => class.rv,
-        }
-    }
-}
-
-/// What follows from an event.
+/// Effects of an event on jobs.
 #[derive(Debug, Default)]
 pub(crate) struct Effects {
-    /// Jobs about which there is news.
+    /// Jobs that have to be reconciled.
     pub(crate) touched: BTreeSet<JobKey>,
     /// Jobs that are gone, or have become another incarnation.
     pub(crate) ended: BTreeSet<JobKey>,
     /// Names that have become free.
     pub(crate) freed: Vec<(Resource, ObjectName)>,
     /// Pods and batch Jobs that are gone, each with the job that it belonged to.
-    pub(crate) lost: Vec<(JobKey, Lost)>,
+    pub(crate) removed: Vec<(JobKey, Removed)>,
 }
 
-/// Something that is gone.
+/// A pod or batch Job that is gone.
 #[derive(Debug)]
-pub(crate) struct Lost {
+pub(crate) struct Removed {
     /// UID of the job that it belonged to.
     pub(crate) owner: Uid,
     /// Its own UID.
     pub(crate) uid: Uid,
-    /// What the job should know of it.
+    /// Facts about it that the job's next decision needs.
     pub(crate) vanished: Vanished,
 }
 
 /// All objects of a job.
 #[derive(Debug, Default)]
-pub(crate) struct Family {
-    /// Its own pods.
+pub(crate) struct OwnedObjects {
+    /// Pods whose controller is the job.
     pub(crate) pods: Vec<Arc<PodView>>,
-    /// Its Services and other objects beside pods.
+    /// Services and other objects beside pods.
     pub(crate) children: Vec<Arc<ChildView>>,
-    /// Its batch Jobs.
+    /// Batch Jobs.
     pub(crate) batch_jobs: Vec<Arc<BatchJobView>>,
-    /// Pods of its batch Jobs, each with the UID of its batch Job.
+    /// Pods of the batch Jobs, each with the UID of its batch Job.
     pub(crate) batch_pods: Vec<(Uid, Arc<PodView>)>,
 }
 
-/// A list that is older than what is known already.
+/// A list that is older than the view.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("list as of {list} is older than the view as of {view}")]
 pub(crate) struct StaleList {
@@ -93,24 +72,23 @@ pub(crate) struct StaleList {
 /// The view.
 #[derive(Debug, Default)]
 pub(crate) struct View {
-    jobs: HashMap<JobKey, JobObject>,
-    keys: HashMap<Uid, JobKey>,
+    /// Kinds of jobs, by resource.
+    kinds: HashMap<Resource, &'static str>,
+    /// Jobs, by kind.
+    jobs: HashMap<&'static str, Jobs>,
     pods: Children<PodView>,
-    /// By what they are.
+    /// Services and other objects beside pods, by resource.
     children: BTreeMap<Resource, Children<ChildView>>,
     batch_jobs: Children<BatchJobView>,
     nodes: Nodes,
-    /// Job of each batch Job, for as long as that or a pod of it is there.
-    carriers: HashMap<Uid, Uid>,
-    carriers_of: HashMap<Uid, BTreeSet<Uid>>,
+    priorities: PriorityClasses,
+    owners: Owners,
+    /// Version that the watch of each resource has reached.
     reached: HashMap<Resource, u64>,
-    kinds: HashMap<Resource, &'static str>,
-    /// Values of the priority classes, by name.
-    priorities: Arc<BTreeMap<String, i32>>,
 }
 
 impl View {
-    /// An empty view of jobs of these kinds and their children.
+    /// Creates an empty view of jobs of these kinds and their objects.
     pub(crate) fn new(kinds: impl IntoIterator<Item = (Resource, &'static str)>) -> Self {
         Self {
             kinds: kinds.into_iter().collect(),
@@ -120,176 +98,146 @@ impl View {
 
     /// The job of a key.
     pub(crate) fn job(&self, key: &JobKey) -> Option<&JobObject> {
-        self.jobs.get(key)
+        self.jobs.get(key.kind)?.get(key)
     }
 
-    /// All objects of the job of this UID.
-    pub(crate) fn family(&self, owner: &Uid) -> Family {
-        let Some(JobKey { namespace, .. }) = self.keys.get(owner) else {
-            return Family::default();
+    /// All objects of the job with this UID.
+    pub(crate) fn owned_objects(&self, owner: &Uid) -> OwnedObjects {
+        let Some(JobKey { namespace, .. }) = self.owners.key(owner) else {
+            return OwnedObjects::default();
         };
-        let carriers = self.carriers_of.get(owner).into_iter().flatten();
         let pods = |uid: &Uid| self.pods.of(namespace, uid);
-        let carried = carriers.flat_map(|uid| pods(uid).into_iter().map(|pod| (uid.clone(), pod)));
+        let batch_jobs = self.owners.batch_jobs(owner);
+        let batch_pods = batch_jobs.flat_map(|uid| pods(uid).into_iter().map(|pod| (uid.clone(), pod)));
         let children = self.children.values();
-        Family {
+        OwnedObjects {
             pods: pods(owner),
             children: children.flat_map(|of| of.of(namespace, owner)).collect(),
             batch_jobs: self.batch_jobs.of(namespace, owner),
-            batch_pods: carried.collect(),
+            batch_pods: batch_pods.collect(),
         }
     }
 
-    /// A pod that runs under a name that begins like this, and whose controller is not known: who starts after a batch Job was
-    /// deleted, and before its pods are collected, cannot tell whose they are.
-    pub(crate) fn stranded(&self, namespace: &str, prefix: &str) -> Option<ObjectName> {
-        let known = |uid: &Uid| self.keys.contains_key(uid) || self.carriers.contains_key(uid);
+    /// A running pod whose name has this prefix and whose controller is unknown. An operator that starts after a batch Job was
+    /// deleted, and before its pods are collected, cannot know which job such pods belong to.
+    pub(crate) fn orphaned_pod(&self, namespace: &str, prefix: &str) -> Option<ObjectName> {
         let mut pods = self.pods.iter();
         let pod = pods.find(|pod| {
             *pod.name.namespace == *namespace
                 && pod.name.name.starts_with(prefix)
                 && !pod.value.has_ended()
-                && pod.owner.as_ref().is_some_and(|owner| !known(owner))
+                && pod.owner.as_ref().is_some_and(|owner| !self.owners.knows(owner))
         });
         pod.map(|pod| pod.name.clone())
     }
 
-    /// Nodes that do not answer, of those that pods of the family are on.
-    pub(crate) fn lost_nodes(
+    /// Unreachable nodes, of the nodes that pods of a job are on.
+    pub(crate) fn unreachable_nodes(
         &self,
-        family: &Family,
-        missing: &mut Missing,
+        owned: &OwnedObjects,
+        gone: &mut GoneNodes,
         now: Timestamp,
     ) -> BTreeMap<Box<str>, LostNode> {
-        let carried = family.batch_pods.iter().map(|(_, pod)| &**pod);
-        let pods = family.pods.iter().map(|pod| &**pod).chain(carried);
-        self.nodes.lost(pods, missing, now)
+        let batch_pods = owned.batch_pods.iter().map(|(_, pod)| &**pod);
+        let pods = owned.pods.iter().map(|pod| &**pod).chain(batch_pods);
+        self.nodes.unreachable(pods, gone, now)
     }
 
-    /// The watch of nodes has told something. If nobody knew of them before, there is news of all that do not answer.
-    pub(crate) fn heard_of_nodes(&mut self, now: Timestamp) -> Effects {
+    /// Notes an event, bookmark or list of nodes. If readiness was unknown before, all jobs with pods on NotReady nodes are
+    /// touched.
+    pub(crate) fn node_watch_progressed(&mut self, now: Timestamp) -> Effects {
         let mut effects = Effects::default();
-        if self.nodes.heard(now) {
-            self.nodes_changed(|nodes, name| !nodes.answers(name), &mut effects);
+        if self.nodes.watch_progressed(now) {
+            self.touch_pods_on(|nodes, name| !nodes.is_ready(name), &mut effects);
         }
         effects
     }
 
     /// Values of the priority classes, by name.
     pub(crate) fn priorities(&self) -> &Arc<BTreeMap<String, i32>> {
-        &self.priorities
+        self.priorities.values()
     }
 
-    /// How far the watch of a resource is.
+    /// Version that the watch of a resource has reached.
     pub(crate) fn reached(&self, resource: Resource) -> u64 {
         self.reached.get(&resource).copied().unwrap_or(0)
     }
 
-    /// Number of jobs, pods and services.
-    pub(crate) fn sizes(&self) -> (usize, usize, usize) {
-        (
-            self.jobs.len(),
-            self.pods.len(),
-            self.children.get(&SERVICES).map_or(0, Children::len),
-        )
+    /// Number of objects held.
+    pub(crate) fn counts(&self) -> ObjectCounts {
+        ObjectCounts {
+            jobs: self.jobs.values().map(Jobs::len).sum(),
+            pods: self.pods.len(),
+            services: self.children.get(&SERVICES).map_or(0, Children::len),
+        }
     }
 
-    /// The watch of a resource has come as far as this.
+    /// Notes that the watch of a resource has reached this version.
     pub(crate) fn advance(&mut self, resource: Resource, rv: u64) {
         let reached = self.reached.entry(resource).or_default();
         *reached = rv.max(*reached);
     }
 
-    /// Takes in an object that is there.
+    /// Stores an object that exists.
     pub(crate) fn put(&mut self, object: Object) -> Effects {
-        let mut effects = Effects::default();
-        match object {
-            Object::Job(job) => self.put_job(*job, &mut effects),
-            Object::Pod(pod) => {
-                let change = self.pods.put(pod);
-                self.pod_changed(change, &mut effects);
-            }
+        let changed = match object {
+            Object::Job(job) => self.jobs_of(job.key.kind).put(*job).map(Changed::Job),
+            Object::Pod(pod) => self.pods.put(pod).map(Changed::Pod),
             Object::Child(child) => {
                 let resource = Resource::of_child(child.value.kind);
-                let change = self.children.entry(resource).or_default().put(child);
-                self.child_changed(resource, change, &mut effects);
+                let store = self.children.entry(resource).or_default();
+                store.put(child).map(Changed::Child)
             }
-            Object::BatchJob(job) => {
-                let change = self.batch_jobs.put(job);
-                self.batch_job_changed(change, &mut effects);
-            }
+            Object::BatchJob(job) => self.batch_jobs.put(job).map(Changed::BatchJob),
             Object::Node(node) => {
                 let name = node.name.clone();
-                if self.nodes.put(node) {
-                    self.nodes_changed(|_, on| *on == *name, &mut effects);
-                }
+                let changed = self.nodes.put(node);
+                changed.then(|| Changed::Nodes(HashSet::from([name])))
             }
-            // Jobs learn of it when something else wakes them: it orders what is asked for next.
             Object::PriorityClass(class) => {
-                Arc::make_mut(&mut self.priorities).insert(class.name, class.value);
+                self.priorities.put(class);
+                None
             }
-        }
-        effects
+        };
+        self.effects(changed)
     }
 
-    /// Takes in an object that was deleted.
+    /// Removes an object that was deleted.
     pub(crate) fn remove(&mut self, object: &Object) -> Effects {
-        let mut effects = Effects::default();
-        match object {
-            Object::Job(job) => self.remove_job(&job.key, &job.uid, &mut effects),
-            Object::Pod(pod) => {
-                let change = self.pods.remove(&pod.name, &pod.uid);
-                self.pod_changed(change, &mut effects);
+        let changed = match object {
+            Object::Job(job) => {
+                let jobs = self.jobs_of(job.key.kind);
+                jobs.remove(&job.key, &job.uid).map(Changed::Job)
             }
+            Object::Pod(pod) => self.pods.remove(&pod.name, &pod.uid).map(Changed::Pod),
             Object::Child(child) => {
-                let resource = Resource::of_child(child.value.kind);
-                let held = self.children.get_mut(&resource);
-                let change = held.and_then(|held| held.remove(&child.name, &child.uid));
-                self.child_changed(resource, change, &mut effects);
+                let store = self.children.get_mut(&Resource::of_child(child.value.kind));
+                let change = store.and_then(|store| store.remove(&child.name, &child.uid));
+                change.map(Changed::Child)
             }
-            Object::BatchJob(job) => {
-                let change = self.batch_jobs.remove(&job.name, &job.uid);
-                self.batch_job_changed(change, &mut effects);
-            }
+            Object::BatchJob(job) => self.batch_jobs.remove(&job.name, &job.uid).map(Changed::BatchJob),
             Object::Node(node) => {
-                if self.nodes.remove(&node.name) {
-                    self.nodes_changed(|_, on| *on == *node.name, &mut effects);
-                }
+                let changed = self.nodes.remove(&node.name);
+                changed.then(|| Changed::Nodes(HashSet::from([node.name.clone()])))
             }
             Object::PriorityClass(class) => {
-                Arc::make_mut(&mut self.priorities).remove(&class.name);
+                self.priorities.remove(&class.name);
+                None
             }
-        }
-        effects
+        };
+        self.effects(changed)
     }
 
-    /// Takes note of a look-up that found nothing, of a name that had been written as of `rv`.
-    pub(crate) fn absent(&mut self, resource: Resource, key: &JobKey, name: &ObjectName, rv: u64) -> Effects {
-        let mut effects = Effects::default();
-        if resource == PODS {
-            let change = self.pods.absent(name, rv);
-            self.pod_changed(change, &mut effects);
-        } else if resource == BATCH_JOBS {
-            let change = self.batch_jobs.absent(name, rv);
-            self.batch_job_changed(change, &mut effects);
-        } else if !self.kinds.contains_key(&resource) {
-            let held = self.children.get_mut(&resource);
-            let change = held.and_then(|held| held.absent(name, rv));
-            self.child_changed(resource, change, &mut effects);
-        } else if let Some(uid) = self
-            .job(key)
-            .filter(|job| job.rv <= rv)
-            .map(|job| job.uid.clone())
-        {
-            self.remove_job(key, &uid, &mut effects);
-        }
-        effects
+    /// Notes a look-up that found no object of a name that had been written as of `rv`.
+    pub(crate) fn absent(&mut self, resource: Resource, name: &ObjectName, rv: u64) -> Effects {
+        let changed = self.store(resource).absent(name, rv);
+        self.effects(changed)
     }
 
-    /// Takes in a full list of a resource as of `rv`.
+    /// Replaces all objects of a resource by a full list as of `rv`.
     ///
     /// # Errors
-    /// If the view knows better already: time must not go back.
+    /// If the list is older than the view, which must not go back.
     pub(crate) fn replace(
         &mut self,
         resource: Resource,
@@ -300,116 +248,80 @@ impl View {
         if rv < view {
             return Err(StaleList { list: rv, view });
         }
+        let changed = self.store(resource).replace(list, rv);
+        self.advance(resource, rv);
+        Ok(self.effects(changed))
+    }
+
+    /// Accepts any version of the next list, after so many stale lists that the store itself must have gone back (a restored
+    /// backup). Every object that is held counts as older than that list, which says what exists.
+    pub(crate) fn forget_version(&mut self, resource: Resource) {
+        self.reached.remove(&resource);
+        self.store(resource).forget_versions();
+    }
+
+    /// The store of a resource.
+    fn store(&mut self, resource: Resource) -> &mut dyn WatchedStore {
+        if let Some(kind) = self.kinds.get(&resource) {
+            return self.jobs_of(kind);
+        }
+        match resource {
+            PODS => &mut self.pods,
+            BATCH_JOBS => &mut self.batch_jobs,
+            NODES => &mut self.nodes,
+            PRIORITY_CLASSES => &mut self.priorities,
+            resource => self.children.entry(resource).or_default(),
+        }
+    }
+
+    fn jobs_of(&mut self, kind: &'static str) -> &mut Jobs {
+        self.jobs.entry(kind).or_insert_with(|| Jobs::new(kind))
+    }
+
+    fn effects(&mut self, changes: impl IntoIterator<Item = Changed>) -> Effects {
         let mut effects = Effects::default();
-        let (mut jobs, mut pods, mut children, mut batch_jobs, mut nodes) =
-            (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        let mut priorities = BTreeMap::new();
-        for object in list {
-            match object {
-                Object::Job(job) => jobs.push(*job),
-                Object::Pod(pod) => pods.push(pod),
-                Object::Child(child) => children.push(child),
-                Object::BatchJob(job) => batch_jobs.push(job),
-                Object::Node(node) => nodes.push(node),
-                Object::PriorityClass(class) => {
-                    priorities.insert(class.name, class.value);
+        for changed in changes {
+            match changed {
+                Changed::Job(change) => self.job_changed(change, &mut effects),
+                Changed::Pod(change) => self.pod_changed(change, &mut effects),
+                Changed::Child(change) => self.child_changed(change, &mut effects),
+                Changed::BatchJob(change) => self.batch_job_changed(change, &mut effects),
+                Changed::Nodes(names) => {
+                    self.touch_pods_on(|_, name| names.contains(name), &mut effects);
                 }
             }
         }
-        if resource == PODS {
-            for change in self.pods.replace(pods, rv) {
-                self.pod_changed(Some(change), &mut effects);
-            }
-        } else if resource == BATCH_JOBS {
-            for change in self.batch_jobs.replace(batch_jobs, rv) {
-                self.batch_job_changed(Some(change), &mut effects);
-            }
-        } else if resource == NODES {
-            let news = self.nodes.replace(nodes, rv);
-            self.nodes_changed(|_, name| news.contains(name), &mut effects);
-        } else if resource == PRIORITY_CLASSES {
-            self.priorities = Arc::new(priorities);
-        } else if self.kinds.contains_key(&resource) {
-            self.replace_jobs(resource, jobs, rv, &mut effects);
-        } else {
-            for change in self.children.entry(resource).or_default().replace(children, rv) {
-                self.child_changed(resource, Some(change), &mut effects);
-            }
-        }
-        self.advance(resource, rv);
-        Ok(effects)
+        effects
     }
 
-    /// After so many stale lists that the store itself must have gone back (a restored backup): begin anew.
-    pub(crate) fn forget_version(&mut self, resource: Resource) {
-        self.reached.remove(&resource);
-        // What is held is older than whatever comes now; the next list says what of it there still is.
-        if resource == PODS {
-            self.pods.forget_versions();
-        } else if let Some(held) = self.children.get_mut(&resource) {
-            held.forget_versions();
-        } else if resource == BATCH_JOBS {
-            self.batch_jobs.forget_versions();
-        } else if resource == NODES {
-            self.nodes.forget_versions();
-        } else if let Some(kind) = self.kinds.get(&resource) {
-            self.jobs
-                .values_mut()
-                .filter(|job| job.key.kind == *kind)
-                .for_each(|job| job.rv = 0);
+    fn job_changed(&mut self, change: JobChange, effects: &mut Effects) {
+        match change {
+            JobChange::Put {
+                key,
+                uid,
+                replaced,
+                differs,
+            } => {
+                if let Some(before) = replaced {
+                    effects.ended.insert(key.clone());
+                    self.owners.remove_job(&before);
+                }
+                if differs {
+                    effects.touched.insert(key.clone());
+                }
+                self.owners.add_job(uid, key);
+            }
+            JobChange::Gone { key, uid } => {
+                self.owners.remove_job(&uid);
+                effects.ended.insert(key);
+            }
         }
     }
 
-    fn put_job(&mut self, new: JobObject, effects: &mut Effects) {
-        let key = new.key.clone();
-        if let Some(held) = self.jobs.get(&key) {
-            if held.rv >= new.rv {
-                return;
-            }
-            if held.uid != new.uid {
-                effects.ended.insert(key.clone());
-                self.keys.remove(&held.uid);
-            }
-            if !held.says_the_same(&new) {
-                effects.touched.insert(key.clone());
-            }
-        } else {
-            effects.touched.insert(key.clone());
-        }
-        self.keys.insert(new.uid.clone(), key.clone());
-        self.jobs.insert(key, new);
-    }
-
-    fn remove_job(&mut self, key: &JobKey, uid: &Uid, effects: &mut Effects) {
-        if self.jobs.get(key).is_some_and(|held| held.uid == *uid) {
-            self.jobs.remove(key);
-            self.keys.remove(uid);
-            effects.ended.insert(key.clone());
-        }
-    }
-
-    fn replace_jobs(&mut self, resource: Resource, list: Vec<JobObject>, rv: u64, effects: &mut Effects) {
-        let listed: BTreeSet<&JobKey> = list.iter().map(|job| &job.key).collect();
-        let kind = self.kinds.get(&resource).copied();
-        let missing: Vec<(JobKey, Uid)> = self
-            .jobs
-            .values()
-            .filter(|job| job.rv <= rv && Some(job.key.kind) == kind && !listed.contains(&job.key))
-            .map(|job| (job.key.clone(), job.uid.clone()))
-            .collect();
-        for (key, uid) in missing {
-            self.remove_job(&key, &uid, effects);
-        }
-        for job in list {
-            self.put_job(job, effects);
-        }
-    }
-
-    fn pod_changed(&mut self, change: Option<Change<PodView>>, effects: &mut Effects) {
+    fn pod_changed(&mut self, change: Change<PodView>, effects: &mut Effects) {
         let gone = match change {
-            None => return,
-            Some(Change::Gone(pod)) => Some(pod),
-            Some(Change::Put { now, replaced }) => {
+            Change::Gone(pod) => Some(pod),
+            Change::Put { now, replaced } => {
                 self.touch(&now.name, now.owner.as_ref(), effects);
                 replaced
             }
@@ -418,45 +330,42 @@ impl View {
         self.touch(&pod.name, pod.owner.as_ref(), effects);
         effects.freed.push((PODS, pod.name.clone()));
         let Some(owner) = pod.owner else { return };
-        // A pod of a batch Job is that one's to miss.
-        if let Some(key) = self.key_of(&pod.name, &owner) {
+        if let Some(key) = self.owners.direct(&pod.name, &owner) {
             let vanished = Vanished {
                 name: pod.value.name.clone(),
                 attempt: pod.value.attempt,
                 restarts: pod.value.restarts,
-                // A pod that is told to go may end well without having done its work.
+                // A pod that is being deleted may succeed without having done its work.
                 succeeded: pod.value.phase == Phase::Succeeded && !pod.value.deleting,
             };
             let uid = pod.uid;
-            effects.lost.push((key.clone(), Lost { owner, uid, vanished }));
+            effects
+                .removed
+                .push((key.clone(), Removed { owner, uid, vanished }));
         } else {
-            self.forget_carrier(&owner);
+            // The Job controller replaces a pod of a batch Job.
+            self.forget_batch_job(&owner);
         }
     }
 
-    fn batch_job_changed(&mut self, change: Option<Change<BatchJobView>>, effects: &mut Effects) {
+    fn batch_job_changed(&mut self, change: Change<BatchJobView>, effects: &mut Effects) {
         let gone = match change {
-            None => return,
-            Some(Change::Gone(job)) => Some(job),
-            Some(Change::Put { now, replaced }) => {
+            Change::Gone(job) => Some(job),
+            Change::Put { now, replaced } => {
                 if let Some(owner) = now.owner {
-                    let before = self.carriers.insert(now.uid.clone(), owner.clone());
-                    if let Some(before) = before.filter(|before| *before != owner) {
-                        self.disown(&before, &now.uid);
-                    }
-                    self.carriers_of.entry(owner).or_default().insert(now.uid.clone());
+                    self.owners.add_batch_job(&now.uid, owner);
                 }
                 self.touch(&now.name, Some(&now.uid), effects);
                 replaced
             }
         };
         let Some(job) = gone else { return };
-        // Its job itself: by now the batch Job may be another one's.
+        // The owner directly: by now the batch Job may belong to another job.
         self.touch(&job.name, job.owner.as_ref(), effects);
         effects.freed.push((BATCH_JOBS, job.name.clone()));
-        self.forget_carrier(&job.uid);
+        self.forget_batch_job(&job.uid);
         let Some(owner) = job.owner else { return };
-        if let Some(key) = self.key_of(&job.name, &owner) {
+        if let Some(key) = self.owners.direct(&job.name, &owner) {
             let vanished = Vanished {
                 name: job.value.name.clone(),
                 attempt: job.value.attempt,
@@ -464,75 +373,50 @@ impl View {
                 succeeded: job.value.end.as_ref().is_some_and(|end| end.succeeded),
             };
             let uid = job.uid;
-            effects.lost.push((key.clone(), Lost { owner, uid, vanished }));
+            effects
+                .removed
+                .push((key.clone(), Removed { owner, uid, vanished }));
         }
     }
 
-    /// A batch Job is known for as long as it or one of its pods is there.
-    fn forget_carrier(&mut self, uid: &Uid) {
-        let Some(owner) = self.carriers.get(uid) else {
+    /// Removes the owner of a batch Job, unless the batch Job or one of its pods still exists.
+    fn forget_batch_job(&mut self, uid: &Uid) {
+        let Some(owner) = self.owners.owner_of_batch_job(uid) else {
             return;
         };
-        let there = self.batch_jobs.all_of(owner).any(|job| job.uid == *uid);
-        if there || self.pods.all_of(uid).next().is_some() {
-            return;
-        }
-        let owner = owner.clone();
-        self.disown(&owner, uid);
-        self.carriers.remove(uid);
-    }
-
-    /// A batch Job is none of this job's any more.
-    fn disown(&mut self, owner: &Uid, uid: &Uid) {
-        if let Some(carriers) = self.carriers_of.get_mut(owner) {
-            carriers.remove(uid);
-            if carriers.is_empty() {
-                self.carriers_of.remove(owner);
-            }
+        let exists = self.batch_jobs.all_of(owner).any(|job| job.uid == *uid);
+        if !exists && self.pods.all_of(uid).next().is_none() {
+            self.owners.remove_batch_job(uid);
         }
     }
 
-    fn child_changed(&self, resource: Resource, change: Option<Change<ChildView>>, effects: &mut Effects) {
-        let gone = match change {
-            None => return,
-            Some(Change::Gone(child)) => Some(child),
-            Some(Change::Put { now, replaced }) => {
+    fn child_changed(&self, change: Change<ChildView>, effects: &mut Effects) {
+        let gone: Option<ChildRecord<ChildView>> = match change {
+            Change::Gone(child) => Some(child),
+            Change::Put { now, replaced } => {
                 self.touch(&now.name, now.owner.as_ref(), effects);
                 replaced
             }
         };
         let Some(child) = gone else { return };
         self.touch(&child.name, child.owner.as_ref(), effects);
+        let resource = Resource::of_child(child.value.kind);
         effects.freed.push((resource, child.name));
     }
 
-    /// There is news of these nodes for the jobs with pods on them. Nodes seldom change, so that all pods are looked at.
-    fn nodes_changed(&self, is: impl Fn(&Nodes, &str) -> bool, effects: &mut Effects) {
+    /// Touches the jobs with pods on the nodes that `matches` selects. Nodes seldom change, so all pods are looked at.
+    fn touch_pods_on(&self, matches: impl Fn(&Nodes, &str) -> bool, effects: &mut Effects) {
         for pod in self.pods.iter() {
-            if pod
-                .value
-                .node
-                .as_deref()
-                .is_some_and(|name| is(&self.nodes, name))
-            {
+            let node = pod.value.node.as_deref();
+            if node.is_some_and(|name| matches(&self.nodes, name)) {
                 self.touch(&pod.name, pod.owner.as_ref(), effects);
             }
         }
     }
 
-    /// The job of this UID that an object belongs to: one of the object's namespace.
-    fn key_of(&self, object: &ObjectName, owner: &Uid) -> Option<&JobKey> {
-        self.keys
-            .get(owner)
-            .filter(|key| key.namespace == object.namespace)
-    }
-
-    /// There is news of an object for the job of this UID, or of the batch Job of this UID.
-    fn touch(&self, object: &ObjectName, owner: Option<&Uid>, effects: &mut Effects) {
-        let key = owner.and_then(|uid| {
-            let of_carrier = || self.key_of(object, self.carriers.get(uid)?);
-            self.key_of(object, uid).or_else(of_carrier)
-        });
+    /// Touches the job that an object with this controller belongs to.
+    fn touch(&self, object: &ObjectName, controller: Option<&Uid>, effects: &mut Effects) {
+        let key = controller.and_then(|uid| self.owners.job_of(object, uid));
         effects.touched.extend(key.cloned());
     }
 }

@@ -1,14 +1,14 @@
-//! One list-and-watch loop per resource, of our own: the watermark needs the resourceVersion of lists and bookmarks,
-//! and an object that cannot be read must not stall the rest.
+//! List and watch of one resource.
 //!
-//! The first list asks for the newest state; a watch that ends goes on from where it was; 410 means list again. Each
-//! watch has its own back-off and its own idle timeout, so that none suffers from another.
+//! Own code rather than kube-runtime's watcher: the watermarks need the resourceVersions of lists and bookmarks, and an object that
+//! cannot be read must not stall the rest.
+//!
+//! The first list asks for the newest state. A watch that ends goes on from its last version. After a 410 the objects are listed
+//! again. Each watch has its own back-off and its own idle timeout, so that none affects another.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::KindInfo;
-use common::plan::ChildKind;
 use futures::{AsyncBufReadExt, TryStreamExt};
 use http_body_util::BodyExt;
 use serde::Deserialize;
@@ -16,84 +16,28 @@ use serde_json::value::RawValue;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::answer::{Answer, RequestError, RetryClass};
 use crate::backoff;
 use crate::client::Api;
 use crate::decode::{self, DecodeError};
 use crate::metrics::Metrics;
-use crate::resource::Resource;
-use crate::view::Object;
-use crate::world::World;
+use crate::object::Object;
+use crate::response::{RequestError, Response, RetryClass};
+use crate::source::Source;
+use crate::state::State;
+use crate::view::StaleList;
 
-/// Objects per page of a list.
-const PAGE: u32 = 500;
-/// The API server ends a watch after about this time: less than what load balancers allow idle connections.
-const TIMEOUT: Duration = Duration::from_secs(200);
-/// Bookmarks come once a minute; a watch that is silent for longer than this is begun anew.
+/// Longest silence of a watch. Bookmarks come once a minute; a watch that is silent for longer than this is restarted.
 const IDLE: Duration = Duration::from_secs(90);
 /// First and longest delay after failures.
 const DELAYS: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
-/// A watch that ends sooner than this did not end in good order.
+/// Shortest regular life of a watch, and the pause after one that ended sooner.
 const SHORT: Duration = Duration::from_secs(1);
-/// After so many watches in a row that brought nothing, the objects are listed again.
-const FAILED_WATCHES: u32 = 3;
-/// After so many lists from the past in a row, the store itself must have gone back.
+/// Number of failures in a row after which the objects are listed again.
+const FAILURES: u32 = 3;
+/// Number of stale lists in a row after which the store itself must have gone back.
 const STALE_LISTS: u32 = 10;
 
-/// How the objects of a resource are read.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Shape {
-    /// As jobs of a kind.
-    Job(&'static KindInfo),
-    /// As pods.
-    Pod,
-    /// As children of a kind.
-    Child(ChildKind),
-    /// As batch Jobs.
-    BatchJob,
-    /// As nodes. Nobody waits for them: where they may not be read, lost ones are left to Kubernetes.
-    Node,
-    /// As priority classes. Where they may not be read, all count the same.
-    PriorityClass,
-}
-
-impl Shape {
-    /// Reads an object of this shape.
-    fn read(self, json: &[u8], world: &World) -> Result<Object, DecodeError> {
-        match self {
-            Self::Job(kind) => decode::job(kind, json).map(|job| Object::Job(Box::new(job))),
-            Self::Pod => decode::pod(json).map(Object::Pod),
-            Self::Child(kind) => decode::child(kind, json).map(Object::Child),
-            Self::BatchJob => decode::batch_job(json).map(Object::BatchJob),
-            Self::Node => decode::node(json, world.now()).map(Object::Node),
-            Self::PriorityClass => decode::priority_class(json).map(Object::PriorityClass),
-        }
-    }
-
-    /// What follows where such objects may not be read, if the operator may have been installed so.
-    fn done_without(self) -> Option<&'static str> {
-        match self {
-            Self::Node => Some("nodes may not be read: pods on lost nodes are not replaced"),
-            Self::PriorityClass => Some("priority classes may not be read: all roles count the same"),
-            Self::Job(_) | Self::Pod | Self::Child(_) | Self::BatchJob => None,
-        }
-    }
-}
-
-/// What to watch.
-#[derive(Debug, Clone)]
-pub(crate) struct Source {
-    /// Resource.
-    pub(crate) resource: Resource,
-    /// Shape of its objects.
-    pub(crate) shape: Shape,
-    /// Namespace, or all.
-    pub(crate) namespace: Option<String>,
-    /// Label selector, as it stands in a URL.
-    pub(crate) selector: Option<String>,
-}
-
-/// Why a list or a watch ended.
+/// Error that ended a list or a watch.
 #[derive(Debug, thiserror::Error)]
 enum WatchError {
     #[error(transparent)]
@@ -105,7 +49,7 @@ enum WatchError {
     #[error("connection: {0}")]
     Connection(#[from] std::io::Error),
     #[error(transparent)]
-    Stale(#[from] crate::view::StaleList),
+    Stale(#[from] StaleList),
     #[error("silent for {} s", IDLE.as_secs())]
     Idle,
 }
@@ -118,86 +62,130 @@ impl WatchError {
     fn is_forbidden(&self) -> bool {
         matches!(self, Self::Request(error) if error.class() == RetryClass::Forbidden)
     }
+
+    fn is_not_found(&self) -> bool {
+        matches!(self, Self::Request(error) if error.is_not_found())
+    }
+}
+
+/// State of a watch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum WatchState {
+    /// All objects have to be listed: at the start, and when there is no version to go on from.
+    Listing,
+    /// All objects are known as of this version; events after it have to be watched.
+    Watching(String),
+}
+
+/// Failures in a row of a watch.
+#[derive(Debug, Default)]
+struct Tries {
+    /// Lists and watches that failed since the last event or list.
+    failures: u32,
+    /// Lists that were older than the view.
+    stale_lists: u32,
 }
 
 /// A watch.
 pub(crate) struct Watch {
-    /// What to watch.
+    /// Source.
     pub(crate) source: Source,
     /// Connections of the watches.
     pub(crate) api: Api,
-    /// Where the news go.
-    pub(crate) world: Arc<World>,
+    /// State of this process, which takes the events.
+    pub(crate) state: Arc<State>,
     /// Metrics.
     pub(crate) metrics: Metrics,
-    /// Cancelled once the first list is in.
+    /// Cancelled once the first list is stored.
     pub(crate) listed: CancellationToken,
-    /// Cancelled when this process begins to lead.
+    /// Cancelled when this process becomes the leader.
     pub(crate) leads: CancellationToken,
-    /// Cancelled once a list is in that was asked for after that: the watch of one who stood by may have been silent for long
-    /// when he takes over.
-    pub(crate) fresh: CancellationToken,
-    /// Whether it was told that it may not be read; not once it may be again.
-    pub(crate) told: bool,
+    /// Cancelled once a list is stored that was requested after that: a standby's watch may be stale when it becomes leader.
+    pub(crate) listed_as_leader: CancellationToken,
+    /// `true` once it was reported that the objects may not be read, until they may be read again.
+    pub(crate) reported: bool,
 }
 
 impl Watch {
-    /// Lists and watches for ever.
+    /// Lists and watches. Never returns.
     pub(crate) async fn run(mut self) {
         let resource = self.source.resource.plural;
-        let (mut failures, mut stale) = (0_u32, 0_u32);
-        let mut version: Option<String> = None;
-        let (leads, current) = (self.leads.clone(), self.fresh.clone());
+        let (mut watch_state, mut tries) = (WatchState::Listing, Tries::default());
         loop {
-            let (begun, fresh) = (Instant::now(), version.is_none());
-            let ended = match version.take() {
-                None => self.list().await.map(|listed| version = Some(listed)),
-                Some(_) if leads.is_cancelled() && !current.is_cancelled() => continue,
-                Some(from) => tokio::select! {
-                    biased;
-                    () = leads.cancelled(), if !current.is_cancelled() => continue,
-                    ended = self.watch(from, &mut version, &mut failures) => ended,
-                },
+            let started = Instant::now();
+            let listing = watch_state == WatchState::Listing;
+            let Some(ended) = self.step(&mut watch_state, &mut tries).await else {
+                watch_state = WatchState::Listing;
+                continue;
             };
             match ended {
-                Ok(()) => (failures, stale, self.told) = (0, 0, false),
-                Err(error) if error.is_gone() => {
-                    tracing::debug!(resource, "watch is too far behind, listing again");
-                    (version, failures) = (None, failures.saturating_add(1));
-                }
+                Ok(()) => (tries, self.reported) = (Tries::default(), false),
                 Err(error) => {
-                    if matches!(error, WatchError::Frame(_) | WatchError::Version(_)) {
-                        version = None; // going on from here would only bring the same frame again
+                    if self.failed(&error, &mut tries) {
+                        watch_state = WatchState::Listing;
                     }
-                    failures = failures.saturating_add(1);
-                    if failures >= FAILED_WATCHES {
-                        version = None; // this version may be what it cannot go on from
-                    }
-                    stale = if matches!(error, WatchError::Stale(_)) {
-                        stale.saturating_add(1)
-                    } else {
-                        0
-                    };
-                    self.tell(&error, failures);
-                    self.give_in(&error, stale);
                 }
             }
-            if failures > 0 {
-                tokio::time::sleep(backoff::delay(DELAYS.0, DELAYS.1, failures)).await;
-            } else if version.is_some() && !fresh && begun.elapsed() < SHORT {
-                tokio::time::sleep(SHORT).await; // somebody cuts our watches as soon as they begin
+            let watching = !listing && watch_state != WatchState::Listing;
+            if tries.failures > 0 {
+                tokio::time::sleep(backoff::delay(DELAYS.0, DELAYS.1, tries.failures)).await;
+            } else if watching && started.elapsed() < SHORT {
+                tokio::time::sleep(SHORT).await; // something cuts our watches as soon as they start
             }
             self.metrics.watch_restarted(resource);
         }
     }
 
-    /// Tells of a failure; once only, where that is how the operator was installed.
-    fn tell(&mut self, error: &WatchError, failures: u32) {
+    /// Lists, or watches until the watch ends. Returns `None` if this process became the leader meanwhile, and has to list again.
+    async fn step(&self, watch_state: &mut WatchState, tries: &mut Tries) -> Option<Result<(), WatchError>> {
+        let from = match watch_state {
+            WatchState::Watching(version) => version.clone(),
+            WatchState::Listing => {
+                let listed = self.list().await;
+                return Some(listed.map(|version| *watch_state = WatchState::Watching(version)));
+            }
+        };
+        tokio::select! {
+            biased;
+            () = self.leads.cancelled(), if !self.listed_as_leader.is_cancelled() => None,
+            ended = self.watch(&from, watch_state, tries) => Some(ended),
+        }
+    }
+
+    /// Counts and reports a failure. Returns `true` if the objects have to be listed again.
+    fn failed(&mut self, error: &WatchError, tries: &mut Tries) -> bool {
         let resource = self.source.resource.plural;
-        let without = self.source.shape.done_without();
-        if let Some(words) = without.filter(|_| error.is_forbidden()) {
-            if !std::mem::replace(&mut self.told, true) {
-                tracing::warn!(%error, "{words}");
+        tries.failures = tries.failures.saturating_add(1);
+        if error.is_gone() {
+            tracing::debug!(resource, "watch is too far behind, listing again");
+            return true;
+        }
+        tries.stale_lists = match error {
+            WatchError::Stale(_) => tries.stale_lists.saturating_add(1),
+            _ => 0,
+        };
+        self.report(error, tries.failures);
+        if tries.stale_lists >= STALE_LISTS {
+            tracing::error!(resource, "the store has gone back; starting over");
+            self.state.forget_version(self.source.resource);
+        }
+        if (error.is_forbidden() || error.is_not_found()) && self.source.shape.is_optional() {
+            // The resource is tried again for as long as this process runs.
+            self.unblock_start();
+        }
+        // A watch from the same version would bring an unreadable frame again.
+        let unreadable = matches!(error, WatchError::Frame(_) | WatchError::Version(_));
+        // After several failures the version itself may be one that the API server cannot go on from.
+        unreadable || tries.failures >= FAILURES
+    }
+
+    /// Reports a failure; once only, if the operator may have been installed without the right to read the objects.
+    fn report(&mut self, error: &WatchError, failures: u32) {
+        let resource = self.source.resource.plural;
+        let warning = self.source.shape.warning_if_forbidden();
+        if let Some(warning) = warning.filter(|_| error.is_forbidden()) {
+            if !std::mem::replace(&mut self.reported, true) {
+                tracing::warn!(%error, "{warning}");
             }
             return;
         }
@@ -205,44 +193,20 @@ impl Watch {
         tracing::warn!(resource, %error, failures, "watch failed");
     }
 
-    /// What must not be waited for without end.
-    fn give_in(&self, error: &WatchError, stale: u32) {
-        if stale >= STALE_LISTS {
-            tracing::error!(
-                resource = self.source.resource.plural,
-                "the store has gone back; starting over"
-            );
-            self.world.forget_version(self.source.resource);
-        }
-        // A kind that is not installed, or not ours to see, must not hold up the others; it is tried for as long as we run.
-        let absent = error.is_forbidden() || matches!(error, WatchError::Request(e) if e.is_not_found());
-        let optional = matches!(
-            self.source.shape,
-            Shape::Job(_)
-                | Shape::Child(ChildKind::Autoscaler | ChildKind::PodGroup(_))
-                | Shape::PriorityClass
-        );
-        if absent && optional {
-            self.done_without();
-        }
-    }
-
-    /// Nobody need wait for it.
-    pub(crate) fn done_without(&self) {
+    /// Lets start-up go on without the objects.
+    pub(crate) fn unblock_start(&self) {
         self.listed.cancel();
-        self.fresh.cancel();
+        self.listed_as_leader.cancel();
     }
 
-    /// Lists all objects, and says as of which version.
+    /// Lists all objects. Returns the version of the list.
     async fn list(&self) -> Result<String, WatchError> {
         let (mut objects, mut next, mut version) = (Vec::new(), String::new(), String::new());
         let leading = self.leads.is_cancelled();
+        let Source { resource, shape, .. } = self.source;
         loop {
             let path = self.source.list_path(&next);
-            let json = self
-                .api
-                .list(self.source.resource, path, self.source.metadata_only())
-                .await?;
+            let json = self.api.list(resource, path, shape.is_metadata_only()).await?;
             let page: Page<'_> = serde_json::from_slice(&json)?;
             if version.is_empty() {
                 version = page.metadata.resource_version;
@@ -254,35 +218,32 @@ impl Watch {
             }
         }
         tracing::debug!(
-            resource = self.source.resource.plural,
+            resource = resource.plural,
             count = objects.len(),
             version,
             "listed"
         );
-        self.world
-            .replace(self.source.resource, objects, decode::version(&version)?)?;
-        self.metrics.watch_event(self.source.resource.plural);
+        self.state
+            .replace(resource, objects, decode::version(&version)?)?;
+        self.metrics.watch_event(resource.plural);
         self.listed.cancel();
         if leading {
-            self.fresh.cancel();
+            self.listed_as_leader.cancel();
         }
         Ok(version)
     }
 
-    /// Watches from a version on until the watch ends; `version` is where to go on.
+    /// Watches for events after a version until the watch ends. Keeps the version that it has reached in `watch_state`, and
+    /// resets the failures at each event.
     async fn watch(
         &self,
-        from: String,
-        version: &mut Option<String>,
-        failures: &mut u32,
+        from: &str,
+        watch_state: &mut WatchState,
+        tries: &mut Tries,
     ) -> Result<(), WatchError> {
-        let resource = self.source.resource;
-        let path = self.source.watch_path(&from);
-        *version = Some(from);
-        let body = self
-            .api
-            .watch(resource, path, self.source.metadata_only())
-            .await?;
+        let Source { resource, shape, .. } = self.source;
+        let path = self.source.watch_path(from);
+        let body = self.api.watch(resource, path, shape.is_metadata_only()).await?;
         let mut lines = body
             .into_data_stream()
             .map_err(std::io::Error::other)
@@ -296,13 +257,13 @@ impl Watch {
             }
             self.metrics.watch_event(resource.plural);
             if let Some(reached) = self.frame(&line)? {
-                *version = Some(reached);
+                *watch_state = WatchState::Watching(reached);
             }
-            *failures = 0;
+            tries.failures = 0;
         }
     }
 
-    /// Takes in one frame; answers with the version that it brings the watch to.
+    /// Stores the object of one frame. Returns the version that the watch has reached.
     fn frame(&self, line: &[u8]) -> Result<Option<String>, WatchError> {
         let frame: Frame<'_> = match serde_json::from_slice(line) {
             Ok(frame) => frame,
@@ -312,30 +273,29 @@ impl Watch {
         };
         let resource = self.source.resource;
         if frame.type_ == "ERROR" {
-            return Err(RequestError::Answer(Box::new(Answer::of_frame(frame.object.get()))).into());
+            let response = Response::of_frame(frame.object.get());
+            return Err(RequestError::Response(Box::new(response)).into());
         }
         let Versioned { metadata } = serde_json::from_str(frame.object.get())?;
-        match (frame.type_, self.bookmark_or(frame.type_, frame.object)) {
-            ("ADDED" | "MODIFIED", Some(object)) => self.world.put(resource, object),
-            ("DELETED", Some(object)) => self.world.remove(resource, &object),
-            _ => self
-                .world
-                .bookmark(resource, decode::version(&metadata.resource_version)?),
+        let object = match frame.type_ {
+            "BOOKMARK" => None,
+            _ => self.read(frame.object),
+        };
+        match (frame.type_, object) {
+            ("ADDED" | "MODIFIED", Some(object)) => self.state.put(resource, object),
+            ("DELETED", Some(object)) => self.state.remove(resource, &object),
+            _ => {
+                let version = decode::version(&metadata.resource_version)?;
+                self.state.bookmark(resource, version);
+            }
         }
         Ok(Some(metadata.resource_version))
     }
 
-    fn bookmark_or(&self, type_: &str, object: &RawValue) -> Option<Object> {
-        if type_ == "BOOKMARK" {
-            None
-        } else {
-            self.read(object)
-        }
-    }
-
-    /// Reads an object; one that cannot be read is skipped, so that it costs itself only.
+    /// Reads an object. An object that cannot be read is reported and skipped.
     fn read(&self, object: &RawValue) -> Option<Object> {
-        let read = self.source.shape.read(object.get().as_bytes(), &self.world);
+        let json = object.get().as_bytes();
+        let read = self.source.shape.read(json, || self.state.now());
         read.inspect_err(|error| {
             let resource = self.source.resource.plural;
             self.metrics.unreadable(resource);
@@ -343,59 +303,6 @@ impl Watch {
         })
         .ok()
     }
-}
-
-impl Source {
-    fn metadata_only(&self) -> bool {
-        matches!(
-            self.shape,
-            Shape::Child(ChildKind::Service | ChildKind::Autoscaler)
-        )
-    }
-
-    fn base(&self) -> String {
-        let path = self.resource.collection(self.namespace.as_deref());
-        let selector = self
-            .selector
-            .as_ref()
-            .map(|s| format!("&labelSelector={s}"))
-            .unwrap_or_default();
-        format!("{path}?{}", selector.trim_start_matches('&'))
-    }
-
-    fn list_path(&self, next: &str) -> String {
-        let next = if next.is_empty() {
-            String::new()
-        } else {
-            format!("&continue={next}")
-        };
-        format!("{}&limit={PAGE}{next}", self.base()).replace("?&", "?")
-    }
-
-    fn watch_path(&self, from: &str) -> String {
-        let seconds = backoff::jitter(TIMEOUT).as_secs();
-        let watch =
-            format!("&watch=true&allowWatchBookmarks=true&timeoutSeconds={seconds}&resourceVersion={from}");
-        format!("{}{watch}", self.base()).replace("?&", "?")
-    }
-}
-
-/// Looks up what a write should have made visible long ago.
-pub(crate) async fn look_up(
-    api: &Api,
-    shape: Shape,
-    world: &World,
-    key: &common::JobKey,
-    mark: &crate::watermark::Mark,
-) {
-    let found = match api.get(mark.resource, &mark.object).await {
-        Ok(json) => shape.read(&json, world).ok(),
-        Err(error) if error.is_not_found() => None,
-        // It is asked again in a moment.
-        Err(_) => return,
-    };
-    tracing::warn!(job = %key, object = %mark.object.name, found = found.is_some(), "a write of ours stayed invisible");
-    world.looked_up(key, mark, found);
 }
 
 #[derive(Deserialize)]
@@ -433,212 +340,4 @@ struct VersionOnly {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-
-    use axum::Router;
-    use axum::http::StatusCode;
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::lease::Leadership;
-    use crate::resource::PRIORITY_CLASSES;
-    use crate::resource::{NODES, PODS};
-    use crate::view::View;
-
-    /// A watch that the API server answers with this code.
-    fn answered(resource: Resource, shape: Shape, code: StatusCode) -> Watch {
-        let client = kube::Client::new(Router::new().fallback(async move || code), "default");
-        let metrics = Metrics::default();
-        Watch {
-            source: Source {
-                resource,
-                shape,
-                namespace: None,
-                selector: None,
-            },
-            api: Api::new(client, metrics.clone(), Arc::new(Leadership::always())),
-            world: Arc::new(World::new(
-                View::new([]),
-                metrics.clone(),
-                crate::clock::Clock::default(),
-            )),
-            metrics,
-            listed: CancellationToken::new(),
-            leads: CancellationToken::new(),
-            fresh: CancellationToken::new(),
-            told: false,
-        }
-    }
-
-    #[tokio::test]
-    async fn what_may_be_done_without_is_told_of_once() {
-        let cases = [
-            (
-                PRIORITY_CLASSES,
-                Shape::PriorityClass,
-                StatusCode::FORBIDDEN,
-                true,
-            ),
-            (NODES, Shape::Node, StatusCode::FORBIDDEN, true),
-            (NODES, Shape::Node, StatusCode::BAD_GATEWAY, false),
-            (PODS, Shape::Pod, StatusCode::FORBIDDEN, false),
-        ];
-        for (resource, shape, code, once) in cases {
-            let mut watch = answered(resource, shape, code);
-            let error = watch.list().await.unwrap_err();
-            // It had been allowed before.
-            watch.listed.cancel();
-            watch.tell(&error, 1);
-            watch.tell(&error, 2);
-            let mut text = String::new();
-            prometheus_client::encoding::text::encode(&mut text, &watch.metrics.registry()).unwrap();
-            let counted = text.contains("watch_errors_total{");
-            assert_eq!((watch.told, counted), (once, !once), "{shape:?} {code}");
-        }
-    }
-
-    /// The metric of the seconds since a watch brought anything.
-    fn idle(metrics: &Metrics) -> u64 {
-        metrics.refresh(0, 0, 0, 0, false);
-        let mut text = String::new();
-        prometheus_client::encoding::text::encode(&mut text, &metrics.registry()).unwrap();
-        let name = "trainyard_watch_idle_seconds{resource=\"pods\"} ";
-        let line = text.lines().find_map(|line| line.strip_prefix(name));
-        line.unwrap_or_else(|| panic!("{text}")).parse().unwrap()
-    }
-
-    /// Nobody could tell from outside that a watch had been silent for hours (kubernetes/kube-state-metrics#694,
-    /// emberstack/kubernetes-reflector#246).
-    #[tokio::test(start_paused = true)]
-    async fn a_silent_watch_is_told_by_its_metric_until_it_says_something() {
-        let speaks = Arc::new(AtomicBool::new(false));
-        let (open, lists) = (Arc::clone(&speaks), Arc::new(AtomicUsize::new(0)));
-        let listed = Arc::clone(&lists);
-        let answer = move |uri: http::Uri| {
-            let bookmarks = open.load(Ordering::SeqCst);
-            let watches = uri.query().is_some_and(|query| query.contains("watch=true"));
-            let counts = usize::from(!watches);
-            let version = listed.fetch_add(counts, Ordering::SeqCst) + counts;
-            let metadata = serde_json::json!({"resourceVersion": version.to_string()});
-            async move {
-                if !watches {
-                    let list = serde_json::json!({"metadata": metadata, "items": []});
-                    return axum::body::Body::from(list.to_string());
-                }
-                // Its connection stands, whether or not it says anything.
-                axum::body::Body::from_stream(futures::stream::unfold((), move |()| {
-                    let bookmark = serde_json::json!({"type": "BOOKMARK", "object": {"metadata": metadata}});
-                    async move {
-                        if !bookmarks {
-                            std::future::pending::<()>().await;
-                        }
-                        tokio::time::sleep(Duration::from_mins(1)).await;
-                        Some((Ok::<_, std::io::Error>(format!("{bookmark}\n")), ()))
-                    }
-                }))
-            }
-        };
-        let mut watch = answered(PODS, Shape::Pod, StatusCode::OK);
-        let client = kube::Client::new(Router::new().fallback(answer), "default");
-        watch.api = Api::new(client, watch.metrics.clone(), Arc::new(Leadership::always()));
-        let metrics = watch.metrics.clone();
-        let running = tokio::spawn(watch.run());
-        let wait = async |seconds| tokio::time::sleep(Duration::from_secs(seconds)).await;
-        wait(1).await;
-        assert!(idle(&metrics) <= 1);
-        // Given up and begun anew, again and again: that is no news.
-        for so_far in [60, 120, 180, 240] {
-            wait(60).await;
-            assert!(
-                (so_far..=so_far + 2).contains(&idle(&metrics)),
-                "{so_far}: {}",
-                idle(&metrics)
-            );
-        }
-        assert_eq!(lists.load(Ordering::SeqCst), 1);
-        speaks.store(true, Ordering::SeqCst);
-        // The third of them is not gone on from: all is listed.
-        wait(60).await;
-        assert_eq!(lists.load(Ordering::SeqCst), 2);
-        assert!(idle(&metrics) <= 60, "{}", idle(&metrics));
-        for _ in 0..10 {
-            wait(45).await;
-            assert!(idle(&metrics) <= 60, "{}", idle(&metrics));
-        }
-        assert_eq!(lists.load(Ordering::SeqCst), 2);
-        running.abort();
-    }
-
-    /// Bytes of frames as they come, with some of them changed.
-    fn frames() -> impl Strategy<Value = Vec<u8>> {
-        let metadata = r#""metadata":{"name":"p","namespace":"n","uid":"u","resourceVersion":"7","labels":{"a":"b"},"ownerReferences":[{"kind":"TestJob","name":"j","uid":"o","controller":true}]}"#;
-        let texts: Vec<String> = [
-            r#""spec":{"nodeName":"x"},"status":{"phase":"Failed","containerStatuses":[{"name":"c","state":{"terminated":{"exitCode":1}}}]}"#,
-            r#""spec":{"taints":[{"key":"k"}]},"status":{"conditions":[{"type":"Ready","status":"Unknown","lastTransitionTime":"2026-01-01T00:00:00Z"}]}"#,
-            r#""spec":{"backoffLimit":2},"status":{"failed":1,"conditions":[{"type":"Complete","status":"True"}]}"#,
-            r#""value":5"#,
-            r#""code":410,"reason":"Expired","message":"too old""#,
-        ]
-        .iter()
-        .flat_map(|rest| {
-            ["ADDED", "MODIFIED", "DELETED", "BOOKMARK", "ERROR", "NEW"]
-                .map(|type_| format!(r#"{{"type":"{type_}","object":{{{metadata},{rest}}}}}"#))
-        })
-        .collect();
-        let change = (any::<usize>(), 0..3_u8, any::<u8>());
-        (prop::sample::select(texts), prop::collection::vec(change, 0..5)).prop_map(|(text, changes)| {
-            let mut bytes = text.into_bytes();
-            for (at, what, byte) in changes {
-                let at = at % bytes.len();
-                match what {
-                    0 => bytes[at] = byte,
-                    1 => bytes.insert(at, byte),
-                    _ => bytes.truncate(at.max(1)),
-                }
-            }
-            bytes
-        })
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig { cases: 3000, failure_persistence: None, ..ProptestConfig::default() })]
-
-        /// More cases with `PROPTEST_CASES=1000000`.
-        #[test]
-        fn any_bytes_are_an_object_or_an_error(frames in prop::collection::vec(frames(), 1..6)) {
-            let resources = [(PODS, Shape::Pod), (NODES, Shape::Node), (PRIORITY_CLASSES, Shape::PriorityClass)];
-            let executor = tokio::runtime::Builder::new_current_thread().build().unwrap();
-            let _entered = executor.enter(); // the client wants one
-            for (resource, shape) in resources {
-                let watch = answered(resource, shape, StatusCode::OK);
-                for frame in &frames {
-                    if let Ok(Some(version)) = watch.frame(frame) {
-                        prop_assert!(decode::version(&version).is_ok() || !version.is_empty());
-                    }
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn lists_are_paged_and_never_old_and_watches_go_on() {
-        let source = |selector: Option<&str>| Source {
-            resource: PODS,
-            shape: Shape::Pod,
-            namespace: None,
-            selector: selector.map(str::to_owned),
-        };
-        assert_eq!(source(None).list_path(""), "/api/v1/pods?limit=500");
-        assert_eq!(
-            source(Some("a")).list_path("t"),
-            "/api/v1/pods?labelSelector=a&limit=500&continue=t"
-        );
-        assert!(
-            source(None)
-                .watch_path("7")
-                .starts_with("/api/v1/pods?watch=true&allowWatchBookmarks=true&timeout")
-        );
-        assert!(source(Some("a")).watch_path("7").ends_with("&resourceVersion=7"));
-    }
-}
+mod tests;

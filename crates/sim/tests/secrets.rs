@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use common::resolve::ServiceMode;
+use common::settings::ServiceMode;
 use common::testing::whole;
 use serde_json::{Value, json};
 use sim::cluster::NAMESPACE;
@@ -86,7 +86,7 @@ async fn the_private_key_is_in_its_secret_and_nowhere_else() {
     tracing::subscriber::set_global_default(lines).unwrap();
     let framework = kinds()
         .into_iter()
-        .find(|f| f.kind().makes.contains(&common::framework::ExtraKind::KeyPair))
+        .find(|f| f.kind().makes.contains(&common::kind::ExtraKind::KeyPair))
         .unwrap();
     let world = World::start(ServiceMode::Job, 3);
     let mut manifest = whole(framework, 2);

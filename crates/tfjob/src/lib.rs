@@ -9,8 +9,8 @@ mod outcome;
 mod wiring;
 
 use common::api::RestartPolicy;
-use common::framework::{MASTER, OnFailure, PortInfo, WORKER};
-use common::resolve::Problems;
+use common::kind::{MASTER, OnFailure, PortInfo, WORKER};
+use common::problems::Problems;
 use common::tally::Tally;
 use common::{
     Cast, Framework, KindInfo, Outcome, ResolvedJob, Role, RoleInfo, Settings, Slot, SlotId, Wiring,

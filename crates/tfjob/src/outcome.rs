@@ -1,7 +1,7 @@
 //! When a TFJob runs, and when it has succeeded.
 
 use common::api::SuccessPolicy;
-use common::framework::{MASTER, WORKER};
+use common::kind::{MASTER, WORKER};
 use common::tally::{SlotState, SlotTally, Tally};
 use common::{Outcome, ResolvedJob, Role};
 

@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 
 use common::api::RestartPolicy;
-use common::framework::{Containers, MASTER, Task, WORKER};
-use common::resolve::Problems;
+use common::kind::{MASTER, WORKER};
+use common::problems::Problems;
+use common::wiring::{Containers, Task};
 use common::{Cast, ResolvedJob, Role, Settings, Slot, Wiring};
 use k8s_openapi::api::core::v1::EnvVar;
 use serde::Serialize;

@@ -10,7 +10,7 @@
 )]
 
 use common::api::ConditionType::{self, Failed, Restarting, Running, Succeeded};
-use common::status;
+use common::conditions;
 use common::testing::{World, manifest};
 use serde_json::json;
 use tfjob::FRAMEWORK;
@@ -84,11 +84,13 @@ fn answer(row: &Row) -> Vec<ConditionType> {
     let all = [Running, Restarting, Succeeded, Failed];
     assert_eq!(
         status.completion_time.is_some(),
-        status::is_finished(&status),
+        conditions::is_finished(&status),
         "{}: every end has its time",
         row.what
     );
-    all.into_iter().filter(|c| status::is_true(&status, *c)).collect()
+    all.into_iter()
+        .filter(|c| conditions::is_true(&status, *c))
+        .collect()
 }
 
 fn check(rows: &[Row]) {
@@ -407,9 +409,9 @@ fn a_job_that_restarted_and_then_failed_is_deleted_in_time() {
         world.settle(&FRAMEWORK);
     }
     let status = world.status();
-    assert!(status::is_true(&status, Failed) && status.completion_time.is_some());
+    assert!(conditions::is_true(&status, Failed) && status.completion_time.is_some());
     assert!(
-        status::condition(&status, Restarting).is_none(),
+        conditions::condition(&status, Restarting).is_none(),
         "nothing stale beside it"
     );
     world.pass_time(100);
@@ -427,7 +429,7 @@ fn a_finished_job_cannot_be_suspended() {
     world.settle(&FRAMEWORK);
     world.edit("/runPolicy/suspend", json!(true));
     assert!(world.settle(&FRAMEWORK).is_empty());
-    assert!(status::is_true(&world.status(), Succeeded));
+    assert!(conditions::is_true(&world.status(), Succeeded));
 }
 
 /// T13: upstream fails a job whose side-car failed after the training had ended well.
@@ -439,5 +441,5 @@ fn a_failing_side_car_fails_nothing() {
     world.end("j-worker-0", "tensorflow", 0, "Completed", None);
     world.pod("j-worker-0").phase = common::observe::Phase::Failed;
     world.settle(&FRAMEWORK);
-    assert!(status::is_true(&world.status(), Succeeded));
+    assert!(conditions::is_true(&world.status(), Succeeded));
 }

@@ -15,7 +15,7 @@
 
 use std::collections::BTreeMap;
 
-use common::resolve::ServiceMode;
+use common::settings::ServiceMode;
 use common::testing::manifest;
 use common::testing::vectors::{
     Objects, are_upstreams, first_plan, resolve_by_default, upstream_settings, variables,

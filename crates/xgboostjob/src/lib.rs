@@ -7,7 +7,7 @@ mod wiring;
 
 use common::api::RestartPolicy;
 use common::api::schema::{self, NoFields};
-use common::framework::{Example, MASTER, PortInfo, WORKER};
+use common::kind::{Example, MASTER, PortInfo, WORKER};
 use common::{Cast, Framework, KindInfo, ResolvedJob, RoleInfo, Settings, Slot, SlotId, Wiring};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 

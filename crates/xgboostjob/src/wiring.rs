@@ -1,7 +1,8 @@
 //! The environment of one pod. Names, values and order are upstream's (training-operator 1.9,
 //! `pkg/controller.v1/xgboost/xgboost.go`), and after them what XGBoost 2.1 and later calls the same.
 
-use common::framework::{WORKER, variable as var};
+use common::kind::WORKER;
+use common::wiring::variable as var;
 use common::{Cast, ResolvedJob, Settings, Slot, Wiring, build};
 
 /// The wiring of one slot.

@@ -6,13 +6,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::cgroups;
 use crate::command::run;
 use crate::layout::Layout;
-use crate::network;
 use crate::node::Node;
 use crate::process::{Process, wait_ended};
 use crate::state::State;
+use crate::{cgroups, network};
 
 const PATIENCE: Duration = Duration::from_secs(15);
 

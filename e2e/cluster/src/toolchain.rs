@@ -10,10 +10,9 @@ use std::process::Stdio;
 
 use anyhow::{Context, Result, bail};
 
-use crate::cache;
 use crate::command::{command, find, output};
-use crate::packages;
 use crate::progress::{Progress, Step};
+use crate::{cache, packages};
 
 /// A Go module that pins some of the cluster's programs.
 #[derive(Debug)]

@@ -7,6 +7,7 @@
 mod kubernetes;
 mod rules;
 mod structural;
+mod value;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceColumnDefinition, CustomResourceDefinition, CustomResourceDefinitionNames,
@@ -15,12 +16,13 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use schemars::JsonSchema;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::{JobStatus, ReplicaSpec, RunPolicy};
-use crate::framework::KindInfo;
+use crate::kind::KindInfo;
 use crate::names;
 pub use rules::{Reason, Rule};
+use value::{into_map, set};
 
 /// Category of all kinds: `kubectl get training`.
 pub const CATEGORY: &str = "training";
@@ -194,20 +196,4 @@ fn run_policy(info: &KindInfo) -> Value {
         *queue = rules::add(queue.take(), &rules::of_queue());
     }
     rules::add(schema, &rules::of_run_policy())
-}
-
-/// Sets keywords of the schema at `pointer`.
-fn set(schema: &mut Value, pointer: &str, keywords: Value) {
-    let node = schema.pointer_mut(pointer).and_then(Value::as_object_mut);
-    if let (Some(node), Value::Object(keywords)) = (node, keywords) {
-        node.extend(keywords);
-    }
-}
-
-/// An object's map, or an empty one.
-fn into_map(value: Value) -> Map<String, Value> {
-    match value {
-        Value::Object(map) => map,
-        _ => Map::new(),
-    }
 }

@@ -7,8 +7,8 @@ use k8s_openapi::api::autoscaling::v2::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
+use crate::job::ResolvedJob;
 use crate::names;
-use crate::resolve::ResolvedJob;
 
 /// What scales the role of the job's scale subresource between `min` and `max`, by these metrics.
 #[must_use]

@@ -10,8 +10,8 @@ use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::api::RestartScope;
+use crate::job::ResolvedJob;
 use crate::names;
-use crate::resolve::ResolvedJob;
 
 /// Makes the batch Job from the pod that it is to run. `used` restarts of those that are allowed were needed before.
 #[must_use]

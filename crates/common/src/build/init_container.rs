@@ -6,9 +6,10 @@ use k8s_openapi::api::core::v1::{Container, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 use crate::cast::Slot;
-use crate::framework::{MASTER, WORKER};
+use crate::job::ResolvedJob;
+use crate::kind::{MASTER, WORKER};
 use crate::names::{self, ReplicaIndex};
-use crate::resolve::{ResolvedJob, Settings};
+use crate::settings::Settings;
 
 /// The one of a worker beside a Master, if the operator is set so; script, names and amounts are upstream's
 /// (training-operator 1.9, `pkg/controller.v1/pytorch/initcontainer.go`).

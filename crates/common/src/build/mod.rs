@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
-use crate::resolve::ResolvedJob;
+use crate::job::ResolvedJob;
 
 /// Metadata of an object that serves the whole job.
 #[must_use]

@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::{EnvVar, Pod, PodSpec, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use crate::api::{RestartPolicy, RestartScope};
-use crate::cast::{Slot, SlotId};
-use crate::framework::{Containers, HostNames, Wiring};
-use crate::names::{self, Attempt};
-use crate::resolve::{ResolvedJob, ServiceMode, Settings};
+use crate::api::RestartPolicy;
+use crate::cast::Slot;
+use crate::job::ResolvedJob;
+use crate::kind::HostNames;
+use crate::names::{self, Attempt, SlotId};
+use crate::settings::{ServiceMode, Settings};
+use crate::wiring::{Containers, Wiring};
 
 /// Makes the pod of `slot` from its role's template and the framework's wiring.
 #[must_use]
@@ -33,7 +35,7 @@ pub fn pod(
     let mut spec = spec.unwrap_or_default();
     wire(&mut spec, replica.map_or("", |r| &r.container), wiring);
     let policy = replica.map_or(RestartPolicy::Never, |r| r.restart_policy);
-    spec.restart_policy = Some(kubelet_policy(job, policy).to_owned());
+    spec.restart_policy = Some(job.kubelet_policy(policy).to_owned());
     let (host, domain) = (slot.name.clone(), names::job_service(&job.key.name));
     match job.info.host_names {
         HostNames::ByServiceMode if settings.service_mode == ServiceMode::Job => {
@@ -131,17 +133,5 @@ fn wire(spec: &mut PodSpec, training: &str, wiring: Wiring) {
 fn append<T>(list: &mut Option<Vec<T>>, more: Vec<T>) {
     if !more.is_empty() {
         list.get_or_insert_default().extend(more);
-    }
-}
-
-/// The pod's own restart policy. The kubelet knows no `ExitCode`: there the pod must end so that its exit code can be
-/// judged. And where all pods begin anew together, none may begin anew by itself.
-#[must_use]
-pub fn kubelet_policy(job: &ResolvedJob, policy: RestartPolicy) -> &'static str {
-    match policy {
-        _ if job.policy.restart_scope == RestartScope::Job => "Never",
-        RestartPolicy::Always => "Always",
-        RestartPolicy::OnFailure => "OnFailure",
-        RestartPolicy::Never | RestartPolicy::ExitCode => "Never",
     }
 }

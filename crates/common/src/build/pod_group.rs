@@ -10,9 +10,9 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use serde_json::{Map, Value, json};
 
 use crate::gang::{Gang, PodGroup, PodGroupApi};
+use crate::job::ResolvedJob;
 use crate::names::{self, Role};
 use crate::quantity::Amount;
-use crate::resolve::ResolvedJob;
 
 /// What is asked of a scheduler.
 #[derive(Debug, Clone, PartialEq)]

@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 
-use crate::cast::SlotId;
-use crate::names::{self, Role};
-use crate::resolve::{ResolvedJob, ServiceMode, Settings};
+use crate::job::ResolvedJob;
+use crate::names::{self, Role, SlotId};
+use crate::settings::{ServiceMode, Settings};
 
 /// All Services that the job should have. `addressed` are the slots that others call by their short name.
 #[must_use]

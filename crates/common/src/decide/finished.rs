@@ -1,14 +1,16 @@
 //! The job has ended: clean up, and delete it when its time to live is over. Nothing undoes an end.
 
 use crate::api::{CleanPodPolicy, JobStatus};
-use crate::framework::KindInfo;
+use crate::kind::KindInfo;
 use crate::nodes::Losses;
-use crate::observe::{BatchJobView, ChildView, ContainerState, ContainerView, Observed, Phase, PodView};
-use crate::plan::{ChildKind, Counter, Plan, Write};
-use crate::resolve::{self, Problems};
-use crate::status;
+use crate::objects::ChildKind;
+use crate::observe::{BatchJobView, ContainerState, ContainerView, Observed, Phase, PodView};
+use crate::plan::{Counter, Plan, Write};
+use crate::problems::Problems;
+use crate::{conditions, resolve};
 
-use super::{after, answer, done, nodes};
+use super::facts::context::{after, answer, done};
+use super::facts::deletes;
 
 /// Seconds after the end in which pods whose container has ended are not cleaned up as running ones: the kubelet tells
 /// of the container first and of the pod's end a moment later, and a pod that is finished keeps its log.
@@ -20,7 +22,7 @@ pub(super) fn plan(info: &KindInfo, observed: &Observed, stored: &JobStatus, los
     // Upstream left jobs without it; every rule about the time after the end needs it.
     let ended = status
         .completion_time
-        .get_or_insert_with(|| status::whole_seconds(observed.now))
+        .get_or_insert_with(|| conditions::whole_seconds(observed.now))
         .0;
     let due = policy.ttl.map(|ttl| after(ended, ttl));
     if stored.completion_time.is_some() && due.is_some_and(|due| due <= observed.now) {
@@ -74,8 +76,8 @@ fn clean_up(
         CleanPodPolicy::None => false,
     };
     let pods = observed.pods.iter().filter(|pod| doomed(pod) || pod.deleting);
-    let mut writes: Vec<Write> = pods.filter_map(|pod| nodes::delete(losses, pod)).collect();
-    writes.extend(nodes::carried(losses, observed));
+    let mut writes: Vec<Write> = pods.filter_map(|pod| deletes::delete(losses, pod)).collect();
+    writes.extend(deletes::carried(losses, observed));
     let doomed_job = |job: &BatchJobView| match policy {
         CleanPodPolicy::All => true,
         CleanPodPolicy::Running => job.end.is_none(),
@@ -85,31 +87,20 @@ fn clean_up(
         .batch_jobs
         .iter()
         .filter(|job| doomed_job(job) && !job.deleting);
-    writes.extend(jobs.map(|job| delete_batch_job(job)));
+    writes.extend(jobs.map(|job| deletes::delete_batch_job(job)));
     // What else there is beside the pods is of no use any more. (A PodGroup of Kubernetes' own API stays for as long as pods
     // run that belong to it.)
     let others = observed.children.iter().filter(|c| c.kind != ChildKind::Service);
-    writes.extend(others.filter(|c| !c.deleting).map(|c| delete_child(c)));
+    writes.extend(others.filter(|c| !c.deleting).map(|c| deletes::delete_child(c)));
     // A Service that was one pod's alone goes with its pod; one that serves the whole job goes with the last pods.
     let services = observed.standing(ChildKind::Service);
     let doomed_service = |name: &str| {
         policy == CleanPodPolicy::All || observed.pods.iter().any(|pod| *pod.name == *name && doomed(pod))
     };
-    writes.extend(services.filter(|s| doomed_service(&s.name)).map(delete_child));
+    writes.extend(
+        services
+            .filter(|s| doomed_service(&s.name))
+            .map(deletes::delete_child),
+    );
     writes
-}
-
-pub(super) fn delete_batch_job(job: &BatchJobView) -> Write {
-    Write::DeleteBatchJob {
-        name: job.name.to_string(),
-        uid: job.uid.clone(),
-    }
-}
-
-pub(super) fn delete_child(child: &ChildView) -> Write {
-    Write::DeleteChild {
-        kind: child.kind,
-        name: child.name.to_string(),
-        uid: child.uid.clone(),
-    }
 }

@@ -4,15 +4,17 @@
 //! pods as it needs; the next attempt of all is stored first; then nothing is made for longer than others wait between two
 //! tries.
 
+use crate::conditions;
 use jiff::Timestamp;
 
 use crate::api::{GangStatus, JobStatus};
 use crate::observe::{Refusal, RefusalCause};
 use crate::plan::Plan;
-use crate::status;
 use crate::tally::{SlotState, SlotTally};
 
-use super::{Question, after, answer, doubled, gang, outcome, restart, start, warning, whole};
+use super::facts::context::{Question, after, answer, doubled, warning};
+use super::facts::draft::draft_status;
+use super::facts::{attempts, delays, deletes, gang, missing, reasons, waits};
 
 /// So long a part of a gang waits for the rest at least, in seconds, where its job does not say.
 const PATIENCE: i64 = 120;
@@ -22,32 +24,34 @@ const STEPS: i64 = 4;
 const STEP: i64 = 80;
 /// Shortest pause after it was given back, in seconds; doubled with each time. Others try once a minute.
 const PAUSE: i64 = 120;
-/// Longest shortest pause, in seconds.
-const MAX_PAUSE: i64 = 600;
-
 pub(super) fn plan(q: &Question<'_>) -> Option<Plan> {
-    let why = restart::cut(&start::refusal_text(refusal(q)?));
+    let why = reasons::cut(&waits::refusal_text(refusal(q)?));
     let known = q.job.stored.gang.clone().unwrap_or_default();
     if due(q, &known)? > q.now() || !is_part(q) {
         return None;
     }
     let times = known.given_back.saturating_add(1);
     let not_before = after(q.now(), pause(q, times));
-    let mut status = q.begin();
-    whole::retire_all(q, &mut status);
+    let mut status = draft_status(q);
+    attempts::retire_all(q, &mut status);
     status.gang = Some(GangStatus {
         incomplete_since: None,
         given_back: times,
-        not_before: Some(status::whole_seconds(not_before)),
+        not_before: Some(conditions::whole_seconds(not_before)),
         reason: Some(why),
     });
-    let text = words(&status, q.now()).unwrap_or_default();
+    let text = delays::gang_words(&status, q.now()).unwrap_or_default();
     status.waiting_for = Some(text.clone());
     let notes = vec![warning("GangGivenBack", text)];
-    let plan = answer(&q.job.stored, status.clone(), whole::carriers(q).collect(), notes);
+    let plan = answer(
+        &q.job.stored,
+        status.clone(),
+        deletes::carriers(q).collect(),
+        notes,
+    );
     Some(Plan {
         intent: Some(status),
-        wake: outcome::deadline(q).into_iter().chain([not_before]).min(),
+        wake: q.deadline().into_iter().chain([not_before]).min(),
         ..plan
     })
 }
@@ -56,7 +60,7 @@ pub(super) fn plan(q: &Question<'_>) -> Option<Plan> {
 pub(super) fn record(q: &Question<'_>, status: &mut JobStatus) {
     if is_part(q) {
         if refusal(q).is_some() {
-            let now = status::whole_seconds(q.now());
+            let now = conditions::whole_seconds(q.now());
             let gang = status.gang.get_or_insert_default();
             // A clock that was ahead would make it wait longer.
             let since = gang.incomplete_since.take().filter(|since| *since <= now);
@@ -72,26 +76,6 @@ pub(super) fn record(q: &Question<'_>, status: &mut JobStatus) {
 /// When the gang gives back what it has, if the rest is refused until then.
 pub(super) fn next(q: &Question<'_>, status: &JobStatus) -> Option<Timestamp> {
     due(q, status.gang.as_ref()?).filter(|due| *due > q.now())
-}
-
-/// Before this time nothing of the job is made.
-pub(super) fn not_before(q: &Question<'_>) -> Option<Timestamp> {
-    until(&q.job.stored, q.now())
-}
-
-/// Why nothing is made now, and when it will be.
-pub(super) fn words(status: &JobStatus, now: Timestamp) -> Option<String> {
-    let (gang, at) = (status.gang.as_ref()?, until(status, now)?);
-    let why = gang.reason.as_deref().unwrap_or("a part of them was refused");
-    (at > now).then(|| {
-        format!("what there was of its pods was given back, so that others can go on; all are made again at {at}: {why}")
-    })
-}
-
-fn until(status: &JobStatus, now: Timestamp) -> Option<Timestamp> {
-    let stated = status.gang.as_ref()?.not_before.as_ref()?.0;
-    // What a clock has said that was ahead must not hold it up.
-    (stated <= after(now, 2 * MAX_PAUSE)).then_some(stated)
 }
 
 fn due(q: &Question<'_>, gang: &GangStatus) -> Option<Timestamp> {
@@ -128,7 +112,12 @@ fn is_part(q: &Question<'_>) -> bool {
     let there = slots().filter(waits).filter(|slot| members.has(slot)).count();
     let enough = q.job.policy.scheduling.min_available;
     let enough = enough.is_some_and(|n| usize::try_from(n).is_ok_and(|n| there >= n));
-    let lacks = || start::missing_slots(q).slots.iter().any(|slot| members.has(slot));
+    let lacks = || {
+        missing::missing_slots(q)
+            .slots
+            .iter()
+            .any(|slot| members.has(slot))
+    };
     !begun && there > 0 && !enough && lacks()
 }
 
@@ -146,7 +135,7 @@ fn has_begun(state: &SlotState) -> bool {
 
 /// Rivals that gave back at the same time must not try again at the same time.
 fn pause(q: &Question<'_>, times: u32) -> i64 {
-    let least = doubled(PAUSE, times.saturating_sub(1), MAX_PAUSE);
+    let least = doubled(PAUSE, times.saturating_sub(1), delays::MAX_PAUSE);
     least.saturating_add(mixed(q, times).rem_euclid(least))
 }
 

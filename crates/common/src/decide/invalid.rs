@@ -2,13 +2,13 @@
 //! and says what is wrong, so that a slip in an edit does not cost a training run.
 
 use crate::api::{ConditionStatus, ConditionType, JobStatus};
-use crate::framework::KindInfo;
+use crate::conditions;
+use crate::kind::KindInfo;
 use crate::observe::Observed;
 use crate::plan::{Counter, Plan};
-use crate::resolve::Problems;
-use crate::status;
+use crate::problems::Problems;
 
-use super::{answer, has_begun, state_created, title, warning};
+use super::facts::context::{answer, has_begun, state_created, title, warning};
 
 pub(super) fn plan(info: &KindInfo, observed: &Observed, stored: &JobStatus, problems: &Problems) -> Plan {
     let (now, kind, key) = (observed.now, info.kind, &observed.job.key);
@@ -19,7 +19,7 @@ pub(super) fn plan(info: &KindInfo, observed: &Observed, stored: &JobStatus, pro
         return goes_on(info, stored, status, message);
     }
     let reason = format!("{kind}Failed");
-    status::set_condition(
+    conditions::set_condition(
         &mut status,
         now,
         ConditionType::Failed,
@@ -27,7 +27,7 @@ pub(super) fn plan(info: &KindInfo, observed: &Observed, stored: &JobStatus, pro
         &reason,
         &message,
     );
-    status.completion_time = Some(status::whole_seconds(now));
+    status.completion_time = Some(conditions::whole_seconds(now));
     status.waiting_for = None;
     let mut plan = answer(stored, status, Vec::new(), vec![warning(reason, message)]);
     plan.counters.push(Counter::Failed);

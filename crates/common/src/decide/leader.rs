@@ -1,18 +1,19 @@
 //! The leader is never scaled away. Whoever takes the last replica of the role that leads a running job (or that role
 //! itself) has slipped, or means to stop it: the job goes on as it is and says how that is done.
 
-use crate::cast::{Cast, SlotId};
-use crate::names::Attempt;
+use crate::cast::Cast;
+use crate::names::{Attempt, SlotId};
 use crate::observe::Phase;
 use crate::plan::Plan;
 use crate::tally;
 
-use super::{Question, invalid, outcome, state_created};
+use super::facts::context::{Question, state_created};
+use super::invalid;
 
 pub(super) fn plan(q: &Question<'_>) -> Option<Plan> {
     let leader = lost(q)?;
     // Its time is over all the same.
-    let due = outcome::deadline(q);
+    let due = q.deadline();
     if due.is_some_and(|due| due <= q.now()) {
         return None;
     }

@@ -3,18 +3,20 @@
 //! Invariant: pods are deleted only after Suspended=True is stored; `active` reads 0 only when they are gone.
 
 use crate::api::{ConditionStatus, ConditionType, JobStatus};
-use crate::framework::Workload;
+use crate::conditions;
 use crate::gang::Gang;
+use crate::kind::Workload;
 use crate::names::{Role, Uid};
 use crate::observe::{Phase, PodView};
 use crate::plan::{Plan, Write};
-use crate::status;
 
-use super::finished::delete_child;
-use super::{Question, answer, created_message, has_begun, normal, start, whole};
+use super::facts::context::{Question, answer, created_message, has_begun, normal};
+use super::facts::draft::draft_status;
+use super::facts::{attempts, deletes, waits};
+use super::start;
 
 pub(super) fn plan(q: &Question<'_>) -> Option<Plan> {
-    let suspended = status::is_true(&q.job.stored, ConditionType::Suspended);
+    let suspended = conditions::is_true(&q.job.stored, ConditionType::Suspended);
     match (q.job.policy.suspend, suspended) {
         (true, false) => Some(suspend(q)),
         (true, true) => Some(stay_suspended(q)),
@@ -27,12 +29,12 @@ fn suspend(q: &Question<'_>) -> Plan {
     let kind = q.job.info.kind;
     let (reason, message) = (format!("{kind}Suspended"), format!("{} is suspended.", q.title()));
     let mut status = without_pods(q);
-    whole::retire_all(q, &mut status);
+    attempts::retire_all(q, &mut status);
     status.gang = None;
     let now = q.now();
-    if status::is_true(&status, ConditionType::Running) {
+    if conditions::is_true(&status, ConditionType::Running) {
         let running = ConditionType::Running;
-        status::set_condition(
+        conditions::set_condition(
             &mut status,
             now,
             running,
@@ -42,7 +44,7 @@ fn suspend(q: &Question<'_>) -> Plan {
         );
     }
     status.conditions.retain(|c| c.type_ != ConditionType::Restarting);
-    status::set_condition(
+    conditions::set_condition(
         &mut status,
         now,
         ConditionType::Suspended,
@@ -70,13 +72,13 @@ fn stay_suspended(q: &Question<'_>) -> Plan {
     }
     // A queue waits for what must not be deleted.
     let refusal = q.observed.refusals.iter().find(|refusal| refusal.deletion);
-    let told = refusal.and_then(|refusal| start::refused(q, &mut status, refusal));
+    let told = refusal.and_then(|refusal| waits::refused(q, &mut status, refusal));
     // Pods that nobody saw when the suspension was stored: theirs must not be an attempt that comes again.
     let pods = q.observed.pods.iter().map(|pod| pod.attempt);
     let mut there = pods.chain(q.observed.batch_jobs.iter().map(|job| job.attempt));
     let unseen = there.any(|attempt| attempt.0 >= status.attempt);
     if unseen {
-        whole::retire_all(q, &mut status);
+        attempts::retire_all(q, &mut status);
     }
     Plan {
         intent: unseen.then(|| status.clone()),
@@ -87,9 +89,9 @@ fn stay_suspended(q: &Question<'_>) -> Plan {
 fn resume(q: &Question<'_>) -> Plan {
     let kind = q.job.info.kind;
     let (reason, message) = (format!("{kind}Resumed"), format!("{} is resumed.", q.title()));
-    let mut status = q.begin();
+    let mut status = draft_status(q);
     let now = q.now();
-    status::set_condition(
+    conditions::set_condition(
         &mut status,
         now,
         ConditionType::Suspended,
@@ -99,7 +101,7 @@ fn resume(q: &Question<'_>) -> Plan {
     );
     // Where a queue admits gangs the time of the job begins when it is admitted.
     let queued = q.settings.gang == Gang::Volcano;
-    status.start_time = (!queued).then(|| status::whole_seconds(now));
+    status.start_time = (!queued).then(|| conditions::whole_seconds(now));
     let mut notes = vec![normal(reason, message)];
     if !has_begun(&q.job.stored) {
         notes.extend(start::first_words(q));
@@ -109,10 +111,10 @@ fn resume(q: &Question<'_>) -> Plan {
 
 /// Counts of a suspended job: what still lives counts as active, what was done belongs to the time before.
 fn without_pods(q: &Question<'_>) -> JobStatus {
-    let mut status = q.begin();
+    let mut status = draft_status(q);
     // Whatever it waited for, it waits for that no more.
     let created = created_message(q.job.info, &q.job.key);
-    status::refresh_message(&mut status, q.now(), ConditionType::Created, &created);
+    conditions::refresh_message(&mut status, q.now(), ConditionType::Created, &created);
     // One that has ended on its way out is still there.
     let live = |pod: &PodView| pod.deleting || !matches!(pod.phase, Phase::Succeeded | Phase::Failed);
     let role_of = |name: &str| q.job.info.slot_of(&q.job.key.name, name).map(|id| id.role);
@@ -138,7 +140,7 @@ fn without_pods(q: &Question<'_>) -> JobStatus {
         let live = living.iter().filter(|role| **role == replica.role);
         if let Some(counts) = status.replica_statuses.get_mut(replica.role.0) {
             counts.active = i32::try_from(live.count()).unwrap_or(i32::MAX);
-            whole::forget_success(counts);
+            attempts::forget_success(counts);
         }
     }
     status
@@ -146,7 +148,7 @@ fn without_pods(q: &Question<'_>) -> JobStatus {
 
 fn deletes(q: &Question<'_>) -> Vec<Write> {
     let children = q.observed.children.iter().filter(|child| !child.deleting);
-    whole::carriers(q)
-        .chain(children.map(|child| delete_child(child)))
+    deletes::carriers(q)
+        .chain(children.map(|child| deletes::delete_child(child)))
         .collect()
 }

@@ -12,8 +12,9 @@ use serde_json::Value;
 use super::World;
 use crate::framework::Framework;
 use crate::names;
-use crate::plan::{Child, Write};
-use crate::resolve::{ServiceMode, Settings};
+use crate::objects::Child;
+use crate::plan::Write;
+use crate::settings::{ServiceMode, Settings};
 
 /// Pods and Services by name.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -1,10 +1,10 @@
 //! Every state once.
 
+use common::conditions;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use common::api::ConditionType;
-use common::status;
 
 use crate::Case;
 use crate::action::{Action, actions, wants_suspension};
@@ -87,11 +87,12 @@ fn wrong_end(state: &State) -> Option<String> {
     let world = &state.world;
     let Some(_) = &world.job else { return None };
     let stored = world.status();
-    let rests = wants_suspension(world)
-        && status::is_true(&stored, ConditionType::Suspended)
+    let is_stable = wants_suspension(world)
+        && conditions::is_true(&stored, ConditionType::Suspended)
         && world.pods.is_empty()
         && world.batch_jobs.is_empty();
-    (!status::is_finished(&stored) && !rests).then(|| format!("stuck: {}; {stored:?}", world.describe()))
+    (!conditions::is_finished(&stored) && !is_stable)
+        .then(|| format!("stuck: {}; {stored:?}", world.describe()))
 }
 
 impl Graph {

@@ -24,7 +24,7 @@ pub(crate) fn key(state: &State) -> (u64, u64) {
 fn text(state: &State) -> String {
     let mut text = String::with_capacity(8192);
     let world = &state.world;
-    write!(text, "{} {} {:?} ", world.now, state.mishaps, state.behind).unwrap();
+    write!(text, "{} {} {:?} ", world.now, state.faults, state.behind).unwrap();
     job(&mut text, world.job.as_ref());
     write!(
         text,
@@ -77,7 +77,7 @@ fn job(text: &mut String, job: Option<&RawJob>) {
     }
 }
 
-fn digest(extra: &common::plan::Extra) -> u64 {
+fn digest(extra: &common::objects::Extra) -> u64 {
     let mut hasher = std::collections::hash_map::DefaultHasher::new();
     format!("{extra:?}").hash(&mut hasher);
     hasher.finish()

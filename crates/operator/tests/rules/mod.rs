@@ -1,10 +1,11 @@
 //! What holds of every step, whoever takes it: shared by the laws and the model.
 
+use common::conditions;
 use std::collections::BTreeMap;
 
 use common::api::{ConditionStatus, ConditionType, JobStatus, RestartCounts};
 use common::testing::meanings;
-use common::{Framework, RawJob, names, status};
+use common::{Framework, RawJob, names};
 
 fn attempts(status: &JobStatus) -> BTreeMap<String, u32> {
     status
@@ -21,8 +22,9 @@ pub(crate) fn check_intent(job: &RawJob, known: &JobStatus, name: &str, attempt:
     let slot = kinds.find_map(|k| k.slot_of(&job.key.name, name)).unwrap();
     let slot = names::slot_key(slot.role, slot.index);
     let stored = known.slots.get(&slot).map_or(0, |s| s.attempt).max(known.attempt);
-    let intended =
-        stored > attempt || status::is_finished(known) || status::is_true(known, ConditionType::Suspended);
+    let intended = stored > attempt
+        || conditions::is_finished(known)
+        || conditions::is_true(known, ConditionType::Suspended);
     assert!(intended, "{name} would be deleted without a stored intent");
 }
 
@@ -51,7 +53,7 @@ pub(crate) fn check_status(
         ConditionType::Failed,
         ConditionType::Succeeded,
     ];
-    let goes_on = !over.iter().any(|over| status::is_true(next, *over));
+    let goes_on = !over.iter().any(|over| conditions::is_true(next, *over));
     if let (Some(limit), true) = (limit, grew && goes_on) {
         assert!(
             i64::from(used(next)) <= limit,
@@ -64,14 +66,14 @@ pub(crate) fn check_status(
     assert!(once <= 1, "several restarts of all at once");
     let counts = counts.map_or(0, |c| c.failures + c.disruptions);
     assert!(counts >= i32::try_from(whole(next)).unwrap(), "each one counts");
-    if status::is_finished(stored) {
+    if conditions::is_finished(stored) {
         assert_eq!(next.conditions, stored.conditions, "an end is undone");
         assert_eq!(next.completion_time, stored.completion_time);
     }
-    let is = |t| status::is_true(next, t);
+    let is = |t| conditions::is_true(next, t);
     assert!(!(is(ConditionType::Succeeded) && is(ConditionType::Failed)));
     assert!(!(is(ConditionType::Running) && is(ConditionType::Restarting)));
-    if status::is_finished(next) {
+    if conditions::is_finished(next) {
         assert!(!is(ConditionType::Running) && !is(ConditionType::Restarting));
         assert!(next.completion_time.is_some());
         let last = next.conditions.last().unwrap();
@@ -87,7 +89,7 @@ pub(crate) fn check_status(
     assert_eq!(types.len(), next.conditions.len(), "one entry per type");
     if stored.start_time.is_some() && stored.start_time != next.start_time {
         assert!(
-            status::is_true(stored, ConditionType::Suspended),
+            conditions::is_true(stored, ConditionType::Suspended),
             "startTime moves only on resume"
         );
     }

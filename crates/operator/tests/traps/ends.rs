@@ -1,11 +1,10 @@
 //! Jobs end, and what becomes of them then.
 
-use common::Framework;
 use common::api::ConditionType;
 use common::gang::{Gang, Placement};
 use common::plan::{Counter, Plan};
 use common::testing::World;
-use common::{resolve, status};
+use common::{Framework, conditions, resolve};
 use serde_json::json;
 
 use crate::kit::{
@@ -55,7 +54,7 @@ fn ended(framework: &'static dyn Framework, how: &str, ttl: Option<i64>) -> Opti
     }
     plans.extend(world.settle(framework));
     assert!(
-        status::is_finished(&world.status()),
+        conditions::is_finished(&world.status()),
         "{how}: {:?}",
         world.status()
     );
@@ -93,7 +92,7 @@ fn the_deadline_acts_though_nothing_happens() {
             world.settle(framework);
             let begun = world.status().start_time.expect("it has begun");
             by_timer(framework, &mut world, |world| {
-                status::is_finished(&world.status())
+                conditions::is_finished(&world.status())
             });
             assert!(is(&world, ConditionType::Failed));
             assert_eq!(world.now.duration_since(begun.0).as_secs(), 1000);
@@ -142,7 +141,7 @@ fn each_end_is_counted_once() {
             assert_eq!(counted(&plans, Counter::Created), 1, "{how}");
             assert_eq!(counted(&plans, Counter::Failed), failed, "{how}");
             assert_eq!(counted(&plans, Counter::Succeeded), 1 - failed, "{how}");
-            world.rests(framework);
+            world.is_stable(framework);
         }
     });
 }
@@ -178,7 +177,7 @@ fn what_is_over_is_told_once_and_its_gang_goes() {
         finish(framework, &mut world);
         world.settle(framework);
         assert!(is(&world, ConditionType::Succeeded) && world.pod_group().is_none());
-        world.rests(framework);
+        world.is_stable(framework);
     });
 }
 
@@ -195,7 +194,7 @@ fn a_job_that_has_ended_makes_nothing_whatever_becomes_of_its_pods() {
             world.batch_pods.clear();
             world.children.clear();
             world.extras.clear();
-            world.rests(framework);
+            world.is_stable(framework);
             assert_eq!(world.created.len(), made);
         }
     });
@@ -229,7 +228,7 @@ fn nothing_of_an_earlier_trouble_holds_after_a_success() {
         world.settle(framework);
         let ended = world.status();
         assert_eq!(held(&ended), [ConditionType::Created, ConditionType::Succeeded]);
-        let runs = status::condition(&ended, ConditionType::Running).unwrap();
+        let runs = conditions::condition(&ended, ConditionType::Running).unwrap();
         assert_eq!(runs.last_transition_time, ended.completion_time);
         let job = resolve::resolve(framework, world.job.as_ref().unwrap()).unwrap();
         for replica in &job.replicas {

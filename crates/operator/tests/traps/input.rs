@@ -1,10 +1,11 @@
 //! What users write.
 
 use common::api::ConditionType;
-use common::framework::PortInfo;
+use common::kind::PortInfo;
+use common::objects::Child;
 use common::observe::PodView;
-use common::plan::{Child, Plan, Write};
-use common::resolve::ServiceMode;
+use common::plan::{Plan, Write};
+use common::settings::ServiceMode;
 use common::testing::{World, whole};
 use common::{Framework, names, resolve};
 use serde_json::{Value, json};
@@ -146,7 +147,7 @@ fn a_mistake_is_told_once_in_a_condition_and_an_event() {
             assert_eq!(told.len(), 1, "{told:?}");
             assert_eq!(told[0].message, message(&world, ConditionType::Failed));
             assert!(told[0].message.contains(" is not valid: spec."), "{told:?}");
-            world.rests(framework);
+            world.is_stable(framework);
         }
     });
 }

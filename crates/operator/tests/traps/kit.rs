@@ -1,10 +1,10 @@
 //! Jobs of every kind for these tests, and what happens to them.
 
 use common::api::{ConditionType, JobStatus};
-use common::framework::{OnFailure, Workload};
+use common::kind::{OnFailure, Workload};
 use common::plan::{Counter, Plan, Write};
 use common::testing::{World, meanings, whole};
-use common::{Framework, Note, resolve, status};
+use common::{Framework, Note, conditions, resolve};
 use serde_json::{Value, json};
 
 /// Tells each meaning of each kind by its API version and kind.
@@ -56,7 +56,7 @@ pub(crate) fn spec(world: &mut World) -> &mut Value {
 }
 
 pub(crate) fn is(world: &World, condition: ConditionType) -> bool {
-    status::is_true(&world.status(), condition)
+    conditions::is_true(&world.status(), condition)
 }
 
 /// The types that are True.
@@ -64,14 +64,14 @@ pub(crate) fn held(status: &JobStatus) -> Vec<ConditionType> {
     let held = status
         .conditions
         .iter()
-        .filter(|c| status::is_true(status, c.type_));
+        .filter(|c| conditions::is_true(status, c.type_));
     held.map(|c| c.type_).collect()
 }
 
 pub(crate) fn message(world: &World, condition: ConditionType) -> String {
     let status = world.status();
     let entry =
-        status::condition(&status, condition).unwrap_or_else(|| panic!("no {condition:?} in {status:?}"));
+        conditions::condition(&status, condition).unwrap_or_else(|| panic!("no {condition:?} in {status:?}"));
     entry.message.clone().unwrap()
 }
 

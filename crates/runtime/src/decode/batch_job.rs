@@ -4,12 +4,12 @@ use common::Uid;
 use common::observe::{BatchEnd, BatchJobView};
 use serde::Deserialize;
 
-use crate::children::Child;
+use crate::children::ChildRecord;
 
-use super::{DecodeError, Meta, Text};
+use super::meta::{ConditionIn, DecodeError, Meta, condition};
 
 /// Reads a batch Job.
-pub(crate) fn batch_job(json: &[u8]) -> Result<Child<BatchJobView>, DecodeError> {
+pub(crate) fn batch_job(json: &[u8]) -> Result<ChildRecord<BatchJobView>, DecodeError> {
     let JobIn { metadata, status } = serde_json::from_slice(json)?;
     let status = status.unwrap_or_default();
     let view = BatchJobView {
@@ -39,28 +39,13 @@ struct StatusIn<'a> {
     conditions: Option<Vec<ConditionIn<'a>>>,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ConditionIn<'a> {
-    #[serde(borrow, rename = "type")]
-    type_: Text<'a>,
-    #[serde(borrow)]
-    status: Text<'a>,
-    #[serde(borrow, default)]
-    reason: Option<Text<'a>>,
-    #[serde(borrow, default)]
-    message: Option<Text<'a>>,
-    #[serde(borrow, default)]
-    last_transition_time: Option<Text<'a>>,
-}
-
 impl StatusIn<'_> {
-    /// `FailureTarget` is the verdict already: `Failed` follows when the last pod has terminated. A success is one only
-    /// with `Complete`, when nothing runs any more.
+    /// End of the batch Job. `FailureTarget` decides it already: `Failed` follows when the last pod has terminated. A success
+    /// counts only with `Complete`, when nothing runs any more.
     fn end(&self) -> Option<BatchEnd> {
         let ended = |type_: &str| {
-            let all = self.conditions.as_ref()?;
-            all.iter().find(|c| c.type_.0 == type_ && c.status.0 == "True")
+            let found = condition(self.conditions.as_ref(), type_);
+            found.filter(|c| c.is("True"))
         };
         let (succeeded, condition) = match (
             ended("Complete"),
@@ -70,15 +55,11 @@ impl StatusIn<'_> {
             (None, Some(failed)) => (false, failed),
             (None, None) => return None,
         };
-        let text = |text: &Option<Text<'_>>| text.as_ref().map_or("", |t| &t.0).into();
         Some(BatchEnd {
             succeeded,
-            reason: text(&condition.reason),
-            message: text(&condition.message),
-            at: condition
-                .last_transition_time
-                .as_ref()
-                .and_then(|t| t.0.parse().ok()),
+            reason: condition.reason().into(),
+            message: condition.message().into(),
+            at: condition.since(),
         })
     }
 }

@@ -1,34 +1,30 @@
-//! Nodes, pruned to whether they answer.
+//! Nodes, pruned to their readiness.
 
 use common::names;
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use crate::nodes::{NodeObject, NodeView};
+use crate::node_readiness::{NodeObject, NodeView};
 
-use super::{DecodeError, Text, version};
+use super::meta::{ConditionIn, DecodeError, Text, condition, version};
 
-/// Reads a node. One without the condition, which has just been made, counts as one that answers: its pods have not
-/// begun.
+/// Reads a node. A node without the condition, which has just been created, counts as Ready: its pods have not started.
 pub(crate) fn node(json: &[u8], seen: Timestamp) -> Result<NodeObject, DecodeError> {
     let NodeIn {
         metadata,
         spec,
         status,
     } = serde_json::from_slice(json)?;
-    let conditions = status.and_then(|status| status.conditions).unwrap_or_default();
-    let silent = conditions
-        .iter()
-        .find(|c| c.type_.0 == "Ready" && c.status.0 != "True");
-    let since = |c: &ConditionIn<'_>| c.last_transition_time.as_ref()?.0.parse().ok();
+    let conditions = status.and_then(|status| status.conditions);
+    let not_ready = condition(conditions.as_ref(), "Ready").filter(|c| !c.is("True"));
     let taints = spec.and_then(|spec| spec.taints).unwrap_or_default();
     Ok(NodeObject {
         name: metadata.name.0.as_ref().into(),
         rv: version(&metadata.resource_version.0)?,
         seen,
         value: NodeView {
-            // Without a time nobody can say for how long: it never becomes too long then.
-            silent_since: silent.map(|c| since(c).unwrap_or(Timestamp::MAX)),
+            // Without a time the period is unknown, and never becomes too long.
+            not_ready_since: not_ready.map(|c| c.since().unwrap_or(Timestamp::MAX)),
             out_of_service: taints.iter().any(|taint| taint.key.0 == names::OUT_OF_SERVICE),
         },
     })
@@ -71,17 +67,6 @@ struct StatusIn<'a> {
     conditions: Option<Vec<ConditionIn<'a>>>,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ConditionIn<'a> {
-    #[serde(borrow, rename = "type")]
-    type_: Text<'a>,
-    #[serde(borrow)]
-    status: Text<'a>,
-    #[serde(borrow, default)]
-    last_transition_time: Option<Text<'a>>,
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
@@ -96,7 +81,10 @@ mod tests {
         });
         let NodeObject { name, rv, value, .. } = node(object.to_string().as_bytes(), Timestamp::MIN).unwrap();
         assert_eq!((&*name, rv), ("n", 7));
-        (value.silent_since.map(Timestamp::as_second), value.out_of_service)
+        (
+            value.not_ready_since.map(Timestamp::as_second),
+            value.out_of_service,
+        )
     }
 
     #[test]
@@ -117,7 +105,7 @@ mod tests {
         let timeless = json!([{"type": "Ready", "status": "Unknown"}]);
         assert!(
             read(&Value::Null, &timeless).0.unwrap() > 200_000_000_000,
-            "for ever is not long ago"
+            "forever is not long ago"
         );
     }
 }

@@ -7,12 +7,12 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use crate::children::Child;
+use crate::children::ChildRecord;
 
-use super::{DecodeError, Meta, Text};
+use super::meta::{ConditionIn, DecodeError, Meta, Text, condition};
 
 /// Reads a pod.
-pub(crate) fn pod(json: &[u8]) -> Result<Child<PodView>, DecodeError> {
+pub(crate) fn pod(json: &[u8]) -> Result<ChildRecord<PodView>, DecodeError> {
     let PodIn {
         metadata,
         spec,
@@ -35,7 +35,7 @@ pub(crate) fn pod(json: &[u8]) -> Result<Child<PodView>, DecodeError> {
     metadata.child(view)
 }
 
-/// To which API's PodGroup a pod belongs.
+/// API of the PodGroup that a pod belongs to.
 fn gang(metadata: &Meta<'_>, spec: &SpecIn<'_>) -> Option<PodGroupApi> {
     if spec.scheduling_group.is_some() {
         Some(PodGroupApi::Native)
@@ -90,7 +90,7 @@ struct ContainerSpecIn<'a> {
 }
 
 impl SpecIn<'_> {
-    /// The training container: by a name that all know, else the first.
+    /// Name of the training container: one of the known names, else the first container.
     fn training_container(&self) -> Option<&str> {
         let mut names = self.containers.iter().map(|c| &*c.name.0);
         let known = names
@@ -99,7 +99,7 @@ impl SpecIn<'_> {
         known.or_else(|| names.next())
     }
 
-    /// Whether an init container is a side-car that runs beside the others.
+    /// Returns `true` if an init container is a side-car, which runs beside the others.
     fn is_sidecar(&self, name: &str) -> bool {
         let of_name = self.init_containers.iter().flatten().find(|c| c.name.0 == name);
         of_name.is_some_and(|c| {
@@ -125,24 +125,6 @@ struct StatusIn<'a> {
     container_statuses: Option<Vec<ContainerIn<'a>>>,
     #[serde(borrow, default)]
     init_container_statuses: Option<Vec<ContainerIn<'a>>>,
-}
-
-#[derive(Deserialize)]
-struct ConditionIn<'a> {
-    #[serde(borrow, rename = "type")]
-    type_: Text<'a>,
-    #[serde(borrow)]
-    status: Text<'a>,
-    #[serde(borrow, default)]
-    reason: Option<Text<'a>>,
-    #[serde(borrow, default)]
-    message: Option<Text<'a>>,
-}
-
-impl ConditionIn<'_> {
-    fn is(&self, status: &str) -> bool {
-        self.status.0 == status
-    }
 }
 
 #[derive(Deserialize)]
@@ -188,7 +170,7 @@ struct WaitingIn<'a> {
 }
 
 impl StatusIn<'_> {
-    /// Restarts that tell of the training, not of what runs beside it.
+    /// Restarts of the training container and of init containers, side-cars left out.
     fn restarts(&self, spec: &SpecIn<'_>) -> u32 {
         let training = spec.training_container();
         let main = self.container_statuses.iter().flatten();
@@ -200,10 +182,10 @@ impl StatusIn<'_> {
     }
 
     fn condition(&self, type_: &str) -> Option<&ConditionIn<'_>> {
-        self.conditions.as_ref()?.iter().find(|c| c.type_.0 == type_)
+        condition(self.conditions.as_ref(), type_)
     }
 
-    /// `None` for a pod about which there is nothing to tell: nearly all of them, nearly always.
+    /// Details of a pod; `None` for most pods, of which there are none.
     fn detail(&self) -> Option<PodDetail> {
         let init = self.init_container_statuses.iter().flatten().map(|c| (c, true));
         let main = self.container_statuses.iter().flatten().map(|c| (c, false));
@@ -221,8 +203,10 @@ impl StatusIn<'_> {
         let detail = PodDetail {
             reason: boxed(self.reason.as_ref()),
             message: boxed(self.message.as_ref()),
-            disruption: disrupted
-                .map(|c| boxed(c.reason.as_ref()).unwrap_or_else(|| c.type_.0.as_ref().into())),
+            disruption: disrupted.map(|c| match c.reason() {
+                "" => c.type_.0.as_ref().into(),
+                reason => reason.into(),
+            }),
             unschedulable: unscheduled.map(why_unscheduled),
             containers: views,
             earlier: before,
@@ -236,9 +220,7 @@ fn boxed(text: Option<&Text<'_>>) -> Option<Box<str>> {
 }
 
 fn why_unscheduled(condition: &ConditionIn<'_>) -> Box<str> {
-    let reason = condition.reason.as_ref().map_or("", |t| &t.0);
-    let message = condition.message.as_ref().map_or("", |t| &t.0);
-    match (reason, message) {
+    match (condition.reason(), condition.message()) {
         ("" | "Unschedulable", message) if !message.is_empty() => message.into(),
         (reason, "") => reason.into(),
         (reason, message) => format!("{reason}: {message}").into(),
@@ -271,7 +253,7 @@ impl ContainerIn<'_> {
     }
 }
 
-/// Every container waits for these reasons once.
+/// Returns `true` for reasons that every container waits for once.
 fn is_start(reason: &str) -> bool {
     matches!(reason, "ContainerCreating" | "PodInitializing")
 }

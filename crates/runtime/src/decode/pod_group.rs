@@ -1,12 +1,12 @@
-//! PodGroups, pruned to what decisions read: their spec, and what their scheduler says.
+//! PodGroups, pruned to what decisions read: their spec, and their placement by the scheduler.
 
 use common::gang::{Placement, PodGroupApi, PodGroupView};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{DecodeError, Text};
+use super::meta::{ConditionIn, DecodeError, Text, condition};
 
-/// Reads what decisions read of a PodGroup.
+/// Reads a PodGroup.
 pub(super) fn pod_group(api: PodGroupApi, json: &[u8]) -> Result<PodGroupView, DecodeError> {
     let GroupIn { spec, status } = serde_json::from_slice(json)?;
     let status = status.unwrap_or_default();
@@ -15,7 +15,7 @@ pub(super) fn pod_group(api: PodGroupApi, json: &[u8]) -> Result<PodGroupView, D
         placement: match api {
             PodGroupApi::Native => status.initially_scheduled(),
             PodGroupApi::Volcano => status.unschedulable(),
-            // Its pods say why they do not fit.
+            // Conditions of the pods say why they do not fit.
             PodGroupApi::Coscheduling => Placement::Unknown,
         },
         phase: status.phase.as_ref().and_then(Text::boxed),
@@ -38,39 +38,27 @@ struct StatusIn<'a> {
     conditions: Option<Vec<ConditionIn<'a>>>,
 }
 
-#[derive(Deserialize)]
-struct ConditionIn<'a> {
-    #[serde(borrow, rename = "type")]
-    type_: Text<'a>,
-    #[serde(borrow, default)]
-    status: Option<Text<'a>>,
-    #[serde(borrow, default)]
-    reason: Option<Text<'a>>,
-    #[serde(borrow, default)]
-    message: Option<Text<'a>>,
-}
-
 impl StatusIn<'_> {
-    fn condition(&self, type_: &str) -> Option<(&ConditionIn<'_>, &str)> {
-        let found = self.conditions.iter().flatten().find(|c| c.type_.0 == type_)?;
-        Some((found, found.status.as_ref().map_or("", |status| &status.0)))
+    fn condition(&self, type_: &str) -> Option<&ConditionIn<'_>> {
+        condition(self.conditions.as_ref(), type_)
     }
 
-    /// Kubernetes' own (`k8s.io/api/scheduling/v1beta1`): once True, it stays so.
+    /// Placement by Kubernetes' own scheduler (`k8s.io/api/scheduling/v1beta1`): once True, the condition stays so.
     fn initially_scheduled(&self) -> Placement {
         match self.condition("PodGroupInitiallyScheduled") {
-            Some((_, "True")) => Placement::Found,
-            Some((why, "False")) => why.refused(),
+            Some(condition) if condition.is("True") => Placement::Found,
+            Some(condition) if condition.is("False") => refused(condition),
             _ => Placement::Unknown,
         }
     }
 
-    /// Volcano's (`volcano.sh/apis/pkg/apis/scheduling/v1beta1`): of the two, the one of the last session counts, and an
-    /// earlier one may stand beside it.
+    /// Placement by Volcano (`volcano.sh/apis/pkg/apis/scheduling/v1beta1`). Of the two conditions the one of the last session
+    /// counts, and an earlier one may stand beside it.
     fn unschedulable(&self) -> Placement {
-        match (self.condition("Scheduled"), self.condition("Unschedulable")) {
-            (_, Some((why, "True"))) if !self.is_placed() => why.refused(),
-            (Some((_, "True")), _) => Placement::Found,
+        let holds = |type_: &str| self.condition(type_).filter(|c| c.is("True"));
+        match (holds("Scheduled"), holds("Unschedulable")) {
+            (_, Some(condition)) if !self.is_placed() => refused(condition),
+            (Some(_), _) => Placement::Found,
             _ => Placement::Unknown,
         }
     }
@@ -82,14 +70,14 @@ impl StatusIn<'_> {
     }
 }
 
-impl ConditionIn<'_> {
-    fn refused(&self) -> Placement {
-        let text = |text: &Option<Text<'_>>| text.as_ref().map_or("", |t| &t.0).to_owned();
-        let reason = Some(text(&self.reason)).filter(|reason| !reason.is_empty());
-        Placement::Refused {
-            reason: reason.unwrap_or_else(|| "Unschedulable".to_owned()).into(),
-            message: text(&self.message).into(),
-        }
+fn refused(condition: &ConditionIn<'_>) -> Placement {
+    let reason = match condition.reason() {
+        "" => "Unschedulable",
+        reason => reason,
+    };
+    Placement::Refused {
+        reason: reason.into(),
+        message: condition.message().into(),
     }
 }
 
@@ -106,7 +94,7 @@ mod tests {
         view.placement
     }
 
-    fn refused(reason: &str, message: &str) -> Placement {
+    fn unplaced(reason: &str, message: &str) -> Placement {
         let (reason, message) = (reason.into(), message.into());
         Placement::Refused { reason, message }
     }
@@ -120,7 +108,7 @@ mod tests {
         let api = PodGroupApi::Native;
         assert_eq!(
             placement(api, &native("False")),
-            refused("Unschedulable", "minCount")
+            unplaced("Unschedulable", "minCount")
         );
         assert_eq!(placement(api, &native("True")), Placement::Found);
         assert_eq!(placement(api, &Value::Null), Placement::Unknown);
@@ -132,7 +120,7 @@ mod tests {
         let api = PodGroupApi::Volcano;
         assert_eq!(
             placement(api, &volcano("Inqueue")),
-            refused("NotEnoughResources", "2/3 tasks")
+            unplaced("NotEnoughResources", "2/3 tasks")
         );
         assert_eq!(placement(api, &volcano("Running")), Placement::Found);
     }

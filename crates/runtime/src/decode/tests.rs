@@ -3,6 +3,7 @@ use common::observe::{ContainerState, Phase};
 use serde_json::json;
 
 use super::*;
+use crate::resource::ObjectName;
 
 fn labelled() -> Value {
     let mut labels = names::job_labels("pytorchjob-controller", "mw");
@@ -19,7 +20,7 @@ fn labelled() -> Value {
     })
 }
 
-fn read(value: &Value) -> Child<PodView> {
+fn read(value: &Value) -> ChildRecord<PodView> {
     pod(value.to_string().as_bytes()).unwrap()
 }
 
@@ -53,7 +54,7 @@ fn a_pod_that_was_just_created_is_pending_and_has_no_detail() {
 }
 
 #[test]
-fn a_pod_of_a_gang_says_whose() {
+fn a_pod_of_a_gang_has_the_api_of_its_pod_group() {
     let gang = |field: &str, value: Value| {
         let mut pod = json!({"metadata": labelled(), "spec": {"containers": []}});
         let (parent, field) = field.rsplit_once('|').unwrap();
@@ -92,7 +93,7 @@ fn a_priority_class_is_a_name_and_a_value() {
 }
 
 #[test]
-fn a_pod_in_trouble_says_everything() {
+fn a_failed_pod_has_all_details() {
     let mut metadata = labelled();
     metadata["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
     let got = read(&json!({
@@ -173,7 +174,7 @@ fn every_optional_field_of_a_pod_may_be_absent_or_null() {
 }
 
 #[test]
-fn a_child_says_by_its_digest_what_was_asked_for() {
+fn a_child_has_the_digest_of_the_planned_spec() {
     let digest = |annotations: Value| {
         let metadata = json!({"name": "j", "namespace": "n", "uid": "u", "resourceVersion": "3", "annotations": annotations});
         let read = child(
@@ -223,7 +224,7 @@ fn restarts_of_sidecars_do_not_count() {
 }
 
 #[test]
-fn a_pod_that_was_told_to_go_at_once_is_held_by_a_finalizer_only() {
+fn a_pod_deleted_without_grace_period_is_forced() {
     let forced = |grace: &Value| {
         let mut metadata = labelled();
         metadata["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");

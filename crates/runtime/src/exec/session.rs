@@ -1,4 +1,4 @@
-//! One connection to one command: the frames of `v5.channel.k8s.io`, each of which begins with the number of a channel.
+//! One connection to one command: frames of `v5.channel.k8s.io`, each of which starts with the number of a channel.
 
 use std::convert::Infallible;
 use std::fs::File;
@@ -14,42 +14,42 @@ use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::task::spawn_blocking;
 use tokio_tungstenite::tungstenite::{Bytes, Error, Message};
 
-use super::{ExecError, KUBELET_REFUSED, Try, is_early};
+use super::result::{ExecError, KUBELET_REFUSED, Try, is_early};
 
 const STDIN: u8 = 0;
 const STDOUT: u8 = 1;
 const STDERR: u8 = 2;
-/// Where the last words come, a Status.
-const LAST_WORDS: u8 = 3;
-/// Followed by the number of the channel that ends.
+/// Channel of the final Status.
+const FINAL_STATUS: u8 = 3;
+/// Frame that ends a channel; the number of that channel follows.
 const END_OF: u8 = 255;
-/// Pings keep what lies between us and the API server from closing a silent connection.
+/// Period of pings, which keep proxies on the way from closing a silent connection.
 const PING: Duration = Duration::from_secs(15);
-/// Without frames for so long, answers to pings included, the other side is gone.
+/// Time without frames, pongs included, after which the other side is gone.
 const SILENCE: Duration = Duration::from_mins(2);
-/// How long to read on after the last words: nothing should follow, but an output must not lose its end.
+/// Time to read on after the final Status: nothing should follow, but an output must not lose its end.
 const LINGER: Duration = Duration::from_secs(2);
-/// Frames that each of the outputs may be behind; they have up to 32 KiB.
+/// Number of frames, of up to 32 KiB, that each of the outputs may be behind.
 const BEHIND: usize = 32;
-/// Size of our frames.
+/// Size of input frames.
 const INPUT: usize = 32 * 1024;
-/// How long to wait for room in an output that somebody has made non-blocking.
+/// Pause while a non-blocking output has no room.
 const ROOM: Duration = Duration::from_millis(2);
 
-/// Passes on what goes in and out, until the command ends.
+/// Forwards input and output until the command ends.
 pub(super) async fn hold(connection: Connection, stdin: bool) -> Result<Try, ExecError> {
-    // Without this an old server could not be told where the input ends; its end is then that of the command.
+    // An old server has no frame for the end of the input. Its end is then that of the command.
     let ends_input = connection.supports_stream_close();
     let (to_server, from_server) = connection.into_stream().split();
-    // Files of our own: the standard library holds back what follows the last line break.
+    // Separate files: the standard library buffers the text after the last line break.
     let own = (
         io::stdout().as_fd().try_clone_to_owned()?,
         io::stderr().as_fd().try_clone_to_owned()?,
     );
     let ((out, out_parts), (err, err_parts)) = (mpsc::channel(BEHIND), mpsc::channel(BEHIND));
-    // A server that cannot get rid of our input does not answer pings either.
+    // A server that cannot deliver our input does not answer pings either.
     let patience = (!stdin).then_some(SILENCE);
-    let passing_on = async {
+    let forwarding = async {
         tokio::try_join!(
             receive(from_server, patience, out, err),
             write(out_parts, File::from(own.0)),
@@ -57,33 +57,33 @@ pub(super) async fn hold(connection: Connection, stdin: bool) -> Result<Try, Exe
         )
     };
     let input = stdin.then(tokio::io::stdin);
-    let (last_words, (), ()) = tokio::select! {
-        ended = passing_on => ended?,
+    let (final_status, (), ()) = tokio::select! {
+        ended = forwarding => ended?,
         never = send(to_server, input, ends_input) => match never {},
     };
-    match last_words {
-        Some(words) => verdict(&words),
+    match final_status {
+        Some(status) => result(&status),
         None => Err(ExecError::Broken(
             "it ended before the command's exit code was told".to_owned(),
         )),
     }
 }
 
-/// What the server said at the end, and whether the command had written something.
+/// Final Status of the server; `after_output` is `true` if the command had written something.
 #[derive(Debug, PartialEq)]
-struct LastWords {
+struct FinalStatus {
     status: Status,
     after_output: bool,
 }
 
-/// Takes frames until the connection ends. `patience` holds from the first answer to a ping on: who does not answer them
-/// may be silent.
+/// Receives frames until the connection ends. `patience` applies from the first pong on: a server that does not answer pings may
+/// be silent.
 async fn receive(
     mut frames: impl Stream<Item = Result<Message, Error>> + Unpin,
     patience: Option<Duration>,
     out: Sender<Bytes>,
     err: Sender<Bytes>,
-) -> Result<Option<LastWords>, ExecError> {
+) -> Result<Option<FinalStatus>, ExecError> {
     let (mut last, mut after_output, mut answers_pings) = (None, false, false);
     loop {
         let limit = match last {
@@ -101,18 +101,18 @@ async fn receive(
                 };
                 after_output |= matches!(channel, STDOUT | STDERR);
                 match channel {
-                    STDOUT => pass(&out, part).await?,
-                    STDERR => pass(&err, part).await?,
-                    LAST_WORDS => {
-                        let status = words(&part);
-                        last = Some(LastWords { status, after_output });
+                    STDOUT => forward(&out, part).await?,
+                    STDERR => forward(&err, part).await?,
+                    FINAL_STATUS => {
+                        let status = read_status(&part);
+                        last = Some(FinalStatus { status, after_output });
                     }
                     _ => {}
                 }
             }
             Ok(Some(Ok(Message::Close(_))) | None) => return Ok(last),
             Ok(Some(Ok(frame))) => answers_pings |= frame.is_pong(),
-            // Some close their side without a word.
+            // Some servers close the connection without a Close frame.
             Ok(Some(Err(_))) | Err(_) if last.is_some() => return Ok(last),
             Ok(Some(Err(error))) => return Err(ExecError::Broken(error.to_string())),
             Err(_) => {
@@ -123,27 +123,27 @@ async fn receive(
     }
 }
 
-/// Channel and content; each channel opens with a frame without content.
+/// Channel and content of a frame; each channel opens with a frame without content.
 fn split(frame: &Bytes) -> Option<(u8, Bytes)> {
     let channel = *frame.first()?;
     (frame.len() > 1).then(|| (channel, frame.slice(1..)))
 }
 
-async fn pass(to: &Sender<Bytes>, part: Bytes) -> Result<(), ExecError> {
-    // The writer's own error is the one that counts, and comes first.
+async fn forward(to: &Sender<Bytes>, part: Bytes) -> Result<(), ExecError> {
+    // The error of the writer is the one that counts, and comes first.
     to.send(part)
         .await
         .map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe).into())
 }
 
-fn words(json: &[u8]) -> Status {
+fn read_status(json: &[u8]) -> Status {
     serde_json::from_slice(json).unwrap_or_else(|_| Status {
         message: Some(String::from_utf8_lossy(json).into_owned()),
         ..Status::default()
     })
 }
 
-/// Writes each part at once, in a thread of its own: an output that nobody reads stops neither the other one nor pings.
+/// Writes each part at once, in a separate thread: an output that nothing reads stops neither the other output nor pings.
 async fn write(mut parts: Receiver<Bytes>, mut to: impl Write + Send + 'static) -> Result<(), ExecError> {
     let written = spawn_blocking(move || {
         while let Some(part) = parts.blocking_recv() {
@@ -157,7 +157,7 @@ async fn write(mut parts: Receiver<Bytes>, mut to: impl Write + Send + 'static) 
         .map_err(ExecError::Output)
 }
 
-/// Other processes share the file, and one of them may have made it non-blocking.
+/// Writes to a file that other processes share, one of which may have made it non-blocking.
 fn write_all(to: &mut impl Write, mut part: &[u8]) -> io::Result<()> {
     while !part.is_empty() {
         match to.write(part) {
@@ -171,8 +171,7 @@ fn write_all(to: &mut impl Write, mut part: &[u8]) -> io::Result<()> {
     to.flush()
 }
 
-/// Sends input and signs of life. Never ends: how the command ended is told by the other side only, a broken connection
-/// included.
+/// Sends input and pings. Never returns: the end of the command, and a broken connection, are seen by the receiver only.
 async fn send(
     mut frames: impl Sink<Message, Error = Error> + Unpin,
     mut input: Option<impl AsyncRead + Unpin>,
@@ -202,7 +201,7 @@ async fn send(
     }
 }
 
-/// The next part of the input; nothing at its end, also if it cannot be read.
+/// The next part of the input; `None` at its end, or if it cannot be read.
 async fn read<'a>(input: &mut Option<impl AsyncRead + Unpin>, buffer: &'a mut [u8]) -> Option<&'a [u8]> {
     match input {
         Some(input) => match input.read(buffer).await {
@@ -220,9 +219,9 @@ fn binary(channel: u8, part: &[u8]) -> Message {
     Message::binary(frame)
 }
 
-/// What the last words say of the command.
-fn verdict(words: &LastWords) -> Result<Try, ExecError> {
-    let LastWords { status, after_output } = words;
+/// Result of the command by the final Status.
+fn result(last: &FinalStatus) -> Result<Try, ExecError> {
+    let FinalStatus { status, after_output } = last;
     if status.status.as_deref() == Some("Success") {
         return Ok(Try::Ended(0));
     }

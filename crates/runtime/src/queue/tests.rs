@@ -24,10 +24,10 @@ const LIMITS: Limits = Limits {
 };
 
 #[tokio::test(start_paused = true)]
-async fn a_key_woken_often_runs_once() {
+async fn a_key_enqueued_often_runs_once() {
     let queue = queue();
     for _ in 0..5 {
-        queue.wake(&1);
+        queue.enqueue(&1);
     }
     assert_eq!(queue.next().await, 1);
     assert_eq!(now_or_none(&queue), None);
@@ -36,51 +36,55 @@ async fn a_key_woken_often_runs_once() {
 #[tokio::test(start_paused = true)]
 async fn nothing_is_handed_out_before_it_opens() {
     let queue = Queue::new();
-    queue.wake(&1);
+    queue.enqueue(&1);
     assert_eq!(now_or_none(&queue), None);
     queue.open();
     assert_eq!(queue.next().await, 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_several_wakes_the_earliest_holds() {
+async fn of_several_requeue_times_the_earliest_holds() {
     let queue = queue();
     let start = Instant::now();
-    queue.wake(&1);
+    queue.enqueue(&1);
     queue.next().await;
-    queue.finish(&1, &Verdict::Done(Some(Duration::from_mins(5))));
-    queue.lock().schedule(&1, start + Duration::from_secs(40), false);
-    queue.lock().schedule(&1, start + Duration::from_mins(10), false);
+    queue.finish(&1, &Requeue::After(Some(Duration::from_mins(5))));
+    queue
+        .lock()
+        .schedule(&1, start + Duration::from_secs(40), Priority::High);
+    queue
+        .lock()
+        .schedule(&1, start + Duration::from_mins(10), Priority::High);
     queue.next().await;
     assert_eq!(start.elapsed(), Duration::from_secs(40));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wake_during_a_run_leads_to_one_more() {
+async fn a_key_enqueued_during_a_run_runs_once_more() {
     let queue = queue();
-    queue.wake(&1);
+    queue.enqueue(&1);
     queue.next().await;
-    queue.wake(&1);
-    queue.wake(&1);
+    queue.enqueue(&1);
+    queue.enqueue(&1);
     assert_eq!(now_or_none(&queue), None, "one run per key at a time");
-    queue.finish(&1, &Verdict::Done(None));
+    queue.finish(&1, &Requeue::After(None));
     assert_eq!(queue.next().await, 1);
-    queue.finish(&1, &Verdict::Done(None));
+    queue.finish(&1, &Requeue::After(None));
     assert_eq!(now_or_none(&queue), None);
     assert!(
         queue.lock().entries.is_empty(),
-        "nothing is remembered of a key that is at rest"
+        "no entry is kept for an idle key"
     );
 }
 
 #[tokio::test(start_paused = true)]
 async fn failures_wait_longer_each_time_and_success_forgets_them() {
     let queue = queue();
-    queue.wake(&1);
+    queue.enqueue(&1);
     for wanted in [0.2, 0.4, 0.8] {
         let start = Instant::now();
         queue.next().await;
-        queue.finish(&1, &Verdict::Retry(Duration::ZERO));
+        queue.finish(&1, &Requeue::Backoff(Duration::ZERO));
         queue.lock().take(start).unwrap_err();
         let due = queue.lock().entries[&1].due.unwrap().0 - Instant::now();
         assert!(
@@ -89,30 +93,30 @@ async fn failures_wait_longer_each_time_and_success_forgets_them() {
         );
     }
     queue.next().await;
-    queue.finish(&1, &Verdict::Retry(Duration::from_secs(7)));
+    queue.finish(&1, &Requeue::Backoff(Duration::from_secs(7)));
     assert!(queue.lock().entries[&1].due.unwrap().0 - Instant::now() >= Duration::from_secs(7));
     queue.next().await;
-    queue.finish(&1, &Verdict::Done(None));
+    queue.finish(&1, &Requeue::After(None));
     assert!(queue.lock().entries.is_empty());
 }
 
 #[tokio::test(start_paused = true)]
-async fn news_overtake_bulk_work_and_bulk_work_is_not_starved() {
+async fn high_priority_overtakes_low_priority_and_low_priority_is_not_starved() {
     let queue = queue();
     for key in 100..200 {
-        queue.wake_bulk(&key);
+        queue.enqueue_low_priority(&key);
     }
     assert!(queue.next().await >= 100);
-    queue.wake(&1);
+    queue.enqueue(&1);
     assert_eq!(queue.next().await, 1);
-    queue.wake(&150);
+    queue.enqueue(&150);
     assert_eq!(
         queue.next().await,
         150,
-        "news about a key among the bulk pull it forward"
+        "an event about a low-priority key makes it high priority"
     );
     for key in 0..50 {
-        queue.wake(&key);
+        queue.enqueue(&key);
     }
     let mut order = Vec::new();
     for _ in 0..16 {
@@ -122,12 +126,12 @@ async fn news_overtake_bulk_work_and_bulk_work_is_not_starved() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_later_time_never_puts_off_bulk_work_that_is_due() {
+async fn a_later_time_never_puts_off_low_priority_work_that_is_due() {
     let queue = queue();
-    queue.wake(&1);
+    queue.enqueue(&1);
     queue.next().await;
-    queue.wake_bulk(&1);
-    queue.finish(&1, &Verdict::Done(Some(Duration::from_mins(10))));
+    queue.enqueue_low_priority(&1);
+    queue.finish(&1, &Requeue::After(Some(Duration::from_mins(10))));
     assert_eq!(now_or_none(&queue), Some(1));
 }
 
@@ -135,12 +139,12 @@ async fn a_later_time_never_puts_off_bulk_work_that_is_due() {
 async fn a_panic_or_a_run_without_end_costs_its_own_key_only() {
     let queue = queue();
     let (sent, mut done) = mpsc::unbounded_channel();
-    let mishaps = Arc::new(AtomicUsize::new(0));
+    let failures = Arc::new(AtomicUsize::new(0));
     for key in 0..3 {
-        queue.wake(&key);
+        queue.enqueue(&key);
     }
     let serving = {
-        let (queue, mishaps) = (Arc::clone(&queue), Arc::clone(&mishaps));
+        let (queue, failures) = (Arc::clone(&queue), Arc::clone(&failures));
         tokio::spawn(async move {
             let work = move |key| {
                 let sent = sent.clone();
@@ -150,11 +154,11 @@ async fn a_panic_or_a_run_without_end_costs_its_own_key_only() {
                         1 => std::future::pending().await,
                         _ => sent.send(key).unwrap(),
                     }
-                    Verdict::Done(None)
+                    Requeue::After(None)
                 }
             };
-            let count = |_: &u32, _: Mishap| {
-                mishaps.fetch_add(1, Ordering::Relaxed);
+            let count = |_: &u32, _: RunFailure| {
+                failures.fetch_add(1, Ordering::Relaxed);
             };
             serve(
                 &queue,
@@ -169,12 +173,12 @@ async fn a_panic_or_a_run_without_end_costs_its_own_key_only() {
     };
     assert_eq!(done.recv().await, Some(2));
     tokio::time::sleep(Duration::from_secs(59)).await;
-    queue.wake(&3);
+    queue.enqueue(&3);
     assert_eq!(done.recv().await, Some(3));
     serving.await.unwrap();
     assert!(
-        mishaps.load(Ordering::Relaxed) >= 6,
-        "the panic was tried again at growing distances"
+        failures.load(Ordering::Relaxed) >= 6,
+        "the panic was retried with growing delays"
     );
 }
 
@@ -182,15 +186,15 @@ async fn a_panic_or_a_run_without_end_costs_its_own_key_only() {
 async fn at_the_end_runs_under_way_get_time_to_end() {
     let queue = queue();
     let finished = Arc::new(AtomicUsize::new(0));
-    queue.wake(&1);
-    queue.wake(&2);
+    queue.enqueue(&1);
+    queue.enqueue(&2);
     let start = Instant::now();
     let work = |key: u32| {
         let finished = Arc::clone(&finished);
         async move {
             tokio::time::sleep(Duration::from_secs(if key == 1 { 3 } else { 30 })).await;
             finished.fetch_add(1, Ordering::Relaxed);
-            Verdict::Done(None)
+            Requeue::After(None)
         }
     };
     serve(
@@ -208,13 +212,13 @@ async fn at_the_end_runs_under_way_get_time_to_end() {
     );
 }
 
-/// Runs that wait for an answer make room for others, up to a bound of their own; those that wait for each other do not.
+/// Runs that wait for a response make room for others, up to a separate bound. Runs that wait for each other do not.
 #[tokio::test(start_paused = true)]
 async fn runs_that_wait_make_room_but_not_without_end() {
     for turn in [false, true] {
         let queue = Arc::new(queue());
         for key in 0..9 {
-            queue.wake(&key);
+            queue.enqueue(&key);
         }
         let running = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&running);
@@ -238,15 +242,15 @@ async fn runs_that_wait_make_room_but_not_without_end() {
     }
 }
 
-/// A burst, in which all wait for a few places: no run may miss its deadline because too many are begun.
+/// In a burst all runs wait for a few permits: no run may miss its deadline because too many were started.
 #[tokio::test(start_paused = true)]
 async fn in_a_burst_runs_do_not_crowd_each_other_out() {
     let (queue, places) = (Arc::new(queue()), Arc::new(tokio::sync::Semaphore::new(4)));
     for key in 0..40 {
-        queue.wake(&key);
+        queue.enqueue(&key);
     }
-    let mishaps = Arc::new(AtomicUsize::new(0));
-    let (own, count) = (Arc::clone(&places), Arc::clone(&mishaps));
+    let failures = Arc::new(AtomicUsize::new(0));
+    let (own, count) = (Arc::clone(&places), Arc::clone(&failures));
     let work = move |_| {
         let places = Arc::clone(&own);
         async move {
@@ -255,7 +259,7 @@ async fn in_a_burst_runs_do_not_crowd_each_other_out() {
                 tokio::time::sleep(Duration::from_secs(6)).await;
             });
             futures::future::join_all(requests).await;
-            Verdict::Done(None)
+            Requeue::After(None)
         }
     };
     let limits = Limits { most: 32, ..LIMITS };
@@ -272,5 +276,5 @@ async fn in_a_burst_runs_do_not_crowd_each_other_out() {
         miss,
     )
     .await;
-    assert_eq!(mishaps.load(Ordering::SeqCst), 0);
+    assert_eq!(failures.load(Ordering::SeqCst), 0);
 }

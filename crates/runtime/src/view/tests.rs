@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::decode;
+use crate::decode::{self, PriorityClass};
 
 static KIND: common::KindInfo = common::KindInfo {
     kind: "TestJob",
@@ -14,6 +14,12 @@ static KIND: common::KindInfo = common::KindInfo {
 
 fn view() -> View {
     View::new([(Resource::jobs(&KIND), KIND.kind)])
+}
+
+/// Number of jobs, pods and Services.
+fn counts(view: &View) -> (usize, usize, usize) {
+    let ObjectCounts { jobs, pods, services } = view.counts();
+    (jobs, pods, services)
 }
 
 fn job(name: &str, uid: &str, rv: u64) -> Object {
@@ -39,25 +45,25 @@ fn touched(effects: &Effects) -> Vec<&str> {
 }
 
 #[test]
-fn news_of_a_pod_touches_its_job_and_a_repetition_does_not() {
+fn a_change_of_a_pod_touches_its_job_and_a_repetition_does_not() {
     let mut view = view();
     assert_eq!(touched(&view.put(job("j", "J", 1))), ["j"]);
     assert_eq!(touched(&view.put(pod("p", "P", "J", 2, "Pending"))), ["j"]);
     assert!(touched(&view.put(pod("p", "P", "J", 3, "Pending"))).is_empty());
     assert_eq!(touched(&view.put(pod("p", "P", "J", 4, "Running"))), ["j"]);
     assert!(touched(&view.put(pod("x", "X", "somebody", 5, "Running"))).is_empty());
-    assert_eq!(view.family(&Uid::new("J")).pods.len(), 1);
+    assert_eq!(view.owned_objects(&Uid::new("J")).pods.len(), 1);
 }
 
 #[test]
-fn a_pod_that_goes_is_lost_to_its_job_and_frees_its_name() {
+fn a_removed_pod_is_reported_to_its_job_and_frees_its_name() {
     let mut view = view();
     view.put(job("j", "J", 1));
     view.put(pod("p", "P", "J", 2, "Running"));
     let effects = view.remove(&pod("p", "P", "J", 3, "Running"));
     assert_eq!(touched(&effects), ["j"]);
     assert_eq!(effects.freed, [(PODS, ObjectName::new("ns", "p"))]);
-    assert_eq!(effects.lost.len(), 1);
+    assert_eq!(effects.removed.len(), 1);
 }
 
 #[test]
@@ -71,7 +77,7 @@ fn what_vanished_while_the_watch_was_down_wakes_its_owner() {
         .replace(PODS, vec![pod("q", "Q", "K", 2, "Running")], 9)
         .unwrap();
     assert_eq!(touched(&effects), ["j"]);
-    assert_eq!((effects.lost.len(), view.reached(PODS)), (1, 9));
+    assert_eq!((effects.removed.len(), view.reached(PODS)), (1, 9));
 }
 
 #[test]
@@ -83,7 +89,7 @@ fn a_list_from_the_past_is_refused() {
         view.replace(PODS, vec![], 9).unwrap_err(),
         StaleList { list: 9, view: 10 }
     );
-    assert_eq!(view.sizes(), (0, 1, 0));
+    assert_eq!(counts(&view), (0, 1, 0));
     view.forget_version(PODS);
     view.replace(PODS, vec![], 9).unwrap();
 }
@@ -102,15 +108,19 @@ fn a_job_that_was_recreated_is_another_one() {
         "a pod of the old job"
     );
     let effects = view.replace(resource, vec![], 20).unwrap();
-    assert_eq!((effects.ended.len(), view.sizes().0), (1, 0));
+    assert_eq!((effects.ended.len(), counts(&view).0), (1, 0));
 }
 
 #[test]
-fn a_new_version_of_a_job_that_says_the_same_wakes_nobody() {
+fn a_new_version_of_a_job_with_the_same_content_touches_nothing() {
     let mut view = view();
     view.put(job("j", "J", 1));
     assert!(touched(&view.put(job("j", "J", 2))).is_empty());
-    let key = view.jobs.keys().next().cloned().unwrap();
+    let key = JobKey {
+        kind: "TestJob",
+        namespace: "ns".into(),
+        name: "j".into(),
+    };
     assert_eq!(view.job(&key).unwrap().raw().resource_version, "2");
 }
 
@@ -128,7 +138,7 @@ fn batch_job_of(name: &str, uid: &str, owner: &str, rv: u64) -> Object {
 }
 
 #[test]
-fn pods_of_a_batch_job_are_news_for_its_job_and_outlive_it() {
+fn pods_of_a_batch_job_touch_its_job_and_outlive_it() {
     let mut view = view();
     view.put(job("j", "J", 1));
     assert!(
@@ -140,33 +150,29 @@ fn pods_of_a_batch_job_are_news_for_its_job_and_outlive_it() {
         touched(&view.put(pod("j-launcher-x", "P", "B", 4, "Running"))),
         ["j"]
     );
-    let family = view.family(&Uid::new("J"));
+    let owned = view.owned_objects(&Uid::new("J"));
     assert_eq!(
-        (
-            family.pods.len(),
-            family.batch_jobs.len(),
-            family.batch_pods.len()
-        ),
+        (owned.pods.len(), owned.batch_jobs.len(), owned.batch_pods.len()),
         (0, 1, 1)
     );
 
     let gone = view.remove(&batch_job("j-launcher", "B", 5));
-    let lost: Vec<_> = gone
-        .lost
+    let removed: Vec<_> = gone
+        .removed
         .iter()
-        .map(|(_, lost)| (&*lost.vanished.name, lost.vanished.restarts))
+        .map(|(_, removed)| (&*removed.vanished.name, removed.vanished.restarts))
         .collect();
-    assert_eq!(lost, [("j-launcher", 1)]);
-    let family = view.family(&Uid::new("J"));
+    assert_eq!(removed, [("j-launcher", 1)]);
+    let owned = view.owned_objects(&Uid::new("J"));
     assert_eq!(
-        (family.batch_jobs.len(), family.batch_pods.len()),
+        (owned.batch_jobs.len(), owned.batch_pods.len()),
         (0, 1),
         "its pod is still there"
     );
 
     let gone = view.remove(&pod("j-launcher-x", "P", "B", 6, "Failed"));
-    assert_eq!((touched(&gone), gone.lost.len()), (vec!["j"], 0));
-    assert!(view.family(&Uid::new("J")).batch_pods.is_empty() && view.carriers.is_empty());
+    assert_eq!((touched(&gone), gone.removed.len()), (vec!["j"], 0));
+    assert!(view.owned_objects(&Uid::new("J")).batch_pods.is_empty() && view.owners.has_no_batch_jobs());
 }
 
 #[test]
@@ -179,37 +185,38 @@ fn a_batch_job_that_becomes_another_jobs_takes_its_pods_along() {
     let effects = view.put(batch_job_of("j-launcher", "B", "K", 4));
     assert_eq!(touched(&effects), ["j", "k"]);
     let there = |view: &View, uid: &str| {
-        let family = view.family(&Uid::new(uid));
-        (family.batch_jobs.len(), family.batch_pods.len())
+        let owned = view.owned_objects(&Uid::new(uid));
+        (owned.batch_jobs.len(), owned.batch_pods.len())
     };
     assert_eq!((there(&view, "J"), there(&view, "K")), ((0, 0), (1, 1)));
     view.remove(&batch_job_of("j-launcher", "B", "K", 5));
     view.remove(&pod("j-launcher-x", "P", "B", 6, "Failed"));
-    assert!(view.carriers.is_empty() && view.carriers_of.is_empty());
+    assert!(view.owners.has_no_batch_jobs());
 }
 
-/// Who starts when a batch Job is gone and its pod is not yet must not make another beside it (storms 6746, 8394, 9138, 9818).
+/// An operator that starts when a batch Job is gone and its pod is not yet must not create another beside it (chaos runs 6746,
+/// 8394, 9138, 9818).
 #[test]
 fn a_pod_that_a_batch_job_has_left_behind_is_found_by_its_name() {
     let mut view = view();
     view.put(job("j", "J", 1));
     view.put(pod("j-launcher-x", "P", "B", 3, "Running"));
-    let stranded =
-        |view: &View, namespace: &str, prefix: &str| view.stranded(namespace, prefix).map(|pod| pod.name);
+    let orphaned =
+        |view: &View, namespace: &str, prefix: &str| view.orphaned_pod(namespace, prefix).map(|pod| pod.name);
     assert_eq!(
-        stranded(&view, "ns", "j-launcher-").as_deref(),
+        orphaned(&view, "ns", "j-launcher-").as_deref(),
         Some("j-launcher-x")
     );
-    assert_eq!(stranded(&view, "other", "j-launcher-"), None);
-    assert_eq!(stranded(&view, "ns", "i-launcher-"), None);
+    assert_eq!(orphaned(&view, "other", "j-launcher-"), None);
+    assert_eq!(orphaned(&view, "ns", "i-launcher-"), None);
     view.put(pod("j-launcher-x", "P", "B", 4, "Failed"));
-    assert_eq!(stranded(&view, "ns", "j-launcher-"), None, "it has ended");
+    assert_eq!(orphaned(&view, "ns", "j-launcher-"), None, "it has ended");
     view.put(pod("j-launcher-y", "Q", "J", 5, "Running"));
-    assert_eq!(stranded(&view, "ns", "j-launcher-"), None, "a job's own");
+    assert_eq!(orphaned(&view, "ns", "j-launcher-"), None, "a job's own");
     view.put(batch_job("j-launcher", "C", 6));
     view.put(pod("j-launcher-z", "R", "C", 7, "Running"));
     assert_eq!(
-        stranded(&view, "ns", "j-launcher-"),
+        orphaned(&view, "ns", "j-launcher-"),
         None,
         "of a batch Job that is known"
     );
@@ -224,12 +231,12 @@ fn a_job_of_the_same_name_outlives_the_look_up_of_its_predecessor() {
         name: "j".into(),
     };
     view.put(job("j", "J2", 20));
-    view.absent(Resource::jobs(&KIND), &key, &ObjectName::new("ns", "j"), 10);
+    view.absent(Resource::jobs(&KIND), &ObjectName::new("ns", "j"), 10);
     assert!(view.job(&key).is_some());
 }
 
 #[test]
-fn when_the_store_has_gone_back_the_next_list_is_the_truth() {
+fn when_the_store_has_gone_back_the_next_list_counts() {
     let mut view = view();
     let resource = Resource::jobs(&KIND);
     view.replace(resource, vec![job("j", "J", 90), job("gone", "G", 91)], 95)
@@ -240,9 +247,9 @@ fn when_the_store_has_gone_back_the_next_list_is_the_truth() {
     view.forget_version(PODS);
     let effects = view.replace(resource, vec![job("j", "J", 40)], 50).unwrap();
     assert!(effects.ended.iter().any(|key| &*key.name == "gone"));
-    let lost = view.replace(PODS, vec![], 50).unwrap().lost;
-    assert_eq!(lost.len(), 1);
-    assert_eq!(view.sizes(), (1, 0, 0));
+    let removed = view.replace(PODS, vec![], 50).unwrap().removed;
+    assert_eq!(removed.len(), 1);
+    assert_eq!(counts(&view), (1, 0, 0));
 }
 
 fn node(name: &str, rv: u64, ready: &str) -> Object {
@@ -260,7 +267,7 @@ fn on(pod: Object, name: &str) -> Object {
 }
 
 #[test]
-fn news_of_a_node_touches_the_jobs_with_pods_on_it_and_a_heartbeat_none() {
+fn a_change_of_a_node_touches_the_jobs_with_pods_on_it_and_a_heartbeat_none() {
     let mut view = view();
     for (name, uid) in [("j", "J"), ("k", "K"), ("l", "L")] {
         view.put(job(name, uid, 1));
@@ -273,19 +280,19 @@ fn news_of_a_node_touches_the_jobs_with_pods_on_it_and_a_heartbeat_none() {
     view.replace(NODES, vec![node("a", 1, "True"), node("b", 1, "Unknown")], 5)
         .unwrap();
     assert_eq!(
-        touched(&view.heard_of_nodes(now)),
+        touched(&view.node_watch_progressed(now)),
         ["k"],
-        "whose node did not answer from the beginning"
+        "its node was NotReady from the beginning"
     );
     assert!(touched(&view.put(node("a", 7, "True"))).is_empty());
     assert_eq!(touched(&view.put(node("a", 8, "Unknown"))), ["j", "l"]);
     assert!(touched(&view.put(node("a", 9, "Unknown"))).is_empty());
-    assert!(touched(&view.heard_of_nodes(now)).is_empty());
+    assert!(touched(&view.node_watch_progressed(now)).is_empty());
     assert_eq!(touched(&view.put(node("a", 10, "True"))), ["j", "l"]);
     assert_eq!(touched(&view.remove(&node("b", 11, "Unknown"))), ["k"]);
-    let family = view.family(&Uid::new("K"));
-    let lost = view.lost_nodes(&family, &mut Missing::new(), now);
-    assert!(lost["b"].gone && lost["b"].since == now);
+    let owned = view.owned_objects(&Uid::new("K"));
+    let unreachable = view.unreachable_nodes(&owned, &mut GoneNodes::new(), now);
+    assert!(unreachable["b"].gone && unreachable["b"].since == now);
     assert_eq!(
         touched(&view.replace(NODES, vec![node("b", 12, "True")], 20).unwrap()),
         ["j", "k", "l"]
@@ -293,7 +300,7 @@ fn news_of_a_node_touches_the_jobs_with_pods_on_it_and_a_heartbeat_none() {
 }
 
 #[test]
-fn priority_classes_come_change_and_go() {
+fn priority_classes_are_added_changed_and_removed() {
     let mut view = view();
     let class = |name: &str, value: i32, rv: u64| {
         let name = name.to_owned();
@@ -313,7 +320,7 @@ fn priority_classes_come_change_and_go() {
     assert_eq!(held(&view), [("low".to_owned(), 2)]);
 }
 
-/// Whoever may make pods in another namespace could end a job with them.
+/// A user who may create pods in another namespace could otherwise end a job with them.
 #[test]
 fn what_names_a_job_of_another_namespace_as_its_owner_is_none_of_its() {
     let mut view = view();
@@ -327,12 +334,12 @@ fn what_names_a_job_of_another_namespace_as_its_owner_is_none_of_its() {
     };
     let pod = || Object::Pod(decode::pod(foreign("J").as_bytes()).unwrap());
     assert!(touched(&view.put(pod())).is_empty());
-    let carrier = Object::BatchJob(decode::batch_job(foreign("J").as_bytes()).unwrap());
-    assert!(touched(&view.put(carrier)).is_empty());
+    let batch_job = Object::BatchJob(decode::batch_job(foreign("J").as_bytes()).unwrap());
+    assert!(touched(&view.put(batch_job)).is_empty());
     let grandchild = decode::pod(foreign("of-J").replace("\"x\"", "\"y\"").as_bytes());
     assert!(touched(&view.put(Object::Pod(grandchild.unwrap()))).is_empty());
-    let family = view.family(&Uid::new("J"));
-    assert!(family.pods.is_empty() && family.batch_jobs.is_empty() && family.batch_pods.is_empty());
+    let owned = view.owned_objects(&Uid::new("J"));
+    assert!(owned.pods.is_empty() && owned.batch_jobs.is_empty() && owned.batch_pods.is_empty());
     let effects = view.remove(&pod());
-    assert!(effects.touched.is_empty() && effects.lost.is_empty());
+    assert!(effects.touched.is_empty() && effects.removed.is_empty());
 }

@@ -15,7 +15,7 @@ mod world;
 use std::collections::BTreeMap;
 
 use common::Framework;
-use common::resolve::ServiceMode;
+use common::settings::ServiceMode;
 use common::testing::whole;
 use serde_json::{Value, json};
 use sim::store::{Key, Who};

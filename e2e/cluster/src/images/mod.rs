@@ -18,9 +18,8 @@ pub use archive::{Described, describe};
 pub use image::{Image, PAUSE};
 pub use operator::{Profile, operator_image, operator_program};
 
-use crate::cache;
-use crate::packages;
 use crate::progress::Progress;
+use crate::{cache, packages};
 use archive::{Config, Spec};
 use store::{REVISION, cached};
 

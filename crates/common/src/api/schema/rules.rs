@@ -5,8 +5,8 @@
 
 use serde_json::{Value, json};
 
-use super::into_map;
-use crate::framework::{KindInfo, RoleInfo};
+use super::value::into_map;
+use crate::kind::{KindInfo, RoleInfo};
 use crate::names;
 
 /// One rule of `x-kubernetes-validations`.

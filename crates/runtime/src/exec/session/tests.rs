@@ -7,7 +7,7 @@ use super::*;
 
 type Frames = Vec<Result<Message, Error>>;
 
-/// What is written, in pieces of three bytes, and with no room every second time.
+/// Output that takes three bytes at a time, and has no room every second time.
 #[derive(Clone, Default)]
 struct Narrow(Arc<Mutex<(Vec<u8>, bool)>>);
 
@@ -27,10 +27,10 @@ impl Write for Narrow {
     }
 }
 
-/// What it made of the frames, and what it passed on.
-async fn play(frames: Frames) -> (Result<Option<LastWords>, ExecError>, [Vec<u8>; 2]) {
+/// Result of receiving these frames, and the output that was forwarded.
+async fn play(frames: Frames) -> (Result<Option<FinalStatus>, ExecError>, [Vec<u8>; 2]) {
     let ((to_out, out), (to_err, err)) = (mpsc::channel(1), mpsc::channel(1));
-    // What follows the frames never comes: the connection is silent.
+    // After the frames the connection is silent.
     let frames = Box::pin(stream::iter(frames).chain(stream::pending()));
     let (said, out, err) = tokio::join!(
         receive(frames, Some(SILENCE), to_out, to_err),
@@ -49,11 +49,11 @@ async fn collect(mut parts: Receiver<Bytes>) -> Vec<u8> {
 }
 
 fn status(status: &Value) -> Message {
-    binary(LAST_WORDS, status.to_string().as_bytes())
+    binary(FINAL_STATUS, status.to_string().as_bytes())
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_byte_arrives_on_its_channel_what_follows_the_last_words_too() {
+async fn every_byte_arrives_on_its_channel_also_after_the_final_status() {
     let every: Vec<u8> = (0..=255).collect();
     let (said, [out, err]) = play(vec![
         Ok(binary(STDOUT, &[])),
@@ -68,17 +68,17 @@ async fn every_byte_arrives_on_its_channel_what_follows_the_last_words_too() {
         (&out[..256], &out[256..], &err[..]),
         (&every[..], &b"tail"[..], &b"oh"[..])
     );
-    assert_eq!(verdict(&said.unwrap().unwrap()).unwrap(), Try::Ended(0));
+    assert_eq!(result(&said.unwrap().unwrap()).unwrap(), Try::Ended(0));
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_the_last_words_a_connection_may_stay_open() {
+async fn after_the_final_status_a_connection_may_stay_open() {
     let (said, _) = play(vec![Ok(status(&json!({"status": "Success"})))]).await;
     assert!(said.unwrap().is_some());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_that_ends_early_or_answers_pings_no_more_is_broken() {
+async fn a_connection_that_ends_early_or_stops_answering_pings_is_broken() {
     let (closed, _) = play(vec![Ok(binary(STDOUT, b"x")), Ok(Message::Close(None))]).await;
     assert!(closed.unwrap().is_none());
     let (broken, [out, _]) = play(vec![Ok(binary(STDOUT, b"x")), Err(Error::AlreadyClosed)]).await;
@@ -118,7 +118,7 @@ async fn an_output_with_little_room_loses_nothing() {
     let writing = write(output, narrow.clone());
     let sending = async {
         for part in [&b"abcdefg"[..], b"", b"h\0"] {
-            pass(&parts, Bytes::from_static(part)).await.unwrap();
+            forward(&parts, Bytes::from_static(part)).await.unwrap();
         }
         drop(parts);
     };
@@ -128,18 +128,18 @@ async fn an_output_with_little_room_loses_nothing() {
 }
 
 #[test]
-fn only_what_was_not_begun_is_tried_again() {
-    let judge = |status: Value, after_output| {
+fn only_a_command_that_was_not_started_is_tried_again() {
+    let result_of = |status: Value, after_output| {
         let status = serde_json::from_value(status).unwrap();
-        verdict(&LastWords { status, after_output })
+        result(&FinalStatus { status, after_output })
     };
     let failure = |message: &str| json!({"status": "Failure", "message": message});
     let exit = json!({"status": "Failure", "reason": "NonZeroExitCode", "message": "command terminated",
         "details": {"causes": [{"reason": "ExitCode", "message": "137"}]}});
-    assert_eq!(judge(exit, true).unwrap(), Try::Ended(137));
+    assert_eq!(result_of(exit, true).unwrap(), Try::Ended(137));
     let early =
         failure("Internal error occurred: unable to upgrade connection: container not found (\"mpi\")");
-    assert!(matches!(judge(early.clone(), false), Ok(Try::NotYet(_))));
+    assert!(matches!(result_of(early.clone(), false), Ok(Try::NotYet(_))));
     for (status, after_output) in [
         (early, true),
         (failure("unable to upgrade connection: Forbidden"), false),
@@ -149,6 +149,9 @@ fn only_what_was_not_begun_is_tried_again() {
         ),
         (json!({"status": "Failure"}), false),
     ] {
-        assert!(matches!(judge(status, after_output), Err(ExecError::Refused(_))));
+        assert!(matches!(
+            result_of(status, after_output),
+            Err(ExecError::Refused(_))
+        ));
     }
 }

@@ -1,0 +1,122 @@
+//! The next attempt of a replica or of all replicas, and the restart counts that go with it.
+//!
+//! Invariant: attempts only grow.
+
+use super::context::Question;
+use super::reasons;
+use crate::api::{JobStatus, SlotStatus};
+use crate::names::{self, Attempt, SlotId};
+use crate::tally::{SlotState, SlotTally};
+use crate::{conditions, status};
+
+/// Beyond so many slots none is given a reason, so that the largest jobs fit too.
+pub(crate) const MOST_REASONS: usize = 1000;
+
+/// Why a slot that is wanted no more moved to its next attempt.
+pub(crate) const SCALED_DOWN: &str = "scaled down";
+
+/// Counts the restart and moves the slot to its next attempt. Where it failed because of another, that one counts, and
+/// the last of its own retries does not.
+pub(crate) fn retire(q: &Question<'_>, status: &mut JobStatus, slot: &SlotTally, in_vain: bool) {
+    // If it failed because of another, the restart is not its own.
+    if !in_vain {
+        count(status, is_disruption(slot));
+    }
+    let counts = status.restart_counts.get_or_insert_default();
+    // Retries of what goes stay counted.
+    let in_place = status::to_i32(slot.retries);
+    let own = if in_vain {
+        in_place.saturating_sub(1).max(0)
+    } else {
+        in_place
+    };
+    counts.failures = counts.failures.saturating_add(own);
+    counts.in_place = counts.in_place.saturating_sub(in_place).max(0);
+    next_attempt(
+        q,
+        status,
+        slot.slot.id,
+        slot.attempt,
+        &reasons::short_reason(q, slot),
+    );
+}
+
+/// Counts one restart.
+pub(crate) fn count(status: &mut JobStatus, disruption: bool) {
+    let counts = status.restart_counts.get_or_insert_default();
+    if disruption {
+        counts.disruptions = counts.disruptions.saturating_add(1);
+    } else {
+        counts.failures = counts.failures.saturating_add(1);
+    }
+}
+
+/// Whether a slot is to be replaced through no fault of its program.
+pub(crate) fn is_disruption(slot: &SlotTally) -> bool {
+    match &slot.state {
+        SlotState::Failed(failure) => failure.disruption.is_some(),
+        SlotState::Missing
+        | SlotState::Lost
+        | SlotState::Previous
+        | SlotState::Terminating
+        | SlotState::Pending
+        | SlotState::Running
+        | SlotState::Succeeded => true,
+    }
+}
+
+pub(crate) fn next_attempt(q: &Question<'_>, status: &mut JobStatus, id: SlotId, old: Attempt, reason: &str) {
+    let entry = SlotStatus {
+        attempt: old.next().0,
+        since: Some(conditions::whole_seconds(q.now())),
+        reason: (status.slots.len() < MOST_REASONS || reason == SCALED_DOWN).then(|| reason.to_owned()),
+    };
+    status.slots.insert(names::slot_key(id.role, id.index), entry);
+}
+
+/// What was done belongs to the time before.
+pub(crate) fn forget_success(counts: &mut crate::api::ReplicaStatus) {
+    counts.succeeded = 0;
+    counts.succeeded_indices = None;
+}
+
+/// All pods there are become pods of the past; their container restarts stay counted.
+pub(crate) fn retire_all(q: &Question<'_>, status: &mut JobStatus) {
+    // Pods may be there although no status was ever stored: the operator may have died in between.
+    let nothing =
+        q.observed.pods.is_empty() && q.observed.batch_jobs.is_empty() && q.observed.vanished.is_empty();
+    if status.start_time.is_none() && nothing {
+        return;
+    }
+    let stored = status.slots.values().map(|slot| slot.attempt);
+    let pods = q.observed.pods.iter().map(|pod| pod.attempt.0);
+    let seen = pods.chain(q.observed.batch_jobs.iter().map(|job| job.attempt.0));
+    let missed = q.observed.vanished.iter().map(|pod| pod.attempt.0);
+    let highest = stored
+        .chain(seen)
+        .chain(missed)
+        .max()
+        .unwrap_or(0)
+        .max(status.attempt);
+    status.attempt = highest.saturating_add(1);
+    status.slots.clear();
+    if let Some(counts) = &mut status.restart_counts {
+        counts.failures = counts.failures.saturating_add(counts.in_place);
+        counts.in_place = 0;
+    }
+}
+
+/// Restarts so far that count against backoffLimit.
+pub(crate) fn used(q: &Question<'_>) -> u32 {
+    let counted = status::counted_restarts(&q.job.stored, q.tally);
+    if q.settings.count_disruptions {
+        counted.saturating_add(disruptions_so_far(q))
+    } else {
+        counted
+    }
+}
+
+pub(crate) fn disruptions_so_far(q: &Question<'_>) -> u32 {
+    let counts = q.job.stored.restart_counts.as_ref();
+    counts.map_or(0, |counts| u32::try_from(counts.disruptions).unwrap_or(0))
+}

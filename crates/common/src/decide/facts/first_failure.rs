@@ -1,0 +1,169 @@
+//! Which pod failed first: what a user asks when twenty have. The others mostly failed because of it.
+
+use crate::conditions;
+use jiff::Timestamp;
+
+use crate::api::{ConditionType, FirstFailure, JobStatus};
+use crate::tally::{Failure, SlotState, SlotTally};
+
+use super::context::Question;
+use super::{attempts, failures, reasons};
+
+/// Names of so many followers are kept.
+const MOST_FOLLOWERS: usize = 32;
+
+/// Notes the pod that failed first, and the others as its followers. What fails while the job is still restarting is of
+/// the same trouble; an earlier failure that shows only now takes the first one's place.
+pub(crate) fn record(q: &Question<'_>, status: &mut JobStatus) {
+    let troubles = troubles(q);
+    if troubles.is_empty() {
+        return;
+    }
+    let same_trouble = conditions::is_true(&q.job.stored, ConditionType::Restarting);
+    let known = status
+        .first_failure
+        .take()
+        .filter(|known| same_trouble && !troubles.iter().any(|t| is_another(q, &t.entry, known)));
+    let mut others = troubles.into_iter().map(|trouble| trouble.entry);
+    let first = match (known, others.next()) {
+        (Some(known), Some(next)) if is_before(&next, &known) => follow(next, known),
+        (Some(known), Some(next)) => follow(known, next),
+        (None, Some(next)) => next,
+        (known, None) => {
+            status.first_failure = known;
+            return;
+        }
+    };
+    status.first_failure = Some(others.fold(first, follow));
+}
+
+/// Whether the trouble began with a pod that was taken away, and the others failed for want of it.
+pub(crate) fn is_disruption(q: &Question<'_>) -> bool {
+    troubles(q).first().is_some_and(|first| first.disruption)
+}
+
+/// All pods that have failed or were taken away, the first one first.
+fn troubles(q: &Question<'_>) -> Vec<Trouble> {
+    let mut troubles: Vec<Trouble> = q.tally.slots.iter().filter_map(|slot| trouble(q, slot)).collect();
+    troubles.sort_by_key(|trouble| trouble.order);
+    troubles
+}
+
+/// Whether a failure is of another trouble than the known one: nobody follows himself, and after a restart of all nothing
+/// follows from the time before.
+fn is_another(q: &Question<'_>, next: &FirstFailure, known: &FirstFailure) -> bool {
+    let again = next.role == known.role && next.index == known.index;
+    again || known.followers.contains(&next.pod) || (q.restarts_together() && next.attempt > known.attempt)
+}
+
+/// As [`Trouble::order`] has it of two that are seen at the same time.
+fn is_before(a: &FirstFailure, b: &FirstFailure) -> bool {
+    let by_itself = |it: &FirstFailure| it.exit_code.is_some() && !failures::ended_by_kernel(it.exit_code);
+    match (&a.finished_at, &b.finished_at) {
+        (Some(at_a), Some(at_b)) => (at_a.0, by_itself(a)) < (at_b.0, by_itself(b)),
+        _ => false,
+    }
+}
+
+/// Adds a pod that failed later, with those that followed it.
+fn follow(mut first: FirstFailure, later: FirstFailure) -> FirstFailure {
+    let count = later.follower_count.saturating_add(1);
+    first.follower_count = first.follower_count.saturating_add(count);
+    first
+        .followers
+        .extend(std::iter::once(later.pod).chain(later.followers));
+    first.followers.truncate(MOST_FOLLOWERS);
+    first
+}
+
+struct Trouble {
+    /// Who was taken away is the cause of those that failed in the same moment. API times have seconds: of those that
+    /// ended in the same one, who was ended by the kernel is the likelier cause.
+    order: (u8, Timestamp, bool, u32),
+    /// Whether it is no fault of the program.
+    disruption: bool,
+    entry: FirstFailure,
+}
+
+fn trouble(q: &Question<'_>, slot: &SlotTally) -> Option<Trouble> {
+    let now = q.now();
+    let silent = slot.pod.as_deref().and_then(|pod| q.losses.silent_since(pod));
+    let (entry, class, by_itself) = match &slot.state {
+        SlotState::Failed(failure) if failures::tolerated(q, slot, failure) => return None,
+        SlotState::Failed(failure) => {
+            let class = match (failure.finished_at, &failure.disruption) {
+                (None, Some(_)) => 0,
+                (Some(_), _) => 1,
+                (None, None) => 2,
+            };
+            (
+                failed(slot, failure, now),
+                class,
+                !failures::ended_by_kernel(failure.exit_code),
+            )
+        }
+        SlotState::Terminating | SlotState::Lost => (taken(q, slot), 0, false),
+        // It is not given up yet, but whoever misses it fails sooner.
+        SlotState::Running if silent.is_some() => (taken(q, slot), 0, false),
+        SlotState::Missing
+        | SlotState::Previous
+        | SlotState::Pending
+        | SlotState::Running
+        | SlotState::Succeeded => return None,
+    };
+    let at = entry.finished_at.as_ref().map_or(now, |time| time.0);
+    Some(Trouble {
+        order: (class, at, by_itself, slot.slot.rank.0),
+        disruption: attempts::is_disruption(slot),
+        entry,
+    })
+}
+
+fn failed(slot: &SlotTally, failure: &Failure, now: Timestamp) -> FirstFailure {
+    let Failure {
+        disruption: _, // its reason is in `reason` if nothing else is
+        exit_code,
+        finished_at,
+        given_up: _,
+        text: _,
+        reason,
+        container,
+        message,
+    } = failure;
+    FirstFailure {
+        container: container.clone(),
+        exit_code: *exit_code,
+        // As the shell and container runtimes tell of signals.
+        signal: exit_code.and_then(|code| code.checked_sub(128).filter(|n| (1..=64).contains(n))),
+        reason: reason.clone(),
+        finished_at: Some(conditions::whole_seconds(finished_at.unwrap_or(now))),
+        message: message.clone(),
+        ..entry(slot)
+    }
+}
+
+fn taken(q: &Question<'_>, slot: &SlotTally) -> FirstFailure {
+    let silent = slot.pod.as_deref().and_then(|pod| q.losses.silent_since(pod));
+    let reason = if silent.is_some() {
+        Some("NodeLost".to_owned())
+    } else {
+        reasons::disruption_of(slot)
+    };
+    FirstFailure {
+        reason: Some(reason.unwrap_or_else(|| "Deleted".to_owned())),
+        finished_at: Some(conditions::whole_seconds(silent.unwrap_or(q.now()))),
+        ..entry(slot)
+    }
+}
+
+fn entry(slot: &SlotTally) -> FirstFailure {
+    let pod = slot.pod.as_deref();
+    FirstFailure {
+        pod: pod.map_or_else(|| slot.slot.name.clone(), |pod| pod.name.to_string()),
+        role: slot.slot.id.role.to_string(),
+        index: slot.slot.id.index.0,
+        attempt: slot.attempt.0,
+        node: pod.and_then(|pod| pod.node.as_ref().map(ToString::to_string)),
+        ..FirstFailure::default()
+    }
+}

@@ -1,0 +1,421 @@
+//! Gang scheduling: what a scheduler is told of the pods that it is to place together, and when they may be made.
+//!
+//! Invariant: a gang is never asked for more pods than there are or are made now, so that no pod waits for one that waits
+//! for it: a launcher that waits for workers, who has done his work, whose restart is not due yet are not counted.
+
+use crate::conditions;
+use k8s_openapi::api::core::v1::{Pod, PodSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde_json::{Map, Value};
+
+use crate::api::ConditionType;
+use crate::build::pod_group::{self, Terms, unstated};
+use crate::gang::{Gang, Placement, PodGroup, PodGroupApi, PodGroupView};
+use crate::job::ResolvedReplica;
+use crate::names::{self, Role, SlotId};
+use crate::objects::{Child, ChildKind};
+use crate::observe::{ChildView, Phase};
+use crate::plan::{Note, Write};
+use crate::tally::{SlotState, SlotTally};
+
+use super::context::{Question, warning};
+
+/// Upstream's words (`pkg/controller.v1/common/pod.go`).
+const OTHER_SCHEDULER: &str =
+    "Another scheduler is specified when gang-scheduling is enabled and it will not be overwritten";
+
+/// What is said of a PodGroup that does not fit, before its scheduler's own words.
+const NO_PLACE: &str = "finds no place";
+
+/// What becomes of a gang.
+#[derive(Default)]
+pub(crate) struct Answer {
+    /// What its scheduler has to be told.
+    pub(crate) writes: Vec<Write>,
+    /// Why no pod may be made now.
+    pub(crate) hold: Option<String>,
+    /// Whether the job waits in a queue, so that it has not begun.
+    pub(crate) queued: bool,
+    /// Reason and words if its scheduler finds no place for it.
+    pub(crate) refused: Option<(String, String)>,
+    /// Whether its scheduler will have more to say than its pods do.
+    pub(crate) speaks_for_pods: bool,
+}
+
+/// The pods of a gang.
+pub(crate) struct Members {
+    roles: Vec<Role>,
+    class: Option<String>,
+}
+
+/// What to do about the gang before the slots in `wanted` are made. Those in `waiting` will be made when others are ready.
+pub(crate) fn plan(q: &Question<'_>, wanted: &[&SlotTally], waiting: &[SlotId]) -> Answer {
+    let (Some(api), Some(members)) = (q.settings.gang.api(), members(q)) else {
+        return Answer::default();
+    };
+    let all = || q.tally.slots.iter().filter(|slot| members.has(slot));
+    let live = || all().filter(|slot| is_live(slot, api));
+    let made = || wanted.iter().copied().filter(|slot| members.has(slot));
+    let unscheduled = live().any(|slot| slot.pod.as_ref().is_none_or(|pod| pod.node.is_none()));
+    let (making, alive) = (made().next().is_some(), live().next().is_some());
+    let begun = live().any(|slot| slot.pod.as_ref().is_some_and(|pod| pod.node.is_some()));
+    if !making && !unscheduled {
+        return Answer::default();
+    }
+    let stated = q.job.policy.scheduling.min_available;
+    let stated = stated
+        .map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(0))
+        .max(1);
+    let begins = all().filter(|slot| is_to_begin(slot) && !waiting.contains(&slot.slot.id));
+    let least = stated.min(begins.count().saturating_add(live().count()));
+    // A gang without a place is not asked for less because one of it is late.
+    if !begun && live().count().saturating_add(made().count()) < least {
+        return Answer::hold(format!(
+            "the gang begins when {least} of its pods can be made together"
+        ));
+    }
+    let mut counted: Vec<&SlotTally> = live().chain(made()).collect();
+    let min = stated.min(counted.len()).max(1);
+    counted.sort_by_key(|slot| (std::cmp::Reverse(priority(q, slot.slot.id.role)), slot.slot.rank));
+    let terms = Terms {
+        api,
+        min: u32::try_from(min).unwrap_or(u32::MAX),
+        class: class(q, api, &members),
+        pods: counted.iter().map(|slot| slot.slot.id.role).collect(),
+    };
+    match stored(q, api) {
+        None => create(q, &terms, alive),
+        // Pods that are there would keep it in use; new ones can still belong to it.
+        Some(group) if group.deleting && !alive => {
+            Answer::hold(format!("PodGroup {} has to terminate first", group.name))
+        }
+        Some(group) => Answer {
+            writes: if begun && asks_for_no_more(group, &terms) {
+                Vec::new()
+            } else {
+                patch(q, group, &terms).into_iter().collect()
+            },
+            ..read(group, alive)
+        },
+    }
+}
+
+impl Answer {
+    fn hold(why: String) -> Self {
+        Self {
+            hold: Some(why),
+            ..Self::default()
+        }
+    }
+}
+
+impl Members {
+    pub(crate) fn has(&self, slot: &SlotTally) -> bool {
+        self.roles.contains(&slot.slot.id.role)
+    }
+}
+
+fn create(q: &Question<'_>, terms: &Terms, alive: bool) -> Answer {
+    let group = pod_group::pod_group(q.job, &q.observed.job.annotations, terms);
+    let name = names::pod_group(&q.job.key.name);
+    let queued = terms.api == PodGroupApi::Volcano && !alive;
+    Answer {
+        writes: vec![Write::CreateChild(Child::PodGroup(Box::new(group)))],
+        hold: queued.then(|| format!("PodGroup {name} waits to be admitted by Volcano")),
+        queued,
+        speaks_for_pods: terms.api == PodGroupApi::Native,
+        ..Answer::default()
+    }
+}
+
+/// Whether a PodGroup lets the pods be placed that are there: once a part of its gang has a place, no more than that is of
+/// interest. To ask for more then would make Volcano queue it again, beside itself.
+fn asks_for_no_more(group: &ChildView, terms: &Terms) -> bool {
+    let spec = group.pod_group.as_deref().map(|view| &view.spec);
+    let asked = spec.and_then(|spec| match terms.api {
+        PodGroupApi::Native => spec.pointer("/schedulingPolicy/gang/minCount"),
+        PodGroupApi::Volcano | PodGroupApi::Coscheduling => spec.get("minMember"),
+    });
+    let asked = asked.and_then(Value::as_u64);
+    asked.is_some_and(|asked| asked <= u64::from(terms.min))
+}
+
+/// Makes a PodGroup say what it should.
+fn patch(q: &Question<'_>, group: &ChildView, terms: &Terms) -> Option<Write> {
+    let stored = &group.pod_group.as_deref()?.spec;
+    let mut wanted = pod_group::spec(q.job, &q.observed.job.annotations, terms);
+    leave_alone(&mut wanted, stored, terms.api);
+    let metadata = ObjectMeta {
+        name: Some(group.name.to_string()),
+        ..ObjectMeta::default()
+    };
+    let to = PodGroup {
+        api: terms.api,
+        metadata,
+        spec: changes(stored, &wanted)?,
+    };
+    Some(Write::ChangeChild {
+        to: Child::PodGroup(Box::new(to)),
+        uid: group.uid.clone(),
+    })
+}
+
+/// What a PodGroup says itself.
+fn read(group: &ChildView, alive: bool) -> Answer {
+    let none = PodGroupView::default();
+    let view = group.pod_group.as_deref().unwrap_or(&none);
+    let of = |api| group.kind == ChildKind::PodGroup(api);
+    let pending = matches!(view.phase.as_deref(), None | Some("" | "Pending"));
+    let queued = of(PodGroupApi::Volcano) && pending && !alive;
+    let refused = match &view.placement {
+        Placement::Refused { reason, message } => Some((reason.to_string(), message.to_string())),
+        Placement::Unknown | Placement::Found => None,
+    };
+    let in_queue = || match view.spec.get("queue").and_then(Value::as_str) {
+        Some(queue) if !queue.is_empty() => format!("PodGroup {} waits in queue {queue}", group.name),
+        _ => format!("PodGroup {} waits to be admitted by Volcano", group.name),
+    };
+    Answer {
+        hold: queued.then(in_queue),
+        queued,
+        refused,
+        speaks_for_pods: of(PodGroupApi::Native) && view.placement == Placement::Unknown,
+        ..Answer::default()
+    }
+}
+
+/// What is never changed: the queue, which administrators move jobs between, and what the API does not let anybody change.
+fn leave_alone(wanted: &mut Value, stored: &Value, api: PodGroupApi) {
+    let has_queue = !unstated(stored.get("queue").and_then(Value::as_str));
+    let field = match api {
+        PodGroupApi::Native => Some("priorityClassName"),
+        PodGroupApi::Volcano => Some("queue").filter(|_| has_queue),
+        PodGroupApi::Coscheduling => None,
+    };
+    if let (Some(field), Some(wanted)) = (field, wanted.as_object_mut()) {
+        wanted.remove(field);
+    }
+}
+
+/// The merge patch after which `stored` says all that is wanted; what it says beside that, it keeps. Resources are
+/// compared as a whole: one that is wanted no more must go.
+fn changes(stored: &Value, wanted: &Value) -> Option<Value> {
+    let (Value::Object(old), Value::Object(new)) = (stored, wanted) else {
+        return (stored != wanted).then(|| wanted.clone());
+    };
+    let mut patch = Map::new();
+    for (key, value) in new {
+        let before = old.get(key).unwrap_or(&Value::Null);
+        let Some(mut change) =
+            changes(before, value).or_else(|| (before != value).then(|| Value::Object(Map::new())))
+        else {
+            continue;
+        };
+        if key == "minResources"
+            && let (Value::Object(change), Value::Object(before)) = (&mut change, before)
+        {
+            let gone = before.keys().filter(|name| value.get(*name).is_none());
+            change.extend(gone.map(|name| (name.clone(), Value::Null)));
+        }
+        if change != Value::Object(Map::new()) {
+            patch.insert(key.clone(), change);
+        }
+    }
+    (!patch.is_empty()).then_some(Value::Object(patch))
+}
+
+fn stored<'a>(q: &'a Question<'_>, api: PodGroupApi) -> Option<&'a ChildView> {
+    let name = names::pod_group(&q.job.key.name);
+    let is = |child: &ChildView| child.kind == ChildKind::PodGroup(api) && *child.name == *name;
+    q.observed.children.iter().map(|c| &**c).find(|child| is(child))
+}
+
+/// Whether a pod of the gang is there that its scheduler counts. (What runs since before there was a gang is not.)
+fn is_live(slot: &SlotTally, api: PodGroupApi) -> bool {
+    match slot.state {
+        SlotState::Pending | SlotState::Running => match &slot.pod {
+            Some(pod) => {
+                let ended = matches!(pod.phase, Phase::Succeeded | Phase::Failed);
+                pod.gang == Some(api) && !pod.deleting && !ended
+            }
+            // Its batch Job will make one in a moment; later ones only after ever longer pauses.
+            None => slot.batch_job.as_ref().is_some_and(|job| job.failed == 0),
+        },
+        SlotState::Missing
+        | SlotState::Lost
+        | SlotState::Previous
+        | SlotState::Terminating
+        | SlotState::Succeeded
+        | SlotState::Failed(_) => false,
+    }
+}
+
+/// Whether a pod will be made for the slot, sooner or later.
+fn is_to_begin(slot: &SlotTally) -> bool {
+    match slot.state {
+        SlotState::Missing | SlotState::Lost | SlotState::Previous | SlotState::Terminating => true,
+        SlotState::Pending | SlotState::Running | SlotState::Succeeded | SlotState::Failed(_) => false,
+    }
+}
+
+/// Value of the priority class that pods of a role name.
+fn priority(q: &Question<'_>, role: Role) -> i32 {
+    let class = q.job.replica(role).and_then(own_class);
+    class
+        .and_then(|class| q.observed.priorities.get(class).copied())
+        .unwrap_or(0)
+}
+
+/// The priority class that the PodGroup names.
+fn class(q: &Question<'_>, api: PodGroupApi, members: &Members) -> Option<String> {
+    let policy = q.job.policy.scheduling.priority_class.as_deref();
+    match api {
+        PodGroupApi::Native => members.class.clone(),
+        PodGroupApi::Volcano => stated(policy).or_else(|| {
+            let first = q.job.replicas.iter().find_map(own_class);
+            first
+                .filter(|_| q.job.info.gang.class_of_template)
+                .map(str::to_owned)
+        }),
+        PodGroupApi::Coscheduling => None,
+    }
+}
+
+/// Which pods belong to the gang: a gang has one scheduler, and in Kubernetes' own API one priority. Who names another is
+/// left out, lest all wait for him for ever; nobody, if there is no gang at all.
+pub(crate) fn members(q: &Question<'_>) -> Option<Members> {
+    let api = q.settings.gang.api()?;
+    let roles: Vec<&ResolvedReplica> = q.job.replicas.iter().filter(|r| r.count > 0).collect();
+    let (_, mut roles) = agreed(roles, Some(q.settings.gang.scheduler()), own_scheduler);
+    let mut class = None;
+    if api == PodGroupApi::Native {
+        roles.retain(|r| spec_of(r).is_none_or(|spec| spec.scheduling_group.is_none()));
+        let stated = |text: Option<&str>| text.filter(|class| !class.is_empty()).map(str::to_owned);
+        // A PodGroup keeps the priority that it was made with.
+        if let Some(group) = stored(q, api).filter(|group| !group.deleting) {
+            let spec = group.pod_group.as_deref().map(|view| &view.spec);
+            class = stated(spec.and_then(|spec| spec.get("priorityClassName")?.as_str()));
+            roles.retain(|r| own_class(r).is_none_or(|own| Some(own) == class.as_deref()));
+        } else {
+            let policy = stated(q.job.policy.scheduling.priority_class.as_deref());
+            (class, roles) = agreed(roles, policy.as_deref(), own_class);
+        }
+    }
+    let roles: Vec<Role> = roles.into_iter().map(|r| r.role).collect();
+    (!roles.is_empty()).then_some(Members { roles, class })
+}
+
+fn stated(text: Option<&str>) -> Option<String> {
+    text.filter(|text| !text.is_empty()).map(str::to_owned)
+}
+
+/// The value that pods of a gang share, and the roles that go along with it: what is proposed if anybody does, else what
+/// is stated first.
+fn agreed<'a>(
+    roles: Vec<&'a ResolvedReplica>,
+    proposed: Option<&str>,
+    stated: fn(&ResolvedReplica) -> Option<&str>,
+) -> (Option<String>, Vec<&'a ResolvedReplica>) {
+    let fits = |role: &&ResolvedReplica, value: &str| stated(role).is_none_or(|own| own == value);
+    let value = proposed
+        .filter(|value| roles.iter().any(|role| fits(role, value)))
+        .or_else(|| roles.iter().find_map(|role| stated(role)))
+        .map(str::to_owned);
+    let of_value = |role: &&ResolvedReplica| value.as_deref().is_none_or(|value| fits(role, value));
+    let along = roles.into_iter().filter(of_value).collect();
+    (value, along)
+}
+
+fn spec_of(role: &ResolvedReplica) -> Option<&PodSpec> {
+    role.template.spec.as_ref()
+}
+
+fn own_scheduler(role: &ResolvedReplica) -> Option<&str> {
+    spec_of(role)?
+        .scheduler_name
+        .as_deref()
+        .filter(|name| !name.is_empty())
+}
+
+fn own_class(role: &ResolvedReplica) -> Option<&str> {
+    spec_of(role)?
+        .priority_class_name
+        .as_deref()
+        .filter(|name| !name.is_empty())
+}
+
+/// What is said of a gang that does not fit. Its scheduler says how many do not, in `words`; its pods say why, but for those
+/// that only repeat the words.
+pub(crate) fn no_place(q: &Question<'_>, words: &str, pods: impl Iterator<Item = String>) -> String {
+    let mut pods = pods.filter(|why| words.is_empty() || !why.contains(words));
+    let why = pods.next().map_or(String::new(), |why| format!("; {why}"));
+    let name = names::pod_group(&q.job.key.name);
+    format!("PodGroup {name} {NO_PLACE}: {words}{why}")
+}
+
+/// Whether the job says already that its gang does not fit. The numbers in it change with what else the cluster does: an
+/// event tells it once.
+pub(crate) fn is_told(q: &Question<'_>) -> bool {
+    let told = conditions::condition(&q.job.stored, ConditionType::Created);
+    let message = told.and_then(|c| c.message.as_deref());
+    message.is_some_and(|message| message.contains(NO_PLACE))
+}
+
+/// What the user should know once, at the beginning.
+pub(crate) fn first_words(q: &Question<'_>) -> Vec<Note> {
+    let gang = &q.settings.gang;
+    if *gang == Gang::None {
+        return Vec::new();
+    }
+    let roles = || q.job.replicas.iter().filter(|r| r.count > 0);
+    let other = |role: &ResolvedReplica| own_scheduler(role).is_some_and(|own| own != gang.scheduler());
+    let mut notes = Vec::new();
+    if *gang != Gang::Native && roles().any(other) {
+        notes.push(warning("SetPodTemplateSchedulerName", OTHER_SCHEDULER));
+    }
+    let members = members(q);
+    let inside = |role: Role| members.as_ref().is_some_and(|m| m.roles.contains(&role));
+    notes.extend(roles().filter(|r| !inside(r.role)).map(|r| {
+        let text = format!(
+            "{} pods are placed by themselves: a gang has one scheduler and one priority, and their template asks for \
+             others (schedulerName {}, priorityClassName {})",
+            r.role,
+            own_scheduler(r).unwrap_or("none"),
+            own_class(r).unwrap_or("none"),
+        );
+        warning("NotInGang", text)
+    }));
+    notes
+}
+
+/// Marks a pod as one of the gang, if pods of its role are.
+pub(crate) fn mark(q: &Question<'_>, members: Option<&Members>, role: Role, pod: &mut Pod) {
+    if let Some(members) = members.filter(|m| m.roles.contains(&role)) {
+        pod_group::mark(pod, q.job, role, &q.settings.gang, members.class.as_deref());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_is_stored_besides_stays_and_is_no_difference() {
+        let stored = json!({"minMember": 3, "queue": "q", "minTaskMember": {"a": 1}, "minResources": {"cpu": "1", "gpu": "2"}});
+        assert_eq!(changes(&stored, &json!({"minMember": 3})), None);
+        assert_eq!(
+            changes(&stored, &json!({"minMember": 2, "minResources": {"cpu": "1"}})),
+            Some(json!({"minMember": 2, "minResources": {"gpu": null}}))
+        );
+        assert_eq!(
+            changes(&stored, &json!({"minResources": {"cpu": "1", "gpu": "2"}})),
+            None
+        );
+        let native = json!({"schedulingPolicy": {"gang": {"minCount": 3}}, "priority": 0});
+        let wanted = json!({"schedulingPolicy": {"gang": {"minCount": 2}}});
+        assert_eq!(changes(&native, &wanted), Some(wanted.clone()));
+        assert_eq!(changes(&Value::Null, &wanted), Some(wanted));
+    }
+}
