@@ -24,7 +24,15 @@ impl Args {
 pub(crate) fn run(args: Args) -> Result<()> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command.args(["test", "--quiet", "--package", "operator", "--test", "generated"]);
+    command.args([
+        "test",
+        "--quiet",
+        "--package",
+        "operator",
+        "--test",
+        "tests",
+        "generated::",
+    ]);
     command.env_remove("TRAINYARD_WRITE");
     if !args.check {
         command.env("TRAINYARD_WRITE", "1");

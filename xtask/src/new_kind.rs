@@ -8,11 +8,12 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::stage::root;
 
 /// Files of the template (below `xtask/template`), and where they go below the crate.
-const FILES: [(&str, &str); 6] = [
+const FILES: [(&str, &str); 7] = [
     (include_str!("../template/Cargo.toml.in"), "Cargo.toml"),
     (include_str!("../template/src/lib.rs.in"), "src/lib.rs"),
     (include_str!("../template/src/api.rs.in"), "src/api.rs"),
     (include_str!("../template/src/wiring.rs.in"), "src/wiring.rs"),
+    (include_str!("../template/tests/main.rs.in"), "tests/main.rs"),
     (include_str!("../template/tests/wiring.rs.in"), "tests/wiring.rs"),
     (include_str!("../template/notes.md.in"), "notes.md"),
 ];
@@ -232,12 +233,22 @@ mod tests {
                 "--package",
                 "operator",
                 "--test",
-                "generated",
+                "tests",
+                "generated::",
             ],
             true,
         );
-        let tests = ["generated", "laws", "suspend", "elastic", "lifecycle", "gang"];
-        let tests: Vec<&str> = tests.iter().flat_map(|name| ["--test", name]).collect();
+        let tests = [
+            "--test",
+            "tests",
+            "--",
+            "generated::",
+            "laws::",
+            "suspend::",
+            "elastic::",
+            "lifecycle::",
+            "gang::",
+        ];
         cargo(
             &[
                 &["test", "--quiet", "--offline", "--package", "operator"],

@@ -1,11 +1,4 @@
 //! Gangs with a launcher: one that waits for its workers must not keep them waiting for it.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "tests fail by panicking, and read better without ceremony"
-)]
 
 use common::gang::{Gang, Placement};
 use common::objects::Child;

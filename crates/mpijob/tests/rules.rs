@@ -1,13 +1,5 @@
 //! The rules of the CRD, in both versions, each with a job that breaks it and the answer that the user gets; and what the
 //! versions have in common.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::semicolon_if_nothing_returned,
-    reason = "tests fail by panicking"
-)]
 
 use kube_cel::Validator;
 use serde_json::{Value, json};

@@ -1,15 +1,5 @@
 //! What becomes of an MPIJob, scenario by scenario; each is named after what a user would see. The snapshots beside this file are
 //! meant to be read.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::format_push_string,
-    clippy::semicolon_if_nothing_returned,
-    clippy::too_many_lines,
-    reason = "tests fail by panicking, and read better without ceremony"
-)]
 
 use common::api::ConditionType;
 use common::conditions;

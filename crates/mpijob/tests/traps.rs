@@ -1,12 +1,5 @@
 //! Symptoms that users of either upstream operator have reported or that their code shows, of MPIJobs alone; those that any
 //! kind may have are told of all kinds by the operator's tests.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "tests fail by panicking, and read better without ceremony"
-)]
 
 use common::api::ConditionType;
 use common::conditions;

@@ -1,16 +1,6 @@
 //! Upstream's own output as golden data: each of `vectors/*.yaml` holds a manifest and the objects that mpi-operator
 //! 0.8.2 (`v2beta1`) or training-operator 1.9.2 (`v1`) makes of it. Where we differ on purpose, the difference is taken out
 //! here by name and explained in docs/differences.md.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::format_push_string,
-    clippy::semicolon_if_nothing_returned,
-    clippy::too_many_lines,
-    reason = "tests fail by panicking, and read better without ceremony"
-)]
 
 use std::collections::BTreeMap;
 

@@ -1,11 +1,6 @@
 //! Upstream's own output as golden data: `vectors/*.yaml` hold a manifest and the pods and services that
 //! training-operator 1.8.1 makes of it. Where we differ on purpose, the difference is taken out here by name and
 //! explained in docs/differences.md.
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "tests fail by panicking, and read better without ceremony"
-)]
 
 use common::api::ConditionType;
 use common::testing::vectors::{are_upstreams, resolve_by_default, upstream_settings, variables};
@@ -119,7 +114,7 @@ fn more_hosts_than_fit_into_a_variable_are_refused_by_field() {
     let world = World::new(&FRAMEWORK, &job);
     let plan = world.plan(&FRAMEWORK);
     assert!(plan.writes.is_empty());
-    let told = &plan.notes[0].message;
+    let told = &plan.events[0].message;
     assert!(
         told.contains("spec.mxReplicaSpecs: too many replicas: MX_CONFIG"),
         "{told}"

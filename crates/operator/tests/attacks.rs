@@ -1,14 +1,5 @@
 //! What a user who may create jobs, and no more, tries by way of the operator. For every meaning of every kind, on plans alone;
 //! what needs requests and their answers is in `tests/attacks` of the crate `sim`.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    clippy::needless_pass_by_value,
-    reason = "tests fail by panicking, and read better without ceremony"
-)]
 
 use common::conditions;
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,12 +1,4 @@
 //! All pods of a job are placed together, or none: for every meaning of every kind, by Kubernetes' own gangs.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    reason = "tests fail by panicking, and read better without ceremony"
-)]
 
 use common::api::ConditionType;
 use common::gang::{Gang, Placement};
@@ -106,7 +98,7 @@ fn half_a_gang_is_never_placed_and_it_says_what_it_waits_for() {
         let room = before - 1;
         assert_eq!(world.schedule(room), 0);
         let words = format!("minCount ({before}) cannot be satisfied");
-        let none = Placement::Refused {
+        let none = Placement::Unschedulable {
             reason: "Unschedulable".into(),
             message: words.as_str().into(),
         };

@@ -5,7 +5,6 @@ use std::path::Path;
 
 use operator::manifests;
 
-#[path = "generated/pages.rs"]
 mod pages;
 
 #[test]

@@ -1,13 +1,5 @@
 //! Names of jobs at the limit of what the names of their pods and Services allow, for every meaning of every kind: either
 //! all that is made of a job can be named, or the schema's rules and the job's status say that it cannot.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    reason = "tests fail by panicking, and read better without ceremony"
-)]
 
 use common::conditions;
 use std::collections::BTreeSet;
@@ -62,7 +54,10 @@ fn longest(framework: &dyn Framework, job: &Value) -> usize {
     let roles = job["spec"][info.replicas_field].as_object().unwrap();
     let added = roles.iter().map(|(role, spec)| {
         let last = u32::try_from(spec["replicas"].as_u64().unwrap()).unwrap() - 1;
-        info.role(role).unwrap().slot_name("", ReplicaIndex(last)).len()
+        info.role(role)
+            .unwrap()
+            .replica_name("", ReplicaIndex(last))
+            .len()
     });
     MAX_LABEL - added.max().unwrap()
 }

@@ -1,12 +1,5 @@
 //! How little the operator asks for: its pod, and its roles. Read from `deploy/`, which is what the program says
 //! (`generated.rs`).
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "tests fail by panicking"
-)]
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -1,11 +1,6 @@
 //! Upstream's own output as golden data: `vectors/*.yaml` hold a manifest and the pods and services that
 //! training-operator 1.9.3 makes of it. Where we differ on purpose, the difference is taken out here by name and
 //! explained in docs/differences.md.
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "tests fail by panicking, and read better without ceremony"
-)]
 
 use common::objects::Child;
 use common::plan::Write;
@@ -149,9 +144,9 @@ fn limits_that_are_none_are_named_by_field() {
         let plan = world.plan(&FRAMEWORK);
         assert!(plan.writes.is_empty());
         assert!(
-            plan.notes[0].message.contains(expected),
+            plan.events[0].message.contains(expected),
             "{}",
-            plan.notes[0].message
+            plan.events[0].message
         );
     }
 }

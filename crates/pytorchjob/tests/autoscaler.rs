@@ -1,10 +1,4 @@
 //! The HorizontalPodAutoscaler of an elastic job: when it is there, and what it says.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "tests fail by panicking, and read better without ceremony"
-)]
 
 use common::objects::{Child, ChildKind};
 use common::observe::{Refusal, RefusalCause};
@@ -210,5 +204,5 @@ fn one_that_is_refused_holds_up_no_pod_and_is_told_of() {
         &status,
         common::api::ConditionType::Running
     ));
-    assert_eq!(plan.notes[0].reason, "FailedCreateHorizontalPodAutoscaler");
+    assert_eq!(plan.events[0].reason, "FailedCreateHorizontalPodAutoscaler");
 }

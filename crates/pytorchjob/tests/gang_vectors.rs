@@ -1,13 +1,6 @@
 //! Upstream's own output as golden data: `gang/trace.txt` holds the PodGroups that training-operator 1.9.3 makes, and how it
 //! marks pods, with Volcano and with the scheduler-plugins. Where we differ on purpose, the difference is taken out here by
 //! name and explained in docs/differences.md.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "tests fail by panicking, and read better without ceremony"
-)]
 
 use common::gang::{Gang, Placement};
 use common::objects::Child;
@@ -153,7 +146,7 @@ fn pod_groups_and_the_marks_of_pods_are_upstreams() {
         assert_eq!(group, expected, "{}", case.name);
         // Difference "told once".
         let warnings = plan
-            .notes
+            .events
             .iter()
             .filter(|n| n.reason == "SetPodTemplateSchedulerName");
         assert_eq!(warnings.count(), case.warnings.min(1));

@@ -1,16 +1,6 @@
 //! Every rule of the CRD, each with a job that breaks it and the answer that the user gets.
 //!
 //! What the schema itself refuses (types, enums, required fields) is left to a real API server.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::format_push_string,
-    clippy::semicolon_if_nothing_returned,
-    clippy::too_many_lines,
-    reason = "tests fail by panicking, and read better without ceremony"
-)]
 
 use kube_cel::Validator;
 use serde_json::{Value, json};

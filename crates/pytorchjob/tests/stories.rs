@@ -1,15 +1,5 @@
 //! What becomes of a PyTorchJob, scenario by scenario; each is named after what a user would see. The snapshots beside this
 //! file are meant to be read.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::format_push_string,
-    clippy::semicolon_if_nothing_returned,
-    clippy::too_many_lines,
-    reason = "tests fail by panicking, and read better without ceremony"
-)]
 
 use common::api::ConditionType;
 use common::conditions;
@@ -304,7 +294,7 @@ fn a_restarted_operator_does_not_tell_of_the_same_refusal_again() {
             ..plan.clone()
         };
         world.apply(&without_writes);
-        plan.notes
+        plan.events
             .iter()
             .filter(|n| n.reason == "FailedCreatePod")
             .count()
@@ -432,7 +422,7 @@ fn bad_input_is_named_by_field() {
             conditions::is_true(&status, ConditionType::Failed) && status.completion_time.is_some(),
             "{what}"
         );
-        text += &format!("{what}\n  {}\n", plan.notes[0].message);
+        text += &format!("{what}\n  {}\n", plan.events[0].message);
     }
     insta::assert_snapshot!(text);
 }
@@ -554,7 +544,7 @@ fn a_clock_that_was_ahead_holds_no_restart_up() {
     scenario.when("the clock is right", |_| {});
     let plan = scenario.world.plan(&FRAMEWORK);
     let wait = plan
-        .wake
+        .requeue_at
         .map_or(0, |at| at.duration_since(scenario.world.now).as_secs());
     assert!(wait <= 300, "{wait}");
 }
@@ -673,7 +663,7 @@ fn never_means_that_lost_nodes_are_left_to_kubernetes() {
 }
 
 #[test]
-fn a_pod_that_terminates_on_a_lost_node_does_not_hold_up_its_slot_for_ever() {
+fn a_pod_that_terminates_on_a_lost_node_does_not_hold_up_its_replica_for_ever() {
     let mut scenario = on_two_nodes(|_| {});
     scenario.when("node-2 falls silent", |w| w.lose_node("node-2"));
     scenario.when("the taint manager deletes worker 0", |w| {

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
-use common::{Framework, KindInfo, SlotId};
+use common::{Framework, KindInfo, ReplicaId};
 use runtime::GangChoice;
 use serde_json::{Value, json};
 
@@ -234,7 +234,7 @@ impl TestJob {
             .map_or(Value::Null, |job| (*job).clone())
     }
 
-    /// Its pods, those of its batch Jobs too, in the order of their slots.
+    /// Its pods, those of its batch Jobs too, in the order of their replicas.
     #[must_use]
     pub fn pods(&self) -> Vec<Object> {
         let mut pods: Vec<Object> = self.shared.list(PODS);
@@ -243,8 +243,8 @@ impl TestJob {
     }
 
     fn rank(&self, pod: &str) -> (usize, u32) {
-        let place = |id: SlotId| self.info().roles.iter().position(|r| r.role == id.role);
-        match self.info().slot_of("j", pod) {
+        let place = |id: ReplicaId| self.info().roles.iter().position(|r| r.role == id.role);
+        match self.info().replica_of("j", pod) {
             Some(id) => (place(id).unwrap_or(0), id.index.0),
             None => (0, 0),
         }
@@ -326,14 +326,14 @@ impl TestJob {
         }
     }
 
-    /// Does something to the pod of the last slot.
+    /// Does something to the pod of the last replica.
     pub fn to_last(&self, what: impl FnOnce(&mut Store, &Key)) {
         let pods = self.pods();
         let key = pods.last().map(|pod| pod_key(pod)).expect("a pod");
         self.shared.store(|store| what(store, &key));
     }
 
-    /// Does something to the pod of the first slot.
+    /// Does something to the pod of the first replica.
     pub fn to_first(&self, what: impl FnOnce(&mut Store, &Key)) {
         let pods = self.pods();
         let key = pods.first().map(|pod| pod_key(pod)).expect("a pod");

@@ -2,16 +2,6 @@
 //!
 //! `TRAINYARD_SEEDS=10000` sets their number, `TRAINYARD_FIRST_SEED=500` the first seed; `TRAINYARD_SEED=17` runs one seed and
 //! prints all changes.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    clippy::too_many_lines,
-    clippy::duration_suboptimal_units,
-    reason = "tests fail by panicking, and read better without ceremony"
-)]
 
 use std::collections::BTreeMap;
 
@@ -80,7 +70,7 @@ fn no_chaos_run_breaks_an_invariant_or_a_job() {
     println!("{} seeds, {} failed", seeds.len(), failed.len());
     assert!(
         failed.is_empty(),
-        "{} of {} seeds failed; run one by TRAINYARD_SEED=<seed> cargo test --package sim --test faults -- --nocapture\n{}",
+        "{} of {} seeds failed; run one by TRAINYARD_SEED=<seed> cargo test --package sim --test tests faults:: -- --nocapture\n{}",
         failed.len(),
         seeds.len(),
         failed.join("\n")

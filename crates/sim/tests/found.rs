@@ -1,14 +1,4 @@
 //! Bugs that chaos runs have found, each as a scenario of its own. (Their seeds are of an older generator.)
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    clippy::too_many_lines,
-    clippy::duration_suboptimal_units,
-    reason = "tests fail by panicking, and read better without ceremony"
-)]
 
 use std::time::Duration;
 

@@ -1,13 +1,5 @@
 //! Symptoms of other operators that show only between the operator and an API server; the others are told of plans alone, by
 //! the operator's tests.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::duration_suboptimal_units,
-    reason = "tests fail by panicking, and read better without ceremony"
-)]
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

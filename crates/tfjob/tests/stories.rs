@@ -1,15 +1,5 @@
 //! What becomes of a TFJob, scenario by scenario; each is named after what a user would see. The snapshots beside this file
 //! are meant to be read.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::format_push_string,
-    clippy::semicolon_if_nothing_returned,
-    clippy::too_many_lines,
-    reason = "tests fail by panicking, and read better without ceremony"
-)]
 
 use common::api::ConditionType;
 use common::conditions;
@@ -330,7 +320,7 @@ fn bad_input_is_named_by_field() {
             conditions::is_true(&status, ConditionType::Failed) && status.completion_time.is_some(),
             "{what}"
         );
-        text += &format!("{what}\n  {}\n", plan.notes[0].message);
+        text += &format!("{what}\n  {}\n", plan.events[0].message);
     }
     insta::assert_snapshot!(text);
 }

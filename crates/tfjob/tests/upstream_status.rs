@@ -1,13 +1,5 @@
 //! Upstream's own table of states (training-operator 1.9, `pkg/controller.v1/tensorflow/status_test.go`), and the states
 //! in which its reconciler was seen to answer badly, with our answers. Where the two differ it says why.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::too_many_lines,
-    reason = "tests fail by panicking"
-)]
 
 use common::api::ConditionType::{self, Failed, Restarting, Running, Succeeded};
 use common::conditions;

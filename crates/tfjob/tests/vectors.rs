@@ -1,17 +1,6 @@
 //! Upstream's own output as golden data: `vectors/*.yaml` hold a manifest and the pods and services that
 //! training-operator 1.9.3 makes of it. Where we differ on purpose, the difference is taken out here by name and
 //! explained in docs/differences.md.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::format_push_string,
-    clippy::semicolon_if_nothing_returned,
-    clippy::too_many_lines,
-    clippy::needless_pass_by_value,
-    reason = "tests fail by panicking, and read better without ceremony"
-)]
 
 use std::collections::BTreeMap;
 

@@ -1,11 +1,6 @@
 //! Upstream's own output as golden data: `vectors/*.yaml` hold a manifest and the pods and services that
 //! training-operator 1.9.3 makes of it. Where we differ on purpose, the difference is taken out here by name and
 //! explained in docs/differences.md.
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "tests fail by panicking, and read better without ceremony"
-)]
 
 use common::testing::vectors::{are_upstreams, resolve_by_default, take_out, upstream_settings, variables};
 use common::testing::{manifest, vectors::first_plan};

@@ -26,7 +26,7 @@ pub(super) struct Breakage {
     to: String,
     /// The crate with the test.
     pub(super) package: String,
-    /// The file or folder below `tests` that it is in, or `lib`.
+    /// The program that it is in: `tests`, or `lib`.
     pub(super) target: String,
     /// The whole name of the test.
     pub(super) test: String,
@@ -64,19 +64,17 @@ mod tests {
     use super::*;
     use crate::stage::root;
 
-    /// Files of a test: a file, or all of a folder.
+    /// Files that may hold a test: the first part of its name is a file or a folder, the second a file in it.
     fn sources(breakage: &Breakage) -> Vec<PathBuf> {
         let package = root().join("crates").join(&breakage.package);
-        let module = breakage.test.split("::").next().unwrap();
-        if breakage.target == "lib" {
-            let source = package.join("src").join(module);
-            return vec![source.with_extension("rs"), source.join("tests.rs")];
-        }
-        let tests = package.join("tests");
+        let mut modules = breakage.test.split("::");
+        let (first, second) = (modules.next().unwrap(), modules.next().unwrap());
+        let folder = package.join(if breakage.target == "lib" { "src" } else { "tests" });
+        let below = folder.join(first);
         vec![
-            tests.join(&breakage.target).with_extension("rs"),
-            tests.join(&breakage.target).join("main.rs"),
-            tests.join(&breakage.target).join(module).with_extension("rs"),
+            below.with_extension("rs"),
+            below.join("mod.rs"),
+            below.join(second).with_extension("rs"),
         ]
     }
 

@@ -139,7 +139,8 @@ fn conformance(stages: &mut Stages) {
         "--exclude",
         "e2e",
         "--test",
-        "conformance",
+        "tests",
+        "conformance::",
         "--",
         "--ignored",
     ];

@@ -11,7 +11,7 @@ use crate::framework::Framework;
 use crate::names::{Attempt, JobKey, Uid};
 use crate::objects::Extra;
 use crate::observe::{
-    BatchJobView, ChildView, LostNode, Observed, Phase, PodView, RawJob, Refusal, Vanished,
+    BatchJobView, ChildView, Observed, Phase, PodView, RawJob, Refusal, UnreachableNode, Vanished,
 };
 use crate::plan::Plan;
 use crate::resolve;
@@ -42,7 +42,7 @@ pub struct World {
     /// Number of nodes; pods that start to run are spread over them.
     pub nodes: usize,
     /// Nodes that do not answer, by name: `node-1` to `node-<nodes>`.
-    pub lost_nodes: BTreeMap<Box<str>, LostNode>,
+    pub unreachable_nodes: BTreeMap<Box<str>, UnreachableNode>,
     /// Settings of the operator.
     pub settings: Settings,
     /// Every incarnation of a pod ever created: name and attempt.
@@ -91,7 +91,7 @@ impl World {
             vanished: Vec::new(),
             refusals: Vec::new(),
             nodes: 1,
-            lost_nodes: BTreeMap::new(),
+            unreachable_nodes: BTreeMap::new(),
             settings: Settings {
                 node_lost_after: Some(300),
                 ..Settings::default()
@@ -121,7 +121,7 @@ impl World {
             priorities: Arc::new(self.priorities.clone()),
             vanished: self.vanished.clone(),
             refusals: self.refusals.clone(),
-            lost_nodes: self.lost_nodes.clone(),
+            unreachable_nodes: self.unreachable_nodes.clone(),
         })
     }
 
@@ -156,8 +156,8 @@ impl World {
 
     /// A field of `spec` changes, by JSON pointer relative to `spec`.
     pub fn edit(&mut self, pointer: &str, value: Value) {
-        if let Some(slot) = self.job.as_mut().and_then(|job| job.spec.pointer_mut(pointer)) {
-            *slot = value;
+        if let Some(replica) = self.job.as_mut().and_then(|job| job.spec.pointer_mut(pointer)) {
+            *replica = value;
         }
     }
 }

@@ -1,11 +1,5 @@
 //! The example and the reference page of each kind that has [`Example`] data, generated from the kind's crate and nothing else,
 //! so that they always agree with the program. Facts that a program cannot know are in the crate's `notes.md`.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "tests fail by panicking, and read better without ceremony"
-)]
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -4,8 +4,8 @@ use common::observe::Phase;
 use common::testing::World;
 use common::{PodView, conditions};
 
-use crate::state::{State, Watch};
-use crate::{Case, Fault};
+use super::state::{State, Watch};
+use super::{Case, Fault};
 
 /// One thing that happens.
 #[derive(Debug, Clone, PartialEq)]
@@ -67,7 +67,7 @@ fn progress(state: &State, case: &Case) -> Vec<Action> {
         };
         let last = flight.next + 1 == flight.requests.len();
         if last
-            && flight.requests[flight.next] == crate::state::Request::Status
+            && flight.requests[flight.next] == super::state::Request::Status
             && flight.refused.is_none()
             && made_pods()
         {
@@ -76,7 +76,7 @@ fn progress(state: &State, case: &Case) -> Vec<Action> {
     } else if let Some((flight, plan)) = state.pass(case.framework) {
         if flight.is_some() {
             all.push(Action::Pass);
-        } else if all.is_empty() && plan.wake.is_some_and(|at| at > state.world.now) {
+        } else if all.is_empty() && plan.requeue_at.is_some_and(|at| at > state.world.now) {
             all.push(Action::Wake);
         }
     }

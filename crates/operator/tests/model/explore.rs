@@ -6,11 +6,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use common::api::ConditionType;
 
-use crate::Case;
-use crate::action::{Action, actions, wants_suspension};
-use crate::key::key;
-use crate::state::State;
-use crate::step::step;
+use super::Case;
+use super::action::{Action, actions, wants_suspension};
+use super::key::key;
+use super::state::State;
+use super::step::step;
 
 /// What was found.
 pub(crate) struct Explored {

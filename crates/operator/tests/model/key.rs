@@ -8,7 +8,7 @@ use common::plan::Plan;
 use common::{RawJob, Write};
 use serde_json::Value;
 
-use crate::state::{Flight, State};
+use super::state::{Flight, State};
 
 /// 128 bits of the state: two of a million different states are alike with a probability of one in 10^26.
 pub(crate) fn key(state: &State) -> (u64, u64) {
@@ -88,13 +88,13 @@ fn in_flight(text: &mut String, flight: &Flight) {
         intent,
         writes,
         status,
-        blind,
+        keeps_vanished,
         ..
     } = &*flight.plan;
     let left = &flight.requests[flight.next..];
     write!(
         text,
-        "{left:?} resource_version: \"{}\" {:?} {:?} {blind} {intent:?} {status:?}",
+        "{left:?} resource_version: \"{}\" {:?} {:?} {keeps_vanished} {intent:?} {status:?}",
         flight.version,
         flight.shown,
         (flight.tells, &flight.refused)

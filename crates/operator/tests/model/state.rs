@@ -8,7 +8,7 @@ use common::observe::{BatchJobView, Observed, PodView, RawJob, Refusal, Vanished
 use common::testing::World;
 use common::{Framework, Plan, Uid};
 
-use crate::Case;
+use super::Case;
 
 /// What is watched by itself, and so is seen at a time of its own. (Services are seen at once: nobody but the operator
 /// changes them here.)
@@ -119,7 +119,7 @@ impl State {
             priorities: Arc::default(),
             vanished: self.vanished.clone(),
             refusals: self.refusals.clone(),
-            lost_nodes: BTreeMap::new(),
+            unreachable_nodes: BTreeMap::new(),
         })
     }
 
@@ -150,7 +150,7 @@ impl State {
             requests,
             next: 0,
             version: observed.job.resource_version.clone(),
-            shown: if plan.blind {
+            shown: if plan.keeps_vanished {
                 Vec::new()
             } else {
                 observed.vanished.clone()

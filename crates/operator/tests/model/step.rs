@@ -11,10 +11,10 @@ use common::testing::Answer;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
-use crate::action::{Action, wants_suspension};
+use super::action::{Action, wants_suspension};
+use super::state::{Request, State, View, Watch};
+use super::{Case, Fault};
 use crate::rules::{check_intent, check_status};
-use crate::state::{Request, State, View, Watch};
-use crate::{Case, Fault};
 
 /// The state after something has happened.
 ///
@@ -29,7 +29,7 @@ pub(crate) fn step(state: &State, case: &Case, action: &Action) -> State {
         Action::KeepQuiet => next.flight = None,
         Action::Wake => {
             let (_, plan) = next.pass(case.framework).unwrap();
-            next.world.now = plan.wake.unwrap();
+            next.world.now = plan.requeue_at.unwrap();
         }
         Action::Run(name) => next.world.run(&[name]),
         Action::Finish(name) => next.world.end(name, container(case), 0, "Completed", None),

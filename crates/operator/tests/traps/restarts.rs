@@ -4,7 +4,7 @@ use common::api::{ConditionType, JobStatus};
 use common::observe::PodDetail;
 use serde_json::json;
 
-use crate::kit::{
+use super::kit::{
     active, bring_up, by_policy, come_back, deletes, end, finish, for_every_kind, held, is, last, message,
     policies, policy, replacing, running, spec,
 };

@@ -274,7 +274,7 @@ fn failures() -> Vec<Scenario> {
             )
         },
         Scenario {
-            applies: |info| info.roles.iter().any(|role| role.needs.is_some()),
+            applies: |info| info.roles.iter().any(|role| role.depends_on.is_some()),
             manifest: replaced,
             ..scenario(
                 "launcher fails with its worker",

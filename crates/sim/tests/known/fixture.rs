@@ -376,7 +376,7 @@ impl Fixture {
         Key::new(PODS, NAMESPACE, name)
     }
 
-    /// Names of the pods, in the order of their slots.
+    /// Names of the pods, in the order of their replicas.
     pub(crate) fn pod_names(&self) -> Vec<String> {
         self.pods()
             .iter()

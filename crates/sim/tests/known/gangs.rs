@@ -17,8 +17,8 @@ use sim::types::{PODS, pod_groups};
 use sim::value::{self, deleting, has_ended, metadata};
 use tokio::time::Instant;
 
-use crate::fixture::{Fixture, FixtureOptions, RuleId, kinds, refused, with_fault};
-use crate::steps::{
+use super::fixture::{Fixture, FixtureOptions, RuleId, kinds, refused, with_fault};
+use super::steps::{
     alive, belongings, by_batch_job, ends_well, is, last, policy, replaced, restarts, rule, suspend,
     suspended, to, when,
 };

@@ -23,8 +23,8 @@ use sim::types::{EVENTS, LEASES, NAMESPACES, NODES, PODS, Resource, pod_groups};
 use sim::value::{self, metadata};
 use tokio::time::Instant;
 
-use crate::fixture::{Fixture, FixtureOptions, kinds, refused, with_fault};
-use crate::steps::{
+use super::fixture::{Fixture, FixtureOptions, kinds, refused, with_fault};
+use super::steps::{
     alive, belongings, ends_well, is, last, replaced, restarts, rule, runs, succeeds, suspend, suspended, to,
     uid, waits_for, when,
 };
@@ -268,7 +268,7 @@ async fn nothing_outlives_a_deleted_job() {
     }
 }
 
-/// What a job does not need any more outlives its end, its suspension, or the slot that it was for.
+/// What a job does not need any more outlives its end, its suspension, or the replica that it was for.
 #[tokio::test(start_paused = true)]
 async fn what_is_needed_no_more_goes() {
     let gone = |test_job: &TestJob, plurals: &[&str]| {

@@ -12,8 +12,8 @@ use sim::store::{Key, Object, Store};
 use sim::value::{self, phase};
 use tokio::time::Instant;
 
-use crate::fixture::{Fixture, FixtureOptions, kinds, with_fault};
-use crate::steps::{
+use super::fixture::{Fixture, FixtureOptions, kinds, with_fault};
+use super::steps::{
     DISRUPTIONS, alive, by_batch_job, ends_well, first, has_ended, is, last, message, policy, replaced,
     restarts, rule, status, succeeds, suspend, suspended, to, uid, when,
 };
@@ -111,7 +111,7 @@ async fn a_launcher_is_tried_so_often_and_no_more() {
             let launchers = fixture
                 .pods()
                 .iter()
-                .filter(|pod| fixture.info().slot_of("j", value::name(pod)).is_none())
+                .filter(|pod| fixture.info().replica_of("j", value::name(pod)).is_none())
                 .count();
             assert_eq!(launchers, usize::try_from(limit).unwrap() + 1);
             fixture.closes().await;

@@ -11,7 +11,7 @@ use sim::store::{Key, Object, Store};
 use sim::value::{self, phase};
 use tokio::time::Instant;
 
-use crate::fixture::Fixture;
+use super::fixture::Fixture;
 
 /// Why Kubernetes takes pods away.
 pub(crate) const DISRUPTIONS: [&str; 5] = [
@@ -154,9 +154,9 @@ pub(crate) async fn suspended(test_job: &TestJob) {
         .await;
 }
 
-/// The slot of a pod, those of batch Jobs too.
-pub(crate) fn slot(test_job: &TestJob, pod: &Value) -> String {
-    match test_job.info().slot_of("j", value::name(pod)) {
+/// The replica of a pod, those of batch Jobs too.
+pub(crate) fn replica(test_job: &TestJob, pod: &Value) -> String {
+    match test_job.info().replica_of("j", value::name(pod)) {
         Some(_) => value::name(pod).to_owned(),
         None => value::label(pod, names::REPLICA_TYPE)
             .or_else(|| value::label(pod, names::JOB_ROLE))
@@ -165,18 +165,18 @@ pub(crate) fn slot(test_job: &TestJob, pod: &Value) -> String {
     }
 }
 
-/// Two pods of one slot that have not ended, if there are such.
+/// Two pods of one replica that have not ended, if there are such.
 pub(crate) fn twins(test_job: &TestJob) -> Option<(String, String)> {
     let mut pods = test_job.pods();
     pods.retain(|pod| !value::has_ended(pod));
     let mut seen = std::collections::BTreeMap::new();
     pods.iter().find_map(|pod| {
-        let other = seen.insert(slot(test_job, pod), value::name(pod).to_owned());
+        let other = seen.insert(replica(test_job, pod), value::name(pod).to_owned());
         other.map(|other| (other, value::name(pod).to_owned()))
     })
 }
 
-/// Watches that no slot has two pods until something holds.
+/// Watches that no replica has two pods until something holds.
 pub(crate) async fn without_twins_until(test_job: &TestJob, what: &str, holds: impl Fn(&TestJob) -> bool) {
     when(test_job, what, |t| {
         assert_eq!(twins(t), None, "{}", t.info().kind);

@@ -7,8 +7,8 @@ use sim::kubernetes::fail;
 use sim::types::pod_groups;
 use sim::value;
 
-use crate::fixture::{Fixture, FixtureOptions, kinds, slow_to_stop};
-use crate::steps::{
+use super::fixture::{Fixture, FixtureOptions, kinds, slow_to_stop};
+use super::steps::{
     alive, by_batch_job, ends_well, first, is, last, policy, restarts, rule, status, suspend, suspended, to,
     uid, when, without_twins_until,
 };
@@ -38,7 +38,7 @@ async fn a_suspended_job_has_nothing_and_begins_with_nothing() {
             });
             let nothing = |after: &str| {
                 assert_eq!(
-                    crate::steps::belongings(&fixture),
+                    super::steps::belongings(&fixture),
                     [""; 0],
                     "{} {after}",
                     fixture.info().kind

@@ -11,8 +11,8 @@ use sim::types::PODS;
 use sim::value::{self, phase};
 use tokio::time::Instant;
 
-use crate::fixture::{Fixture, FixtureOptions, kinds, refused};
-use crate::steps::{
+use super::fixture::{Fixture, FixtureOptions, kinds, refused};
+use super::steps::{
     by_batch_job, ends_well, first, has_ended, is, last, policy, replaced, restarts, rule, status, suspend,
     suspended, to, uid, waits_for, when,
 };

@@ -1,11 +1,4 @@
 //! A gang of which a part is refused: when it gives back what it has, and when it does not.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "tests fail by panicking, and read better without ceremony"
-)]
 
 use common::Plan;
 use common::gang::{Gang, Placement};
@@ -52,8 +45,8 @@ fn tell(world: &mut World) -> Plan {
 
 /// Until something is due, in seconds.
 fn wait(world: &World) -> i64 {
-    let wake = world.plan(&FRAMEWORK).wake.unwrap();
-    wake.duration_since(world.now).as_secs()
+    let requeue_at = world.plan(&FRAMEWORK).requeue_at.unwrap();
+    requeue_at.duration_since(world.now).as_secs()
 }
 
 fn gives_back(plan: &Plan) -> bool {
@@ -100,14 +93,14 @@ fn all_goes_by_one_attempt_and_comes_again_later_without_a_restart() {
         words.contains("given back") && words.contains("exceeded quota: q"),
         "{words}"
     );
-    assert_eq!(plan.notes[0].reason, "GangGivenBack");
+    assert_eq!(plan.events[0].reason, "GangGivenBack");
     world.refusals.clear();
     world.apply(&plan);
     world.reap();
     let makes = |plan: &Plan| plan.writes.iter().any(|w| w.class() == WriteClass::Pods);
     let next = world.plan(&FRAMEWORK);
     assert!(!makes(&next));
-    let pause = next.wake.unwrap().duration_since(world.now).as_secs();
+    let pause = next.requeue_at.unwrap().duration_since(world.now).as_secs();
     assert!((120..240).contains(&pause), "{pause}");
     world.pass_time(pause);
     world.settle(&FRAMEWORK);
@@ -134,7 +127,7 @@ fn each_time_it_waits_longer() {
         world.reap();
         let pause = world
             .plan(&FRAMEWORK)
-            .wake
+            .requeue_at
             .unwrap()
             .duration_since(world.now)
             .as_secs();
@@ -233,5 +226,5 @@ fn a_deadline_that_comes_before_the_next_try_is_not_missed() {
     world.pass_time(120);
     let plan = world.plan(&FRAMEWORK);
     assert!(gives_back(&plan));
-    assert_eq!(plan.wake.unwrap().duration_since(world.now).as_secs(), 30);
+    assert_eq!(plan.requeue_at.unwrap().duration_since(world.now).as_secs(), 30);
 }

@@ -1,14 +1,5 @@
 //! What a user who may create jobs, and no more, tries by way of the operator: the real one, on a cluster in memory. What
 //! plans alone can show is in `attacks.rs` of the crate `operator`.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    clippy::duration_suboptimal_units,
-    reason = "tests fail by panicking, and read better without ceremony"
-)]
 
 mod world;
 

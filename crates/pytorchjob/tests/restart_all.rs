@@ -1,11 +1,5 @@
 //! A PyTorchJob whose pods begin anew together, and which of them failed first. The snapshots beside this file are meant
 //! to be read.
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::semicolon_if_nothing_returned,
-    reason = "tests fail by panicking, and read better without ceremony"
-)]
 
 use common::api::ConditionType;
 use common::plan::Write;

@@ -1,18 +1,8 @@
 //! The API server in memory answers as a real one does.
 //!
-//! `cargo test --package sim --test conformance -- --ignored --nocapture` asks both the same and compares. It starts etcd, an
+//! `cargo test --package sim --test tests conformance:: -- --ignored --nocapture` asks both the same and compares. It starts etcd, an
 //! API server and the garbage collector itself; with `KUBECONFIG` it asks that cluster, adds the CRDs that are missing, and
 //! takes away the namespace that it makes.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    clippy::too_many_lines,
-    clippy::duration_suboptimal_units,
-    reason = "tests fail by panicking, and read better without ceremony"
-)]
 
 mod operations;
 
@@ -31,7 +21,7 @@ use sim::link::Link;
 use sim::network_faults::NoFaults;
 use sim::store::Who;
 
-use crate::operations::operations;
+use operations::operations;
 
 fn in_memory() -> Vec<Answered> {
     let mut builder = tokio::runtime::Builder::new_current_thread();
@@ -105,7 +95,7 @@ async fn with_crds(client: &Client) {
 }
 
 #[tokio::test]
-#[ignore = "needs a real API server, which it starts itself if KUBECONFIG is not set: cargo test --package sim --test conformance -- --ignored"]
+#[ignore = "needs a real API server, which it starts itself if KUBECONFIG is not set: cargo test --package sim --test tests conformance:: -- --ignored"]
 async fn a_real_api_server_answers_the_same() {
     rustls::crypto::ring::default_provider()
         .install_default()

@@ -1,30 +1,30 @@
 //! Nodes that do not answer: which pods on them are given up, and when the others will be.
 //!
 //! A pod on such a node neither ends nor goes: nobody is there who would say so. Only after a limit, or when an
-//! administrator vouches for it, is it taken to be dead; until then it may well be alive, and its slot stays taken.
+//! administrator vouches for it, is it taken to be dead; until then it may well be alive, and its replica stays taken.
 
 use crate::conditions;
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::observe::{LostNode, Observed, PodView};
+use crate::observe::{Observed, PodView, UnreachableNode};
 use crate::settings::Settings;
 
 /// What is to be thought of pods, by the nodes that they are on.
 #[derive(Debug, Clone, Copy)]
-pub struct Losses<'a> {
-    nodes: &'a BTreeMap<Box<str>, LostNode>,
+pub struct UnreachableNodes<'a> {
+    nodes: &'a BTreeMap<Box<str>, UnreachableNode>,
     now: Timestamp,
     limit: Option<i64>,
 }
 
-impl<'a> Losses<'a> {
+impl<'a> UnreachableNodes<'a> {
     /// As of now.
     #[must_use]
     pub fn of(observed: &'a Observed, settings: &Settings) -> Self {
         Self {
-            nodes: &observed.lost_nodes,
+            nodes: &observed.unreachable_nodes,
             now: observed.now,
             limit: settings.node_lost_after,
         }
@@ -32,7 +32,7 @@ impl<'a> Losses<'a> {
 
     /// Whether the pod counts as dead although nobody can say so.
     #[must_use]
-    pub fn given_up(&self, pod: &PodView) -> bool {
+    pub fn presumed_dead(&self, pod: &PodView) -> bool {
         self.due(pod).is_some_and(|due| due <= self.now)
     }
 
@@ -49,7 +49,7 @@ impl<'a> Losses<'a> {
 
     /// Since when the pod's node has not answered.
     #[must_use]
-    pub fn silent_since(&self, pod: &PodView) -> Option<Timestamp> {
+    pub fn not_ready_since(&self, pod: &PodView) -> Option<Timestamp> {
         self.limit?;
         Some(self.node(pod)?.1.since)
     }
@@ -104,7 +104,7 @@ impl<'a> Losses<'a> {
     }
 
     /// The node of a pod that has not ended, if it does not answer.
-    fn node<'p>(&self, pod: &'p PodView) -> Option<(&'p str, &'a LostNode)> {
+    fn node<'p>(&self, pod: &'p PodView) -> Option<(&'p str, &'a UnreachableNode)> {
         let name = pod.node.as_deref().filter(|_| !pod.has_ended())?;
         Some((name, self.nodes.get(name)?))
     }

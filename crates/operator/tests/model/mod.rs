@@ -7,21 +7,10 @@
 //!
 //! What it leaves out: requests of one class go out one after the other; time passes only where a plan asks for it.
 //! `TRAINYARD_FAULTS=2` goes further (a death is one), `TRAINYARD_CASE='PyTorchJob suspension'` looks at one case.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    clippy::format_push_string,
-    reason = "tests fail by panicking, and read better without ceremony"
-)]
 
 mod action;
 mod explore;
 mod key;
-#[path = "../rules/mod.rs"]
-mod rules;
 mod state;
 mod step;
 

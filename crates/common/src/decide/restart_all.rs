@@ -7,53 +7,53 @@
 use crate::api::WholeRestarts;
 use crate::conditions;
 use crate::plan::{Counter, Plan};
+use crate::replica_states::ReplicaState;
 use crate::status;
-use crate::tally::SlotTally;
 
-use super::facts::context::{Question, answer};
+use super::facts::context::{Context, finish_plan};
 use super::facts::draft::draft_status;
 use super::facts::{attempts, deletes, dependencies, first_failure, reasons};
 
 /// The restart: counted once, whatever the number of pods that failed.
-pub(super) fn plan(q: &Question<'_>, replaced: &[&SlotTally]) -> Plan {
-    let mut status = draft_status(q);
-    first_failure::record(q, &mut status);
-    attempts::count(&mut status, first_failure::is_disruption(q));
+pub(super) fn plan(ctx: &Context<'_>, replaced: &[&ReplicaState]) -> Plan {
+    let mut status = draft_status(ctx);
+    first_failure::record(ctx, &mut status);
+    attempts::count(&mut status, first_failure::is_disruption(ctx));
     if let Some(counts) = &mut status.restart_counts {
-        let forgiven = status::to_i32(dependencies::forgiven(q));
-        counts.in_place = counts.in_place.saturating_sub(forgiven).max(0);
+        let excused_retries = status::to_i32(dependencies::excused_retries(ctx));
+        counts.in_place = counts.in_place.saturating_sub(excused_retries).max(0);
     }
-    attempts::retire_all(q, &mut status);
+    attempts::next_attempt_of_all(ctx, &mut status);
     for counts in status.replica_statuses.values_mut() {
         counts.active = 0;
         attempts::forget_success(counts);
     }
-    let taken: Vec<&SlotTally> = replaced
+    let taken: Vec<&ReplicaState> = replaced
         .iter()
         .copied()
-        .filter(|s| reasons::is_taken(s))
+        .filter(|s| reasons::is_removed(s))
         .collect();
-    let of_taken = reasons::describe_taken(q, &taken).filter(|_| first_failure::is_disruption(q));
+    let of_taken = reasons::describe_removed(ctx, &taken).filter(|_| first_failure::is_disruption(ctx));
     let cause = of_taken
-        .or_else(|| reasons::cause(q, replaced))
+        .or_else(|| reasons::cause(ctx, replaced))
         .unwrap_or_default();
-    let note = reasons::announce(q, &mut status, &format!("{cause}; all replicas begin anew"));
+    let event = reasons::announce(ctx, &mut status, &format!("{cause}; all replicas begin anew"));
     let known = status.whole_restarts.take().unwrap_or_default();
     status.whole_restarts = Some(WholeRestarts {
         count: known.count.saturating_add(1),
-        since: Some(conditions::whole_seconds(q.now())),
+        since: Some(conditions::whole_seconds(ctx.now())),
         reason: Some(cause),
     });
-    let plan = answer(
-        &q.job.stored,
+    let plan = finish_plan(
+        &ctx.job.stored,
         status.clone(),
-        deletes::carriers(q).collect(),
-        vec![note],
+        deletes::carriers(ctx).collect(),
+        vec![event],
     );
     Plan {
         intent: Some(status),
         counters: [plan.counters, vec![Counter::Restarted]].concat(),
-        wake: q.deadline(),
+        requeue_at: ctx.deadline(),
         ..plan
     }
 }

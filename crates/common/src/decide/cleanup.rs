@@ -2,21 +2,26 @@
 
 use crate::api::{CleanPodPolicy, JobStatus};
 use crate::kind::KindInfo;
-use crate::nodes::Losses;
 use crate::objects::ChildKind;
 use crate::observe::{BatchJobView, ContainerState, ContainerView, Observed, Phase, PodView};
 use crate::plan::{Counter, Plan, Write};
 use crate::problems::Problems;
+use crate::unreachable::UnreachableNodes;
 use crate::{conditions, resolve};
 
-use super::facts::context::{after, answer, done};
+use super::facts::context::{after, done, finish_plan};
 use super::facts::deletes;
 
 /// Seconds after the end in which pods whose container has ended are not cleaned up as running ones: the kubelet tells
 /// of the container first and of the pod's end a moment later, and a pod that is finished keeps its log.
 const TO_FINISH: i64 = 10;
 
-pub(super) fn plan(info: &KindInfo, observed: &Observed, stored: &JobStatus, losses: &Losses<'_>) -> Plan {
+pub(super) fn plan(
+    info: &KindInfo,
+    observed: &Observed,
+    stored: &JobStatus,
+    unreachable: &UnreachableNodes<'_>,
+) -> Plan {
     let policy = resolve::run_policy(info, &observed.job, &mut Problems::default());
     let mut status = stored.clone();
     // Upstream left jobs without it; every rule about the time after the end needs it.
@@ -31,11 +36,11 @@ pub(super) fn plan(info: &KindInfo, observed: &Observed, stored: &JobStatus, los
     let finished_by = after(ended, TO_FINISH);
     let finishing = |pod: &PodView| observed.now < finished_by && is_finishing(pod);
     let policy = stored.cleanup.unwrap_or(policy.clean_pod_policy);
-    let writes = clean_up(observed, losses, policy, &finishing);
+    let writes = clean_up(observed, unreachable, policy, &finishing);
     let waits = policy == CleanPodPolicy::Running && observed.pods.iter().any(|pod| finishing(pod));
     Plan {
-        wake: due.into_iter().chain(waits.then_some(finished_by)).min(),
-        ..answer(stored, status, writes, Vec::new())
+        requeue_at: due.into_iter().chain(waits.then_some(finished_by)).min(),
+        ..finish_plan(stored, status, writes, Vec::new())
     }
 }
 
@@ -45,10 +50,10 @@ fn delete_job(observed: &Observed) -> Plan {
         uid: job.uid.clone(),
         resource_version: job.resource_version.clone(),
     };
-    let note = done("SuccessfulDeleteJob", format!("Deleted job: {}", job.key.name));
+    let event = done("SuccessfulDeleteJob", format!("Deleted job: {}", job.key.name));
     Plan {
         writes: vec![delete],
-        notes: vec![note],
+        events: vec![event],
         counters: vec![Counter::Deleted],
         ..Plan::default()
     }
@@ -66,7 +71,7 @@ fn is_finishing(pod: &PodView) -> bool {
 
 fn clean_up(
     observed: &Observed,
-    losses: &Losses<'_>,
+    unreachable: &UnreachableNodes<'_>,
     policy: CleanPodPolicy,
     finishing: &dyn Fn(&PodView) -> bool,
 ) -> Vec<Write> {
@@ -76,8 +81,8 @@ fn clean_up(
         CleanPodPolicy::None => false,
     };
     let pods = observed.pods.iter().filter(|pod| doomed(pod) || pod.deleting);
-    let mut writes: Vec<Write> = pods.filter_map(|pod| deletes::delete(losses, pod)).collect();
-    writes.extend(deletes::carried(losses, observed));
+    let mut writes: Vec<Write> = pods.filter_map(|pod| deletes::delete(unreachable, pod)).collect();
+    writes.extend(deletes::carried(unreachable, observed));
     let doomed_job = |job: &BatchJobView| match policy {
         CleanPodPolicy::All => true,
         CleanPodPolicy::Running => job.end.is_none(),

@@ -1,7 +1,7 @@
-//! Observed pods sorted into the slots of the cast. Every question of `decide` starts from here.
+//! Observed pods and batch Jobs, assigned to the replicas of the job. Every decision step starts from here.
 //!
 //! A pod is judged by the training container of its kind, else by its phase: a side-car that somebody's webhook
-//! added can neither fail nor hold up a slot.
+//! added can neither fail nor hold up a replica.
 
 mod failure;
 
@@ -11,12 +11,12 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::api::{JobStatus, RestartPolicy, RestartScope};
-use crate::cast::Slot;
 use crate::job::ResolvedJob;
 use crate::kind::Workload;
-use crate::names::{self, Attempt, ReplicaIndex, Role, SlotId};
-use crate::nodes::Losses;
+use crate::names::{self, Attempt, ReplicaId, ReplicaIndex, Role};
 use crate::observe::{BatchEnd, BatchJobView, ContainerState, Observed, Phase, PodView, Vanished};
+use crate::replicas::Replica;
+use crate::unreachable::UnreachableNodes;
 
 pub use failure::Failure;
 use failure::{culprit, disruption, ended_by_kubelet, failure, main_exit};
@@ -24,28 +24,28 @@ use failure::{culprit, disruption, ended_by_kubelet, failure, main_exit};
 /// Reason of a batch Job that may not try again.
 pub(crate) const RETRIES_USED_UP: &str = "BackoffLimitExceeded";
 
-/// All slots of a job with what is known about each.
+/// All replicas of a job with what is known about each.
 #[derive(Debug, Clone)]
-pub struct Tally {
+pub struct ReplicaStates {
     /// In rank order.
-    pub slots: Vec<SlotTally>,
-    /// Pods of this job whose slot no longer exists (scaled down).
-    pub strays: Vec<(SlotId, Arc<PodView>)>,
+    pub replicas: Vec<ReplicaState>,
+    /// Pods of this job whose replica no longer exists (scaled down).
+    pub excess: Vec<(ReplicaId, Arc<PodView>)>,
     /// Attempts of such pods that vanished before they were dealt with.
-    pub lost_strays: Vec<(SlotId, Attempt)>,
+    pub disappeared_excess: Vec<(ReplicaId, Attempt)>,
 }
 
-/// One slot with what is known about it.
+/// One replica with what is known about it.
 #[derive(Debug, Clone)]
-pub struct SlotTally {
-    /// The slot.
-    pub slot: Slot,
+pub struct ReplicaState {
+    /// The replica.
+    pub replica: Replica,
     /// The attempt that runs or is to run.
     pub attempt: Attempt,
     /// Restart policy of its role.
     pub policy: RestartPolicy,
     /// What it is doing.
-    pub state: SlotState,
+    pub phase: ReplicaPhase,
     /// Its pod, of whatever attempt; of several that a batch Job has made, the one that tells most about now.
     pub pod: Option<Arc<PodView>>,
     /// Its batch Job, of whatever attempt, if it is carried by one.
@@ -56,15 +56,15 @@ pub struct SlotTally {
     pub lost_restarts: u32,
 }
 
-/// What a slot is doing.
+/// What a replica is doing.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SlotState {
+pub enum ReplicaPhase {
     /// No pod.
-    Missing,
+    NotCreated,
     /// Its pod vanished without our doing.
-    Lost,
+    Disappeared,
     /// A pod of an earlier attempt is still there.
-    Previous,
+    Outdated,
     /// Its pod is being deleted, not by us, or is given up with its node. Neither failed nor done: to be replaced.
     Terminating,
     /// Its pod waits.
@@ -77,80 +77,104 @@ pub enum SlotState {
     Failed(Failure),
 }
 
-impl Tally {
-    /// Slots in a state.
-    pub fn in_state<'a>(
-        &'a self,
-        role: Option<Role>,
-        wanted: &'a SlotState,
-    ) -> impl Iterator<Item = &'a SlotTally> {
-        self.slots
-            .iter()
-            .filter(move |s| role.is_none_or(|r| s.slot.id.role == r) && s.state == *wanted)
+impl ReplicaState {
+    /// Role and index.
+    #[must_use]
+    pub fn id(&self) -> ReplicaId {
+        self.replica.id
     }
 
-    /// Number of slots of a role in a state.
+    /// Role.
     #[must_use]
-    pub fn count(&self, role: Role, wanted: &SlotState) -> u32 {
-        u32::try_from(self.in_state(Some(role), wanted).count()).unwrap_or(u32::MAX)
+    pub fn role(&self) -> Role {
+        self.replica.id.role
+    }
+
+    /// Name of its pod or batch Job.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.replica.name
+    }
+}
+
+impl ReplicaStates {
+    /// Replicas in a state.
+    pub fn in_phase<'a>(
+        &'a self,
+        role: Option<Role>,
+        wanted: &'a ReplicaPhase,
+    ) -> impl Iterator<Item = &'a ReplicaState> {
+        self.replicas
+            .iter()
+            .filter(move |s| role.is_none_or(|r| s.role() == r) && s.phase == *wanted)
+    }
+
+    /// Number of replicas of a role in a state.
+    #[must_use]
+    pub fn count(&self, role: Role, wanted: &ReplicaPhase) -> u32 {
+        u32::try_from(self.in_phase(Some(role), wanted).count()).unwrap_or(u32::MAX)
     }
 
     /// Container restarts of pods that were seen to vanish.
     #[must_use]
     pub fn lost_restarts(&self) -> u32 {
-        self.slots
+        self.replicas
             .iter()
-            .fold(0_u32, |sum, slot| sum.saturating_add(slot.lost_restarts))
+            .fold(0_u32, |sum, replica| sum.saturating_add(replica.lost_restarts))
     }
 
     /// Retries in place of what exists and is of the current attempt.
     #[must_use]
     pub fn in_place_restarts(&self) -> u32 {
-        let current = self.slots.iter().filter(|s| s.state != SlotState::Previous);
-        current.fold(0_u32, |sum, slot| sum.saturating_add(slot.retries))
+        let current = self.replicas.iter().filter(|s| s.phase != ReplicaPhase::Outdated);
+        current.fold(0_u32, |sum, replica| sum.saturating_add(replica.retries))
     }
 }
 
-/// Sorts what was observed into the slots of the cast.
+/// Sorts what was observed into the replicas of the replicas.
 #[must_use]
-pub fn tally(observed: &Observed, job: &ResolvedJob, losses: &Losses<'_>) -> Tally {
-    let done = done_slots(&job.stored, job);
+pub fn replica_states(
+    observed: &Observed,
+    job: &ResolvedJob,
+    unreachable: &UnreachableNodes<'_>,
+) -> ReplicaStates {
+    let done = done_replicas(&job.stored, job);
     let pods: BTreeMap<&str, &Arc<PodView>> = observed.pods.iter().map(|pod| (&*pod.name, pod)).collect();
-    let of = |slot: &Slot| {
-        let done = done.contains(&slot.id);
-        match slot.workload {
+    let of = |replica: &Replica| {
+        let done = done.contains(&replica.id);
+        match replica.workload {
             Workload::Pod => {
-                let pod = pods.get(&*slot.name).copied();
-                pod_slot(observed, job, losses, slot, pod, done)
+                let pod = pods.get(&*replica.name).copied();
+                pod_replica(observed, job, unreachable, replica, pod, done)
             }
-            Workload::BatchJob => batch_slot(observed, job, losses, slot, done),
+            Workload::BatchJob => batch_replica(observed, job, unreachable, replica, done),
         }
     };
-    let slots: Vec<SlotTally> = job.cast.slots().iter().map(of).collect();
+    let replicas: Vec<ReplicaState> = job.replicas.all().iter().map(of).collect();
     // By name, so that pods are told apart from those that somebody else made with our labels.
     let beyond = |name: &str| {
-        let id = job.info.slot_of(&job.key.name, name)?;
-        let count = job.replica(id.role).map_or(0, |r| r.count);
+        let id = job.info.replica_of(&job.key.name, name)?;
+        let count = job.role(id.role).map_or(0, |r| r.count);
         (id.index.0 >= count).then_some(id)
     };
-    let strays = observed
+    let excess = observed
         .pods
         .iter()
         .filter_map(|pod| Some((beyond(&pod.name)?, Arc::clone(pod))))
         .collect();
-    let lost_strays = observed
+    let disappeared_excess = observed
         .vanished
         .iter()
         .filter_map(|v| Some((beyond(&v.name)?, v.attempt)))
         .collect();
-    Tally {
-        slots,
-        strays,
-        lost_strays,
+    ReplicaStates {
+        replicas,
+        excess,
+        disappeared_excess,
     }
 }
 
-/// What is known about a slot besides what carries it.
+/// What is known about a replica besides what carries it.
 struct Known<'a> {
     attempt: Attempt,
     policy: RestartPolicy,
@@ -159,80 +183,80 @@ struct Known<'a> {
 }
 
 impl<'a> Known<'a> {
-    /// `seen` is the attempt of what carries the slot now.
-    fn of(observed: &'a Observed, job: &'a ResolvedJob, slot: &Slot, seen: Option<Attempt>) -> Self {
+    /// `seen` is the attempt of what carries the replica now.
+    fn of(observed: &'a Observed, job: &'a ResolvedJob, replica: &Replica, seen: Option<Attempt>) -> Self {
         // A status that somebody wiped must not turn live pods into pods of the future.
-        let attempt = stored_attempt(&job.stored, slot.id).max(seen.unwrap_or_default());
-        let replica = job.replica(slot.id.role);
+        let attempt = stored_attempt(&job.stored, replica.id).max(seen.unwrap_or_default());
+        let role = job.role(replica.id.role);
         Self {
             attempt,
-            policy: replica.map_or(RestartPolicy::Never, |r| r.restart_policy),
-            container: replica.map_or("", |r| &r.container),
+            policy: role.map_or(RestartPolicy::Never, |r| r.restart_policy),
+            container: role.map_or("", |r| &r.container),
             vanished: observed
                 .vanished
                 .iter()
-                .find(|v| *v.name == *slot.name && v.attempt == attempt),
+                .find(|v| *v.name == *replica.name && v.attempt == attempt),
         }
     }
 
-    fn absent(&self) -> SlotState {
+    fn absent(&self) -> ReplicaPhase {
         match self.vanished {
-            Some(v) if v.succeeded => SlotState::Succeeded,
-            Some(_) => SlotState::Lost,
-            None => SlotState::Missing,
+            Some(v) if v.succeeded => ReplicaPhase::Succeeded,
+            Some(_) => ReplicaPhase::Disappeared,
+            None => ReplicaPhase::NotCreated,
         }
     }
 
-    fn lost_restarts(&self, state: &SlotState) -> u32 {
-        let lost = self.vanished.filter(|_| *state == SlotState::Lost);
+    fn lost_restarts(&self, phase: &ReplicaPhase) -> u32 {
+        let lost = self.vanished.filter(|_| *phase == ReplicaPhase::Disappeared);
         lost.map_or(0, |v| v.restarts)
     }
 }
 
-fn pod_slot(
+fn pod_replica(
     observed: &Observed,
     job: &ResolvedJob,
-    losses: &Losses<'_>,
-    slot: &Slot,
+    unreachable: &UnreachableNodes<'_>,
+    replica: &Replica,
     pod: Option<&Arc<PodView>>,
     done: bool,
-) -> SlotTally {
-    let known = Known::of(observed, job, slot, pod.map(|pod| pod.attempt));
-    let state = match pod {
-        _ if done => SlotState::Succeeded,
-        Some(pod) if pod.attempt < known.attempt => SlotState::Previous,
-        Some(pod) => pod_state(
+) -> ReplicaState {
+    let known = Known::of(observed, job, replica, pod.map(|pod| pod.attempt));
+    let phase = match pod {
+        _ if done => ReplicaPhase::Succeeded,
+        Some(pod) if pod.attempt < known.attempt => ReplicaPhase::Outdated,
+        Some(pod) => pod_phase(
             pod,
             known.container,
             job.kubelet_policy(known.policy),
-            losses.given_up(pod),
+            unreachable.presumed_dead(pod),
         ),
         None => known.absent(),
     };
-    SlotTally {
-        slot: slot.clone(),
+    ReplicaState {
+        replica: replica.clone(),
         attempt: known.attempt,
         policy: known.policy,
-        lost_restarts: known.lost_restarts(&state),
-        state,
+        lost_restarts: known.lost_restarts(&phase),
+        phase,
         retries: pod.map_or(0, |pod| pod.restarts),
         pod: pod.cloned(),
         batch_job: None,
     }
 }
 
-/// A batch Job makes its pods itself, under names of its own choice, and retries them: the slot has ended when the
+/// A batch Job makes its pods itself, under names of its own choice, and retries them: the replica has ended when the
 /// batch Job has.
-fn batch_slot(
+fn batch_replica(
     observed: &Observed,
     job: &ResolvedJob,
-    losses: &Losses<'_>,
-    slot: &Slot,
+    unreachable: &UnreachableNodes<'_>,
+    replica: &Replica,
     done: bool,
-) -> SlotTally {
-    let carrier = observed.batch_jobs.iter().find(|j| *j.name == *slot.name);
-    let known = Known::of(observed, job, slot, carrier.map(|j| j.attempt));
-    let prefix = format!("{}-", slot.name);
+) -> ReplicaState {
+    let carrier = observed.batch_jobs.iter().find(|j| *j.name == *replica.name);
+    let known = Known::of(observed, job, replica, carrier.map(|j| j.attempt));
+    let prefix = format!("{}-", replica.name);
     let of_carrier = |owner: &&(crate::names::Uid, Arc<PodView>)| match carrier {
         Some(carrier) => owner.0 == carrier.uid,
         None => owner.1.name.starts_with(&prefix),
@@ -248,30 +272,30 @@ fn batch_slot(
         .copied()
         .max_by_key(|pod| telling(pod, known.container))
         .cloned();
-    let state = match carrier {
-        _ if done => SlotState::Succeeded,
-        Some(j) if j.attempt < known.attempt => SlotState::Previous,
+    let phase = match carrier {
+        _ if done => ReplicaPhase::Succeeded,
+        Some(j) if j.attempt < known.attempt => ReplicaPhase::Outdated,
         Some(j) => {
-            let given_up = pod.as_ref().is_some_and(|pod| losses.given_up(pod));
-            batch_state(j, pod.as_deref(), known.container, given_up)
+            let given_up = pod.as_ref().is_some_and(|pod| unreachable.presumed_dead(pod));
+            batch_phase(j, pod.as_deref(), known.container, given_up)
         }
         // Its pods outlive a batch Job that somebody deleted: two launchers must never run at a time.
         None if pods.iter().any(|pod| pod.attempt >= known.attempt) => match known.absent() {
-            SlotState::Succeeded => SlotState::Succeeded,
-            _ => SlotState::Lost,
+            ReplicaPhase::Succeeded => ReplicaPhase::Succeeded,
+            _ => ReplicaPhase::Disappeared,
         },
-        None if !pods.is_empty() => SlotState::Previous,
+        None if !pods.is_empty() => ReplicaPhase::Outdated,
         None => known.absent(),
     };
     let restarts = pods
         .iter()
         .fold(0_u32, |sum, pod| sum.saturating_add(pod.restarts));
-    SlotTally {
-        slot: slot.clone(),
+    ReplicaState {
+        replica: replica.clone(),
         attempt: known.attempt,
         policy: known.policy,
-        lost_restarts: known.lost_restarts(&state),
-        state,
+        lost_restarts: known.lost_restarts(&phase),
+        phase,
         retries: match job.policy.restart_scope {
             RestartScope::Pod => carrier.map_or(0, |j| own_failures(j, &pods).saturating_add(restarts)),
             // It makes one pod; the restart of all counts.
@@ -305,26 +329,26 @@ fn own_failures(carrier: &BatchJobView, pods: &[&Arc<PodView>]) -> u32 {
 
 /// A batch Job counts whatever ends its pods, and retries on its own account: when its pod is taken away or lost it is
 /// begun anew, so that this is not held against the job.
-fn batch_state(
+fn batch_phase(
     carrier: &BatchJobView,
     pod: Option<&PodView>,
     container: &str,
     given_up_pod: bool,
-) -> SlotState {
+) -> ReplicaPhase {
     let taken = |pod: &PodView| disruption(pod).is_some() && (pod.deleting || pod.phase == Phase::Failed);
     let may_go_on = carrier
         .end
         .as_ref()
         .is_none_or(|end| end.reason.starts_with(RETRIES_USED_UP));
     match &carrier.end {
-        Some(end) if end.succeeded => SlotState::Succeeded,
-        _ if carrier.deleting => SlotState::Terminating,
-        _ if may_go_on && pod.is_some_and(taken) => SlotState::Terminating,
-        None if given_up_pod => SlotState::Terminating,
-        Some(end) => SlotState::Failed(given_up(carrier, end, pod, container)),
+        Some(end) if end.succeeded => ReplicaPhase::Succeeded,
+        _ if carrier.deleting => ReplicaPhase::Terminating,
+        _ if may_go_on && pod.is_some_and(taken) => ReplicaPhase::Terminating,
+        None if given_up_pod => ReplicaPhase::Terminating,
+        Some(end) => ReplicaPhase::Failed(given_up(carrier, end, pod, container)),
         None => match pod {
-            Some(pod) if pod.phase == Phase::Running && !pod.deleting => SlotState::Running,
-            _ => SlotState::Pending,
+            Some(pod) if pod.phase == Phase::Running && !pod.deleting => ReplicaPhase::Running,
+            _ => ReplicaPhase::Pending,
         },
     }
 }
@@ -375,22 +399,22 @@ fn given_up(carrier: &BatchJobView, end: &BatchEnd, pod: Option<&PodView>, conta
     }
 }
 
-/// The attempt that status holds for a slot.
+/// The attempt that status holds for a replica.
 #[must_use]
-pub fn stored_attempt(stored: &JobStatus, id: SlotId) -> Attempt {
+pub fn stored_attempt(stored: &JobStatus, id: ReplicaId) -> Attempt {
     let own = stored
         .slots
-        .get(&names::slot_key(id.role, id.index))
+        .get(&names::replica_key(id.role, id.index))
         .map_or(0, |s| s.attempt);
     Attempt(own.max(stored.attempt))
 }
 
-fn pod_state(pod: &PodView, container: &str, policy: &str, given_up: bool) -> SlotState {
+fn pod_phase(pod: &PodView, container: &str, policy: &str, given_up: bool) -> ReplicaPhase {
     if pod.deleting {
-        return SlotState::Terminating;
+        return ReplicaPhase::Terminating;
     }
     let ended = pod.detail.as_deref().and_then(|d| main_exit(d, container));
-    // The kubelet does not start the training container again under these policies, so its end is the slot's end even
+    // The kubelet does not start the training container again under these policies, so its end is the replica's end even
     // while a side-car goes on.
     let final_exit = match (policy, ended) {
         ("Never", exit) => exit,
@@ -398,29 +422,31 @@ fn pod_state(pod: &PodView, container: &str, policy: &str, given_up: bool) -> Sl
         _ => None,
     };
     match (pod.phase, final_exit) {
-        (Phase::Succeeded, _) | (Phase::Running | Phase::Unknown, Some(0)) => SlotState::Succeeded,
+        (Phase::Succeeded, _) | (Phase::Running | Phase::Unknown, Some(0)) => ReplicaPhase::Succeeded,
         // A side-car failed. Where the kubelet ended the pod itself (its deadline, an eviction) it says why.
         (Phase::Failed, _) if ended == Some(0) && disruption(pod).is_none() && !ended_by_kubelet(pod) => {
-            SlotState::Succeeded
+            ReplicaPhase::Succeeded
         }
         (Phase::Failed, _) | (Phase::Running | Phase::Unknown, Some(_)) => {
-            SlotState::Failed(failure(pod, container))
+            ReplicaPhase::Failed(failure(pod, container))
         }
-        (Phase::Running | Phase::Unknown, None) | (Phase::Pending, _) if given_up => SlotState::Terminating,
-        (Phase::Running, None) => SlotState::Running,
-        (Phase::Pending, _) | (Phase::Unknown, None) => SlotState::Pending,
+        (Phase::Running | Phase::Unknown, None) | (Phase::Pending, _) if given_up => {
+            ReplicaPhase::Terminating
+        }
+        (Phase::Running, None) => ReplicaPhase::Running,
+        (Phase::Pending, _) | (Phase::Unknown, None) => ReplicaPhase::Pending,
     }
 }
 
-/// Slots that status remembers as done.
-fn done_slots(stored: &JobStatus, job: &ResolvedJob) -> BTreeSet<SlotId> {
+/// Replicas that status remembers as done.
+fn done_replicas(stored: &JobStatus, job: &ResolvedJob) -> BTreeSet<ReplicaId> {
     let roles = job.info.roles.iter().filter_map(|r| {
         let text = stored
             .replica_statuses
             .get(r.role.0)?
             .succeeded_indices
             .as_deref()?;
-        Some(parse_indices(text).into_iter().map(|i| SlotId {
+        Some(parse_indices(text).into_iter().map(|i| ReplicaId {
             role: r.role,
             index: ReplicaIndex(i),
         }))

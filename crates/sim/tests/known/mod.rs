@@ -1,16 +1,5 @@
 //! Ways in which controllers of this sort have broken, each provoked on purpose. Tests are named after the symptom; what
 //! stands in brackets is where it was first described. After each scenario `Fixture::closes` asks for all that must always hold.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    clippy::too_many_lines,
-    clippy::semicolon_if_nothing_returned,
-    clippy::duration_suboptimal_units,
-    reason = "tests fail by panicking, and read better without ceremony"
-)]
 
 #[allow(
     dead_code,

@@ -1,15 +1,5 @@
 //! The operator dies at each of its writes, before and after it is carried out, in each scenario, for each kind: the end is
 //! the same as if it had not.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    clippy::too_many_lines,
-    clippy::duration_suboptimal_units,
-    reason = "tests fail by panicking, and read better without ceremony"
-)]
 
 mod stories;
 
