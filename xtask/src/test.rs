@@ -14,6 +14,9 @@ pub(crate) struct Args {
     /// Only what needs no cluster.
     #[arg(long)]
     no_e2e: bool,
+    /// Only what needs a cluster.
+    #[arg(long, conflicts_with = "no_e2e")]
+    e2e: bool,
     /// Leave the cluster up at the end.
     #[arg(long)]
     keep_cluster: bool,
@@ -42,7 +45,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 fn all(args: &Args, stages: &mut Stages) -> Result<()> {
     let suite = args.suite();
     let ahead = (!args.no_e2e).then(|| Ahead::start(&suite));
-    if args.only.is_none() {
+    if args.only.is_none() && !args.e2e {
         without_cluster(stages);
     }
     if let Some(ahead) = ahead {
