@@ -1,4 +1,4 @@
-//! The scenarios that every kind must survive, whenever the operator dies in them.
+//! Scenarios that every kind must survive, at whichever write the operator dies.
 
 use std::time::Duration;
 
@@ -21,12 +21,12 @@ fn any(_: &KindInfo) -> bool {
 
 fn usual(_: &KindInfo, _: &mut Value) {}
 
-/// A role that is carried by batch Jobs has rules of its own about restarts.
+/// True if batch Jobs carry a role: they have their own rules about restarts.
 fn by_batch_job(info: &KindInfo) -> bool {
     info.roles.iter().any(|role| role.workload == Workload::BatchJob)
 }
 
-/// Failed pods are replaced if their exit code says so, thrice at most.
+/// Failed pods are replaced if their exit code says so, three times at most.
 fn replaced(info: &KindInfo, manifest: &mut Value) {
     manifest["spec"]["runPolicy"]["backoffLimit"] = json!(3);
     if by_batch_job(info) {
@@ -65,7 +65,7 @@ fn scenario(name: &'static str, steps: Steps) -> Scenario {
     }
 }
 
-/// All of them.
+/// All scenarios.
 #[must_use]
 pub(crate) fn all() -> Vec<Scenario> {
     let mut all = lives();
@@ -75,7 +75,7 @@ pub(crate) fn all() -> Vec<Scenario> {
     all
 }
 
-/// From the beginning to the end.
+/// Whole lives of jobs.
 fn lives() -> Vec<Scenario> {
     vec![
         scenario("create", steps!(t, { t.runs().await })),
@@ -170,7 +170,7 @@ fn delete(t: &TestJob) {
     assert!(deleted.is_ok(), "{deleted:?}");
 }
 
-/// Pods fail, or are taken away.
+/// Failures and disruptions of pods.
 fn failures() -> Vec<Scenario> {
     vec![
         Scenario {
@@ -289,7 +289,7 @@ fn failures() -> Vec<Scenario> {
     ]
 }
 
-/// The user changes his mind.
+/// Edits by the user.
 fn changes() -> Vec<Scenario> {
     vec![
         Scenario {
@@ -363,7 +363,7 @@ fn changes() -> Vec<Scenario> {
     ]
 }
 
-/// Pods are placed all together.
+/// Gangs.
 fn gangs() -> Vec<Scenario> {
     let served = |api| Setup {
         pod_groups: vec![api],
