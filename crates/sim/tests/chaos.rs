@@ -70,7 +70,7 @@ fn no_chaos_run_breaks_an_invariant_or_a_job() {
     println!("{} seeds, {} failed", seeds.len(), failed.len());
     assert!(
         failed.is_empty(),
-        "{} of {} seeds failed; run one by TRAINYARD_SEED=<seed> cargo test --package sim --test tests faults:: -- --nocapture\n{}",
+        "{} of {} seeds failed; run one by TRAINYARD_SEED=<seed> cargo test --package sim --test tests chaos:: -- --nocapture\n{}",
         failed.len(),
         seeds.len(),
         failed.join("\n")
