@@ -42,7 +42,7 @@ pub struct World {
     /// Number of nodes; pods that start to run are spread over them.
     pub nodes: usize,
     /// Unreachable nodes, by name: `node-1` to `node-<nodes>`.
-    pub lost_nodes: BTreeMap<Box<str>, LostNode>,
+    pub unreachable_nodes: BTreeMap<Box<str>, UnreachableNode>,
     /// Settings of the operator.
     pub settings: Settings,
     /// Every incarnation of a pod ever created: name and attempt.

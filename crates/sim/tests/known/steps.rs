@@ -155,8 +155,8 @@ pub(crate) async fn suspended(test_job: &TestJob) {
 }
 
 /// The replica of a pod, those of batch Jobs included.
-pub(crate) fn slot(test_job: &TestJob, pod: &Value) -> String {
-    match test_job.info().slot_of("j", value::name(pod)) {
+pub(crate) fn replica(test_job: &TestJob, pod: &Value) -> String {
+    match test_job.info().replica_of("j", value::name(pod)) {
         Some(_) => value::name(pod).to_owned(),
         None => value::label(pod, names::REPLICA_TYPE)
             .or_else(|| value::label(pod, names::JOB_ROLE))
