@@ -4,6 +4,7 @@
 //! decisions read, a few hundred bytes.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -239,11 +240,37 @@ pub struct Vanished {
     pub succeeded: bool,
 }
 
+/// Kind and name of an object in the job's namespace. Displayed as `Pod mw-worker-0`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectRef {
+    /// Kind, such as `Pod`.
+    pub kind: &'static str,
+    /// Name.
+    pub name: Box<str>,
+}
+
+impl ObjectRef {
+    /// The object of this kind and name.
+    #[must_use]
+    pub fn new(kind: &'static str, name: &str) -> Self {
+        Self {
+            kind,
+            name: name.into(),
+        }
+    }
+}
+
+impl fmt::Display for ObjectRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind, self.name)
+    }
+}
+
 /// Why a write of ours did not go through.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    /// What was written, such as `Pod mw-worker-0`.
-    pub object: String,
+    /// Object of the write.
+    pub object: ObjectRef,
     /// Whether it was to be deleted.
     pub deletion: bool,
     /// Which class of trouble it is.
@@ -262,7 +289,9 @@ pub enum RefusalCause {
     Unlabelled,
     /// The object belongs to an earlier job of the same name (or is a predecessor) and is going away.
     Predecessor,
-    /// Quota, admission or RBAC said no (403, or a webhook's refusal).
+    /// A resource quota of the namespace is used up: other jobs can make room.
+    Quota,
+    /// Admission or RBAC refused it (403, or a webhook's refusal).
     Forbidden,
     /// The object is not valid (422): the user's template has a mistake that only the API server sees.
     Invalid,

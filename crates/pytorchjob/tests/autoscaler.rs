@@ -1,7 +1,7 @@
 //! The HorizontalPodAutoscaler of an elastic job: when it is there, and what it says.
 
 use common::objects::{Child, ChildKind};
-use common::observe::{Refusal, RefusalCause};
+use common::observe::{ObjectRef, Refusal, RefusalCause};
 use common::plan::{Plan, Write, WriteClass};
 use common::testing::{World, describe_plan, manifest};
 use pytorchjob::FRAMEWORK;
@@ -190,7 +190,7 @@ fn one_that_is_refused_holds_up_no_pod_and_is_told_of() {
     world.settle(&FRAMEWORK);
     world.run_all();
     world.refusals = vec![Refusal {
-        object: "HorizontalPodAutoscaler j".to_owned(),
+        object: ObjectRef::new("HorizontalPodAutoscaler", "j"),
         deletion: false,
         cause: RefusalCause::Foreign,
         message: "it has no owner".to_owned(),

@@ -4,7 +4,7 @@
 use common::api::{ConditionType, FirstFailure};
 use common::conditions;
 use common::gang::Gang;
-use common::observe::{ContainerState, ContainerView, PodDetail, Refusal, RefusalCause};
+use common::observe::{ContainerState, ContainerView, ObjectRef, PodDetail, Refusal, RefusalCause};
 use common::plan::{Counter, Write};
 use common::testing::{Scenario, World};
 use pytorchjob::FRAMEWORK;
@@ -256,7 +256,7 @@ fn of_many_pods_that_are_made_a_few_are_named() {
 fn a_refused_deletion_is_called_one() {
     let mut scenario = started(|_| {});
     scenario.world.refusals = vec![Refusal {
-        object: "Pod j-worker-0".to_owned(),
+        object: ObjectRef::new("Pod", "j-worker-0"),
         deletion: true,
         cause: RefusalCause::Forbidden,
         message: "a webhook says no".to_owned(),

@@ -3,7 +3,7 @@
 
 use common::gang::{Gang, Placement};
 use common::objects::Child;
-use common::observe::{PodDetail, Refusal, RefusalCause};
+use common::observe::{ObjectRef, PodDetail, Refusal, RefusalCause};
 use common::plan::{EventType, Plan, Write};
 use common::testing::{Scenario, World, manifest};
 use pytorchjob::FRAMEWORK;
@@ -393,7 +393,7 @@ fn what_is_edited_while_it_waits_is_written_once_and_what_others_wrote_stays() {
 fn a_gang_scheduler_that_is_not_installed_is_waited_for() {
     let mut scenario = scenario(coscheduling(), &[("Worker", 2)], |_| {});
     scenario.world.refusals.push(Refusal {
-        object: "PodGroup j".to_owned(),
+        object: ObjectRef::new("PodGroup", "j"),
         deletion: false,
         cause: RefusalCause::Transient,
         message: "the cluster does not serve it".to_owned(),

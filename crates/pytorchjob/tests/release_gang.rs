@@ -2,7 +2,7 @@
 
 use common::Plan;
 use common::gang::{Gang, Placement};
-use common::observe::{Refusal, RefusalCause};
+use common::observe::{ObjectRef, Refusal, RefusalCause};
 use common::plan::{Write, WriteClass};
 use common::testing::{World, manifest};
 use pytorchjob::FRAMEWORK;
@@ -20,14 +20,14 @@ fn half(gang: Gang, edit: impl FnOnce(&mut Value)) -> World {
     }
     world.settle(&FRAMEWORK);
     world.pods.retain(|pod| &*pod.name != "j-worker-1");
-    refuse(&mut world, RefusalCause::Forbidden);
+    refuse(&mut world, RefusalCause::Quota);
     tell(&mut world);
     world
 }
 
 fn refuse(world: &mut World, cause: RefusalCause) {
     world.refusals = vec![Refusal {
-        object: "Pod j-worker-1".to_owned(),
+        object: ObjectRef::new("Pod", "j-worker-1"),
         deletion: false,
         cause,
         message: "exceeded quota: q".to_owned(),
@@ -135,7 +135,7 @@ fn each_time_it_waits_longer() {
         world.pass_time(pause);
         world.settle(&FRAMEWORK);
         world.pods.retain(|pod| &*pod.name != "j-worker-1");
-        refuse(&mut world, RefusalCause::Forbidden);
+        refuse(&mut world, RefusalCause::Quota);
         tell(&mut world);
     }
     for (pause, least) in pauses.iter().zip([120, 240, 480, 600, 600]) {
@@ -212,7 +212,7 @@ fn what_is_whole_in_between_has_all_its_time_again() {
     assert_eq!(world.pods.len(), 3);
     world.pass_time(3600);
     world.pods.retain(|pod| &*pod.name != "j-worker-1");
-    refuse(&mut world, RefusalCause::Forbidden);
+    refuse(&mut world, RefusalCause::Quota);
     tell(&mut world);
     assert!(!gives_back(&world.plan(&FRAMEWORK)));
     assert_eq!(wait(&world), 120);

@@ -3,7 +3,7 @@
 
 use common::api::ConditionType;
 use common::conditions;
-use common::observe::{ContainerState, ContainerView, PodDetail, Refusal, RefusalCause};
+use common::observe::{ContainerState, ContainerView, ObjectRef, PodDetail, Refusal, RefusalCause};
 use common::testing::{Scenario, World, describe_plan, describe_status, manifest};
 use pytorchjob::FRAMEWORK;
 use serde_json::{Value, json};
@@ -265,7 +265,7 @@ fn a_foreign_service_under_our_name_is_named_and_never_touched() {
     let mut scenario = Scenario::new(&FRAMEWORK, &[("Worker", 1)], |_| {});
     scenario.world.children.clear();
     let refusal = Refusal {
-        object: "Service j".to_owned(),
+        object: ObjectRef::new("Service", "j"),
         deletion: false,
         cause: RefusalCause::Foreign,
         message: "its controller is Deployment web".to_owned(),
@@ -282,7 +282,7 @@ fn a_foreign_service_under_our_name_is_named_and_never_touched() {
 fn a_restarted_operator_does_not_tell_of_the_same_refusal_again() {
     let mut scenario = Scenario::new(&FRAMEWORK, &[("Worker", 1)], |_| {});
     let refusal = Refusal {
-        object: "Pod j-worker-0".to_owned(),
+        object: ObjectRef::new("Pod", "j-worker-0"),
         deletion: false,
         cause: RefusalCause::Forbidden,
         message: "exceeded quota".to_owned(),

@@ -171,6 +171,12 @@ impl RequestError {
             .is_some_and(|a| a.has_cause("NamespaceTerminating"))
     }
 
+    /// True if a resource quota refused the object. The API server has no reason of its own for this, only a message
+    /// (`k8s.io/apiserver/pkg/admission/plugin/resourcequota`).
+    pub(crate) fn is_quota(&self) -> bool {
+        self.to_string().contains("exceeded quota")
+    }
+
     /// Time that the API server asks to wait.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         let seconds = self.response()?.details.as_ref()?.retry_after_seconds;

@@ -93,16 +93,11 @@ fn due(ctx: &Context<'_>, gang: &GangStatus) -> Option<Timestamp> {
     ))
 }
 
-/// The refusal of a pod that others can do something about by giving back theirs: a quota's. The API server has no code of
-/// its own for that (`k8s.io/apiserver/pkg/admission/plugin/resourcequota`: "exceeded quota").
+/// Refusal of a pod by a quota: other jobs can make room by releasing their pods.
 fn refusal<'a>(ctx: &'a Context<'_>) -> Option<&'a Refusal> {
-    let of_pod =
-        |refusal: &&Refusal| refusal.object.starts_with("Pod ") || refusal.object.starts_with("Job ");
-    let refusals = ctx.observed.refusals.iter().filter(of_pod);
-    let mut of_others = refusals.filter(|r| {
-        r.cause == RefusalCause::Forbidden && !r.deletion && r.message.contains("exceeded quota")
-    });
-    of_others.next()
+    let of_pod = |refusal: &&Refusal| matches!(refusal.object.kind, "Pod" | "Job");
+    let mut refusals = ctx.observed.refusals.iter().filter(of_pod);
+    refusals.find(|refusal| refusal.cause == RefusalCause::Quota && !refusal.deletion)
 }
 
 /// Whether a part of a gang is there that is not enough, the rest is to be made now, and nothing of the job has a place.

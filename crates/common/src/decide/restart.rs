@@ -10,7 +10,7 @@ use crate::replica_states::{self, ReplicaPhase, ReplicaState};
 
 use super::facts::context::{Context, finish_plan};
 use super::facts::draft::draft_status;
-use super::facts::{attempts, deletes, dependencies, failures, first_failure, reasons};
+use super::facts::{attempts, deletes, dependencies, failures, first_failure, reasons, stored};
 use super::restart_all;
 
 pub(super) fn plan(ctx: &Context<'_>) -> Option<Plan> {
@@ -56,7 +56,7 @@ pub(super) fn plan(ctx: &Context<'_>) -> Option<Plan> {
         writes.extend(deletes::delete_replica(ctx, replica));
     }
     for (id, pod) in excess() {
-        attempts::store_attempt(ctx, &mut status, *id, pod.attempt, attempts::SCALED_DOWN);
+        attempts::store_attempt(ctx, &mut status, *id, pod.attempt, stored::SCALED_DOWN);
         writes.extend(deletes::delete(&ctx.unreachable, pod));
         let services = ctx
             .observed
@@ -65,7 +65,7 @@ pub(super) fn plan(ctx: &Context<'_>) -> Option<Plan> {
         writes.extend(services.map(deletes::delete_child));
     }
     for (id, attempt) in disappeared_excess() {
-        attempts::store_attempt(ctx, &mut status, *id, *attempt, attempts::SCALED_DOWN);
+        attempts::store_attempt(ctx, &mut status, *id, *attempt, stored::SCALED_DOWN);
     }
     let events = reasons::cause(ctx, &replaced).map(|cause| reasons::announce(ctx, &mut status, &cause));
     let events: Vec<Event> = events.into_iter().collect();

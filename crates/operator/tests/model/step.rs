@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use common::Write;
 use common::api::{ConditionType, JobStatus};
-use common::observe::{Phase, Refusal, RefusalCause, Vanished};
+use common::observe::{ObjectRef, Phase, Refusal, RefusalCause, Vanished};
 use common::testing::Answer;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
@@ -161,22 +161,22 @@ impl State {
             Write::CreatePod { pod, attempt, .. } => {
                 let name = pod.metadata.name.clone().unwrap();
                 self.remember(answer, &name, attempt.0);
-                (Watch::Pods, name)
+                (Watch::Pods, ObjectRef::new("Pod", &name))
             }
             Write::CreateBatchJob { job, attempt, .. } => {
                 let name = job.metadata.name.clone().unwrap();
                 self.remember(answer, &name, attempt.0);
-                (Watch::BatchJobs, name)
+                (Watch::BatchJobs, ObjectRef::new("Job", &name))
             }
             Write::DeletePod { uid, name, .. } => {
                 self.own_deletes.insert(uid.clone());
-                (Watch::Pods, name.clone())
+                (Watch::Pods, ObjectRef::new("Pod", name))
             }
             Write::DeleteBatchJob { uid, name } => {
                 self.own_deletes.insert(uid.clone());
-                (Watch::BatchJobs, name.clone())
+                (Watch::BatchJobs, ObjectRef::new("Job", name))
             }
-            Write::DeleteJob { .. } => (Watch::Job, "j".to_owned()),
+            Write::DeleteJob { .. } => (Watch::Job, ObjectRef::new("Job", "j")),
             Write::CreateChild(_)
             | Write::ChangeChild { .. }
             | Write::DeleteChild { .. }

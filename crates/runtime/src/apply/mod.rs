@@ -260,9 +260,9 @@ fn refused(ctx: &ApplyContext, reconcile: &Reconcile, class: WriteClass, failed:
     if let Some(FailedWrite { refusal, .. }) = failed.first() {
         let (object, cause, why) = (&refusal.object, refusal.cause, &refusal.message);
         if unreported {
-            tracing::info!(object, ?cause, why, "write refused");
+            tracing::info!(%object, ?cause, why, "write refused");
         } else {
-            tracing::debug!(object, ?cause, why, "write refused again");
+            tracing::debug!(%object, ?cause, why, "write refused again");
         }
     }
     let refusals = failed.into_iter().map(|f| f.refusal).collect();

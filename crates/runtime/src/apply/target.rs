@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use common::observe::{Refusal, RefusalCause};
+use common::observe::{ObjectRef, Refusal, RefusalCause};
 use common::{Attempt, KindInfo, RawJob, names};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
@@ -148,6 +148,7 @@ impl<'a> Target<'a> {
         let class = error.class();
         let cause = match class {
             RetryClass::Transient | RetryClass::Conflict => RefusalCause::Transient,
+            RetryClass::Forbidden if error.is_quota() => RefusalCause::Quota,
             RetryClass::Forbidden => RefusalCause::Forbidden,
             RetryClass::Invalid => RefusalCause::Invalid,
         };
@@ -207,7 +208,7 @@ impl<'a> Target<'a> {
 
     fn failed(&self, cause: RefusalCause, message: String, class: RetryClass, pace: Pace) -> FailedWrite {
         let refusal = Refusal {
-            object: format!("{} {}", self.kind, self.name.name),
+            object: ObjectRef::new(self.kind, &self.name.name),
             deletion: false,
             cause,
             message,

@@ -3,7 +3,7 @@
 //! Invariant: attempts only grow.
 
 use super::context::Context;
-use super::reasons;
+use super::{reasons, stored};
 use crate::api::{JobStatus, SlotStatus};
 use crate::names::{self, Attempt, ReplicaId};
 use crate::replica_states::{ReplicaPhase, ReplicaState};
@@ -11,9 +11,6 @@ use crate::{conditions, status};
 
 /// Beyond so many replicas none is given a reason, so that the largest jobs fit too.
 pub(crate) const MOST_REASONS: usize = 1000;
-
-/// Why a replica that is wanted no more moved to its next attempt.
-pub(crate) const SCALED_DOWN: &str = "scaled down";
 
 /// Counts the restart and moves the replica to its next attempt. Where it failed because of another, that one counts, and
 /// the last of its own retries does not.
@@ -80,7 +77,8 @@ pub(crate) fn store_attempt(
     let entry = SlotStatus {
         attempt: old.next().0,
         since: Some(conditions::whole_seconds(ctx.now())),
-        reason: (status.slots.len() < MOST_REASONS || reason == SCALED_DOWN).then(|| reason.to_owned()),
+        reason: (status.slots.len() < MOST_REASONS || reason == stored::SCALED_DOWN)
+            .then(|| reason.to_owned()),
     };
     status.slots.insert(names::replica_key(id.role, id.index), entry);
 }

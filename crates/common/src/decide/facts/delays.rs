@@ -1,7 +1,7 @@
 //! The time before which a replica may not be created again: back-off after restarts, and after a gang was released.
 
-use super::attempts;
 use super::context::{Context, after, doubled};
+use super::stored::{self, AttemptCause};
 use crate::api::JobStatus;
 use crate::names;
 use crate::replica_states::ReplicaState;
@@ -22,7 +22,7 @@ pub(crate) fn of_replica(ctx: &Context<'_>, replica: &ReplicaState) -> Option<Ti
         .slots
         .get(&names::replica_key(replica.role(), replica.id().index))
         // Who went because fewer were wanted has not failed.
-        .filter(|stored| stored.reason.as_deref() != Some(attempts::SCALED_DOWN));
+        .filter(|stored| stored::attempt_cause(stored) != AttemptCause::ScaledDown);
     let own = stored.and_then(|stored| {
         let restarts = stored.attempt.saturating_sub(ctx.job.stored.attempt);
         restart_due(ctx, stored.since.as_ref()?, restarts)

@@ -3,12 +3,10 @@
 //! Invariant: a gang is never asked for more pods than there are or are made now, so that no pod waits for one that waits
 //! for it: a launcher that waits for workers, who has done his work, whose restart is not due yet are not counted.
 
-use crate::conditions;
 use k8s_openapi::api::core::v1::{Pod, PodSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Map, Value};
 
-use crate::api::ConditionType;
 use crate::build::pod_group::{self, Terms, unstated};
 use crate::gang::{Gang, Placement, PodGroup, PodGroupApi, PodGroupView};
 use crate::job::ResolvedRole;
@@ -19,13 +17,12 @@ use crate::plan::{Event, Write};
 use crate::replica_states::{ReplicaPhase, ReplicaState};
 
 use super::context::{Context, warning};
+use super::explanation::Explanation;
+use super::stored;
 
 /// Upstream's words (`pkg/controller.v1/common/pod.go`).
 const OTHER_SCHEDULER: &str =
     "Another scheduler is specified when gang-scheduling is enabled and it will not be overwritten";
-
-/// What is said of a PodGroup that does not fit, before its scheduler's own words.
-const NO_PLACE: &str = "finds no place";
 
 /// What becomes of a gang.
 #[derive(Default)]
@@ -37,7 +34,7 @@ pub(crate) struct GangPlan {
     /// Whether the job waits in a queue, so that it has not begun.
     pub(crate) queued: bool,
     /// Reason and words if its scheduler finds no place for it.
-    pub(crate) unschedulable: Option<(String, String)>,
+    pub(crate) unschedulable: Option<Explanation>,
     /// Whether its scheduler will have more to say than its pods do.
     pub(crate) speaks_for_pods: bool,
 }
@@ -173,7 +170,10 @@ fn read(group: &ChildView, alive: bool) -> GangPlan {
     let pending = matches!(view.phase.as_deref(), None | Some("" | "Pending"));
     let queued = of(PodGroupApi::Volcano) && pending && !alive;
     let unschedulable = match &view.placement {
-        Placement::Unschedulable { reason, message } => Some((reason.to_string(), message.to_string())),
+        Placement::Unschedulable { reason, message } => Some(Explanation {
+            reason: reason.to_string(),
+            message: message.to_string(),
+        }),
         Placement::Unknown | Placement::Found => None,
     };
     let in_queue = || match view.spec.get("queue").and_then(Value::as_str) {
@@ -359,16 +359,7 @@ fn own_class(role: &ResolvedRole) -> Option<&str> {
 pub(crate) fn no_place(ctx: &Context<'_>, words: &str, pods: impl Iterator<Item = String>) -> String {
     let mut pods = pods.filter(|why| words.is_empty() || !why.contains(words));
     let why = pods.next().map_or(String::new(), |why| format!("; {why}"));
-    let name = names::pod_group(&ctx.job.key.name);
-    format!("PodGroup {name} {NO_PLACE}: {words}{why}")
-}
-
-/// Whether the job says already that its gang does not fit. The numbers in it change with what else the cluster does: an
-/// event tells it once.
-pub(crate) fn is_told(ctx: &Context<'_>) -> bool {
-    let told = conditions::condition(&ctx.job.stored, ConditionType::Created);
-    let message = told.and_then(|c| c.message.as_deref());
-    message.is_some_and(|message| message.contains(NO_PLACE))
+    format!("{}{words}{why}", stored::no_place(&ctx.job.key.name))
 }
 
 /// What the user should know once, at the beginning.

@@ -1,7 +1,8 @@
 //! The condition message, `waitingFor` and event for a job that waits.
 
 use super::context::{Context, created_message, warning};
-use super::{delays, gang};
+use super::explanation::Explanation;
+use super::{delays, gang, stored};
 use crate::api::{ConditionType, JobStatus};
 use crate::conditions;
 use crate::kind::Workload;
@@ -32,7 +33,7 @@ pub(crate) fn trouble(
     let created = created_message(ctx.job.info, &ctx.job.key);
     if let Some(refusal) = ctx.observed.refusals.first() {
         if refusal.cause != RefusalCause::Transient {
-            let message = format!("{created} It waits: {}", refusal_text(refusal));
+            let message = format!("{created}{}{}", stored::WAITS, refusal_text(refusal));
             conditions::refresh_message(status, ctx.now(), ConditionType::Created, &message);
         }
         return refused(ctx, status, refusal);
@@ -50,17 +51,25 @@ pub(crate) fn trouble(
     }
     let pods = ctx.states.replicas.iter().filter_map(|s| s.pod.as_deref());
     let mut troubles = pods.filter_map(pod_trouble);
-    if let Some((reason, words)) = &gang.unschedulable {
-        let text = gang::no_place(ctx, words, troubles.map(|(_, text)| text));
-        let message = format!("{created} It waits: {text}");
+    if let Some(Explanation {
+        reason,
+        message: words,
+    }) = &gang.unschedulable
+    {
+        let text = gang::no_place(ctx, words, troubles.map(|trouble| trouble.message));
+        let message = format!("{created}{}{text}", stored::WAITS);
         conditions::refresh_message(status, ctx.now(), ConditionType::Created, &message);
         status.waiting_for = Some(text.clone());
-        return (!gang::is_told(ctx)).then(|| warning(reason, text));
+        return (!stored::tells_no_place(ctx)).then(|| warning(reason, text));
     }
     conditions::refresh_message(status, ctx.now(), ConditionType::Created, &created);
-    if let Some((reason, text)) = troubles.next() {
+    if let Some(Explanation {
+        reason,
+        message: text,
+    }) = troubles.next()
+    {
         // Words of the scheduler that a pod still has although its gang has found a place were told with the gang.
-        let told = reason == UNSCHEDULABLE && gang::is_told(ctx);
+        let told = reason == UNSCHEDULABLE && stored::tells_no_place(ctx);
         let news = ctx.job.stored.waiting_for.is_none() && !gang.speaks_for_pods && !told;
         status.waiting_for = Some(text.clone());
         return news.then(|| warning(reason, text));
@@ -75,7 +84,7 @@ pub(crate) fn refused(ctx: &Context<'_>, status: &mut JobStatus, refusal: &Refus
     let news = ctx.job.stored.waiting_for.as_deref() != Some(&text);
     status.waiting_for = Some(text.clone());
     let what = if refusal.deletion { "Delete" } else { "Create" };
-    let kind = refusal.object.split(' ').next().unwrap_or("Object");
+    let kind = refusal.object.kind;
     news.then(|| warning(format!("Failed{what}{kind}"), text))
 }
 
@@ -90,26 +99,28 @@ pub(crate) fn refusal_text(refusal: &Refusal) -> String {
         RefusalCause::Foreign => format!("{object} exists and does not belong to this job: {message}"),
         RefusalCause::Unlabelled => format!("{object} of this job is not seen: {message}"),
         RefusalCause::Predecessor => format!("{object} has to terminate first: {message}"),
-        RefusalCause::Forbidden | RefusalCause::Invalid | RefusalCause::Transient if *deletion => {
+        RefusalCause::Quota | RefusalCause::Forbidden | RefusalCause::Invalid | RefusalCause::Transient
+            if *deletion =>
+        {
             format!("the deletion of {object} was refused: {message}")
         }
-        RefusalCause::Forbidden | RefusalCause::Invalid | RefusalCause::Transient => {
+        RefusalCause::Quota | RefusalCause::Forbidden | RefusalCause::Invalid | RefusalCause::Transient => {
             format!("{object} was refused: {message}")
         }
     }
 }
 
 /// Reason and text if a pod cannot start.
-pub(crate) fn pod_trouble(pod: &PodView) -> Option<(String, String)> {
+pub(crate) fn pod_trouble(pod: &PodView) -> Option<Explanation> {
     let detail = pod.detail.as_deref()?;
     if pod.deleting || matches!(pod.phase, Phase::Succeeded | Phase::Failed) {
         return None;
     }
     if let Some(message) = &detail.unschedulable {
-        return Some((
-            UNSCHEDULABLE.to_owned(),
-            format!("pod {} cannot be scheduled: {message}", pod.name),
-        ));
+        return Some(Explanation {
+            reason: UNSCHEDULABLE.to_owned(),
+            message: format!("pod {} cannot be scheduled: {message}", pod.name),
+        });
     }
     detail
         .containers
@@ -117,10 +128,10 @@ pub(crate) fn pod_trouble(pod: &PodView) -> Option<(String, String)> {
         .find_map(|container| match &container.state {
             ContainerState::Waiting { reason, message } => {
                 let message = message.as_deref().map(|m| format!(": {m}")).unwrap_or_default();
-                Some((
-                    reason.to_string(),
-                    format!("pod {} container {} {reason}{message}", pod.name, container.name),
-                ))
+                Some(Explanation {
+                    reason: reason.to_string(),
+                    message: format!("pod {} container {} {reason}{message}", pod.name, container.name),
+                })
             }
             ContainerState::Terminated { .. } => None,
         })
