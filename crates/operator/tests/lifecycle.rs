@@ -48,7 +48,7 @@ fn is(world: &World, condition: ConditionType) -> bool {
     conditions::is_true(&world.status(), condition)
 }
 
-/// A pod of ours whose failure its role's restart policy judges: the last one.
+/// A pod of ours to whose failure the restart policy of its role applies: the last one.
 fn by_policy(framework: &'static dyn Framework, world: &World) -> Option<String> {
     let job = common::resolve::resolve(framework, world.job.as_ref().unwrap()).unwrap();
     let replicas = job.replicas.all().iter().rev();

@@ -17,5 +17,5 @@ mod gang_vectors;
 mod release_gang;
 mod restart_all;
 mod rules;
-mod stories;
+mod scenarios;
 mod vectors;

@@ -115,7 +115,7 @@ pub(crate) fn replacing(framework: &'static dyn Framework) -> &'static str {
     if exit_code { "ExitCode" } else { "OnFailure" }
 }
 
-/// A pod of ours whose failure its role's restart policy judges: the last one. None of a kind all of whose pods are
+/// A pod of ours to whose failure the restart policy of its role applies: the last one. None of a kind all of whose pods are
 /// replaced, or retried by a batch Job.
 pub(crate) fn by_policy(framework: &'static dyn Framework, world: &World) -> Option<String> {
     let job = resolve::resolve(framework, world.job.as_ref().unwrap()).unwrap();
