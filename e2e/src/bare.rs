@@ -187,7 +187,13 @@ impl World {
     /// A namespace, and a watch of its pods.
     pub fn watch(&self, namespace: &str) -> Watch {
         self.must(&["create", "namespace", namespace]);
-        Watch::start(|args| self.kubectl(&[&["-n", namespace], args].concat()))
+        let kubeconfig = self.server.kubeconfig();
+        let program = self.kubectl(&[]).get_program().to_owned();
+        Watch::start(namespace, move |args| {
+            let mut kubectl = Command::new(&program);
+            kubectl.arg("--kubeconfig").arg(&kubeconfig).args(args);
+            kubectl
+        })
     }
 }
 

@@ -1,15 +1,13 @@
-//! Every pod that ever was, from a watch: what a look at the end cannot show.
+//! All pods that ever existed in a namespace, from a watch: a look at the end cannot show those that are gone.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
-use std::process::Command;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
-use serde_json::{Deserializer, Value};
-
-use crate::{Beside, TOOLBOX, wait_for};
-
-const MARKER: &str = "watch-begins";
+use serde_json::Value;
 
 /// UIDs of the pods that were made, by name and attempt.
 pub type Incarnations = BTreeMap<(String, String), BTreeSet<String>>;
@@ -17,72 +15,104 @@ pub type Incarnations = BTreeMap<(String, String), BTreeSet<String>>;
 /// A watch of the pods of a namespace, beside the test.
 #[derive(Debug)]
 pub struct Watch {
-    file: PathBuf,
-    _process: Beside,
+    shared: Arc<Mutex<Shared>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    /// Events so far.
+    events: Vec<Value>,
+    /// The request that is open.
+    request: Option<Child>,
+    stopped: bool,
 }
 
 impl Watch {
-    /// Starts it; `kubectl` makes a command in the namespace.
+    /// Starts it at the present state of the namespace; `kubectl` makes a command.
     #[must_use]
-    pub fn start(kubectl: impl Fn(&[&str]) -> Command) -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let name = format!(
-            "trainyard-pods-{}-{}.json",
-            std::process::id(),
-            COUNT.fetch_add(1, Ordering::Relaxed)
-        );
-        let file = std::env::temp_dir().join(name);
-        let watch = kubectl(&["get", "pods", "--watch", "--output-watch-events", "-o", "json"]);
-        let process = Beside::start(watch, &file);
-        // A pod of the test's own shows that the watch has begun.
-        let image = format!("--image={TOOLBOX}");
-        let marker = kubectl(&[
-            "run",
-            MARKER,
-            &image,
-            "--restart=Never",
-            "--command",
-            "--",
-            "true",
-        ])
-        .output();
-        assert!(
-            marker.expect("kubectl starts").status.success(),
-            "a pod of the test's own is refused"
-        );
-        let watch = Self {
-            file,
-            _process: process,
-        };
-        wait_for("the watch of pods to begin", || {
-            std::fs::read_to_string(&watch.file)
-                .is_ok_and(|text| text.contains(MARKER))
-                .then_some(())
+    pub fn start(namespace: &str, kubectl: impl Fn(&[&str]) -> Command + Send + 'static) -> Self {
+        let path = format!("/api/v1/namespaces/{namespace}/pods");
+        let list = kubectl(&["get", "--raw", &format!("{path}?limit=1")]).output();
+        let list: Value = serde_json::from_slice(&list.expect("kubectl starts").stdout).expect("a list");
+        let mut version = version_of(&list);
+        let shared = Arc::new(Mutex::new(Shared::default()));
+        let sink = Arc::clone(&shared);
+        // The API server cuts the watch of a reader that is slow. Nothing is lost: the next one begins where it was cut.
+        let thread = std::thread::spawn(move || {
+            loop {
+                let from = format!("{path}?watch=true&resourceVersion={version}");
+                let Some(lines) = open(&sink, kubectl(&["get", "--raw", &from])) else {
+                    return;
+                };
+                for line in lines.lines().map_while(Result::ok) {
+                    // The last line of a watch that was cut may be half an event.
+                    let Ok(event) = serde_json::from_str::<Value>(&line) else {
+                        break;
+                    };
+                    assert_ne!(event["type"], "ERROR", "the watch cannot go on: {event}");
+                    version = version_of(&event["object"]);
+                    lock(&sink).events.push(event);
+                }
+                if let Some(mut request) = lock(&sink).request.take() {
+                    let _ = request.kill();
+                    let _ = request.wait();
+                }
+                std::thread::sleep(Duration::from_millis(100));
+            }
         });
-        watch
+        Self {
+            shared,
+            thread: Some(thread),
+        }
     }
 
     /// Every state of every pod that was seen, in the order in which they were.
     #[must_use]
     pub fn states(&self) -> Vec<Value> {
-        let text = std::fs::read(&self.file).expect("the watch's file");
-        events(&text).map(|event| event["object"].clone()).collect()
+        let events = self.events();
+        events.iter().map(|event| event["object"].clone()).collect()
     }
 
     /// What was made so far.
     #[must_use]
     pub fn read(&self) -> Incarnations {
-        parse(&std::fs::read(&self.file).expect("the watch's file"))
+        incarnations(&self.events())
+    }
+
+    fn events(&self) -> Vec<Value> {
+        let ended = self.thread.as_ref().is_none_or(JoinHandle::is_finished);
+        assert!(!ended, "the watch has ended");
+        lock(&self.shared).events.clone()
     }
 }
 
-fn parse(text: &[u8]) -> Incarnations {
+/// Sends the request; none once the watch is stopped.
+fn open(shared: &Mutex<Shared>, mut request: Command) -> Option<impl BufRead + use<>> {
+    let mut shared = lock(shared);
+    if shared.stopped {
+        return None;
+    }
+    let request = request.stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
+    let mut request = request.expect("kubectl starts");
+    let lines = request.stdout.take().expect("its output");
+    shared.request = Some(request);
+    Some(BufReader::new(lines))
+}
+
+fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn version_of(object: &Value) -> String {
+    let version = object["metadata"]["resourceVersion"].as_str();
+    version.expect("a resource version").to_owned()
+}
+
+fn incarnations(events: &[Value]) -> Incarnations {
     let mut made = Incarnations::new();
-    for event in events(text) {
+    for event in events {
         let metadata = &event["object"]["metadata"];
-        if metadata["name"] == MARKER {
-            continue;
-        }
         let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let replica = (
             word(&metadata["name"]),
@@ -93,16 +123,17 @@ fn parse(text: &[u8]) -> Incarnations {
     made
 }
 
-/// The last event may be half written: it is read the next time.
-fn events(text: &[u8]) -> impl Iterator<Item = Value> {
-    Deserializer::from_slice(text)
-        .into_iter::<Value>()
-        .map_while(Result::ok)
-}
-
 impl Drop for Watch {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.file);
+        let mut shared = lock(&self.shared);
+        shared.stopped = true;
+        if let Some(request) = &mut shared.request {
+            let _ = request.kill();
+        }
+        drop(shared);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
     }
 }
 
@@ -110,22 +141,16 @@ impl Drop for Watch {
 mod tests {
     use super::*;
 
-    fn event(name: &str, uid: &str) -> String {
+    fn event(name: &str, uid: &str) -> Value {
         let labels = serde_json::json!({"trainyard.dev/attempt": "0"});
         let metadata = serde_json::json!({"name": name, "uid": uid, "labels": labels});
-        serde_json::json!({"type": "ADDED", "object": {"metadata": metadata}}).to_string()
+        serde_json::json!({"type": "ADDED", "object": {"metadata": metadata}})
     }
 
     #[test]
     fn a_replica_that_was_made_twice_shows() {
-        let text = [
-            event("a", "1"),
-            event("b", "2"),
-            event("a", "3"),
-            event("a", "3"),
-            "{\"type".to_owned(),
-        ];
-        let made = parse(text.join("\n").as_bytes());
+        let events = [event("a", "1"), event("b", "2"), event("a", "3"), event("a", "3")];
+        let made = incarnations(&events);
         let counts: Vec<(&str, usize)> = made
             .iter()
             .map(|((name, _), uids)| (name.as_str(), uids.len()))

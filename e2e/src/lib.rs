@@ -24,7 +24,7 @@ pub mod proxy;
 
 use std::fs::File;
 use std::io::Write;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -368,35 +368,4 @@ pub fn job(name: &str, replicas: &[(&str, u32)], policy: &str, image: &str, comm
 #[must_use]
 pub fn script(name: &str, replicas: &[(&str, u32)], policy: &str, script: &str) -> Value {
     job(name, replicas, policy, TOOLBOX, &["sh", "-c", script])
-}
-
-/// A command that runs beside the test and ends with it.
-#[derive(Debug)]
-pub struct Beside(Child);
-
-impl Beside {
-    /// Starts a command whose output goes to a file.
-    #[must_use]
-    pub fn start(mut command: Command, output: &std::path::Path) -> Self {
-        let file = std::fs::File::create(output).expect("a file");
-        Self(
-            command
-                .stdout(file)
-                .stderr(Stdio::null())
-                .spawn()
-                .expect("starts"),
-        )
-    }
-
-    /// Its process.
-    pub fn child(&mut self) -> &mut Child {
-        &mut self.0
-    }
-}
-
-impl Drop for Beside {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }

@@ -10,6 +10,7 @@ use crate::command::run;
 use crate::layout::Layout;
 use crate::node::Node;
 use crate::process::{Process, wait_ended};
+use crate::removal;
 use crate::state::State;
 use crate::{cgroups, network};
 
@@ -45,7 +46,7 @@ pub(crate) fn remove_node(layout: &Layout, state: &State, node: &Node) -> Result
     let root = folder.root();
     unmount_below(root)?;
     if root.exists() {
-        fs::remove_dir_all(root)
+        removal::remove(root)
             .with_context(|| format!("cannot remove {}; is something mounted there?", root.display()))?;
     }
     Ok(())

@@ -29,6 +29,7 @@ mod packages;
 mod pki;
 mod process;
 mod progress;
+mod removal;
 mod start;
 mod state;
 mod toolchain;

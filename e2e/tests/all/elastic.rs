@@ -287,7 +287,10 @@ fn an_elastic_run_goes_from_two_workers_to_three_and_back() {
     let command = "printf '%s' \"$RUN\" > /tmp/run.py; exec torchrun /tmp/run.py";
     let mut job = job("t", &[("Worker", 2)], "OnFailure", DIGITS, &["sh", "-c", command]);
     job["spec"]["nprocPerNode"] = json!("1");
-    job["spec"]["elasticPolicy"] = json!({"minReplicas": 2, "maxReplicas": 3, "maxRestarts": 30});
+    // Half a minute is the default for one that may still come, at each of three rendezvous.
+    let patience = json!([{"key": "last_call_timeout", "value": "5"}]);
+    job["spec"]["elasticPolicy"] =
+        json!({"minReplicas": 2, "maxReplicas": 3, "maxRestarts": 30, "rdzvConf": patience});
     let pod = &mut job["spec"]["pytorchReplicaSpecs"]["Worker"]["template"]["spec"];
     pod["containers"][0]["env"] = json!([{"name": "RUN", "value": run}]);
     pod["volumes"] = json!([{"name": "c", "emptyDir": {}}]);

@@ -94,7 +94,7 @@ fn patch(space: &Space, job: &str, patch: &Value) {
 fn two_gangs_that_do_not_fit_together_run_one_after_the_other_and_never_half() {
     let _alone = alone();
     let space = Space::new("gang-two");
-    let watch = Watch::start(|args| kubectl(&[&["-n", &space.name], args].concat()));
+    let watch = Watch::start(&space.name, kubectl);
     let each = free() / 3; // all of it: there is no room beside the last pod of a gang either
     for job in ["a", "b"] {
         space.apply(&gang(job, 3, each, "sleep 4"));

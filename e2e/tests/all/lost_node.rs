@@ -81,7 +81,7 @@ fn made_once_each(watch: &Watch, pod: &str, attempts: usize) {
 }
 
 fn watch(space: &Space) -> Watch {
-    Watch::start(|args| kubectl(&[&["-n", &space.name], args].concat()))
+    Watch::start(&space.name, kubectl)
 }
 
 /// A master here and a worker on the spare node. The worker ends well at its second attempt only.

@@ -52,6 +52,8 @@ fn hears(space: &Space, pod: &str, address: &str, answer: &str) {
 
 #[test]
 fn a_spare_node_is_like_the_first_and_can_be_lost() {
+    // Pods of tests that lose a node of theirs may run on any spare node.
+    let _alone = e2e::alone(e2e::Exclusive::Cluster);
     let node = Spare::add("spare");
     let space = Space::new("node");
     let ((here, here_service), (mut there, there_service)) = (teller("here"), teller("there"));

@@ -90,7 +90,7 @@ fn await_ready(replicas: u64) {
 fn killed_twice_in_a_burst_nothing_is_doubled_or_lost() {
     let _alone = e2e::alone(e2e::Exclusive::Cluster);
     let space = Space::new("burst");
-    let watch = Watch::start(|args| e2e::kubectl(&[&["-n", &space.name], args].concat()));
+    let watch = Watch::start(&space.name, e2e::kubectl);
     let jobs: Vec<Value> = (0..20)
         .map(|i| {
             let roles = [("Master", 1), ("Worker", 1)];

@@ -26,6 +26,7 @@ const EXCLUSIVE: [&[&str]; 2] = [
         "gang::a_gang_that_can_never_fit",
         "gang::two_gangs",
         "lost_node::",
+        "node::",
         "operator::killed_twice",
         "operator::the_leader_goes",
         "volcano::",
