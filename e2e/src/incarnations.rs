@@ -84,11 +84,11 @@ fn parse(text: &[u8]) -> Incarnations {
             continue;
         }
         let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let slot = (
+        let replica = (
             word(&metadata["name"]),
             word(&metadata["labels"]["trainyard.dev/attempt"]),
         );
-        made.entry(slot).or_default().insert(word(&metadata["uid"]));
+        made.entry(replica).or_default().insert(word(&metadata["uid"]));
     }
     made
 }

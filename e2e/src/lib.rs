@@ -15,15 +15,16 @@
     reason = "a test suite's own library: tests fail by panicking and talk to people"
 )]
 
+mod api;
 pub mod bare;
 pub mod gang;
 pub mod incarnations;
 pub mod node;
 pub mod proxy;
 
+use std::fs::File;
 use std::io::Write;
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -37,10 +38,22 @@ pub const SYSTEM: &str = "trainyard-system";
 /// How long a test waits for anything: far longer than a slow machine needs.
 pub const PATIENCE: Duration = Duration::from_mins(5);
 
-/// One test of a program at a time has what all of them would change or fill: the operator, the nodes, the processors.
-pub fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+/// What one test at a time may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exclusive {
+    /// The installed operator and the room on the nodes: tests that change or fill them.
+    Cluster,
+    /// The processors: tests with hundreds of jobs on an API server of their own.
+    Processors,
+}
+
+/// Waits until no other test has this. Tests may run in one process or in many: the lock is that of a file, and is released
+/// when the returned value is dropped.
+pub fn alone(with: Exclusive) -> File {
+    let path = std::env::temp_dir().join(format!("trainyard-e2e-{with:?}.lock"));
+    let file = File::create(path).expect("a file");
+    file.lock().expect("a lock");
+    file
 }
 
 /// A kubectl command against the cluster under test.
@@ -69,6 +82,16 @@ pub fn must(args: &[&str]) -> String {
     text(&output.stdout)
 }
 
+/// An object in a namespace, if it exists.
+///
+/// # Panics
+/// For a kind that the suite does not know.
+#[must_use]
+pub fn object(kind: &str, namespace: &str, name: &str) -> Option<Value> {
+    let path = api::path(kind, namespace).expect("a known kind");
+    api::json(&format!("{path}/{name}"))
+}
+
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
@@ -76,6 +99,7 @@ fn text(bytes: &[u8]) -> String {
 /// Polls until there is an answer.
 pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let begun = Instant::now();
+    let mut pause = Duration::from_millis(100);
     loop {
         if let Some(answer) = look() {
             return answer;
@@ -85,7 +109,8 @@ pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
             "waited {} s for: {what}",
             PATIENCE.as_secs()
         );
-        std::thread::sleep(Duration::from_millis(500));
+        std::thread::sleep(pause);
+        pause = (pause * 5 / 4).min(Duration::from_millis(500));
     }
 }
 
@@ -109,20 +134,17 @@ impl Space {
     #[must_use]
     pub fn of(kind: &'static str, name: &str) -> Self {
         let name = format!("e2e-{name}");
-        let deleted = kubectl(&["delete", "namespace", &name, "--ignore-not-found", "--wait"]).output();
-        assert!(
-            deleted.expect("kubectl starts").status.success(),
-            "the namespace of an earlier run does not go"
-        );
+        if api::json(&format!("/api/v1/namespaces/{name}")).is_some() {
+            let deleted = kubectl(&["delete", "namespace", &name, "--ignore-not-found", "--wait"]).output();
+            assert!(
+                deleted.expect("kubectl starts").status.success(),
+                "the namespace of an earlier run does not go"
+            );
+        }
         must(&["create", "namespace", &name]);
         // Pods are refused until it is there.
         wait_for("the namespace's service account", || {
-            kubectl(&["-n", &name, "get", "serviceaccount", "default"])
-                .output()
-                .ok()?
-                .status
-                .success()
-                .then_some(())
+            api::json(&format!("/api/v1/namespaces/{name}/serviceaccounts/default")).map(drop)
         });
         Self { name, kind }
     }
@@ -171,6 +193,9 @@ impl Space {
     /// An object, if it exists.
     #[must_use]
     pub fn get(&self, kind: &str, name: &str) -> Option<Value> {
+        if let Some(path) = api::path(kind, &self.name) {
+            return api::json(&format!("{path}/{name}"));
+        }
         let output = self.run(&["get", kind, name, "-o", "json"]);
         output
             .status
@@ -186,13 +211,29 @@ impl Space {
             .unwrap_or_default()
     }
 
+    /// The scale subresource of a job.
+    #[must_use]
+    pub fn scale(&self, job: &str) -> Value {
+        let path = api::path(self.kind, &self.name).expect("a kind of job");
+        api::json(&format!("{path}/{job}/scale")).expect("a scale")
+    }
+
+    /// Pods with these labels.
+    #[must_use]
+    pub fn select(&self, selector: &str) -> Vec<Value> {
+        let path = api::path("pod", &self.name).expect("pods have a path");
+        let selector = selector
+            .replace('=', "%3D")
+            .replace(',', "%2C")
+            .replace('/', "%2F");
+        let list = api::json(&format!("{path}?labelSelector={selector}")).expect("pods are listed");
+        list["items"].as_array().cloned().unwrap_or_default()
+    }
+
     /// Pods of a job, by name.
     #[must_use]
     pub fn pods(&self, job: &str) -> Vec<Value> {
-        let selector = format!("--selector=training.kubeflow.org/job-name={job}");
-        let list: Value =
-            serde_json::from_str(&self.must(&["get", "pods", &selector, "-o", "json"])).expect("JSON");
-        list["items"].as_array().cloned().unwrap_or_default()
+        self.select(&format!("training.kubeflow.org/job-name={job}"))
     }
 
     /// Waits until a condition of a job is True and answers with it; fails at once if the job fails instead.
@@ -216,7 +257,8 @@ impl Space {
     /// Waits until the log of a pod says something.
     pub fn log_until(&self, pod: &str, says: &str) -> String {
         wait_for(&format!("{pod} to say {says:?}"), || {
-            Some(text(&self.run(&["logs", pod]).stdout)).filter(|log| log.contains(says))
+            let path = api::path("pod", &self.name)?;
+            api::text(&format!("{path}/{pod}/log")).filter(|log| log.contains(says))
         })
     }
 
@@ -224,9 +266,9 @@ impl Space {
     #[must_use]
     pub fn events(&self, job: &str) -> Vec<(String, String, String)> {
         // Pods and batch Jobs of a job have other names.
-        let selector = format!("--field-selector=involvedObject.name={job}");
-        let list: Value =
-            serde_json::from_str(&self.must(&["get", "events", &selector, "-o", "json"])).expect("JSON");
+        let path = api::path("event", &self.name).expect("events have a path");
+        let selector = format!("fieldSelector=involvedObject.name%3D{job}");
+        let list = api::json(&format!("{path}?{selector}")).expect("events are listed");
         let word = |event: &Value, key: &str| event[key].as_str().unwrap_or_default().to_owned();
         let events = list["items"].as_array().cloned().unwrap_or_default();
         events

@@ -1,4 +1,4 @@
-//! Between an operator and an API server: a connection on which requests go wrong.
+//! Proxy between an operator and an API server that injects network faults.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -12,22 +12,23 @@ use axum::http::StatusCode;
 use axum::http::header::{CONNECTION, HOST};
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
-use kube::config::{KubeConfigOptions, Kubeconfig};
 
-/// What becomes of a request.
+use crate::api;
+
+/// A fault that is injected into a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
-    /// Nothing bad.
+    /// No fault.
     None,
     /// 429, try again in a second.
     TooMany,
     /// 500.
     Internal,
-    /// The connection is cut before the API server has seen it.
+    /// The connection is cut before the request reaches the API server.
     CutBefore,
-    /// The API server carries it out, and the connection is cut before the answer.
+    /// The API server processes the request, and the connection is cut before the response.
     CutAfter,
-    /// Half a second late.
+    /// The request is forwarded half a second late.
     Late,
     /// A watch that ends in the middle.
     WatchCut,
@@ -43,16 +44,16 @@ const SOME: [Fault; 5] = [
 
 struct Shared {
     client: kube::Client,
-    stormy: AtomicBool,
+    faulty: AtomicBool,
     chance: Mutex<Chance>,
 }
 
 struct Chance {
-    state: u64,
+    random: fastrand::Rng,
     happened: BTreeMap<Fault, usize>,
 }
 
-/// A running proxy; it ends when this goes.
+/// A running proxy; it stops when this value is dropped.
 pub struct Proxy {
     shared: Arc<Shared>,
     kubeconfig: PathBuf,
@@ -60,8 +61,7 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Starts it in front of the API server of a kubeconfig; which request goes wrong is a matter of the seed and of their
-    /// order.
+    /// Starts it in front of the API server of a kubeconfig. The seed and the order of requests decide which of them fail.
     pub fn start(kubeconfig: &Path, seed: u64) -> Self {
         let threads = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
@@ -70,13 +70,13 @@ impl Proxy {
             .expect("threads");
         let (client, listener) = threads.block_on(async {
             let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await;
-            (upstream(kubeconfig).await, listener.expect("a port"))
+            (api::client(kubeconfig).await, listener.expect("a port"))
         });
         let shared = Arc::new(Shared {
             client,
-            stormy: AtomicBool::new(true),
+            faulty: AtomicBool::new(true),
             chance: Mutex::new(Chance {
-                state: seed,
+                random: fastrand::Rng::with_seed(seed),
                 happened: BTreeMap::new(),
             }),
         });
@@ -98,41 +98,32 @@ impl Proxy {
         }
     }
 
-    /// For who goes through it.
+    /// Kubeconfig of clients that connect through the proxy.
     pub fn kubeconfig(&self) -> &Path {
         &self.kubeconfig
     }
 
-    /// From now on, requests go wrong or do not.
-    pub fn storm(&self, on: bool) {
-        self.shared.stormy.store(on, Ordering::SeqCst);
+    /// Switches faults on or off.
+    pub fn set_faulty(&self, on: bool) {
+        self.shared.faulty.store(on, Ordering::SeqCst);
     }
 
-    /// What has happened so far.
+    /// Number of requests so far, by fault.
     pub fn happened(&self) -> BTreeMap<Fault, usize> {
         let chance = self.shared.chance.lock().unwrap_or_else(PoisonError::into_inner);
         chance.happened.clone()
     }
 }
 
-/// A client with the credentials of a kubeconfig.
-async fn upstream(kubeconfig: &Path) -> kube::Client {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let kubeconfig = Kubeconfig::read_from(kubeconfig).expect("a kubeconfig");
-    let options = KubeConfigOptions::default();
-    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await;
-    kube::Client::try_from(config.expect("its cluster")).expect("a client")
-}
-
 impl Shared {
     fn fault(&self, watch: bool) -> Fault {
         let mut chance = self.chance.lock().unwrap_or_else(PoisonError::into_inner);
         let mut fault = Fault::None;
-        if self.stormy.load(Ordering::SeqCst) && chance.roll(3) == 0 {
+        if self.faulty.load(Ordering::SeqCst) && chance.random.u8(..3) == 0 {
             fault = if watch {
                 Fault::WatchCut
             } else {
-                SOME[usize::try_from(chance.roll(5)).unwrap_or(0)]
+                SOME[chance.random.usize(..SOME.len())]
             };
         }
         *chance.happened.entry(fault).or_default() += 1;
@@ -140,21 +131,10 @@ impl Shared {
     }
 }
 
-impl Chance {
-    /// splitmix64.
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % sides
-    }
-}
-
 async fn pass_on(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let query = request.uri().query().unwrap_or_default();
     let watch = query.contains("watch=");
-    // A process that loses its Lease ends, and its kubelet starts another: what is killed is other tests' matter.
+    // Without its Lease the operator would exit and be restarted; other tests cover that.
     let fault = if request.uri().path().contains("/leases") {
         Fault::None
     } else {
@@ -166,7 +146,7 @@ async fn pass_on(State(shared): State<Arc<Shared>>, request: Request) -> Respons
         Fault::CutBefore => cut(),
         Fault::CutAfter => {
             if let Some(answer) = shared.send(request).await {
-                // It has been carried out once its answer is there.
+                // The request has been processed once the response is complete.
                 let _ = axum::body::to_bytes(answer.into_body(), usize::MAX).await;
             }
             cut()
@@ -203,7 +183,7 @@ impl Shared {
     }
 }
 
-/// The connection breaks in the middle of an answer that has just begun.
+/// A response whose connection breaks right after its headers.
 fn cut() -> Response {
     let broken = futures::stream::once(async { Err::<String, _>(std::io::Error::other("cut")) });
     Body::from_stream(broken).into_response()

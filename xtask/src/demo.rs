@@ -3,10 +3,12 @@
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
+use cluster::Progress;
+use cluster::images::{self, Image, Profile};
 
 use crate::stage::{Stages, must};
-use crate::target::{Choice, DEMO_IMAGES, Target};
+use crate::target::{Choice, Target};
 
 /// Arguments.
 #[derive(clap::Args)]
@@ -15,6 +17,7 @@ pub(crate) struct Args {
     choice: Choice,
 }
 
+const IMAGE: Image = Image::PytorchDigits;
 const JOB: &str = "pytorch-digits";
 const MANIFEST: &str = "deploy/examples/pytorch-digits.yaml";
 /// Far more than the run needs, also on a slow machine.
@@ -23,10 +26,10 @@ const PATIENCE: Duration = Duration::from_mins(10);
 /// Runs the command.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let mut stages = Stages::default();
-    let target = stages.run("cluster up (the first time, its programs are built)", |_| {
-        Target::up(&args.choice)
-    })?;
-    stages.run("images", |_| target.load_images(DEMO_IMAGES))?;
+    let target = stages.run(
+        "cluster up with its images, side by side (the first time, all of it is built)",
+        |_| prepare(&args.choice),
+    )?;
     stages.run("operator installed from deploy/install.yaml", |_| {
         target.install()
     })?;
@@ -37,6 +40,34 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     stages.run("the job's status", |_| show_status(&target))?;
     advise(&target);
     Ok(())
+}
+
+/// Builds the cluster's programs, the example's image and the operator at the same time: each waits for the network or for a
+/// single long step now and then.
+fn prepare(choice: &Choice) -> Result<Target> {
+    std::thread::scope(|scope| {
+        let target = scope.spawn(|| Target::up_beside(choice));
+        let image = scope.spawn(|| {
+            if choice.is_given() {
+                return Ok(());
+            }
+            images::build(IMAGE, Progress::Lines).map(drop)
+        });
+        let operator = if choice.is_given() {
+            Ok(None)
+        } else {
+            images::operator_program(Profile::Dev, Progress::Lines).map(Some)
+        };
+        let ended = |_| anyhow!("a thread ended");
+        let (target, image) = (target.join().map_err(ended)?, image.join().map_err(ended)?);
+        let target = target?;
+        image?;
+        target.load_images(&[IMAGE])?;
+        if let Some(program) = operator? {
+            target.load_operator(&program)?;
+        }
+        Ok(target)
+    })
 }
 
 /// Runs the example anew and follows it to its end.

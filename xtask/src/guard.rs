@@ -11,14 +11,15 @@ use anyhow::{Context, Result};
 
 const SCRIPT: &str = r#"
 trap '' INT TERM HUP
-group=
+groups=' '
 while read -r word value; do
   case $word in
-    group) group=$value ;;
+    started) groups="$groups$value " ;;
+    ended) groups="${groups%% "$value" *} ${groups#* "$value" }" ;;
     done) exit 0 ;;
   esac
 done
-if [ -n "$group" ]; then kill -s TERM -- "-$group" 2>/dev/null; fi
+for group in $groups; do kill -s TERM -- "-$group" 2>/dev/null; done
 echo "interrupted: taking the cluster down" >&2
 exec "$@"
 "#;
@@ -50,13 +51,13 @@ impl Guard {
             .stdin(Stdio::null())
             .spawn()
             .with_context(|| format!("starting {}", command.get_program().display()))?;
-        writeln!(self.pipe, "group {}", child.id()).context("the guard is gone")?;
+        writeln!(self.pipe, "started {}", child.id()).context("the guard is gone")?;
         Ok(child)
     }
 
-    /// A command of [`Guard::start`] has ended.
-    pub(crate) fn ended(&mut self) {
-        let _ = writeln!(self.pipe, "group");
+    /// The command with this process ID of [`Guard::start`] has ended.
+    pub(crate) fn ended(&mut self, id: u32) {
+        let _ = writeln!(self.pipe, "ended {id}");
     }
 
     /// All is well: nothing is left to take away.
@@ -82,7 +83,11 @@ mod tests {
     fn what_runs_ends_and_the_cluster_goes_when_the_guard_is_not_lifted() {
         let mark = file("kept");
         let mut guard = Guard::set(&["touch", mark.to_str().unwrap()]).unwrap();
-        let mut sleeper = guard.start(Command::new("sleep").arg("600")).unwrap();
+        let mut sleep = || guard.start(Command::new("sleep").arg("600")).unwrap();
+        let (mut first, mut sleeper) = (sleep(), sleep());
+        first.kill().unwrap();
+        first.wait().unwrap();
+        guard.ended(first.id());
         let Guard { mut shell, pipe } = guard;
         drop(pipe);
         assert!(shell.wait().unwrap().success());

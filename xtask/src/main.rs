@@ -5,6 +5,7 @@ mod cluster;
 mod codegen;
 mod demo;
 mod deny;
+mod e2e;
 mod guard;
 mod image;
 mod new_kind;

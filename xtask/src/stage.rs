@@ -65,7 +65,7 @@ impl Stages {
         }
         let status = child.wait()?;
         if let Some(guard) = &mut self.guard {
-            guard.ended();
+            guard.ended(child.id());
         }
         ensure!(status.success(), "tests failed: see above");
         Ok(())
@@ -86,9 +86,10 @@ impl Stages {
         self.failed += figure("failed").unwrap_or(0);
     }
 
-    /// Whether a test has run at all.
-    pub(crate) fn any_test(&self) -> bool {
-        self.passed + self.failed > 0
+    /// Adds up tests that ran otherwise.
+    pub(crate) fn count(&mut self, passed: u64, failed: u64) {
+        self.passed += passed;
+        self.failed += failed;
     }
 
     /// Times of all steps, and the sum of all tests on a line of its own.

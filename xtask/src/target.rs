@@ -21,6 +21,16 @@ pub(crate) struct Choice {
 }
 
 impl Choice {
+    /// Whether the cluster is made on this machine from its programs.
+    pub(crate) fn is_local(&self) -> bool {
+        !self.kind && self.kubeconfig.is_none()
+    }
+
+    /// Whether the cluster is somebody's, whose nodes pull the images.
+    pub(crate) fn is_given(&self) -> bool {
+        self.kubeconfig.is_some()
+    }
+
     /// The command that takes the cluster down, if it is ours to take down.
     pub(crate) fn down_command(&self) -> Option<Vec<String>> {
         if self.kubeconfig.is_some() {
@@ -57,28 +67,9 @@ enum Made {
     Given,
 }
 
-/// What the demo runs in pods.
-pub(crate) const DEMO_IMAGES: &[Image] = &[Image::PytorchDigits, Image::Operator];
-/// What the suite runs in pods.
-pub(crate) const TEST_IMAGES: &[Image] = &[
-    Image::Toolbox,
-    Image::PytorchDigits,
-    Image::TensorflowDigits,
-    Image::Openmpi4,
-    Image::Openmpi4Bare,
-    Image::Openmpi5,
-    Image::Mpich,
-    Image::Xgboost,
-    Image::Jax,
-    Image::Paddle,
-    Image::PaddlePs,
-    Image::Mxnet,
-    Image::Operator,
-];
-
 impl Target {
-    /// Brings the cluster up, if it is ours to bring up.
-    pub(crate) fn up(choice: &Choice) -> Result<Self> {
+    /// Brings the cluster up, if it is ours to bring up. Progress is shown in lines: other work is done at the same time.
+    pub(crate) fn up_beside(choice: &Choice) -> Result<Self> {
         if let Some(kubeconfig) = &choice.kubeconfig {
             let kubeconfig = kubeconfig
                 .canonicalize()
@@ -98,7 +89,10 @@ impl Target {
                 made: Made::Kind,
             });
         }
-        let cluster = Cluster::up(&Options::default())?;
+        let cluster = Cluster::up(&Options {
+            progress: Progress::Lines,
+            ..Options::default()
+        })?;
         let (kubeconfig, kubectl) = (cluster.kubeconfig(), cluster.kubectl()?);
         Ok(Self {
             kubeconfig,
@@ -140,20 +134,29 @@ impl Target {
             return Ok(());
         }
         for &image in images {
-            let archive = images::build(image, Progress::default())?;
-            let step = Progress::default().step(&format!("loading {}", image.reference()));
-            self.load(&archive)?;
-            step.done();
+            let archive = images::build(image, Progress::Lines)?;
+            self.load(&image.reference(), &archive)?;
         }
         Ok(())
     }
 
-    fn load(&self, archive: &Path) -> Result<()> {
-        match &self.made {
-            Made::Local(cluster) => cluster.load_image(archive),
-            Made::Kind => kind::load_image(archive),
-            Made::Given => Ok(()),
+    /// Makes the operator's image from its program and loads it.
+    pub(crate) fn load_operator(&self, program: &Path) -> Result<()> {
+        if matches!(self.made, Made::Given) {
+            return self.load_images(&[Image::Operator]);
         }
+        self.load(&Image::Operator.reference(), &images::operator_image(program)?)
+    }
+
+    fn load(&self, reference: &str, archive: &Path) -> Result<()> {
+        let step = Progress::Lines.step(&format!("loading {reference}"));
+        match &self.made {
+            Made::Local(cluster) => cluster.load_image(archive)?,
+            Made::Kind => kind::load_image(archive)?,
+            Made::Given => {}
+        }
+        step.done();
+        Ok(())
     }
 
     /// Installs the operator by the file that users apply, and waits until it is ready.

@@ -3,17 +3,17 @@
 use common::gang::{Gang, Placement};
 use common::objects::Child;
 use common::plan::Write;
-use common::testing::{Story, World, manifest};
+use common::testing::{Scenario, World, manifest};
 use mpijob::FRAMEWORK;
 use serde_json::{Value, json};
 
-fn story(gang: Gang, edit: impl FnOnce(&mut Value)) -> Story {
-    let mut story = Story::new(&FRAMEWORK, &[("Launcher", 1), ("Worker", 2)], |spec| {
+fn scenario(gang: Gang, edit: impl FnOnce(&mut Value)) -> Scenario {
+    let mut scenario = Scenario::new(&FRAMEWORK, &[("Launcher", 1), ("Worker", 2)], |spec| {
         spec["launcherTransport"] = json!("SSH");
         edit(spec);
     });
-    story.world.settings.gang = gang;
-    story
+    scenario.world.settings.gang = gang;
+    scenario
 }
 
 /// All that waits is placed, and runs.
@@ -29,40 +29,40 @@ fn placed(world: &mut World) {
 
 #[test]
 fn a_launcher_that_waits_for_workers_is_not_asked_for_with_them() {
-    let mut story = story(Gang::Native, |spec| {
+    let mut scenario = scenario(Gang::Native, |spec| {
         spec["launcherCreationPolicy"] = json!("WaitForWorkersReady");
     });
-    story.when("applied", |_| {});
-    story.when("the workers are placed", placed);
-    story.when("and then the launcher", placed);
-    story.when("a worker is evicted, and the launcher fails", |w| {
+    scenario.when("applied", |_| {});
+    scenario.when("the workers are placed", placed);
+    scenario.when("and then the launcher", placed);
+    scenario.when("a worker is evicted, and the launcher fails", |w| {
         w.evict("j-worker-0", Some("EvictionByEvictionAPI"));
         w.end("j-launcher", "main", 1, "Error", None);
     });
-    story.when("the old launcher is gone", World::reap);
-    story.when("the new worker is placed", placed);
-    story.when("and then the new launcher", placed);
-    story.when("it ends well", |w| {
+    scenario.when("the old launcher is gone", World::reap);
+    scenario.when("the new worker is placed", placed);
+    scenario.when("and then the new launcher", placed);
+    scenario.when("it ends well", |w| {
         w.end("j-launcher", "main", 0, "Completed", None);
     });
-    insta::assert_snapshot!(story.tale);
+    insta::assert_snapshot!(scenario.transcript);
 }
 
 #[test]
 fn workers_are_replaced_while_a_launcher_is_between_two_tries() {
-    let mut story = story(Gang::Native, |_| {});
-    story.when("applied", |_| {});
-    story.when("placed", placed);
+    let mut scenario = scenario(Gang::Native, |_| {});
+    scenario.when("applied", |_| {});
+    scenario.when("placed", placed);
     // Its batch Job makes the next one only after a pause, and what is made then must not be waited for.
-    story.world.end("j-launcher", "main", 1, "Error", None);
-    story
+    scenario.world.end("j-launcher", "main", 1, "Error", None);
+    scenario
         .world
         .batch_pods
         .retain(|(_, pod)| pod.phase == common::observe::Phase::Failed);
-    story.when("a worker vanishes while there is no launcher", |w| {
+    scenario.when("a worker vanishes while there is no launcher", |w| {
         w.vanish("j-worker-1");
     });
-    assert!(story.world.schedule(99) > 0, "{}", story.tale);
+    assert!(scenario.world.schedule(99) > 0, "{}", scenario.transcript);
 }
 
 #[test]
@@ -80,16 +80,18 @@ fn the_launchers_pod_belongs_to_the_gang_too() {
             "/spec/template/metadata/labels/scheduling.x-k8s.io~1pod-group",
         ),
     ] {
-        let mut story = story(gang.clone(), |_| {});
-        story.world.settle(&FRAMEWORK);
+        let mut scenario = scenario(gang.clone(), |_| {});
+        scenario.world.settle(&FRAMEWORK);
         if gang == Gang::Volcano {
-            story.world.say_of_pod_group(Some("Inqueue"), &Placement::Unknown);
+            scenario
+                .world
+                .say_of_pod_group(Some("Inqueue"), &Placement::Unknown);
         } else {
-            story.world.children.clear();
-            story.world.batch_jobs.clear();
-            story.world.batch_pods.clear();
+            scenario.world.children.clear();
+            scenario.world.batch_jobs.clear();
+            scenario.world.batch_pods.clear();
         }
-        let writes = story.world.plan(&FRAMEWORK).writes;
+        let writes = scenario.world.plan(&FRAMEWORK).writes;
         let job = writes.iter().find_map(|w| match w {
             Write::CreateBatchJob { job, .. } => Some(serde_json::to_value(job).unwrap()),
             _ => None,
@@ -124,14 +126,14 @@ fn the_queue_may_be_an_annotation_and_the_priority_a_templates() {
 /// Between a batch Job and its pod there is a moment.
 #[test]
 fn a_launcher_whose_pod_is_not_made_yet_is_counted_in_its_gang() {
-    let mut story = story(Gang::Native, |_| {});
-    story.when("applied", |_| {});
+    let mut scenario = scenario(Gang::Native, |_| {});
+    scenario.when("applied", |_| {});
     assert_eq!(
-        story.world.pod_group().unwrap().spec,
+        scenario.world.pod_group().unwrap().spec,
         json!({"schedulingPolicy": {"gang": {"minCount": 3}}})
     );
-    story.world.batch_pods.clear();
-    let plan = story.world.plan(&FRAMEWORK);
+    scenario.world.batch_pods.clear();
+    let plan = scenario.world.plan(&FRAMEWORK);
     let changes = |write: &Write| matches!(write, Write::ChangeChild { .. });
     assert!(!plan.writes.iter().any(changes), "{plan:?}");
 }

@@ -1,4 +1,4 @@
-//! What becomes of an MPIJob, story by story; each is named after what a user would see. The snapshots beside this file are
+//! What becomes of an MPIJob, scenario by scenario; each is named after what a user would see. The snapshots beside this file are
 //! meant to be read.
 
 use common::api::ConditionType;
@@ -6,28 +6,28 @@ use common::conditions;
 use common::objects::Extra;
 use common::observe::{ContainerState, ContainerView, PodDetail};
 use common::plan::Write;
-use common::testing::{Story, World};
+use common::testing::{Scenario, World};
 use mpijob::FRAMEWORK;
 use serde_json::{Value, json};
 
 const ROLES: &[(&str, u32)] = &[("Launcher", 1), ("Worker", 2)];
 
-fn ssh(edit: impl FnOnce(&mut Value)) -> Story {
-    Story::started(&FRAMEWORK, ROLES, |spec| {
+fn ssh(edit: impl FnOnce(&mut Value)) -> Scenario {
+    Scenario::started(&FRAMEWORK, ROLES, |spec| {
         spec["launcherTransport"] = json!("SSH");
         edit(spec);
     })
 }
 
-fn exec(edit: impl FnOnce(&mut Value)) -> Story {
-    Story::started(&FRAMEWORK, ROLES, |spec| {
+fn exec(edit: impl FnOnce(&mut Value)) -> Scenario {
+    Scenario::started(&FRAMEWORK, ROLES, |spec| {
         spec["launcherTransport"] = json!("Exec");
         edit(spec);
     })
 }
 
-fn is(story: &Story, condition: ConditionType) -> bool {
-    conditions::is_true(&story.world.status(), condition)
+fn is(scenario: &Scenario, condition: ConditionType) -> bool {
+    conditions::is_true(&scenario.world.status(), condition)
 }
 
 /// The container of a pod restarts in place and is down for now.
@@ -49,22 +49,22 @@ fn crash(world: &mut World, name: &str) {
 
 #[test]
 fn the_launcher_succeeds_and_so_does_the_job() {
-    let mut story = ssh(|spec| spec["runPolicy"]["cleanPodPolicy"] = json!("Running"));
-    story.when("mpirun exits 0", |w| {
+    let mut scenario = ssh(|spec| spec["runPolicy"]["cleanPodPolicy"] = json!("Running"));
+    scenario.when("mpirun exits 0", |w| {
         w.end("j-launcher", "main", 0, "Completed", None)
     });
-    insta::assert_snapshot!(story.tale);
+    insta::assert_snapshot!(scenario.transcript);
 }
 
 #[test]
 fn without_a_policy_the_workers_stay() {
-    let mut story = ssh(|_| {});
-    story.when("mpirun exits 0", |w| {
+    let mut scenario = ssh(|_| {});
+    scenario.when("mpirun exits 0", |w| {
         w.end("j-launcher", "main", 0, "Completed", None)
     });
-    assert_eq!(story.world.pods.len(), 2);
+    assert_eq!(scenario.world.pods.len(), 2);
     assert_eq!(
-        story.world.status().replica_statuses["Worker"].active,
+        scenario.world.status().replica_statuses["Worker"].active,
         2,
         "and they run"
     );
@@ -72,45 +72,45 @@ fn without_a_policy_the_workers_stay() {
 
 #[test]
 fn a_worker_dies_and_the_launcher_begins_anew_when_it_is_back() {
-    let mut story = ssh(|spec| spec["runPolicy"]["backoffLimit"] = json!(3));
-    story.when("worker 1 is killed", |w| {
+    let mut scenario = ssh(|spec| spec["runPolicy"]["backoffLimit"] = json!(3));
+    scenario.when("worker 1 is killed", |w| {
         w.end("j-worker-1", "main", 137, "Error", None)
     });
-    story.when("mpirun fails and the kubelet restarts it", |w| {
+    scenario.when("mpirun fails and the kubelet restarts it", |w| {
         crash(w, "j-launcher")
     });
-    story.when("the old pods are gone", World::reap);
-    story.when("worker 1 runs again", |w| w.run(&["j-worker-1"]));
-    story.when("the launcher runs", World::run_all);
-    insta::assert_snapshot!(story.tale);
+    scenario.when("the old pods are gone", World::reap);
+    scenario.when("worker 1 runs again", |w| w.run(&["j-worker-1"]));
+    scenario.when("the launcher runs", World::run_all);
+    insta::assert_snapshot!(scenario.transcript);
 }
 
 #[test]
 fn an_elastic_launcher_outlives_its_workers() {
-    let mut story = ssh(|_| {});
-    story.when("worker 1 is killed", |w| {
+    let mut scenario = ssh(|_| {});
+    scenario.when("worker 1 is killed", |w| {
         w.end("j-worker-1", "main", 137, "Error", None)
     });
-    story.when("it runs again", World::run_all);
-    let launchers = story
+    scenario.when("it runs again", World::run_all);
+    let launchers = scenario
         .world
         .created
         .iter()
         .filter(|(name, _)| name == "j-launcher");
     assert_eq!(launchers.count(), 1);
-    assert!(is(&story, ConditionType::Running));
+    assert!(is(&scenario, ConditionType::Running));
 }
 
 #[test]
 fn a_launcher_that_fails_by_itself_is_its_batch_jobs_to_retry() {
-    let mut story = ssh(|spec| spec["runPolicy"]["backoffLimit"] = json!(2));
+    let mut scenario = ssh(|spec| spec["runPolicy"]["backoffLimit"] = json!(2));
     for _ in 0..3 {
-        story.when("mpirun exits 1", |w| {
+        scenario.when("mpirun exits 1", |w| {
             w.end("j-launcher", "main", 1, "Error", Some("no such file"))
         });
     }
     assert_eq!(
-        story
+        scenario
             .world
             .created
             .iter()
@@ -118,79 +118,79 @@ fn a_launcher_that_fails_by_itself_is_its_batch_jobs_to_retry() {
             .count(),
         1
     );
-    insta::assert_snapshot!(story.tale);
+    insta::assert_snapshot!(scenario.transcript);
 }
 
 #[test]
 fn a_worker_that_dies_again_and_again_ends_the_job() {
-    let mut story = ssh(|spec| spec["runPolicy"]["backoffLimit"] = json!(2));
+    let mut scenario = ssh(|spec| spec["runPolicy"]["backoffLimit"] = json!(2));
     for _ in 0..3 {
-        story.when("worker 0 is killed", |w| {
+        scenario.when("worker 0 is killed", |w| {
             w.end("j-worker-0", "main", 1, "Error", None)
         });
-        story.when("time passes", |w| w.pass_time(600));
-        story.when("it runs again", World::run_all);
+        scenario.when("time passes", |w| w.pass_time(600));
+        scenario.when("it runs again", World::run_all);
     }
-    assert!(is(&story, ConditionType::Failed));
+    assert!(is(&scenario, ConditionType::Failed));
     assert!(
-        story.world.batch_jobs.iter().all(|job| job.deleting),
+        scenario.world.batch_jobs.iter().all(|job| job.deleting),
         "the launcher is stopped"
     );
-    let status = story.world.status();
+    let status = scenario.world.status();
     assert!(status.completion_time.is_some());
     assert_eq!(status.restart_counts.unwrap().failures, 2);
 }
 
 #[test]
 fn an_evicted_worker_is_replaced_and_the_job_does_not_fail() {
-    let mut story = ssh(|spec| spec["runPolicy"]["backoffLimit"] = json!(0));
-    story.when("worker 0 is evicted", |w| {
+    let mut scenario = ssh(|spec| spec["runPolicy"]["backoffLimit"] = json!(0));
+    scenario.when("worker 0 is evicted", |w| {
         w.evict("j-worker-0", Some("TerminationByKubelet"))
     });
-    story.when("it runs again", World::run_all);
-    assert!(is(&story, ConditionType::Running) && !is(&story, ConditionType::Failed));
-    assert_eq!(story.world.status().restart_counts.unwrap().disruptions, 1);
+    scenario.when("it runs again", World::run_all);
+    assert!(is(&scenario, ConditionType::Running) && !is(&scenario, ConditionType::Failed));
+    assert_eq!(scenario.world.status().restart_counts.unwrap().disruptions, 1);
 }
 
 #[test]
 fn a_launcher_whose_workers_are_slow_spends_no_attempt_on_them() {
-    let mut story = Story::new(&FRAMEWORK, ROLES, |spec| {
+    let mut scenario = Scenario::new(&FRAMEWORK, ROLES, |spec| {
         spec["launcherTransport"] = json!("SSH");
         spec["runPolicy"]["backoffLimit"] = json!(1);
     });
-    story.when("applied", |_| {});
-    story.when("the launcher runs before the workers and fails", |w| {
+    scenario.when("applied", |_| {});
+    scenario.when("the launcher runs before the workers and fails", |w| {
         w.run(&["j-launcher"]);
         w.end("j-launcher", "main", 255, "Error", None);
     });
-    story.when("it is gone", World::reap);
-    story.when("the workers run", |w| w.run(&["j-worker-0", "j-worker-1"]));
-    assert_eq!(story.world.status().restart_counts.unwrap().failures, 0);
-    insta::assert_snapshot!(story.tale);
+    scenario.when("it is gone", World::reap);
+    scenario.when("the workers run", |w| w.run(&["j-worker-0", "j-worker-1"]));
+    assert_eq!(scenario.world.status().restart_counts.unwrap().failures, 0);
+    insta::assert_snapshot!(scenario.transcript);
 }
 
 #[test]
 fn waits_for_workers_ready_also_after_a_suspension() {
-    let mut story = Story::new(&FRAMEWORK, ROLES, |spec| {
+    let mut scenario = Scenario::new(&FRAMEWORK, ROLES, |spec| {
         spec["launcherTransport"] = json!("SSH");
         spec["launcherCreationPolicy"] = json!("WaitForWorkersReady");
         spec["runPolicy"]["suspend"] = json!(true);
     });
-    story.when("applied, suspended", |_| {});
-    story.when("resumed", |w| w.edit("/runPolicy/suspend", json!(false)));
-    story.when("one worker is ready", |w| w.run(&["j-worker-0"]));
-    assert!(story.world.batch_jobs.is_empty(), "0 of 0 ready is not ready");
-    story.when("both are", |w| w.run(&["j-worker-1"]));
-    story.when("suspended", |w| w.edit("/runPolicy/suspend", json!(true)));
-    story.when("all is gone", World::reap);
-    story.when("resumed", |w| w.edit("/runPolicy/suspend", json!(false)));
-    assert!(story.world.batch_jobs.is_empty());
-    story.when("all workers are ready", World::run_all);
-    insta::assert_snapshot!(story.tale);
+    scenario.when("applied, suspended", |_| {});
+    scenario.when("resumed", |w| w.edit("/runPolicy/suspend", json!(false)));
+    scenario.when("one worker is ready", |w| w.run(&["j-worker-0"]));
+    assert!(scenario.world.batch_jobs.is_empty(), "0 of 0 ready is not ready");
+    scenario.when("both are", |w| w.run(&["j-worker-1"]));
+    scenario.when("suspended", |w| w.edit("/runPolicy/suspend", json!(true)));
+    scenario.when("all is gone", World::reap);
+    scenario.when("resumed", |w| w.edit("/runPolicy/suspend", json!(false)));
+    assert!(scenario.world.batch_jobs.is_empty());
+    scenario.when("all workers are ready", World::run_all);
+    insta::assert_snapshot!(scenario.transcript);
 }
 
-fn hostfile(story: &Story) -> String {
-    let map = story
+fn hostfile(scenario: &Scenario) -> String {
+    let map = scenario
         .world
         .extras
         .iter()
@@ -203,20 +203,20 @@ fn hostfile(story: &Story) -> String {
 
 #[test]
 fn scaled_up_and_down_the_lists_follow_and_the_launcher_stays() {
-    let mut story = ssh(|spec| spec["runLauncherAsWorker"] = json!(true));
+    let mut scenario = ssh(|spec| spec["runLauncherAsWorker"] = json!(true));
     for count in [3_usize, 1] {
-        story.when("scaled", |w| {
+        scenario.when("scaled", |w| {
             w.edit("/mpiReplicaSpecs/Worker/replicas", json!(count))
         });
-        story.when("gone and run", |w| {
+        scenario.when("gone and run", |w| {
             w.reap();
             w.run_all();
         });
-        assert_eq!(hostfile(&story).lines().count(), count + 1);
-        assert_eq!(story.world.pods.len(), count);
+        assert_eq!(hostfile(&scenario).lines().count(), count + 1);
+        assert_eq!(scenario.world.pods.len(), count);
     }
     assert_eq!(
-        story
+        scenario
             .world
             .created
             .iter()
@@ -225,7 +225,7 @@ fn scaled_up_and_down_the_lists_follow_and_the_launcher_stays() {
         1
     );
     assert_eq!(
-        story
+        scenario
             .world
             .created
             .iter()
@@ -237,81 +237,81 @@ fn scaled_up_and_down_the_lists_follow_and_the_launcher_stays() {
 
 #[test]
 fn clean_up_all_takes_the_launcher_too() {
-    let mut story = ssh(|spec| spec["runPolicy"]["cleanPodPolicy"] = json!("All"));
-    story.when("mpirun exits 0", |w| {
+    let mut scenario = ssh(|spec| spec["runPolicy"]["cleanPodPolicy"] = json!("All"));
+    scenario.when("mpirun exits 0", |w| {
         w.end("j-launcher", "main", 0, "Completed", None)
     });
-    story.when("all is gone", World::reap);
-    assert!(story.world.pods.is_empty() && story.world.batch_jobs.is_empty());
+    scenario.when("all is gone", World::reap);
+    assert!(scenario.world.pods.is_empty() && scenario.world.batch_jobs.is_empty());
 }
 
 #[test]
 fn a_launcher_that_somebody_deletes_comes_back_after_its_pod_is_gone() {
-    let mut story = ssh(|_| {});
-    story.when("the batch Job is deleted", |w| w.vanish("j-launcher"));
+    let mut scenario = ssh(|_| {});
+    scenario.when("the batch Job is deleted", |w| w.vanish("j-launcher"));
     assert!(
-        story.world.batch_jobs.is_empty(),
+        scenario.world.batch_jobs.is_empty(),
         "two launchers must never run at a time"
     );
-    story.when("its pod is gone", World::reap);
-    assert_eq!(story.world.batch_jobs.len(), 1);
-    assert_eq!(story.world.status().restart_counts.unwrap().disruptions, 1);
+    scenario.when("its pod is gone", World::reap);
+    assert_eq!(scenario.world.batch_jobs.len(), 1);
+    assert_eq!(scenario.world.status().restart_counts.unwrap().disruptions, 1);
 }
 
 #[test]
 fn v1_a_failed_worker_fails_the_job() {
-    let mut story = exec(|_| {});
-    story.when("worker 1 exits 1", |w| {
+    let mut scenario = exec(|_| {});
+    scenario.when("worker 1 exits 1", |w| {
         w.end("j-worker-1", "main", 1, "Error", None)
     });
-    insta::assert_snapshot!(story.tale);
+    insta::assert_snapshot!(scenario.transcript);
 }
 
 /// Upstream hung in Restarting for ever.
 #[test]
 fn v1_exit_code_restarts_the_worker_and_then_the_launcher() {
-    let mut story = exec(|spec| {
+    let mut scenario = exec(|spec| {
         for role in ["Launcher", "Worker"] {
             spec["mpiReplicaSpecs"][role]["restartPolicy"] = json!("ExitCode");
         }
     });
-    story.when("worker 1 is killed and mpirun fails", |w| {
+    scenario.when("worker 1 is killed and mpirun fails", |w| {
         w.end("j-worker-1", "main", 137, "Error", None);
         w.end("j-launcher", "main", 143, "Error", None);
     });
-    assert!(is(&story, ConditionType::Restarting));
-    assert_eq!(story.world.pods.len(), 2, "the launcher waits");
-    story.when("worker 1 runs again", |w| w.run(&["j-worker-1"]));
-    story.when("the launcher runs", World::run_all);
-    assert!(is(&story, ConditionType::Running));
-    insta::assert_snapshot!(story.tale);
+    assert!(is(&scenario, ConditionType::Restarting));
+    assert_eq!(scenario.world.pods.len(), 2, "the launcher waits");
+    scenario.when("worker 1 runs again", |w| w.run(&["j-worker-1"]));
+    scenario.when("the launcher runs", World::run_all);
+    assert!(is(&scenario, ConditionType::Running));
+    insta::assert_snapshot!(scenario.transcript);
 }
 
 #[test]
 fn v1_reads_the_clean_up_policy_in_its_old_place() {
-    let mut story = exec(|spec| spec["cleanPodPolicy"] = json!("All"));
-    story.when("mpirun exits 0", |w| {
+    let mut scenario = exec(|spec| spec["cleanPodPolicy"] = json!("All"));
+    scenario.when("mpirun exits 0", |w| {
         w.end("j-launcher", "main", 0, "Completed", None)
     });
-    story.when("all is gone", World::reap);
-    assert!(story.world.pods.is_empty());
+    scenario.when("all is gone", World::reap);
+    assert!(scenario.world.pods.is_empty());
 }
 
 #[test]
 fn what_a_job_means_is_settled_at_first_sight_before_anything_is_made() {
     for (stamp, dialect) in [("SSH", "v2beta1"), ("Exec", "v1")] {
-        let mut story = Story::new(&FRAMEWORK, ROLES, |spec| spec["launcherTransport"] = json!(stamp));
-        let plan = story.world.plan(&FRAMEWORK);
+        let mut scenario = Scenario::new(&FRAMEWORK, ROLES, |spec| spec["launcherTransport"] = json!(stamp));
+        let plan = scenario.world.plan(&FRAMEWORK);
         assert_eq!(plan.intent.as_ref().unwrap().dialect.as_deref(), Some(dialect));
         assert!(!plan.writes.is_empty());
-        story.when("applied", |_| {});
+        scenario.when("applied", |_| {});
         let other = if stamp == "SSH" { "Exec" } else { "SSH" };
-        let plans = story.tale.clone();
-        story.when("a full update flips the stamp", |w| {
+        let plans = scenario.transcript.clone();
+        scenario.when("a full update flips the stamp", |w| {
             w.edit("/launcherTransport", json!(other))
         });
-        assert_eq!(story.world.status().dialect.as_deref(), Some(dialect));
-        let after = story.tale.strip_prefix(&plans).unwrap();
+        assert_eq!(scenario.world.status().dialect.as_deref(), Some(dialect));
+        let after = scenario.transcript.strip_prefix(&plans).unwrap();
         assert!(
             !after.contains("\ncreate ") && !after.contains("\ndelete "),
             "{after}"
@@ -322,10 +322,10 @@ fn what_a_job_means_is_settled_at_first_sight_before_anything_is_made() {
 /// A Role without names would be one for all pods.
 #[test]
 fn v1_without_workers_grants_nothing() {
-    let story = Story::new(&FRAMEWORK, &[("Launcher", 1)], |spec| {
+    let scenario = Scenario::new(&FRAMEWORK, &[("Launcher", 1)], |spec| {
         spec["launcherTransport"] = json!("Exec")
     });
-    let plan = story.world.plan(&FRAMEWORK);
+    let plan = scenario.world.plan(&FRAMEWORK);
     let role = plan.writes.iter().find_map(|write| match write {
         Write::Ensure(Extra::Role(role)) => Some(role),
         _ => None,
@@ -347,37 +347,37 @@ fn names_that_go_into_scripts_are_checked() {
             "spec.mainContainer: must be the name of a container",
         ),
     ] {
-        let mut story = Story::new(&FRAMEWORK, ROLES, |spec| {
+        let mut scenario = Scenario::new(&FRAMEWORK, ROLES, |spec| {
             spec["launcherTransport"] = json!("Exec");
             spec[field] = value;
         });
-        story.when("applied", |_| {});
+        scenario.when("applied", |_| {});
         assert!(
-            is(&story, ConditionType::Failed) && story.tale.contains(message),
+            is(&scenario, ConditionType::Failed) && scenario.transcript.contains(message),
             "{}",
-            story.tale
+            scenario.transcript
         );
-        assert!(story.world.pods.is_empty() && story.world.extras.is_empty());
+        assert!(scenario.world.pods.is_empty() && scenario.world.extras.is_empty());
     }
 }
 
 #[test]
 fn bad_input_is_named_by_field() {
     let refused = |spec: Value| {
-        let mut story = Story::new(&FRAMEWORK, ROLES, |old| {
+        let mut scenario = Scenario::new(&FRAMEWORK, ROLES, |old| {
             old["launcherTransport"] = json!("SSH");
             for (field, value) in spec.as_object().unwrap() {
                 old[field] = value.clone();
             }
         });
-        story.when("applied", |_| {});
-        let failed = story.world.status();
+        scenario.when("applied", |_| {});
+        let failed = scenario.world.status();
         let message = conditions::condition(&failed, ConditionType::Failed)
             .unwrap()
             .message
             .clone()
             .unwrap();
-        assert!(story.world.created.is_empty());
+        assert!(scenario.world.created.is_empty());
         message
             .strip_prefix("MPIJob ns1/j is not valid: ")
             .unwrap()
@@ -421,47 +421,47 @@ fn bad_input_is_named_by_field() {
 /// The limit is spent, and yet it is the worker's fault that the launcher fails.
 #[test]
 fn a_launcher_that_gives_up_because_of_a_worker_begins_anew() {
-    let mut story = ssh(|spec| spec["runPolicy"]["backoffLimit"] = json!(1));
-    story.when("worker 1 is killed", |w| {
+    let mut scenario = ssh(|spec| spec["runPolicy"]["backoffLimit"] = json!(1));
+    scenario.when("worker 1 is killed", |w| {
         w.end("j-worker-1", "main", 137, "Error", None)
     });
-    story.when("mpirun fails, and its batch Job may not try again", |w| {
+    scenario.when("mpirun fails, and its batch Job may not try again", |w| {
         crash(w, "j-launcher");
         gives_up(w);
     });
-    assert!(!is(&story, ConditionType::Failed), "{}", story.tale);
-    story.when("all is gone", World::reap);
-    story.when("worker 1 runs", |w| w.run(&["j-worker-1"]));
-    story.when("the launcher runs", World::run_all);
-    assert!(is(&story, ConditionType::Running));
-    assert_eq!(story.world.status().restart_counts.unwrap().failures, 1);
-    story.when("mpirun fails with all workers there", |w| {
+    assert!(!is(&scenario, ConditionType::Failed), "{}", scenario.transcript);
+    scenario.when("all is gone", World::reap);
+    scenario.when("worker 1 runs", |w| w.run(&["j-worker-1"]));
+    scenario.when("the launcher runs", World::run_all);
+    assert!(is(&scenario, ConditionType::Running));
+    assert_eq!(scenario.world.status().restart_counts.unwrap().failures, 1);
+    scenario.when("mpirun fails with all workers there", |w| {
         w.end("j-launcher", "main", 1, "Error", None)
     });
-    assert!(is(&story, ConditionType::Failed), "{}", story.tale);
+    assert!(is(&scenario, ConditionType::Failed), "{}", scenario.transcript);
 }
 
 #[test]
 fn a_launcher_quicker_than_its_workers_is_forgiven_even_without_any_retry() {
-    let mut story = Story::new(&FRAMEWORK, ROLES, |spec| {
+    let mut scenario = Scenario::new(&FRAMEWORK, ROLES, |spec| {
         spec["launcherTransport"] = json!("SSH");
         spec["runPolicy"]["backoffLimit"] = json!(0);
     });
-    story.when("applied", |_| {});
-    story.when("the launcher fails", |w| {
+    scenario.when("applied", |_| {});
+    scenario.when("the launcher fails", |w| {
         w.end("j-launcher", "main", 255, "Error", None)
     });
-    story.when("it is gone", World::reap);
-    story.when("the workers run", World::run_all);
-    story.when("the launcher runs", World::run_all);
-    assert!(is(&story, ConditionType::Running), "{}", story.tale);
+    scenario.when("it is gone", World::reap);
+    scenario.when("the workers run", World::run_all);
+    scenario.when("the launcher runs", World::run_all);
+    assert!(is(&scenario, ConditionType::Running), "{}", scenario.transcript);
 }
 
 /// Under OnFailure the pod is restarted in place and not Failed when its batch Job gives up.
 #[test]
 fn a_launcher_that_was_restarted_in_place_names_how_it_had_ended() {
-    let mut story = ssh(|spec| spec["runPolicy"]["backoffLimit"] = json!(1));
-    story.when("mpirun ran out of memory, and is not tried again", |w| {
+    let mut scenario = ssh(|spec| spec["runPolicy"]["backoffLimit"] = json!(1));
+    scenario.when("mpirun ran out of memory, and is not tried again", |w| {
         crash(w, "j-launcher");
         let detail = w.pod("j-launcher").detail.as_mut().unwrap();
         detail.earlier = vec![ContainerView {
@@ -476,7 +476,7 @@ fn a_launcher_that_was_restarted_in_place_names_how_it_had_ended() {
         }];
         gives_up(w);
     });
-    let status = story.world.status();
+    let status = scenario.world.status();
     let failed = conditions::condition(&status, ConditionType::Failed).unwrap();
     assert_eq!(failed.reason.as_deref(), Some("BackoffLimitExceeded/OOMKilled"));
     let message = failed.message.as_deref().unwrap();
@@ -490,20 +490,20 @@ fn a_launcher_that_was_restarted_in_place_names_how_it_had_ended() {
 /// Another's pod may have the name of a worker.
 #[test]
 fn v1_grants_rights_only_to_workers_that_are_there() {
-    let rules = |story: &Story| {
-        story.world.extras.values().find_map(|extra| match extra {
+    let rules = |scenario: &Scenario| {
+        scenario.world.extras.values().find_map(|extra| match extra {
             Extra::Role(role) => Some(role.rules.clone()),
             _ => None,
         })
     };
-    let mut story = Story::new(&FRAMEWORK, ROLES, |spec| {
+    let mut scenario = Scenario::new(&FRAMEWORK, ROLES, |spec| {
         spec["launcherTransport"] = json!("Exec")
     });
-    let plan = story.world.plan(&FRAMEWORK);
-    story.world.apply_until(&plan, 4);
-    assert_eq!(rules(&story), Some(None), "before its pods are made");
-    story.when("applied", |_| {});
-    let granted = rules(&story).unwrap().unwrap();
+    let plan = scenario.world.plan(&FRAMEWORK);
+    scenario.world.apply_until(&plan, 4);
+    assert_eq!(rules(&scenario), Some(None), "before its pods are made");
+    scenario.when("applied", |_| {});
+    let granted = rules(&scenario).unwrap().unwrap();
     assert_eq!(
         granted[1].resource_names.as_deref().unwrap(),
         ["j-worker-0", "j-worker-1"]
@@ -513,14 +513,14 @@ fn v1_grants_rights_only_to_workers_that_are_there() {
 /// Host lists say where workers are.
 #[test]
 fn a_host_name_of_the_users_own_would_lead_nowhere() {
-    let story = ssh(|spec| {
+    let scenario = ssh(|spec| {
         spec["mpiReplicaSpecs"]["Worker"]["template"]["spec"]["hostname"] = json!("mine");
         spec["mpiReplicaSpecs"]["Worker"]["template"]["spec"]["subdomain"] = json!("other");
     });
     let fresh = World::new(
         &FRAMEWORK,
         &json!({
-            "metadata": {"name": "j", "namespace": "ns1"}, "spec": story.world.job.as_ref().unwrap().spec,
+            "metadata": {"name": "j", "namespace": "ns1"}, "spec": scenario.world.job.as_ref().unwrap().spec,
         }),
     );
     let plan = fresh.plan(&FRAMEWORK);
@@ -536,116 +536,116 @@ fn a_host_name_of_the_users_own_would_lead_nowhere() {
 }
 
 /// Launcher and workers each on a node of its own: worker 0 on node-1, worker 1 on node-2, the launcher on node-3.
-fn on_three_nodes(transport: &str, edit: impl FnOnce(&mut Value)) -> Story {
-    let mut story = Story::new(&FRAMEWORK, ROLES, |spec| {
+fn on_three_nodes(transport: &str, edit: impl FnOnce(&mut Value)) -> Scenario {
+    let mut scenario = Scenario::new(&FRAMEWORK, ROLES, |spec| {
         spec["launcherTransport"] = json!(transport);
         edit(spec);
     });
-    story.when("applied", |_| {});
-    story.when("all pods run", World::run_all);
+    scenario.when("applied", |_| {});
+    scenario.when("all pods run", World::run_all);
     let nodes = [
         ("j-worker-0", "node-1"),
         ("j-worker-1", "node-2"),
         ("j-launcher", "node-3"),
     ];
     for (pod, node) in nodes {
-        story.world.pod(pod).node = Some(node.into());
+        scenario.world.pod(pod).node = Some(node.into());
     }
-    story.tale.clear();
-    story
+    scenario.transcript.clear();
+    scenario
 }
 
 #[test]
 fn a_launcher_on_a_lost_node_begins_anew_after_the_limit() {
-    let mut story = on_three_nodes("SSH", |spec| spec["runPolicy"]["backoffLimit"] = json!(0));
-    story.when("its node falls silent", |w| w.lose_node("node-3"));
-    story.when("the limit is reached", |w| w.pass_time(300));
-    story.when("the next one runs", World::run_all);
-    insta::assert_snapshot!(story.tale);
+    let mut scenario = on_three_nodes("SSH", |spec| spec["runPolicy"]["backoffLimit"] = json!(0));
+    scenario.when("its node falls silent", |w| w.lose_node("node-3"));
+    scenario.when("the limit is reached", |w| w.pass_time(300));
+    scenario.when("the next one runs", World::run_all);
+    insta::assert_snapshot!(scenario.transcript);
 }
 
 #[test]
 fn a_batch_job_that_goes_does_not_wait_for_a_pod_on_a_lost_node_for_ever() {
-    let mut story = on_three_nodes("SSH", |_| {});
-    story.when("the launcher's node falls silent", |w| w.lose_node("node-3"));
-    story.when("suspended", |w| w.edit("/runPolicy", json!({"suspend": true})));
-    story.when("what can go is gone", World::reap);
-    assert_eq!(story.world.batch_jobs.len(), 1);
-    assert_eq!(story.world.status().replica_statuses["Launcher"].active, 1);
-    story.when("the limit is reached", |w| w.pass_time(300));
-    assert!(story.world.batch_jobs.is_empty() && story.world.batch_pods.is_empty());
-    assert_eq!(story.world.status().replica_statuses["Launcher"].active, 0);
+    let mut scenario = on_three_nodes("SSH", |_| {});
+    scenario.when("the launcher's node falls silent", |w| w.lose_node("node-3"));
+    scenario.when("suspended", |w| w.edit("/runPolicy", json!({"suspend": true})));
+    scenario.when("what can go is gone", World::reap);
+    assert_eq!(scenario.world.batch_jobs.len(), 1);
+    assert_eq!(scenario.world.status().replica_statuses["Launcher"].active, 1);
+    scenario.when("the limit is reached", |w| w.pass_time(300));
+    assert!(scenario.world.batch_jobs.is_empty() && scenario.world.batch_pods.is_empty());
+    assert_eq!(scenario.world.status().replica_statuses["Launcher"].active, 0);
 }
 
 #[test]
 fn a_worker_on_a_lost_node_is_replaced_and_then_the_launcher_begins_anew() {
-    let mut story = on_three_nodes("SSH", |spec| spec["runPolicy"]["backoffLimit"] = json!(1));
-    story.when("worker 1's node falls silent", |w| w.lose_node("node-2"));
-    story.when("mpirun fails and the kubelet restarts it", |w| {
+    let mut scenario = on_three_nodes("SSH", |spec| spec["runPolicy"]["backoffLimit"] = json!(1));
+    scenario.when("worker 1's node falls silent", |w| w.lose_node("node-2"));
+    scenario.when("mpirun fails and the kubelet restarts it", |w| {
         crash(w, "j-launcher")
     });
-    story.when("the limit is reached", |w| {
+    scenario.when("the limit is reached", |w| {
         w.reap();
         w.pass_time(300);
     });
-    story.when("the old launcher is gone", World::reap);
-    story.when("worker 1 runs elsewhere", |w| w.run(&["j-worker-1"]));
-    story.when("the launcher runs", World::run_all);
-    insta::assert_snapshot!(story.tale);
+    scenario.when("the old launcher is gone", World::reap);
+    scenario.when("worker 1 runs elsewhere", |w| w.run(&["j-worker-1"]));
+    scenario.when("the launcher runs", World::run_all);
+    insta::assert_snapshot!(scenario.transcript);
 }
 
 #[test]
 fn v1_a_launcher_on_a_lost_node_begins_anew_after_the_limit() {
-    let mut story = on_three_nodes("Exec", |_| {});
-    story.when("its node falls silent", |w| w.lose_node("node-3"));
-    story.when("the limit is reached", |w| w.pass_time(300));
-    insta::assert_snapshot!(story.tale);
+    let mut scenario = on_three_nodes("Exec", |_| {});
+    scenario.when("its node falls silent", |w| w.lose_node("node-3"));
+    scenario.when("the limit is reached", |w| w.pass_time(300));
+    insta::assert_snapshot!(scenario.transcript);
 }
 
 #[test]
 fn a_launcher_that_is_taken_away_is_not_held_against_the_job() {
-    let mut story = on_three_nodes("SSH", |spec| spec["runPolicy"]["backoffLimit"] = json!(0));
-    story.when("the launcher is drained", |w| {
+    let mut scenario = on_three_nodes("SSH", |spec| spec["runPolicy"]["backoffLimit"] = json!(0));
+    scenario.when("the launcher is drained", |w| {
         w.disrupt("j-launcher", "EvictionByEvictionAPI")
     });
-    story.when("it is gone", World::reap);
-    story.when("the next one runs", World::run_all);
-    story.when("it is evicted, and its batch Job gives up", |w| {
+    scenario.when("it is gone", World::reap);
+    scenario.when("the next one runs", World::run_all);
+    scenario.when("it is evicted, and its batch Job gives up", |w| {
         w.evict("j-launcher", Some("TerminationByKubelet"))
     });
-    story.when("it is gone", World::reap);
-    story.when("time passes", |w| w.pass_time(300));
-    story.when("the next one runs", World::run_all);
-    assert!(is(&story, ConditionType::Running));
-    let counts = story.world.status().restart_counts.unwrap();
+    scenario.when("it is gone", World::reap);
+    scenario.when("time passes", |w| w.pass_time(300));
+    scenario.when("the next one runs", World::run_all);
+    assert!(is(&scenario, ConditionType::Running));
+    let counts = scenario.world.status().restart_counts.unwrap();
     assert_eq!((counts.failures, counts.in_place, counts.disruptions), (0, 0, 2));
-    story.when("its own failure", |w| {
+    scenario.when("its own failure", |w| {
         w.end("j-launcher", "main", 1, "Error", None)
     });
-    assert!(is(&story, ConditionType::Failed));
+    assert!(is(&scenario, ConditionType::Failed));
 }
 
 #[test]
 fn disruptions_of_a_launcher_count_if_the_flag_says_so() {
-    let mut story = on_three_nodes("SSH", |spec| spec["runPolicy"]["backoffLimit"] = json!(3));
-    story.world.settings.count_disruptions = true;
-    story.when("the launcher is drained", |w| {
+    let mut scenario = on_three_nodes("SSH", |spec| spec["runPolicy"]["backoffLimit"] = json!(3));
+    scenario.world.settings.count_disruptions = true;
+    scenario.when("the launcher is drained", |w| {
         w.disrupt("j-launcher", "EvictionByEvictionAPI")
     });
-    story.when("it is gone", World::reap);
-    let plan = story.world.plan(&FRAMEWORK);
+    scenario.when("it is gone", World::reap);
+    let plan = scenario.world.plan(&FRAMEWORK);
     assert!(
         plan.writes
             .iter()
             .all(|w| !matches!(w, Write::CreateBatchJob { .. }))
     );
-    story.when("the next one is drained", |w| {
+    scenario.when("the next one is drained", |w| {
         w.run_all();
         w.disrupt("j-launcher", "EvictionByEvictionAPI");
     });
-    story.world.reap();
-    story.world.pass_time(300);
-    let plan = story.world.plan(&FRAMEWORK);
+    scenario.world.reap();
+    scenario.world.pass_time(300);
+    let plan = scenario.world.plan(&FRAMEWORK);
     let limit = plan.writes.iter().find_map(|w| match w {
         Write::CreateBatchJob { job, .. } => job.spec.as_ref()?.backoff_limit,
         _ => None,
@@ -658,24 +658,24 @@ fn gives_up(world: &mut World) {
     world.end_batch_job("j-launcher", false, "BackoffLimitExceeded", message);
 }
 
-fn launchers(story: &Story) -> usize {
-    let made = story.world.created.iter();
+fn launchers(scenario: &Scenario) -> usize {
+    let made = scenario.world.created.iter();
     made.filter(|(name, _)| name == "j-launcher").count()
 }
 
 /// A batch Job has no retries where all begin anew together: the job has.
 #[test]
 fn a_launcher_that_is_never_restarted_by_itself_is_with_all() {
-    let mut story = ssh(|spec| {
+    let mut scenario = ssh(|spec| {
         spec["runPolicy"] = json!({"restartScope": "Job", "backoffLimit": 3});
         spec["mpiReplicaSpecs"]["Launcher"]["restartPolicy"] = json!("Never");
     });
-    story.when("mpirun fails", |w| {
+    scenario.when("mpirun fails", |w| {
         w.end("j-launcher", "main", 1, "Error", None);
         gives_up(w);
     });
-    assert!(!is(&story, ConditionType::Failed), "{}", story.tale);
-    assert_eq!(story.world.status().whole_restarts.unwrap().count, 1);
+    assert!(!is(&scenario, ConditionType::Failed), "{}", scenario.transcript);
+    assert_eq!(scenario.world.status().whole_restarts.unwrap().count, 1);
 }
 
 /// A worker is missing, and so is a container of the launcher: is that mpirun's failure?
@@ -692,8 +692,8 @@ fn a_launcher_is_begun_anew_for_its_own_failures_only() {
         message: None,
     };
     for (state, anew) in [(ended(0), false), (ended(1), true), (waits(), false)] {
-        let mut story = ssh(|_| {});
-        story.when("a worker is killed", |w| {
+        let mut scenario = ssh(|_| {});
+        scenario.when("a worker is killed", |w| {
             w.end("j-worker-1", "main", 137, "Error", None);
             w.pod("j-launcher").detail = Some(Box::new(PodDetail {
                 containers: vec![ContainerView {
@@ -704,23 +704,28 @@ fn a_launcher_is_begun_anew_for_its_own_failures_only() {
                 ..PodDetail::default()
             }));
         });
-        story.when("what goes is gone", World::reap);
-        story.when("all run", World::run_all);
-        assert_eq!(launchers(&story) == 2, anew, "{state:?} {}", story.tale);
+        scenario.when("what goes is gone", World::reap);
+        scenario.when("all run", World::run_all);
+        assert_eq!(
+            launchers(&scenario) == 2,
+            anew,
+            "{state:?} {}",
+            scenario.transcript
+        );
     }
 }
 
 #[test]
 fn a_launcher_that_fails_in_vain_is_named_if_nobody_else_failed() {
-    let mut story = Story::new(&FRAMEWORK, ROLES, |spec| {
+    let mut scenario = Scenario::new(&FRAMEWORK, ROLES, |spec| {
         spec["launcherTransport"] = json!("SSH");
     });
-    story.when("applied", |_| {});
-    story.when("the launcher fails before the workers run", |w| {
+    scenario.when("applied", |_| {});
+    scenario.when("the launcher fails before the workers run", |w| {
         w.end("j-launcher", "main", 255, "Error", None);
         gives_up(w);
     });
-    let status = story.world.status();
+    let status = scenario.world.status();
     let restarting = conditions::condition(&status, ConditionType::Restarting).unwrap();
     let message = restarting.message.as_deref().unwrap();
     assert!(message.contains("1 Launcher replica(s) failed"), "{message}");
@@ -728,27 +733,32 @@ fn a_launcher_that_fails_in_vain_is_named_if_nobody_else_failed() {
 
 #[test]
 fn a_launcher_that_its_batch_job_has_left_behind_still_lives_while_it_goes() {
-    let mut story = ssh(|spec| spec["runPolicy"] = json!({"suspend": false}));
-    story.when("suspended", |w| w.edit("/runPolicy/suspend", json!(true)));
-    story.when("its batch Job is gone before its pod", |w| {
+    let mut scenario = ssh(|spec| spec["runPolicy"] = json!({"suspend": false}));
+    scenario.when("suspended", |w| w.edit("/runPolicy/suspend", json!(true)));
+    scenario.when("its batch Job is gone before its pod", |w| {
         w.batch_jobs.clear();
         w.pods.clear();
     });
-    let active = |role: &str| story.world.status().replica_statuses[role].active;
-    assert_eq!(story.world.batch_pods.len(), 1, "{}", story.tale);
-    assert_eq!((active("Launcher"), active("Worker")), (1, 0), "{}", story.tale);
+    let active = |role: &str| scenario.world.status().replica_statuses[role].active;
+    assert_eq!(scenario.world.batch_pods.len(), 1, "{}", scenario.transcript);
+    assert_eq!(
+        (active("Launcher"), active("Worker")),
+        (1, 0),
+        "{}",
+        scenario.transcript
+    );
 }
 
 /// Its controller gets its say first: only a pod that would hold the batch Job up for ever is taken away by force.
 #[test]
 fn a_launcher_on_a_lost_node_is_left_to_its_batch_job_first() {
-    let mut story = on_three_nodes("SSH", |spec| spec["runPolicy"] = json!({"suspend": false}));
-    story.world.lose_node("node-3");
-    story.world.pass_time(400);
-    let pod = story.world.pod("j-launcher").uid.clone();
+    let mut scenario = on_three_nodes("SSH", |spec| spec["runPolicy"] = json!({"suspend": false}));
+    scenario.world.lose_node("node-3");
+    scenario.world.pass_time(400);
+    let pod = scenario.world.pod("j-launcher").uid.clone();
     for suspend in [false, true] {
-        story.world.edit("/runPolicy/suspend", json!(suspend));
-        let writes = story.world.plan(&FRAMEWORK).writes;
+        scenario.world.edit("/runPolicy/suspend", json!(suspend));
+        let writes = scenario.world.plan(&FRAMEWORK).writes;
         let of_pod = |write: &Write| matches!(write, Write::DeletePod { uid, .. } if *uid == pod);
         assert!(!writes.iter().any(of_pod), "{writes:?}");
         let of_job = |write: &Write| matches!(write, Write::DeleteBatchJob { .. });

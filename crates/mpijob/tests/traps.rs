@@ -6,15 +6,15 @@ use common::conditions;
 use common::gang::Gang;
 use common::objects::{Child, Extra};
 use common::plan::{Plan, Write};
-use common::testing::{Story, World, manifest};
+use common::testing::{Scenario, World, manifest};
 use mpijob::FRAMEWORK;
 use serde_json::{Value, json};
 
 /// Both meanings.
 const TRANSPORTS: [&str; 2] = ["SSH", "Exec"];
 
-fn story(transport: &str, roles: &[(&str, u32)], edit: impl FnOnce(&mut Value)) -> Story {
-    Story::new(&FRAMEWORK, roles, |spec| {
+fn scenario(transport: &str, roles: &[(&str, u32)], edit: impl FnOnce(&mut Value)) -> Scenario {
+    Scenario::new(&FRAMEWORK, roles, |spec| {
         spec["launcherTransport"] = json!(transport);
         edit(spec);
     })
@@ -39,11 +39,11 @@ fn extras(plan: &Plan) -> impl Iterator<Item = &Extra> {
 #[test]
 fn hosts_are_listed_by_number() {
     for transport in TRANSPORTS {
-        let mut story = story(transport, &[("Launcher", 1), ("Worker", 12)], |_| {});
-        story.when("applied", |_| {});
-        story.when("all pods run", World::run_all);
+        let mut scenario = scenario(transport, &[("Launcher", 1), ("Worker", 12)], |_| {});
+        scenario.when("applied", |_| {});
+        scenario.when("all pods run", World::run_all);
         for name in ["hostfile", "discover_hosts.sh"] {
-            let text = list(&story.world, name);
+            let text = list(&scenario.world, name);
             let at = |n: u32| {
                 text.find(&format!("j-worker-{n}"))
                     .unwrap_or_else(|| panic!("{n}: {text}"))
@@ -58,10 +58,10 @@ fn hosts_are_listed_by_number() {
 /// The account was made if it was missing, and deleted with the job.
 #[test]
 fn v1_a_service_account_that_the_user_names_is_the_users() {
-    let story = story("Exec", &[("Launcher", 1), ("Worker", 2)], |spec| {
+    let scenario = scenario("Exec", &[("Launcher", 1), ("Worker", 2)], |spec| {
         spec["mpiReplicaSpecs"]["Launcher"]["template"]["spec"]["serviceAccountName"] = json!("theirs");
     });
-    let plan = story.world.plan(&FRAMEWORK);
+    let plan = scenario.world.plan(&FRAMEWORK);
     assert!(!extras(&plan).any(|extra| matches!(extra, Extra::ServiceAccount(_))));
     let subject = extras(&plan).find_map(|extra| match extra {
         Extra::RoleBinding(binding) => Some(binding.subjects.as_ref()?[0].name.clone()),
@@ -74,15 +74,19 @@ fn v1_a_service_account_that_the_user_names_is_the_users() {
 #[test]
 fn workers_without_a_number_are_one() {
     for transport in TRANSPORTS {
-        let mut story = story(transport, &[("Launcher", 1), ("Worker", 1)], |spec| {
+        let mut scenario = scenario(transport, &[("Launcher", 1), ("Worker", 1)], |spec| {
             spec["mpiReplicaSpecs"]["Worker"]
                 .as_object_mut()
                 .unwrap()
                 .remove("replicas");
         });
-        story.when("applied", |_| {});
-        let workers = story.world.pods.iter().filter(|pod| pod.name.contains("worker"));
-        assert_eq!(workers.count(), 1, "{transport}: {}", story.tale);
+        scenario.when("applied", |_| {});
+        let workers = scenario
+            .world
+            .pods
+            .iter()
+            .filter(|pod| pod.name.contains("worker"));
+        assert_eq!(workers.count(), 1, "{transport}: {}", scenario.transcript);
     }
 }
 
@@ -90,7 +94,7 @@ fn workers_without_a_number_are_one() {
 #[test]
 fn the_search_domain_is_the_clusters() {
     for domain in [None, Some("corp.example")] {
-        let mut world = story("SSH", &[("Launcher", 1), ("Worker", 1)], |_| {}).world;
+        let mut world = scenario("SSH", &[("Launcher", 1), ("Worker", 1)], |_| {}).world;
         world.settings.cluster_domain = domain.map(str::to_owned);
         let plan = world.plan(&FRAMEWORK);
         let pod = plan.writes.iter().find_map(|write| match write {
@@ -115,18 +119,18 @@ fn the_search_domain_is_the_clusters() {
 #[test]
 fn a_creation_policy_that_nobody_knows_is_told_of() {
     for transport in TRANSPORTS {
-        let mut story = story(transport, &[("Launcher", 1), ("Worker", 2)], |spec| {
+        let mut scenario = scenario(transport, &[("Launcher", 1), ("Worker", 2)], |spec| {
             spec["launcherCreationPolicy"] = json!("Later");
         });
-        story.when("applied", |_| {});
+        scenario.when("applied", |_| {});
         assert!(
-            story
-                .tale
+            scenario
+                .transcript
                 .contains("spec.launcherCreationPolicy: unknown variant `Later`"),
             "{}",
-            story.tale
+            scenario.transcript
         );
-        assert!(story.world.created.is_empty());
+        assert!(scenario.world.created.is_empty());
     }
 }
 
@@ -134,19 +138,19 @@ fn a_creation_policy_that_nobody_knows_is_told_of() {
 #[test]
 fn a_launcher_without_workers_waits_for_none() {
     for roles in [&[("Launcher", 1)][..], &[("Launcher", 1), ("Worker", 0)]] {
-        let mut story = story("SSH", roles, |spec| {
+        let mut scenario = scenario("SSH", roles, |spec| {
             spec["launcherCreationPolicy"] = json!("WaitForWorkersReady");
             spec["runPolicy"]["suspend"] = json!(true);
         });
-        story.when("applied, suspended", |_| {});
-        assert!(story.world.batch_jobs.is_empty());
-        story.when("resumed", |w| w.edit("/runPolicy/suspend", json!(false)));
-        story.when("the launcher runs", World::run_all);
-        let now = story.world.status();
+        scenario.when("applied, suspended", |_| {});
+        assert!(scenario.world.batch_jobs.is_empty());
+        scenario.when("resumed", |w| w.edit("/runPolicy/suspend", json!(false)));
+        scenario.when("the launcher runs", World::run_all);
+        let now = scenario.world.status();
         assert!(
             conditions::is_true(&now, ConditionType::Running),
             "{}",
-            story.tale
+            scenario.transcript
         );
     }
 }
@@ -179,35 +183,35 @@ fn a_launcher_of_lower_priority_is_counted_once() {
 /// mpi-operator#651: the launcher is not retried under Never.
 #[test]
 fn a_launcher_under_never_is_tried_again_within_the_limit() {
-    let mut story = story("SSH", &[("Launcher", 1), ("Worker", 2)], |spec| {
+    let mut scenario = scenario("SSH", &[("Launcher", 1), ("Worker", 2)], |spec| {
         spec["runPolicy"]["backoffLimit"] = json!(1);
         spec["mpiReplicaSpecs"]["Launcher"]["restartPolicy"] = json!("Never");
     });
-    story.when("applied", |_| {});
-    story.when("all pods run", World::run_all);
-    story.when("mpirun exits 1", |w| {
+    scenario.when("applied", |_| {});
+    scenario.when("all pods run", World::run_all);
+    scenario.when("mpirun exits 1", |w| {
         w.end("j-launcher", "main", 1, "Error", None);
     });
-    story.when("its batch Job tries again", World::run_all);
+    scenario.when("its batch Job tries again", World::run_all);
     assert!(
-        conditions::is_true(&story.world.status(), ConditionType::Running),
+        conditions::is_true(&scenario.world.status(), ConditionType::Running),
         "{}",
-        story.tale
+        scenario.transcript
     );
-    story.when("mpirun exits 1 again", |w| {
+    scenario.when("mpirun exits 1 again", |w| {
         w.end("j-launcher", "main", 1, "Error", None);
     });
     assert!(
-        conditions::is_true(&story.world.status(), ConditionType::Failed),
+        conditions::is_true(&scenario.world.status(), ConditionType::Failed),
         "{}",
-        story.tale
+        scenario.transcript
     );
 }
 
 /// mpi-operator#810: a second launcher beside one that is still on its way out does the work twice.
 #[test]
 fn the_launchers_next_pod_waits_until_the_last_one_has_ended() {
-    let world = story("SSH", &[("Launcher", 1), ("Worker", 1)], |_| {}).world;
+    let world = scenario("SSH", &[("Launcher", 1), ("Worker", 1)], |_| {}).world;
     let plan = world.plan(&FRAMEWORK);
     let policy = plan.writes.iter().find_map(|write| match write {
         Write::CreateBatchJob { job, .. } => job.spec.as_ref()?.pod_replacement_policy.clone(),

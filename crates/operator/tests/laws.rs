@@ -1,4 +1,4 @@
-//! Laws that hold whatever happens: random jobs, random mishaps, the operator dying after any request.
+//! Laws that hold whatever happens: random jobs, random faults, the operator dying after any request.
 //!
 //! Written against the seam only: they run over the registry, and over each dialect of a kind that has several.
 

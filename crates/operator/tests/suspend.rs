@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use common::api::{ConditionStatus, ConditionType, JobStatus};
 use common::plan::{Plan, Write};
-use common::testing::{World, meanings, whole};
+use common::testing::{World, meanings, merge_patch, whole};
 use common::{Framework, names};
 use serde_json::{Value, json};
 
@@ -88,7 +88,7 @@ fn suspended_from_the_beginning_it_makes_nothing_at_all() {
         assert_eq!(conditions(&status), [(created, held), (suspended, held)]);
         assert_eq!(status.start_time, None, "it has not begun");
         assert_eq!((active(&status), status.attempt), (0, 0));
-        world.rests(framework);
+        world.is_stable(framework);
         // It begins as any other.
         suspend(&mut world, false);
         bring_up(framework, &mut world);
@@ -136,7 +136,7 @@ fn active_reads_0_only_when_the_pods_are_gone() {
             [format!("{}Suspended", framework.kind().kind)],
             "one event"
         );
-        world.rests(framework);
+        world.is_stable(framework);
     });
 }
 
@@ -150,16 +150,6 @@ fn directives() -> Value {
             "schedulingGates": [{"name": "queue/topology"}],
         },
     })
-}
-
-fn merge(into: &mut Value, from: &Value) {
-    for (key, value) in from.as_object().unwrap() {
-        if into[key].is_object() {
-            merge(&mut into[key], value);
-        } else {
-            into[key] = value.clone();
-        }
-    }
 }
 
 /// Templates of all pods that a plan makes, whoever makes them.
@@ -195,9 +185,9 @@ fn resumed_it_is_made_from_the_templates_as_they_are_then() {
             world.settle(framework);
             let map = framework.kind().replicas_field;
             for replica in spec(&mut world)[map].as_object_mut().unwrap().values_mut() {
-                merge(&mut replica["template"], &directives());
+                merge_patch(&mut replica["template"], &directives());
             }
-            world.rests(framework);
+            world.is_stable(framework);
             suspend(&mut world, false);
             let mut plans = world.settle(framework);
             world.run_all();
@@ -291,7 +281,7 @@ fn pods_that_nobody_saw_when_it_was_suspended_are_no_incarnation_that_comes_agai
         world.reap();
         world.settle(framework);
         assert_eq!((pods(&world), active(&world.status())), (0, 0));
-        world.rests(framework);
+        world.is_stable(framework);
         suspend(&mut world, false);
         bring_up(framework, &mut world);
         let mut created = world.created.clone();
@@ -353,7 +343,7 @@ fn an_ended_job_is_left_alone_whatever_suspend_says() {
         let left = world.describe();
         for say in [true, false] {
             suspend(&mut world, say);
-            world.rests(framework);
+            world.is_stable(framework);
             assert_eq!((world.status(), world.describe()), (ended.clone(), left.clone()));
         }
     });
@@ -377,7 +367,7 @@ fn a_job_that_is_not_valid_any_more_is_suspended_all_the_same() {
         world.reap();
         world.settle(framework);
         assert_eq!((pods(&world), active(&world.status())), (0, 0));
-        world.rests(framework);
+        world.is_stable(framework);
         // Resumed it says again what is wrong, and begins when that is mended.
         suspend(&mut world, false);
         let plans = world.settle(framework);

@@ -1,4 +1,4 @@
-//! Details that no story turns on, and that a user reads all the same: each was found by changing what is decided until no
+//! Details that no scenario turns on, and that a user reads all the same: each was found by changing what is decided until no
 //! other test saw it (`cargo mutants`).
 
 use common::api::{ConditionType, FirstFailure};
@@ -6,39 +6,39 @@ use common::conditions;
 use common::gang::Gang;
 use common::observe::{ContainerState, ContainerView, PodDetail, Refusal, RefusalCause};
 use common::plan::{Counter, Write};
-use common::testing::{Story, World};
+use common::testing::{Scenario, World};
 use pytorchjob::FRAMEWORK;
 use serde_json::{Value, json};
 
 const ALL: &[(&str, u32)] = &[("Master", 1), ("Worker", 2)];
 
-fn started(edit: impl FnOnce(&mut Value)) -> Story {
-    Story::started(&FRAMEWORK, ALL, edit)
+fn started(edit: impl FnOnce(&mut Value)) -> Scenario {
+    Scenario::started(&FRAMEWORK, ALL, edit)
 }
 
 fn fails(world: &mut World, pod: &str) {
     world.end(pod, "pytorch", 1, "Error", None);
 }
 
-fn first(story: &Story) -> FirstFailure {
-    story.world.status().first_failure.unwrap()
+fn first(scenario: &Scenario) -> FirstFailure {
+    scenario.world.status().first_failure.unwrap()
 }
 
-fn message(story: &Story, condition: ConditionType) -> String {
-    let status = story.world.status();
+fn message(scenario: &Scenario, condition: ConditionType) -> String {
+    let status = scenario.world.status();
     let condition = conditions::condition(&status, condition).unwrap();
     condition.message.clone().unwrap()
 }
 
 #[test]
 fn who_was_taken_away_is_named_with_role_and_time() {
-    let mut story = started(|_| {});
-    story.when("somebody deletes worker 1", |w| {
+    let mut scenario = started(|_| {});
+    scenario.when("somebody deletes worker 1", |w| {
         w.pass_time(7);
         w.delete("j-worker-1");
     });
-    let now = story.world.now;
-    let first = first(&story);
+    let now = scenario.world.now;
+    let first = first(&scenario);
     assert_eq!(
         (&*first.role, first.index, first.reason.as_deref()),
         ("Worker", 1, Some("Deleted"))
@@ -48,79 +48,83 @@ fn who_was_taken_away_is_named_with_role_and_time() {
 
 #[test]
 fn who_failed_before_by_himself_is_a_follower_now() {
-    let mut story = started(|_| {});
-    story.when("worker 1 fails", |w| fails(w, "j-worker-1"));
-    story.when("it is gone", World::reap);
-    story.when("time passes", |w| w.pass_time(600));
-    story.when("all run again", World::run_all);
-    assert_eq!(story.world.pod("j-worker-1").attempt.0, 1);
-    story.when("worker 0 fails", |w| fails(w, "j-worker-0"));
-    story.when("which worker 1 cannot bear", |w| {
+    let mut scenario = started(|_| {});
+    scenario.when("worker 1 fails", |w| fails(w, "j-worker-1"));
+    scenario.when("it is gone", World::reap);
+    scenario.when("time passes", |w| w.pass_time(600));
+    scenario.when("all run again", World::run_all);
+    assert_eq!(scenario.world.pod("j-worker-1").attempt.0, 1);
+    scenario.when("worker 0 fails", |w| fails(w, "j-worker-0"));
+    scenario.when("which worker 1 cannot bear", |w| {
         w.pass_time(2);
         fails(w, "j-worker-1");
     });
-    let first = first(&story);
+    let first = first(&scenario);
     assert_eq!(
         (&*first.pod, first.follower_count),
         ("j-worker-0", 1),
         "{}",
-        story.tale
+        scenario.transcript
     );
 }
 
 #[test]
 fn of_two_that_failed_alike_in_one_second_the_first_that_is_seen_stays_the_first() {
-    let mut story = started(|_| {});
-    story.when("worker 1 fails", |w| fails(w, "j-worker-1"));
-    story.when("and so does worker 0", |w| fails(w, "j-worker-0"));
-    assert_eq!(&*first(&story).pod, "j-worker-1");
+    let mut scenario = started(|_| {});
+    scenario.when("worker 1 fails", |w| fails(w, "j-worker-1"));
+    scenario.when("and so does worker 0", |w| fails(w, "j-worker-0"));
+    assert_eq!(&*first(&scenario).pod, "j-worker-1");
 }
 
 /// Where a queue admits gangs it has no start time while it waits to go on, and yet it has begun.
 #[test]
 fn what_waits_to_go_on_can_be_suspended_whatever_else_is_wrong_with_it() {
-    let mut story = started(|spec| spec["runPolicy"] = json!({"suspend": false}));
-    story.when("suspended", |w| w.edit("/runPolicy/suspend", json!(true)));
-    story.when("all is gone", World::reap);
-    story.world.settings.gang = Gang::Volcano;
-    story.when("resumed, it waits in a queue", |w| {
+    let mut scenario = started(|spec| spec["runPolicy"] = json!({"suspend": false}));
+    scenario.when("suspended", |w| w.edit("/runPolicy/suspend", json!(true)));
+    scenario.when("all is gone", World::reap);
+    scenario.world.settings.gang = Gang::Volcano;
+    scenario.when("resumed, it waits in a queue", |w| {
         w.edit("/runPolicy/suspend", json!(false));
     });
-    let waits = story.world.status();
+    let waits = scenario.world.status();
     assert!(waits.start_time.is_none() && waits.attempt > 0, "{waits:?}");
-    story.when("it cannot be run any more, and is suspended", |w| {
+    scenario.when("it cannot be run any more, and is suspended", |w| {
         w.edit("/pytorchReplicaSpecs/Worker/template/spec/containers", json!([]));
         w.edit("/runPolicy/suspend", json!(true));
     });
-    let status = story.world.status();
+    let status = scenario.world.status();
     assert!(
         conditions::is_true(&status, ConditionType::Suspended),
         "{}",
-        story.tale
+        scenario.transcript
     );
-    assert!(!conditions::is_finished(&status), "{}", story.tale);
+    assert!(!conditions::is_finished(&status), "{}", scenario.transcript);
 }
 
 #[test]
 fn a_failure_is_told_at_once_and_mere_counts_are_not() {
-    let mut story = Story::new(&FRAMEWORK, ALL, |_| {});
-    story.when("applied", |_| {});
-    story.when("the master runs", |w| w.run(&["j-master-0"]));
-    story.world.run(&["j-worker-0"]);
-    let counts = story.world.plan(&FRAMEWORK);
-    assert!(counts.status.is_some_and(|status| status != story.world.status()));
+    let mut scenario = Scenario::new(&FRAMEWORK, ALL, |_| {});
+    scenario.when("applied", |_| {});
+    scenario.when("the master runs", |w| w.run(&["j-master-0"]));
+    scenario.world.run(&["j-worker-0"]);
+    let counts = scenario.world.plan(&FRAMEWORK);
+    assert!(
+        counts
+            .status
+            .is_some_and(|status| status != scenario.world.status())
+    );
     assert!(!counts.urgent);
-    fails(&mut story.world, "j-worker-1");
-    let failure = story.world.plan(&FRAMEWORK);
+    fails(&mut scenario.world, "j-worker-1");
+    let failure = scenario.world.plan(&FRAMEWORK);
     assert!(failure.urgent);
-    let mut story = started(|_| {});
-    story.world.end("j-master-0", "pytorch", 0, "Completed", None);
-    assert!(story.world.plan(&FRAMEWORK).urgent, "the end");
+    let mut scenario = started(|_| {});
+    scenario.world.end("j-master-0", "pytorch", 0, "Completed", None);
+    assert!(scenario.world.plan(&FRAMEWORK).urgent, "the end");
 }
 
 #[test]
 fn running_pods_are_cleaned_up_at_once_and_those_that_end_by_themselves_are_not() {
-    let mut story = started(|spec| spec["runPolicy"] = json!({"cleanPodPolicy": "Running"}));
+    let mut scenario = started(|spec| spec["runPolicy"] = json!({"cleanPodPolicy": "Running"}));
     let waiting = ContainerState::Waiting {
         reason: "CrashLoopBackOff".into(),
         message: None,
@@ -129,10 +133,10 @@ fn running_pods_are_cleaned_up_at_once_and_those_that_end_by_themselves_are_not(
         exit_code: 0,
         reason: Some("Completed".into()),
         message: None,
-        finished_at: Some(story.world.now),
+        finished_at: Some(scenario.world.now),
     };
     for (pod, state) in [("j-worker-0", waiting), ("j-worker-1", ended)] {
-        story.world.pod(pod).detail = Some(Box::new(PodDetail {
+        scenario.world.pod(pod).detail = Some(Box::new(PodDetail {
             containers: vec![ContainerView {
                 name: "pytorch".into(),
                 init: false,
@@ -141,76 +145,80 @@ fn running_pods_are_cleaned_up_at_once_and_those_that_end_by_themselves_are_not(
             ..PodDetail::default()
         }));
     }
-    story.when("the master is done", |w| {
+    scenario.when("the master is done", |w| {
         w.end("j-master-0", "pytorch", 0, "Completed", None);
     });
-    let goes = |story: &mut Story, pod: &str| story.world.pod(pod).deleting;
-    assert!(goes(&mut story, "j-worker-0"), "it runs: {}", story.tale);
+    let goes = |scenario: &mut Scenario, pod: &str| scenario.world.pod(pod).deleting;
     assert!(
-        !goes(&mut story, "j-worker-1"),
-        "it ends by itself: {}",
-        story.tale
+        goes(&mut scenario, "j-worker-0"),
+        "it runs: {}",
+        scenario.transcript
     );
-    story.when("ten seconds pass", |w| w.pass_time(10));
-    assert!(goes(&mut story, "j-worker-1"), "{}", story.tale);
+    assert!(
+        !goes(&mut scenario, "j-worker-1"),
+        "it ends by itself: {}",
+        scenario.transcript
+    );
+    scenario.when("ten seconds pass", |w| w.pass_time(10));
+    assert!(goes(&mut scenario, "j-worker-1"), "{}", scenario.transcript);
 }
 
 #[test]
 fn disruptions_are_not_blamed_for_what_they_have_not_done() {
-    let mut story = started(|spec| spec["runPolicy"] = json!({"backoffLimit": 0}));
-    story.world.settings.count_disruptions = true;
-    story.when("worker 1 fails", |w| fails(w, "j-worker-1"));
-    let failed = message(&story, ConditionType::Failed);
+    let mut scenario = started(|spec| spec["runPolicy"] = json!({"backoffLimit": 0}));
+    scenario.world.settings.count_disruptions = true;
+    scenario.when("worker 1 fails", |w| fails(w, "j-worker-1"));
+    let failed = message(&scenario, ConditionType::Failed);
     assert!(failed.contains("backoff limit of 0: "), "{failed}");
-    let mut story = started(|spec| spec["runPolicy"] = json!({"backoffLimit": 1}));
-    story.world.settings.count_disruptions = true;
-    story.when("worker 1 is evicted", |w| {
+    let mut scenario = started(|spec| spec["runPolicy"] = json!({"backoffLimit": 1}));
+    scenario.world.settings.count_disruptions = true;
+    scenario.when("worker 1 is evicted", |w| {
         w.evict("j-worker-1", Some("EvictionByEvictionAPI"));
     });
-    story.when("it is gone", World::reap);
-    story.when("all run", World::run_all);
-    story.when("worker 0 fails", |w| fails(w, "j-worker-0"));
-    let failed = message(&story, ConditionType::Failed);
+    scenario.when("it is gone", World::reap);
+    scenario.when("all run", World::run_all);
+    scenario.when("worker 0 fails", |w| fails(w, "j-worker-0"));
+    let failed = message(&scenario, ConditionType::Failed);
     assert!(failed.contains("limit of 1 (disruptions count): "), "{failed}");
 }
 
 #[test]
 fn it_does_not_end_before_it_began() {
-    let mut story = started(|_| {});
-    let began = story.world.status().start_time.unwrap();
-    story.when("the clock was ahead, and the master is done", |w| {
+    let mut scenario = started(|_| {});
+    let began = scenario.world.status().start_time.unwrap();
+    scenario.when("the clock was ahead, and the master is done", |w| {
         w.pass_time(-3600);
         w.end("j-master-0", "pytorch", 0, "Completed", None);
     });
-    assert_eq!(story.world.status().completion_time, Some(began));
+    assert_eq!(scenario.world.status().completion_time, Some(began));
 }
 
 #[test]
 fn of_very_many_replaced_pods_not_every_status_has_its_reason() {
     const MANY: u32 = 1200;
-    let mut story = Story::started(&FRAMEWORK, &[("Worker", MANY)], |spec| {
+    let mut scenario = Scenario::started(&FRAMEWORK, &[("Worker", MANY)], |spec| {
         spec["elasticPolicy"] = json!({"minReplicas": 1, "maxReplicas": MANY});
     });
-    let reasons = |story: &Story, with: &str| {
-        let slots = story.world.status().slots;
+    let reasons = |scenario: &Scenario, with: &str| {
+        let slots = scenario.world.status().slots;
         let of = slots.values().filter(|slot| slot.reason.as_deref() == Some(with));
         (slots.len(), of.count())
     };
-    story.when("a hundred are left", |w| {
+    scenario.when("a hundred are left", |w| {
         w.edit("/pytorchReplicaSpecs/Worker/replicas", json!(100));
     });
     // What must not be forgotten, or it would count as lost.
-    assert_eq!(reasons(&story, "scaled down"), (1100, 1100));
-    let mut story = Story::started(&FRAMEWORK, &[("Worker", MANY)], |spec| {
+    assert_eq!(reasons(&scenario, "scaled down"), (1100, 1100));
+    let mut scenario = Scenario::started(&FRAMEWORK, &[("Worker", MANY)], |spec| {
         spec["runPolicy"] = json!({"backoffLimit": 100_000});
         spec["pytorchReplicaSpecs"]["Worker"]["restartPolicy"] = json!("ExitCode");
     });
-    story.when("all are killed", |w| {
+    scenario.when("all are killed", |w| {
         for n in 0..MANY {
             w.end(&format!("j-worker-{n}"), "pytorch", 137, "Error", None);
         }
     });
-    let slots = story.world.status().slots;
+    let slots = scenario.world.status().slots;
     assert_eq!(slots.len(), 1200);
     assert_eq!(slots.values().filter(|slot| slot.reason.is_some()).count(), 1000);
 }
@@ -225,8 +233,8 @@ fn of_many_pods_that_are_made_a_few_are_named() {
             "Created 9 pods: j-worker-0, j-worker-1, j-worker-2, j-worker-3, j-worker-4, j-worker-5, j-worker-6, j-worker-7, ...",
         ),
     ] {
-        let story = Story::new(&FRAMEWORK, &[("Worker", count)], |_| {});
-        let notes = story.world.plan(&FRAMEWORK).notes;
+        let scenario = Scenario::new(&FRAMEWORK, &[("Worker", count)], |_| {});
+        let notes = scenario.world.plan(&FRAMEWORK).notes;
         assert!(
             notes.iter().any(|note| note.message == text && note.of_writes),
             "{notes:?}"
@@ -236,14 +244,14 @@ fn of_many_pods_that_are_made_a_few_are_named() {
 
 #[test]
 fn a_refused_deletion_is_called_one() {
-    let mut story = started(|_| {});
-    story.world.refusals = vec![Refusal {
+    let mut scenario = started(|_| {});
+    scenario.world.refusals = vec![Refusal {
         object: "Pod j-worker-0".to_owned(),
         deletion: true,
         cause: RefusalCause::Forbidden,
         message: "a webhook says no".to_owned(),
     }];
-    let status = story.world.plan(&FRAMEWORK).status.unwrap();
+    let status = scenario.world.plan(&FRAMEWORK).status.unwrap();
     assert_eq!(
         status.waiting_for.as_deref(),
         Some("the deletion of Pod j-worker-0 was refused: a webhook says no")
@@ -252,59 +260,59 @@ fn a_refused_deletion_is_called_one() {
 
 #[test]
 fn begun_anew_together_it_is_counted_as_a_restart() {
-    let mut story = started(|spec| {
+    let mut scenario = started(|spec| {
         spec["runPolicy"] = json!({"restartScope": "Job", "activeDeadlineSeconds": 90});
     });
-    fails(&mut story.world, "j-worker-0");
-    let plan = story.world.plan(&FRAMEWORK);
+    fails(&mut scenario.world, "j-worker-0");
+    let plan = scenario.world.plan(&FRAMEWORK);
     assert_eq!(plan.counters, [Counter::Restarted]);
-    let began = story.world.status().start_time.unwrap().0;
+    let began = scenario.world.status().start_time.unwrap().0;
     assert_eq!(plan.wake.unwrap().as_second() - began.as_second(), 90);
 }
 
 #[test]
 fn first_words_are_told_once() {
-    let mut story = Story::new(&FRAMEWORK, ALL, |spec| {
+    let mut scenario = Scenario::new(&FRAMEWORK, ALL, |spec| {
         spec["runPolicy"] = json!({"suspend": true});
         spec["pytorchReplicaSpecs"]["Worker"]["template"]["spec"]["restartPolicy"] = json!("Always");
     });
-    let told = |story: &Story| story.tale.matches("SetPodTemplateRestartPolicy").count();
-    story.when("applied", |_| {});
-    story.when("resumed", |w| w.edit("/runPolicy/suspend", json!(false)));
-    assert_eq!(told(&story), 1, "{}", story.tale);
-    story.when("all run", World::run_all);
-    story.when("suspended", |w| w.edit("/runPolicy/suspend", json!(true)));
-    story.when("all is gone", World::reap);
-    story.when("resumed again", |w| w.edit("/runPolicy/suspend", json!(false)));
-    assert_eq!(told(&story), 1, "{}", story.tale);
+    let told = |scenario: &Scenario| scenario.transcript.matches("SetPodTemplateRestartPolicy").count();
+    scenario.when("applied", |_| {});
+    scenario.when("resumed", |w| w.edit("/runPolicy/suspend", json!(false)));
+    assert_eq!(told(&scenario), 1, "{}", scenario.transcript);
+    scenario.when("all run", World::run_all);
+    scenario.when("suspended", |w| w.edit("/runPolicy/suspend", json!(true)));
+    scenario.when("all is gone", World::reap);
+    scenario.when("resumed again", |w| w.edit("/runPolicy/suspend", json!(false)));
+    assert_eq!(told(&scenario), 1, "{}", scenario.transcript);
 }
 
 #[test]
 fn a_leader_that_is_kept_counts_as_long_as_it_runs() {
-    let mut story = started(|spec| spec["runPolicy"] = json!({"activeDeadlineSeconds": 600}));
-    let active = |story: &Story| story.world.status().replica_statuses["Master"].active;
-    story.when("its role is taken away", |w| {
+    let mut scenario = started(|spec| spec["runPolicy"] = json!({"activeDeadlineSeconds": 600}));
+    let active = |scenario: &Scenario| scenario.world.status().replica_statuses["Master"].active;
+    scenario.when("its role is taken away", |w| {
         w.edit("/pytorchReplicaSpecs/Master/replicas", json!(0));
     });
-    assert_eq!(active(&story), 1, "{}", story.tale);
+    assert_eq!(active(&scenario), 1, "{}", scenario.transcript);
     // Its time runs all the same.
-    let began = story.world.status().start_time.unwrap().0;
-    let wake = story.world.plan(&FRAMEWORK).wake.unwrap();
+    let began = scenario.world.status().start_time.unwrap().0;
+    let wake = scenario.world.plan(&FRAMEWORK).wake.unwrap();
     assert_eq!(wake.as_second() - began.as_second(), 600);
-    story.when("it is told to go", |w| w.delete("j-master-0"));
-    assert_eq!(active(&story), 0, "{}", story.tale);
+    scenario.when("it is told to go", |w| w.delete("j-master-0"));
+    assert_eq!(active(&scenario), 0, "{}", scenario.transcript);
 }
 
 #[test]
 fn what_is_deleted_after_the_time_to_live_is_looked_at_in_time() {
-    let mut story = started(|spec| spec["runPolicy"] = json!({"ttlSecondsAfterFinished": 60}));
-    story.when("the master is done", |w| {
+    let mut scenario = started(|spec| spec["runPolicy"] = json!({"ttlSecondsAfterFinished": 60}));
+    scenario.when("the master is done", |w| {
         w.end("j-master-0", "pytorch", 0, "Completed", None);
     });
-    let ended = story.world.status().completion_time.unwrap().0;
-    let wake = story.world.plan(&FRAMEWORK).wake.unwrap();
+    let ended = scenario.world.status().completion_time.unwrap().0;
+    let wake = scenario.world.plan(&FRAMEWORK).wake.unwrap();
     assert_eq!(wake.as_second() - ended.as_second(), 60);
-    story.world.pass_time(60);
-    let plan = story.world.plan(&FRAMEWORK);
+    scenario.world.pass_time(60);
+    let plan = scenario.world.plan(&FRAMEWORK);
     assert!(matches!(&*plan.writes, [Write::DeleteJob { .. }]), "{plan:?}");
 }

@@ -1,24 +1,24 @@
-//! Gangs, story by story: what a scheduler is told, and that no pod waits for one that waits for it. Pods are placed by a
+//! Gangs, scenario by scenario: what a scheduler is told, and that no pod waits for one that waits for it. Pods are placed by a
 //! scheduler that counts as Kubernetes' own does: those that have ended do not count.
 
 use common::gang::{Gang, Placement};
 use common::objects::Child;
 use common::observe::{PodDetail, Refusal, RefusalCause};
 use common::plan::{NoteKind, Plan, Write};
-use common::testing::{Story, World, manifest};
+use common::testing::{Scenario, World, manifest};
 use pytorchjob::FRAMEWORK;
 use serde_json::{Value, json};
 
 const ALL: &[(&str, u32)] = &[("Master", 1), ("Worker", 2)];
 
-fn story(gang: Gang, replicas: &[(&str, u32)], edit: impl FnOnce(&mut Value)) -> Story {
-    let mut story = Story::new(&FRAMEWORK, replicas, edit);
-    story.world.settings.gang = gang;
-    story
+fn scenario(gang: Gang, replicas: &[(&str, u32)], edit: impl FnOnce(&mut Value)) -> Scenario {
+    let mut scenario = Scenario::new(&FRAMEWORK, replicas, edit);
+    scenario.world.settings.gang = gang;
+    scenario
 }
 
-fn native(replicas: &[(&str, u32)], edit: impl FnOnce(&mut Value)) -> Story {
-    story(Gang::Native, replicas, edit)
+fn native(replicas: &[(&str, u32)], edit: impl FnOnce(&mut Value)) -> Scenario {
+    scenario(Gang::Native, replicas, edit)
 }
 
 fn coscheduling() -> Gang {
@@ -56,23 +56,23 @@ fn policy(spec: &mut Value, policy: &Value) {
 
 #[test]
 fn a_gang_begins_together_and_its_pod_group_goes_with_the_job() {
-    let mut story = native(&[("Master", 1), ("Worker", 2)], |_| {});
-    story.when("applied", |_| {});
-    story.when("it has a place", placed);
-    story.when("the master ends well", |w| end(w, "j-master-0", 0));
-    story.when("the workers end too", |w| {
+    let mut scenario = native(&[("Master", 1), ("Worker", 2)], |_| {});
+    scenario.when("applied", |_| {});
+    scenario.when("it has a place", placed);
+    scenario.when("the master ends well", |w| end(w, "j-master-0", 0));
+    scenario.when("the workers end too", |w| {
         for pod in ["j-worker-0", "j-worker-1"] {
             end(w, pod, 0);
         }
         w.reap();
     });
-    insta::assert_snapshot!(story.tale);
+    insta::assert_snapshot!(scenario.transcript);
 }
 
 #[test]
 fn a_gang_that_never_fits_is_explained_and_runs_once_it_is_smaller() {
-    let mut story = native(&[("Worker", 3)], |_| {});
-    story.when("applied", |_| {});
+    let mut scenario = native(&[("Worker", 3)], |_| {});
+    scenario.when("applied", |_| {});
     let told = |w: &mut World, pod: &str, what: &str| {
         w.pod(pod).detail = Some(Box::new(PodDetail {
             unschedulable: Some(what.into()),
@@ -80,30 +80,30 @@ fn a_gang_that_never_fits_is_explained_and_runs_once_it_is_smaller() {
         }));
     };
     let words = "minCount (3) cannot be satisfied: 2 scheduled, 0 remaining";
-    story.when("its pods are told first that they do not fit", |w| {
+    scenario.when("its pods are told first that they do not fit", |w| {
         told(w, "j-worker-0", &format!("pod group is unschedulable, {words}"));
     });
-    story.when("and then the gang, and which of them is one too many", |w| {
+    scenario.when("and then the gang, and which of them is one too many", |w| {
         w.say_of_pod_group(None, &no_place(words));
         told(w, "j-worker-2", "0/1 nodes are available: 1 Insufficient cpu");
     });
-    story.when("the same with other numbers", |w| {
+    scenario.when("the same with other numbers", |w| {
         let why = no_place("minCount (3) cannot be satisfied: 0 scheduled, 2 remaining");
         w.say_of_pod_group(None, &why);
     });
-    story.when("two are enough", |w| {
+    scenario.when("two are enough", |w| {
         let spec = &mut w.job.as_mut().unwrap().spec;
         policy(spec, &json!({"minAvailable": 2}));
     });
-    story.when("it is scaled down", |w| {
+    scenario.when("it is scaled down", |w| {
         w.edit("/pytorchReplicaSpecs/Worker/replicas", json!(1));
     });
-    story.when("what is wanted no more is gone", World::reap);
-    story.when("it has a place", |w| {
+    scenario.when("what is wanted no more is gone", World::reap);
+    scenario.when("it has a place", |w| {
         w.pods.iter_mut().for_each(|pod| pod.detail = None);
         placed(w);
     });
-    insta::assert_snapshot!(story.tale);
+    insta::assert_snapshot!(scenario.transcript);
 }
 
 /// A pod that was not looked at again since its gang fits still says that it does not: no second warning.
@@ -137,118 +137,118 @@ fn a_gang_that_fits_once_it_is_scaled_down_is_warned_of_once() {
 
 #[test]
 fn a_pod_that_is_replaced_is_placed_though_others_have_done_their_work() {
-    let mut story = native(&[("Worker", 3)], |spec| {
+    let mut scenario = native(&[("Worker", 3)], |spec| {
         spec["pytorchReplicaSpecs"]["Worker"]["restartPolicy"] = json!("ExitCode");
     });
-    story.when("applied", |_| {});
-    story.when("placed", placed);
-    story.when("worker 0 ends well", |w| end(w, "j-worker-0", 0));
-    story.when("worker 1 is killed", |w| end(w, "j-worker-1", 137));
-    story.when("its replacement has a place", placed);
-    story.when("worker 2 ends well, and nothing is written", |w| {
+    scenario.when("applied", |_| {});
+    scenario.when("placed", placed);
+    scenario.when("worker 0 ends well", |w| end(w, "j-worker-0", 0));
+    scenario.when("worker 1 is killed", |w| end(w, "j-worker-1", 137));
+    scenario.when("its replacement has a place", placed);
+    scenario.when("worker 2 ends well, and nothing is written", |w| {
         end(w, "j-worker-2", 0);
     });
-    insta::assert_snapshot!(story.tale);
+    insta::assert_snapshot!(scenario.transcript);
 }
 
 #[test]
 fn scaling_up_by_one_asks_for_a_place_for_all_that_are_left() {
-    let mut story = native(&[("Master", 1), ("Worker", 2)], |_| {});
-    story.when("applied", |_| {});
-    story.when("placed", placed);
-    story.when("worker 0 ends well", |w| end(w, "j-worker-0", 0));
-    story.when("scaled up", |w| {
+    let mut scenario = native(&[("Master", 1), ("Worker", 2)], |_| {});
+    scenario.when("applied", |_| {});
+    scenario.when("placed", placed);
+    scenario.when("worker 0 ends well", |w| end(w, "j-worker-0", 0));
+    scenario.when("scaled up", |w| {
         w.edit("/pytorchReplicaSpecs/Worker/replicas", json!(3));
     });
-    story.when("the new one has a place", placed);
-    insta::assert_snapshot!(story.tale);
+    scenario.when("the new one has a place", placed);
+    insta::assert_snapshot!(scenario.transcript);
 }
 
 #[test]
 fn a_gang_that_begins_anew_waits_until_enough_can_be_made_together() {
-    let mut story = native(&[("Worker", 2)], |spec| {
+    let mut scenario = native(&[("Worker", 2)], |spec| {
         spec["pytorchReplicaSpecs"]["Worker"]["restartPolicy"] = json!("ExitCode");
     });
-    story.when("applied", |_| {});
-    story.when("placed", placed);
-    story.when("both are evicted, and one goes slowly", |w| {
+    scenario.when("applied", |_| {});
+    scenario.when("placed", placed);
+    scenario.when("both are evicted, and one goes slowly", |w| {
         for pod in ["j-worker-0", "j-worker-1"] {
             w.delete(pod);
         }
         w.settle(&FRAMEWORK);
         w.vanish("j-worker-0");
     });
-    assert!(story.world.pods.iter().all(|p| p.deleting), "half a gang");
-    story.when("the other is gone too", World::reap);
-    story.when("placed again", placed);
-    insta::assert_snapshot!(story.tale);
+    assert!(scenario.world.pods.iter().all(|p| p.deleting), "half a gang");
+    scenario.when("the other is gone too", World::reap);
+    scenario.when("placed again", placed);
+    insta::assert_snapshot!(scenario.transcript);
 }
 
 #[test]
 fn suspended_it_has_no_pod_group_and_resumed_a_new_one() {
-    let mut story = native(&[("Worker", 2)], |spec| {
+    let mut scenario = native(&[("Worker", 2)], |spec| {
         spec["runPolicy"]["suspend"] = json!(false);
     });
-    story.when("applied", |_| {});
-    story.when("placed", placed);
-    story.when("suspended", |w| w.edit("/runPolicy/suspend", json!(true)));
-    story.when("resumed while its pods go", |w| {
+    scenario.when("applied", |_| {});
+    scenario.when("placed", placed);
+    scenario.when("suspended", |w| w.edit("/runPolicy/suspend", json!(true)));
+    scenario.when("resumed while its pods go", |w| {
         w.edit("/runPolicy/suspend", json!(false));
     });
-    story.when("they are gone", World::reap);
-    story.when("placed again", placed);
-    insta::assert_snapshot!(story.tale);
+    scenario.when("they are gone", World::reap);
+    scenario.when("placed again", placed);
+    insta::assert_snapshot!(scenario.transcript);
 }
 
 #[test]
 fn a_pod_group_that_somebody_deletes_while_it_is_in_use_keeps_nobody_waiting() {
-    let mut story = native(&[("Worker", 3)], |spec| {
+    let mut scenario = native(&[("Worker", 3)], |spec| {
         spec["pytorchReplicaSpecs"]["Worker"]["restartPolicy"] = json!("ExitCode");
     });
-    story.when("applied", |_| {});
-    story.when("placed", placed);
-    story.when("worker 0 ends well", |w| end(w, "j-worker-0", 0));
-    story.when("its PodGroup is deleted and a worker killed", |w| {
+    scenario.when("applied", |_| {});
+    scenario.when("placed", placed);
+    scenario.when("worker 0 ends well", |w| end(w, "j-worker-0", 0));
+    scenario.when("its PodGroup is deleted and a worker killed", |w| {
         let groups = w.children.iter_mut().filter(|child| child.pod_group.is_some());
         groups.for_each(|group| group.deleting = true);
         end(w, "j-worker-1", 137);
     });
-    story.when("the replacement has a place", placed);
+    scenario.when("the replacement has a place", placed);
 }
 
 #[test]
 fn pods_of_the_time_before_there_was_a_gang_are_not_counted() {
-    let mut story = Story::started(&FRAMEWORK, &[("Worker", 3)], |spec| {
+    let mut scenario = Scenario::started(&FRAMEWORK, &[("Worker", 3)], |spec| {
         spec["pytorchReplicaSpecs"]["Worker"]["restartPolicy"] = json!("ExitCode");
     });
-    story.world.settings.gang = Gang::Native;
-    story.when(
+    scenario.world.settings.gang = Gang::Native;
+    scenario.when(
         "a worker is killed after the operator has found a gang scheduler",
         |w| {
             end(w, "j-worker-1", 137);
         },
     );
-    story.when("its replacement has a place", placed);
+    scenario.when("its replacement has a place", placed);
     assert_eq!(
-        story.world.pod_group().unwrap().spec,
+        scenario.world.pod_group().unwrap().spec,
         json!({"schedulingPolicy": {"gang": {"minCount": 1}}})
     );
 }
 
 #[test]
 fn another_scheduler_or_priority_in_one_role_does_not_keep_the_others_waiting() {
-    let mut story = native(&[("Master", 1), ("Worker", 2)], |spec| {
+    let mut scenario = native(&[("Master", 1), ("Worker", 2)], |spec| {
         spec["pytorchReplicaSpecs"]["Master"]["template"]["spec"]["schedulerName"] = json!("mine");
         policy(spec, &json!({"priorityClass": "high"}));
     });
-    story.when("applied", |_| {});
-    let marked: Vec<_> = story.world.pods.iter().map(|p| p.gang.is_some()).collect();
+    scenario.when("applied", |_| {});
+    let marked: Vec<_> = scenario.world.pods.iter().map(|p| p.gang.is_some()).collect();
     assert_eq!(marked, [false, true, true]);
-    story.when("placed", |w| {
+    scenario.when("placed", |w| {
         w.pod("j-master-0").node = Some("node-2".into());
         placed(w);
     });
-    insta::assert_snapshot!(story.tale);
+    insta::assert_snapshot!(scenario.transcript);
     // All of one other scheduler are a gang of that one.
     let mut all = native(&[("Master", 1), ("Worker", 1)], |spec| {
         for role in ["Master", "Worker"] {
@@ -256,7 +256,7 @@ fn another_scheduler_or_priority_in_one_role_does_not_keep_the_others_waiting() 
         }
     });
     all.when("applied", |_| {});
-    assert!(all.world.pods.iter().all(|p| p.gang.is_some()) && !all.tale.contains("Warning"));
+    assert!(all.world.pods.iter().all(|p| p.gang.is_some()) && !all.transcript.contains("Warning"));
 }
 
 /// Pods of the first plan that has any.
@@ -314,15 +314,15 @@ fn all_pods_of_a_gang_have_its_priority() {
 
 #[test]
 fn volcano_admits_before_there_are_pods() {
-    let mut story = story(Gang::Volcano, &[("Master", 1), ("Worker", 2)], |spec| {
+    let mut scenario = scenario(Gang::Volcano, &[("Master", 1), ("Worker", 2)], |spec| {
         spec["runPolicy"]["activeDeadlineSeconds"] = json!(60);
     });
-    story.when("applied", |_| {});
-    story.when("an hour passes in the queue", |w| {
+    scenario.when("applied", |_| {});
+    scenario.when("an hour passes in the queue", |w| {
         w.pass_time(3600);
         w.say_of_pod_group(Some("Pending"), &no_place("3/3 tasks in gang unschedulable"));
     });
-    story.when(
+    scenario.when(
         "an administrator moves it to another queue, and it is admitted",
         |w| {
             for child in w.children.iter_mut().filter(|c| c.pod_group.is_some()) {
@@ -331,16 +331,16 @@ fn volcano_admits_before_there_are_pods() {
             w.say_of_pod_group(Some("Inqueue"), &Placement::Unknown);
         },
     );
-    assert_eq!(story.world.pod_group().unwrap().spec["queue"], "other");
-    story.when("it runs", placed);
-    story.when(
+    assert_eq!(scenario.world.pod_group().unwrap().spec["queue"], "other");
+    scenario.when("it runs", placed);
+    scenario.when(
         "a worker vanishes, and Volcano takes the gang for pending again",
         |w| {
             w.vanish("j-worker-1");
             w.say_of_pod_group(Some("Pending"), &Placement::Unknown);
         },
     );
-    insta::assert_snapshot!(story.tale);
+    insta::assert_snapshot!(scenario.transcript);
 }
 
 #[test]
@@ -370,35 +370,35 @@ fn what_matters_most_is_counted_first() {
 
 #[test]
 fn what_is_edited_while_it_waits_is_written_once_and_what_others_wrote_stays() {
-    let mut story = story(coscheduling(), &[("Worker", 2)], |spec| {
+    let mut scenario = scenario(coscheduling(), &[("Worker", 2)], |spec| {
         spec["pytorchReplicaSpecs"]["Worker"]["template"]["spec"]["containers"][0]["resources"] =
             json!({"requests": {"cpu": "1", "example.com/gpu": "1"}});
     });
-    story.when("applied", |_| {});
-    story.when("somebody writes a field of his own", |w| {
+    scenario.when("applied", |_| {});
+    scenario.when("somebody writes a field of his own", |w| {
         for child in w.children.iter_mut().filter(|c| c.pod_group.is_some()) {
             child.pod_group.as_mut().unwrap().spec["theirs"] = json!(1);
         }
     });
-    story.when("the policy is edited", |w| {
+    scenario.when("the policy is edited", |w| {
         let all = json!({"minResources": {"cpu": "3"}, "scheduleTimeoutSeconds": 60, "minAvailable": 1});
         policy(&mut w.job.as_mut().unwrap().spec, &all);
     });
-    assert_eq!(story.world.pod_group().unwrap().spec["theirs"], 1);
-    story.when("nothing more happens", |w| w.pass_time(60));
-    insta::assert_snapshot!(story.tale);
+    assert_eq!(scenario.world.pod_group().unwrap().spec["theirs"], 1);
+    scenario.when("nothing more happens", |w| w.pass_time(60));
+    insta::assert_snapshot!(scenario.transcript);
 }
 
 #[test]
 fn a_gang_scheduler_that_is_not_installed_is_waited_for() {
-    let mut story = story(coscheduling(), &[("Worker", 2)], |_| {});
-    story.world.refusals.push(Refusal {
+    let mut scenario = scenario(coscheduling(), &[("Worker", 2)], |_| {});
+    scenario.world.refusals.push(Refusal {
         object: "PodGroup j".to_owned(),
         deletion: false,
         cause: RefusalCause::Transient,
         message: "the cluster does not serve it".to_owned(),
     });
-    let plan = story.world.plan(&FRAMEWORK);
+    let plan = scenario.world.plan(&FRAMEWORK);
     let status = plan.status.unwrap();
     assert_eq!(
         status.waiting_for.as_deref(),
@@ -409,56 +409,56 @@ fn a_gang_scheduler_that_is_not_installed_is_waited_for() {
 
 #[test]
 fn other_words_of_the_scheduler_are_told_without_haste() {
-    let mut story = native(&[("Worker", 3)], |_| {});
-    story.when("applied", |_| {});
-    story
+    let mut scenario = native(&[("Worker", 3)], |_| {});
+    scenario.when("applied", |_| {});
+    scenario
         .world
         .say_of_pod_group(None, &no_place("2 scheduled, 0 remaining"));
-    let first = story.world.plan(&FRAMEWORK);
+    let first = scenario.world.plan(&FRAMEWORK);
     assert!(!first.notes.is_empty(), "told at once");
-    story.when("told", |_| {});
-    story
+    scenario.when("told", |_| {});
+    scenario
         .world
         .say_of_pod_group(None, &no_place("0 scheduled, 2 remaining"));
-    let second = story.world.plan(&FRAMEWORK);
-    assert_ne!(second.status, Some(story.world.status()), "other words");
+    let second = scenario.world.plan(&FRAMEWORK);
+    assert_ne!(second.status, Some(scenario.world.status()), "other words");
     assert!(!second.urgent && second.notes.is_empty());
 }
 
 /// One that is late does not make the gang smaller, as long as none of it has a place.
 #[test]
 fn a_gang_without_a_place_is_not_split() {
-    let mut story = native(&[("Worker", 3)], |_| {});
-    story.when("applied", |_| {});
+    let mut scenario = native(&[("Worker", 3)], |_| {});
+    scenario.when("applied", |_| {});
     for _ in 0..2 {
-        story.when("somebody deletes worker 2", |w| w.delete("j-worker-2"));
-        story.when("it is gone", World::reap);
+        scenario.when("somebody deletes worker 2", |w| w.delete("j-worker-2"));
+        scenario.when("it is gone", World::reap);
     }
-    let spec = &story.world.pod_group().unwrap().spec;
+    let spec = &scenario.world.pod_group().unwrap().spec;
     assert_eq!(
         spec.pointer("/schedulingPolicy/gang/minCount"),
         Some(&json!(3)),
         "{}",
-        story.tale
+        scenario.transcript
     );
-    story.when("the restart is due", |w| w.pass_time(6));
-    assert_eq!(story.world.pods.len(), 3, "{}", story.tale);
+    scenario.when("the restart is due", |w| w.pass_time(6));
+    assert_eq!(scenario.world.pods.len(), 3, "{}", scenario.transcript);
 }
 
 /// The time that it waits in the queue is not the job's.
 #[test]
 fn what_waits_in_volcanos_queue_after_a_resume_has_not_begun() {
-    let mut story = story(Gang::Volcano, &[("Worker", 2)], |spec| {
+    let mut scenario = scenario(Gang::Volcano, &[("Worker", 2)], |spec| {
         spec["runPolicy"] = json!({"suspend": true, "activeDeadlineSeconds": 60});
     });
-    story.when("applied", |_| {});
-    story.when("resumed", |w| w.edit("/runPolicy/suspend", json!(false)));
-    story.when("an hour passes", |w| w.pass_time(3600));
-    let status = story.world.status();
+    scenario.when("applied", |_| {});
+    scenario.when("resumed", |w| w.edit("/runPolicy/suspend", json!(false)));
+    scenario.when("an hour passes", |w| w.pass_time(3600));
+    let status = scenario.world.status();
     assert!(
         status.start_time.is_none() && !common::conditions::is_finished(&status),
         "{}",
-        story.tale
+        scenario.transcript
     );
 }
 
@@ -498,13 +498,13 @@ fn warnings(plan: &Plan) -> Vec<&str> {
 fn where_the_scheduler_speaks_for_the_gang_its_pods_are_not_quoted_before() {
     for (gang, quoted) in [(Gang::Native, false), (coscheduling(), true)] {
         for lost in [false, true] {
-            let mut story = story(gang.clone(), ALL, |_| {});
-            story.when("applied", |_| {});
-            unschedulable(&mut story.world);
+            let mut scenario = scenario(gang.clone(), ALL, |_| {});
+            scenario.when("applied", |_| {});
+            unschedulable(&mut scenario.world);
             if lost {
-                story.world.children.retain(|child| child.pod_group.is_none());
+                scenario.world.children.retain(|child| child.pod_group.is_none());
             }
-            let plan = story.world.plan(&FRAMEWORK);
+            let plan = scenario.world.plan(&FRAMEWORK);
             assert_eq!(
                 warnings(&plan).contains(&"Unschedulable"),
                 quoted,
@@ -513,12 +513,12 @@ fn where_the_scheduler_speaks_for_the_gang_its_pods_are_not_quoted_before() {
             );
         }
     }
-    let mut story = native(ALL, |_| {});
-    story.when("applied", |_| {});
-    story.world.say_of_pod_group(None, &Placement::Found);
-    unschedulable(&mut story.world);
+    let mut scenario = native(ALL, |_| {});
+    scenario.when("applied", |_| {});
+    scenario.world.say_of_pod_group(None, &Placement::Found);
+    unschedulable(&mut scenario.world);
     assert_eq!(
-        warnings(&story.world.plan(&FRAMEWORK)),
+        warnings(&scenario.world.plan(&FRAMEWORK)),
         ["Unschedulable"],
         "it has spoken"
     );
@@ -526,17 +526,21 @@ fn where_the_scheduler_speaks_for_the_gang_its_pods_are_not_quoted_before() {
 
 #[test]
 fn a_role_without_pods_has_no_say_in_its_gang() {
-    let mut story = native(&[("Master", 0), ("Worker", 2)], |spec| {
+    let mut scenario = native(&[("Master", 0), ("Worker", 2)], |spec| {
         for (role, class) in [("Master", "low"), ("Worker", "high")] {
             spec["pytorchReplicaSpecs"][role]["template"]["spec"]["priorityClassName"] = json!(class);
         }
     });
-    story.when("applied", |_| {});
+    scenario.when("applied", |_| {});
     assert!(
-        story.world.pods.iter().all(|pod| pod.gang.is_some()),
+        scenario.world.pods.iter().all(|pod| pod.gang.is_some()),
         "{}",
-        story.tale
+        scenario.transcript
     );
-    assert!(!story.tale.contains("NotInGang"), "{}", story.tale);
-    assert_eq!(story.world.pods.len(), 2);
+    assert!(
+        !scenario.transcript.contains("NotInGang"),
+        "{}",
+        scenario.transcript
+    );
+    assert_eq!(scenario.world.pods.len(), 2);
 }

@@ -1,15 +1,15 @@
-//! What becomes of a PyTorchJob, story by story; each is named after what a user would see. The snapshots beside this
+//! What becomes of a PyTorchJob, scenario by scenario; each is named after what a user would see. The snapshots beside this
 //! file are meant to be read.
 
 use common::api::ConditionType;
 use common::conditions;
 use common::observe::{ContainerState, ContainerView, PodDetail, Refusal, RefusalCause};
-use common::testing::{Story, World, describe_plan, describe_status, manifest};
+use common::testing::{Scenario, World, describe_plan, describe_status, manifest};
 use pytorchjob::FRAMEWORK;
 use serde_json::{Value, json};
 
-fn master_and_workers(edit: impl FnOnce(&mut Value)) -> Story {
-    Story::started(&FRAMEWORK, &[("Master", 1), ("Worker", 2)], edit)
+fn master_and_workers(edit: impl FnOnce(&mut Value)) -> Scenario {
+    Scenario::started(&FRAMEWORK, &[("Master", 1), ("Worker", 2)], edit)
 }
 
 fn policy(spec: &mut Value, policy: &str) {
@@ -22,33 +22,33 @@ fn policy(spec: &mut Value, policy: &str) {
 
 #[test]
 fn master_succeeds_and_so_does_the_job() {
-    let mut story = master_and_workers(|_| {});
-    story.when("master exits 0", |w| {
+    let mut scenario = master_and_workers(|_| {});
+    scenario.when("master exits 0", |w| {
         w.end("j-master-0", "pytorch", 0, "Completed", None)
     });
-    story.when("an hour passes", |w| w.pass_time(3600));
-    insta::assert_snapshot!(story.tale);
+    scenario.when("an hour passes", |w| w.pass_time(3600));
+    insta::assert_snapshot!(scenario.transcript);
 }
 
 #[test]
 fn workers_alone_succeed_when_all_have() {
-    let mut story = Story::started(&FRAMEWORK, &[("Worker", 2)], |_| {});
-    story.when("worker 1 exits 0", |w| {
+    let mut scenario = Scenario::started(&FRAMEWORK, &[("Worker", 2)], |_| {});
+    scenario.when("worker 1 exits 0", |w| {
         w.end("j-worker-1", "pytorch", 0, "Completed", None)
     });
-    story.when("its finished pod is removed by somebody", |w| {
+    scenario.when("its finished pod is removed by somebody", |w| {
         w.vanish("j-worker-1")
     });
-    story.when("worker 0 exits 0", |w| {
+    scenario.when("worker 0 exits 0", |w| {
         w.end("j-worker-0", "pytorch", 0, "Completed", None)
     });
-    insta::assert_snapshot!(story.tale);
+    insta::assert_snapshot!(scenario.transcript);
 }
 
 #[test]
 fn exit_137_under_exit_code_policy_replaces_the_pod() {
-    let mut story = master_and_workers(|spec| policy(spec, "ExitCode"));
-    story.when("worker 1 is killed", |w| {
+    let mut scenario = master_and_workers(|spec| policy(spec, "ExitCode"));
+    scenario.when("worker 1 is killed", |w| {
         w.end(
             "j-worker-1",
             "pytorch",
@@ -57,187 +57,187 @@ fn exit_137_under_exit_code_policy_replaces_the_pod() {
             Some("step 4\nkilled\n"),
         )
     });
-    story.when("its replacement runs", World::run_all);
-    story.when("it is killed again", |w| {
+    scenario.when("its replacement runs", World::run_all);
+    scenario.when("it is killed again", |w| {
         w.end("j-worker-1", "pytorch", 137, "Error", None)
     });
-    story.when("six seconds pass", |w| w.pass_time(6));
-    insta::assert_snapshot!(story.tale);
+    scenario.when("six seconds pass", |w| w.pass_time(6));
+    insta::assert_snapshot!(scenario.transcript);
 }
 
 #[test]
 fn exit_1_under_exit_code_policy_fails_the_job_and_names_the_cause() {
-    let mut story = master_and_workers(|spec| policy(spec, "ExitCode"));
+    let mut scenario = master_and_workers(|spec| policy(spec, "ExitCode"));
     let boom = "Traceback (most recent call last):\nRuntimeError: no such file: /data/train.bin\n";
-    story.when("worker 1 exits 1", |w| {
+    scenario.when("worker 1 exits 1", |w| {
         w.end("j-worker-1", "pytorch", 1, "Error", Some(boom))
     });
-    insta::assert_snapshot!(story.tale);
+    insta::assert_snapshot!(scenario.transcript);
 }
 
 #[test]
 fn never_fails_the_job_but_forgives_a_disruption() {
-    let mut story = master_and_workers(|spec| policy(spec, "Never"));
-    story.when("worker 0 is preempted", |w| {
+    let mut scenario = master_and_workers(|spec| policy(spec, "Never"));
+    scenario.when("worker 0 is preempted", |w| {
         w.evict("j-worker-0", Some("PreemptionByScheduler"))
     });
-    story.when("its replacement runs", World::run_all);
-    story.when("worker 1 is evicted", |w| w.evict("j-worker-1", None));
-    insta::assert_snapshot!(story.tale);
+    scenario.when("its replacement runs", World::run_all);
+    scenario.when("worker 1 is evicted", |w| w.evict("j-worker-1", None));
+    insta::assert_snapshot!(scenario.transcript);
 }
 
 #[test]
 fn a_deleted_pod_is_replaced_after_it_is_gone() {
-    let mut story = master_and_workers(|spec| policy(spec, "Never"));
-    story.when("worker 0 is deleted", |w| w.delete("j-worker-0"));
-    story.when("it is gone", World::reap);
-    story.when("its replacement runs", World::run_all);
-    story.when("worker 1 is force-deleted", |w| w.vanish("j-worker-1"));
-    insta::assert_snapshot!(story.tale);
+    let mut scenario = master_and_workers(|spec| policy(spec, "Never"));
+    scenario.when("worker 0 is deleted", |w| w.delete("j-worker-0"));
+    scenario.when("it is gone", World::reap);
+    scenario.when("its replacement runs", World::run_all);
+    scenario.when("worker 1 is force-deleted", |w| w.vanish("j-worker-1"));
+    insta::assert_snapshot!(scenario.transcript);
 }
 
 #[test]
 fn backoff_limit_limits_replaced_pods() {
-    let mut story = master_and_workers(|spec| {
+    let mut scenario = master_and_workers(|spec| {
         policy(spec, "ExitCode");
         spec["runPolicy"] = json!({"backoffLimit": 1});
     });
-    story.when("worker 1 is killed", |w| {
+    scenario.when("worker 1 is killed", |w| {
         w.end("j-worker-1", "pytorch", 137, "Error", None)
     });
-    story.when("its replacement runs", World::run_all);
-    story.when("worker 0 is killed", |w| {
+    scenario.when("its replacement runs", World::run_all);
+    scenario.when("worker 0 is killed", |w| {
         w.end("j-worker-0", "pytorch", 137, "Error", None)
     });
-    insta::assert_snapshot!(story.tale);
+    insta::assert_snapshot!(scenario.transcript);
 }
 
 #[test]
 fn backoff_limit_limits_restarts_in_place() {
-    let mut story = master_and_workers(|spec| spec["runPolicy"] = json!({"backoffLimit": 2}));
-    story.when("containers restarted twice", |w| {
+    let mut scenario = master_and_workers(|spec| spec["runPolicy"] = json!({"backoffLimit": 2}));
+    scenario.when("containers restarted twice", |w| {
         w.pod("j-worker-0").restarts = 1;
         w.pod("j-worker-1").restarts = 1;
     });
-    story.when("and once more", |w| w.pod("j-worker-1").restarts = 2);
-    insta::assert_snapshot!(story.tale);
+    scenario.when("and once more", |w| w.pod("j-worker-1").restarts = 2);
+    insta::assert_snapshot!(scenario.transcript);
 }
 
 #[test]
 fn restarts_in_place_stay_counted_when_their_pod_goes() {
-    let mut story = master_and_workers(|spec| spec["runPolicy"] = json!({"backoffLimit": 2}));
-    story.when("worker 0 restarts twice in place", |w| {
+    let mut scenario = master_and_workers(|spec| spec["runPolicy"] = json!({"backoffLimit": 2}));
+    scenario.when("worker 0 restarts twice in place", |w| {
         w.pod("j-worker-0").restarts = 2
     });
-    story.when("and is deleted", |w| w.delete("j-worker-0"));
-    story.when("it is gone", World::reap);
-    story.when("its replacement restarts once", |w| {
+    scenario.when("and is deleted", |w| w.delete("j-worker-0"));
+    scenario.when("it is gone", World::reap);
+    scenario.when("its replacement restarts once", |w| {
         w.run_all();
         w.pod("j-worker-0").restarts = 1;
     });
-    insta::assert_snapshot!(story.tale);
+    insta::assert_snapshot!(scenario.transcript);
 }
 
 #[test]
 fn active_deadline_ends_the_job_on_time() {
-    let mut story = master_and_workers(|spec| spec["runPolicy"] = json!({"activeDeadlineSeconds": 300}));
-    story.when("299 seconds pass", |w| w.pass_time(299));
-    story.when("one more", |w| w.pass_time(1));
-    insta::assert_snapshot!(story.tale);
+    let mut scenario = master_and_workers(|spec| spec["runPolicy"] = json!({"activeDeadlineSeconds": 300}));
+    scenario.when("299 seconds pass", |w| w.pass_time(299));
+    scenario.when("one more", |w| w.pass_time(1));
+    insta::assert_snapshot!(scenario.transcript);
 }
 
 #[test]
 fn ttl_deletes_the_job_after_the_end() {
-    let mut story = master_and_workers(|spec| {
+    let mut scenario = master_and_workers(|spec| {
         policy(spec, "ExitCode");
         spec["runPolicy"] = json!({"ttlSecondsAfterFinished": 60, "cleanPodPolicy": "Running"});
     });
-    story.when("worker 1 exits 1", |w| {
+    scenario.when("worker 1 exits 1", |w| {
         w.end("j-worker-1", "pytorch", 1, "Error", None)
     });
-    story.when("59 seconds pass", |w| w.pass_time(59));
-    story.when("one more", |w| w.pass_time(1));
-    assert!(story.world.job.is_none());
-    insta::assert_snapshot!(story.tale);
+    scenario.when("59 seconds pass", |w| w.pass_time(59));
+    scenario.when("one more", |w| w.pass_time(1));
+    assert!(scenario.world.job.is_none());
+    insta::assert_snapshot!(scenario.transcript);
 }
 
 #[test]
 fn clean_pod_policy_all_leaves_nothing() {
-    let mut story = master_and_workers(|spec| spec["runPolicy"] = json!({"cleanPodPolicy": "All"}));
-    story.when("master exits 0", |w| {
+    let mut scenario = master_and_workers(|spec| spec["runPolicy"] = json!({"cleanPodPolicy": "All"}));
+    scenario.when("master exits 0", |w| {
         w.end("j-master-0", "pytorch", 0, "Completed", None)
     });
-    story.when("pods are gone", World::reap);
-    assert!(story.world.pods.is_empty() && story.world.children.is_empty());
-    insta::assert_snapshot!(story.tale);
+    scenario.when("pods are gone", World::reap);
+    assert!(scenario.world.pods.is_empty() && scenario.world.children.is_empty());
+    insta::assert_snapshot!(scenario.transcript);
 }
 
 #[test]
 fn suspend_and_resume_keep_the_counts() {
-    let mut story = master_and_workers(|spec| {
+    let mut scenario = master_and_workers(|spec| {
         policy(spec, "ExitCode");
         spec["runPolicy"] = json!({"suspend": false});
     });
-    story.when("worker 1 is killed", |w| {
+    scenario.when("worker 1 is killed", |w| {
         w.end("j-worker-1", "pytorch", 137, "Error", None)
     });
-    story.when("its replacement runs", World::run_all);
-    story.when("suspended", |w| w.edit("/runPolicy/suspend", json!(true)));
-    story.when("pods are gone", World::reap);
-    story.when("resumed a minute later", |w| {
+    scenario.when("its replacement runs", World::run_all);
+    scenario.when("suspended", |w| w.edit("/runPolicy/suspend", json!(true)));
+    scenario.when("pods are gone", World::reap);
+    scenario.when("resumed a minute later", |w| {
         w.pass_time(60);
         w.edit("/runPolicy/suspend", json!(false));
     });
-    story.when("all pods run", World::run_all);
-    insta::assert_snapshot!(story.tale);
+    scenario.when("all pods run", World::run_all);
+    insta::assert_snapshot!(scenario.transcript);
 }
 
 #[test]
 fn suspended_at_creation_makes_nothing() {
-    let mut story = Story::new(&FRAMEWORK, &[("Worker", 2)], |spec| {
+    let mut scenario = Scenario::new(&FRAMEWORK, &[("Worker", 2)], |spec| {
         spec["runPolicy"] = json!({"suspend": true})
     });
-    story.when("applied", |_| {});
-    assert!(story.world.pods.is_empty() && story.world.children.is_empty());
-    assert!(story.world.status().start_time.is_none());
-    insta::assert_snapshot!(story.tale);
+    scenario.when("applied", |_| {});
+    assert!(scenario.world.pods.is_empty() && scenario.world.children.is_empty());
+    assert!(scenario.world.status().start_time.is_none());
+    insta::assert_snapshot!(scenario.transcript);
 }
 
 #[test]
 fn replicas_zero_means_none() {
-    let mut story = Story::new(&FRAMEWORK, &[("Master", 1), ("Worker", 0)], |_| {});
-    story.when("applied", |_| {});
-    story.when("all pods run", World::run_all);
-    assert_eq!(story.world.created.len(), 1);
-    insta::assert_snapshot!(story.tale);
+    let mut scenario = Scenario::new(&FRAMEWORK, &[("Master", 1), ("Worker", 0)], |_| {});
+    scenario.when("applied", |_| {});
+    scenario.when("all pods run", World::run_all);
+    assert_eq!(scenario.world.created.len(), 1);
+    insta::assert_snapshot!(scenario.transcript);
 }
 
 #[test]
 fn scaled_down_and_up_again() {
     let workers = "/pytorchReplicaSpecs/Worker/replicas";
-    let mut story = Story::started(&FRAMEWORK, &[("Worker", 3)], |spec| {
+    let mut scenario = Scenario::started(&FRAMEWORK, &[("Worker", 3)], |spec| {
         spec["elasticPolicy"] = json!({"minReplicas": 1, "maxReplicas": 3});
     });
-    story.when("scaled to 2", |w| w.edit(workers, json!(2)));
-    story.when("scaled to 3 while the old pod still ends", |w| {
+    scenario.when("scaled to 2", |w| w.edit(workers, json!(2)));
+    scenario.when("scaled to 3 while the old pod still ends", |w| {
         w.edit(workers, json!(3))
     });
-    story.when("it is gone", World::reap);
-    insta::assert_snapshot!(story.tale);
+    scenario.when("it is gone", World::reap);
+    insta::assert_snapshot!(scenario.transcript);
 }
 
 #[test]
 fn a_sidecar_neither_fails_nor_holds_up_the_job() {
-    let mut story = Story::started(&FRAMEWORK, &[("Master", 1)], |spec| policy(spec, "ExitCode"));
-    story.when("training ends well, the side-car goes on", |w| {
+    let mut scenario = Scenario::started(&FRAMEWORK, &[("Master", 1)], |spec| policy(spec, "ExitCode"));
+    scenario.when("training ends well, the side-car goes on", |w| {
         w.end("j-master-0", "pytorch", 0, "Completed", None);
         w.pod("j-master-0").phase = common::observe::Phase::Running;
     });
     assert!(conditions::is_true(
-        &story.world.status(),
+        &scenario.world.status(),
         ConditionType::Succeeded
     ));
-    let mut other = Story::started(&FRAMEWORK, &[("Master", 1)], |spec| policy(spec, "Never"));
+    let mut other = Scenario::started(&FRAMEWORK, &[("Master", 1)], |spec| policy(spec, "Never"));
     other.when("training ends well, the side-car badly", |w| {
         w.end("j-master-0", "pytorch", 0, "Completed", None);
         let pod = w.pod("j-master-0");
@@ -262,17 +262,17 @@ fn a_sidecar_neither_fails_nor_holds_up_the_job() {
 
 #[test]
 fn a_foreign_service_under_our_name_is_named_and_never_touched() {
-    let mut story = Story::new(&FRAMEWORK, &[("Worker", 1)], |_| {});
-    story.world.children.clear();
+    let mut scenario = Scenario::new(&FRAMEWORK, &[("Worker", 1)], |_| {});
+    scenario.world.children.clear();
     let refusal = Refusal {
         object: "Service j".to_owned(),
         deletion: false,
         cause: RefusalCause::Foreign,
         message: "its controller is Deployment web".to_owned(),
     };
-    let plan = story.world.plan(&FRAMEWORK);
-    story.world.refusals = vec![refusal];
-    let told = story.world.plan(&FRAMEWORK);
+    let plan = scenario.world.plan(&FRAMEWORK);
+    scenario.world.refusals = vec![refusal];
+    let told = scenario.world.plan(&FRAMEWORK);
     let text = describe_plan(&told) + &describe_status(told.status.as_ref().unwrap());
     assert!(plan.writes.len() == told.writes.len());
     insta::assert_snapshot!(text);
@@ -280,7 +280,7 @@ fn a_foreign_service_under_our_name_is_named_and_never_touched() {
 
 #[test]
 fn a_restarted_operator_does_not_tell_of_the_same_refusal_again() {
-    let mut story = Story::new(&FRAMEWORK, &[("Worker", 1)], |_| {});
+    let mut scenario = Scenario::new(&FRAMEWORK, &[("Worker", 1)], |_| {});
     let refusal = Refusal {
         object: "Pod j-worker-0".to_owned(),
         deletion: false,
@@ -299,45 +299,49 @@ fn a_restarted_operator_does_not_tell_of_the_same_refusal_again() {
             .filter(|n| n.reason == "FailedCreatePod")
             .count()
     };
-    story.world.refusals = vec![refusal.clone()];
-    assert_eq!(tell(&mut story.world), 1);
-    let told = story.world.status();
-    story.world.refusals.clear(); // a new process remembers nothing
-    assert_eq!(tell(&mut story.world), 0);
+    scenario.world.refusals = vec![refusal.clone()];
+    assert_eq!(tell(&mut scenario.world), 1);
+    let told = scenario.world.status();
+    scenario.world.refusals.clear(); // a new process remembers nothing
+    assert_eq!(tell(&mut scenario.world), 0);
     assert_eq!(
-        story.world.status(),
+        scenario.world.status(),
         told,
         "nor does the status forget what is still so"
     );
-    story.world.refusals = vec![refusal];
-    assert_eq!(tell(&mut story.world), 0);
-    story.world.refusals.clear();
-    story.when("the quota is raised", |_| {});
-    assert!(story.world.status().waiting_for.is_none());
+    scenario.world.refusals = vec![refusal];
+    assert_eq!(tell(&mut scenario.world), 0);
+    scenario.world.refusals.clear();
+    scenario.when("the quota is raised", |_| {});
+    assert!(scenario.world.status().waiting_for.is_none());
 }
 
 #[test]
 fn a_pod_that_cannot_be_scheduled_is_explained() {
-    let mut story = Story::new(&FRAMEWORK, &[("Worker", 1)], |_| {});
-    story.when("applied", |_| {});
-    story.when("no node fits", |w| {
+    let mut scenario = Scenario::new(&FRAMEWORK, &[("Worker", 1)], |_| {});
+    scenario.when("applied", |_| {});
+    scenario.when("no node fits", |w| {
         let unschedulable = Some("0/1 nodes are available: 1 Insufficient cpu.".into());
         w.pod("j-worker-0").detail = Some(Box::new(PodDetail {
             unschedulable,
             ..PodDetail::default()
         }));
     });
-    story.when("the same, seen again", |_| {});
-    insta::assert_snapshot!(story.tale);
+    scenario.when("the same, seen again", |_| {});
+    insta::assert_snapshot!(scenario.transcript);
 }
 
 #[test]
 fn another_controllers_job_gets_not_one_write() {
     for manager in ["kueue.x-k8s.io/multikueue", "somebody.else/x", ""] {
-        let story = Story::new(&FRAMEWORK, &[("Worker", 1)], |spec| {
+        let scenario = Scenario::new(&FRAMEWORK, &[("Worker", 1)], |spec| {
             spec["runPolicy"] = json!({"managedBy": manager})
         });
-        assert_eq!(story.world.plan(&FRAMEWORK), common::Plan::default(), "{manager}");
+        assert_eq!(
+            scenario.world.plan(&FRAMEWORK),
+            common::Plan::default(),
+            "{manager}"
+        );
     }
 }
 
@@ -425,24 +429,24 @@ fn bad_input_is_named_by_field() {
 
 #[test]
 fn a_slip_in_an_edit_does_not_stop_a_running_job() {
-    let mut story = master_and_workers(|_| {});
-    story.when("worker's containers are edited away", |w| {
+    let mut scenario = master_and_workers(|_| {});
+    scenario.when("worker's containers are edited away", |w| {
         w.edit("/pytorchReplicaSpecs/Worker/template/spec/containers", json!([]));
     });
-    story.when("and put back", |w| {
+    scenario.when("and put back", |w| {
         let containers = json!([{"name": "pytorch", "image": "img:1"}]);
         w.edit("/pytorchReplicaSpecs/Worker/template/spec/containers", containers);
     });
-    assert_eq!(story.world.pods.len(), 3);
-    insta::assert_snapshot!(story.tale);
+    assert_eq!(scenario.world.pods.len(), 3);
+    insta::assert_snapshot!(scenario.transcript);
 }
 
 #[test]
 fn retries_of_pods_that_are_gone_stay_counted() {
     let crashes = |w: &mut World| w.pod("j-worker-1").restarts = 3;
     let limited = |spec: &mut Value| spec["runPolicy"]["backoffLimit"] = json!(3);
-    let counted = |story: &Story| {
-        let counts = story.world.status().restart_counts.unwrap();
+    let counted = |scenario: &Scenario| {
+        let counts = scenario.world.status().restart_counts.unwrap();
         counts.failures + counts.in_place
     };
     let mut scaled = master_and_workers(limited);
@@ -470,202 +474,210 @@ fn retries_of_pods_that_are_gone_stay_counted() {
 
 #[test]
 fn a_finished_job_is_finished_whatever_else_its_status_holds() {
-    let mut story = master_and_workers(|_| {});
-    story.when("master exits 0", |w| {
+    let mut scenario = master_and_workers(|_| {});
+    scenario.when("master exits 0", |w| {
         w.end("j-master-0", "pytorch", 0, "Completed", None)
     });
-    let job = story.world.job.as_mut().unwrap();
+    let job = scenario.world.job.as_mut().unwrap();
     job.status["conditions"]
         .as_array_mut()
         .unwrap()
         .push(json!({"type": "Frozen", "status": "True"}));
     job.status["replicaStatuses"] = Value::Null;
-    let made = story.world.created.len();
-    story.when("a younger operator was here", |w| w.pods.clear());
+    let made = scenario.world.created.len();
+    scenario.when("a younger operator was here", |w| w.pods.clear());
     assert!(conditions::is_true(
-        &story.world.status(),
+        &scenario.world.status(),
         ConditionType::Succeeded
     ));
-    assert_eq!(story.world.created.len(), made);
+    assert_eq!(scenario.world.created.len(), made);
 }
 
 #[test]
 fn a_pod_that_the_kubelet_ended_has_not_succeeded_whatever_its_exit_code() {
-    let mut story = master_and_workers(|spec| policy(spec, "Never"));
-    story.when("the pod's own deadline is over, and it exits 0 on SIGTERM", |w| {
+    let mut scenario = master_and_workers(|spec| policy(spec, "Never"));
+    scenario.when("the pod's own deadline is over, and it exits 0 on SIGTERM", |w| {
         w.end("j-master-0", "pytorch", 0, "Completed", None);
         let pod = w.pod("j-master-0");
         pod.phase = common::observe::Phase::Failed;
         pod.detail.as_mut().unwrap().reason = Some("DeadlineExceeded".into());
     });
     assert!(
-        conditions::is_true(&story.world.status(), ConditionType::Failed),
+        conditions::is_true(&scenario.world.status(), ConditionType::Failed),
         "{}",
-        story.tale
+        scenario.transcript
     );
 }
 
 #[test]
 fn scaled_down_and_up_again_and_again_without_delay() {
-    let mut story = master_and_workers(|_| {});
+    let mut scenario = master_and_workers(|_| {});
     for _ in 0..4 {
         for count in [1, 2] {
-            story.when("scaled", |w| {
+            scenario.when("scaled", |w| {
                 w.edit("/pytorchReplicaSpecs/Worker/replicas", json!(count))
             });
-            story.when("done", |w| {
+            scenario.when("done", |w| {
                 w.reap();
                 w.run_all();
             });
         }
     }
-    assert!(!story.tale.contains("wake at"), "{}", story.tale);
+    assert!(
+        !scenario.transcript.contains("wake at"),
+        "{}",
+        scenario.transcript
+    );
 }
 
 #[test]
 fn a_clock_that_was_ahead_holds_no_restart_up() {
-    let mut story = master_and_workers(|spec| policy(spec, "ExitCode"));
-    story.world.pass_time(86_400);
+    let mut scenario = master_and_workers(|spec| policy(spec, "ExitCode"));
+    scenario.world.pass_time(86_400);
     for _ in 0..2 {
-        story.when("worker 1 is killed", |w| {
+        scenario.when("worker 1 is killed", |w| {
             w.end("j-worker-1", "pytorch", 137, "Error", None)
         });
-        story.when("it runs again", World::run_all);
+        scenario.when("it runs again", World::run_all);
     }
-    story.world.pass_time(-86_400);
-    story.when("the clock is right", |_| {});
-    let plan = story.world.plan(&FRAMEWORK);
+    scenario.world.pass_time(-86_400);
+    scenario.when("the clock is right", |_| {});
+    let plan = scenario.world.plan(&FRAMEWORK);
     let wait = plan
         .wake
-        .map_or(0, |at| at.duration_since(story.world.now).as_secs());
+        .map_or(0, |at| at.duration_since(scenario.world.now).as_secs());
     assert!(wait <= 300, "{wait}");
 }
 
 #[test]
 fn what_vanished_while_the_job_was_invalid_is_not_forgotten() {
-    let mut story = Story::started(&FRAMEWORK, &[("Worker", 2)], |_| {});
-    let right = story.world.job.as_ref().unwrap().spec["pytorchReplicaSpecs"].clone();
-    story.when("a slip", |w| {
+    let mut scenario = Scenario::started(&FRAMEWORK, &[("Worker", 2)], |_| {});
+    let right = scenario.world.job.as_ref().unwrap().spec["pytorchReplicaSpecs"].clone();
+    scenario.when("a slip", |w| {
         w.edit("/pytorchReplicaSpecs/Worker/template/spec/containers", json!([]))
     });
-    story.when("worker 1 ends well and is removed", |w| {
+    scenario.when("worker 1 ends well and is removed", |w| {
         w.end("j-worker-1", "pytorch", 0, "Completed", None);
         w.vanish("j-worker-1");
     });
-    story.when("mended", |w| w.edit("/pytorchReplicaSpecs", right));
+    scenario.when("mended", |w| w.edit("/pytorchReplicaSpecs", right));
     assert_eq!(
-        story.world.created.len(),
+        scenario.world.created.len(),
         2,
         "a finished worker does not run again: {}",
-        story.tale
+        scenario.transcript
     );
 }
 
 #[test]
 fn a_job_too_large_for_any_cluster_is_refused_before_it_is_planned() {
-    let mut story = Story::new(&FRAMEWORK, &[("Worker", 1)], |spec| {
+    let mut scenario = Scenario::new(&FRAMEWORK, &[("Worker", 1)], |spec| {
         spec["pytorchReplicaSpecs"]["Worker"]["replicas"] = json!(3_000_000);
     });
-    story.when("applied", |_| {});
+    scenario.when("applied", |_| {});
     assert!(
-        story
-            .tale
+        scenario
+            .transcript
             .contains("spec.pytorchReplicaSpecs[Worker].replicas: must be no more than 100000")
     );
 }
 
 #[test]
 fn of_failures_in_the_same_second_the_killed_one_is_named() {
-    let mut story = master_and_workers(|spec| policy(spec, "ExitCode"));
-    story.when("worker 1 is killed, and the others lose their peer", |w| {
+    let mut scenario = master_and_workers(|spec| policy(spec, "ExitCode"));
+    scenario.when("worker 1 is killed, and the others lose their peer", |w| {
         w.end("j-master-0", "pytorch", 138, "Error", Some("peer lost"));
         w.end("j-worker-0", "pytorch", 138, "Error", Some("peer lost"));
         w.end("j-worker-1", "pytorch", 137, "Error", None);
     });
     assert!(
-        story.tale.contains("1 Worker replica(s) failed: pod j-worker-1")
-            || story.tale.contains("2 Worker replica(s) failed: pod j-worker-1"),
+        scenario
+            .transcript
+            .contains("1 Worker replica(s) failed: pod j-worker-1")
+            || scenario
+                .transcript
+                .contains("2 Worker replica(s) failed: pod j-worker-1"),
         "{}",
-        story.tale
+        scenario.transcript
     );
 }
 
 /// Master and worker 1 on node-1, worker 0 on node-2, all of which run.
-fn on_two_nodes(edit: impl FnOnce(&mut Value)) -> Story {
-    let mut story = Story::new(&FRAMEWORK, &[("Master", 1), ("Worker", 2)], edit);
-    story.world.nodes = 2;
-    story.when("applied", |_| {});
-    story.when("all pods run", World::run_all);
-    story.tale.clear();
-    story
+fn on_two_nodes(edit: impl FnOnce(&mut Value)) -> Scenario {
+    let mut scenario = Scenario::new(&FRAMEWORK, &[("Master", 1), ("Worker", 2)], edit);
+    scenario.world.nodes = 2;
+    scenario.when("applied", |_| {});
+    scenario.when("all pods run", World::run_all);
+    scenario.transcript.clear();
+    scenario
 }
 
 #[test]
 fn a_pod_on_a_lost_node_is_replaced_after_the_limit() {
-    let mut story = on_two_nodes(|spec| {
+    let mut scenario = on_two_nodes(|spec| {
         policy(spec, "Never");
         spec["runPolicy"]["backoffLimit"] = json!(0);
     });
-    story.when("node-2 falls silent", |w| w.lose_node("node-2"));
-    story.when("a second is left", |w| w.pass_time(299));
-    story.when("the limit is reached", |w| w.pass_time(1));
-    story.when("the replacement runs", World::run_all);
-    insta::assert_snapshot!(story.tale);
-    assert_eq!(story.world.pod("j-worker-0").node.as_deref(), Some("node-1"));
+    scenario.when("node-2 falls silent", |w| w.lose_node("node-2"));
+    scenario.when("a second is left", |w| w.pass_time(299));
+    scenario.when("the limit is reached", |w| w.pass_time(1));
+    scenario.when("the replacement runs", World::run_all);
+    insta::assert_snapshot!(scenario.transcript);
+    assert_eq!(scenario.world.pod("j-worker-0").node.as_deref(), Some("node-1"));
 }
 
 #[test]
 fn a_node_that_comes_back_in_time_costs_nothing() {
-    let mut story = on_two_nodes(|_| {});
-    let before = story.world.status();
-    story.when("node-2 falls silent", |w| w.lose_node("node-2"));
-    assert!(story.world.status().waiting_for.is_some());
-    story.when("it answers again", |w| {
+    let mut scenario = on_two_nodes(|_| {});
+    let before = scenario.world.status();
+    scenario.when("node-2 falls silent", |w| w.lose_node("node-2"));
+    assert!(scenario.world.status().waiting_for.is_some());
+    scenario.when("it answers again", |w| {
         w.pass_time(299);
         w.recover_node("node-2");
     });
-    story.when("an hour passes", |w| w.pass_time(3600));
-    assert_eq!(story.world.status(), before);
-    assert_eq!(story.world.created.len(), 3);
+    scenario.when("an hour passes", |w| w.pass_time(3600));
+    assert_eq!(scenario.world.status(), before);
+    assert_eq!(scenario.world.created.len(), 3);
 }
 
 #[test]
 fn a_node_out_of_service_is_not_waited_for() {
-    let mut story = on_two_nodes(|_| {});
-    story.when("node-2 falls silent", |w| w.lose_node("node-2"));
-    story.when("an administrator vouches for it", |w| w.vouch_for("node-2"));
-    insta::assert_snapshot!(story.tale);
+    let mut scenario = on_two_nodes(|_| {});
+    scenario.when("node-2 falls silent", |w| w.lose_node("node-2"));
+    scenario.when("an administrator vouches for it", |w| w.vouch_for("node-2"));
+    insta::assert_snapshot!(scenario.transcript);
 }
 
 #[test]
 fn never_means_that_lost_nodes_are_left_to_kubernetes() {
-    let mut story = on_two_nodes(|_| {});
-    story.world.settings.node_lost_after = None;
-    story.when("node-2 is lost", |w| {
+    let mut scenario = on_two_nodes(|_| {});
+    scenario.world.settings.node_lost_after = None;
+    scenario.when("node-2 is lost", |w| {
         w.lose_node("node-2");
         w.vouch_for("node-2");
     });
-    story.when("a day passes", |w| w.pass_time(86400));
-    assert_eq!(story.world.status().waiting_for, None);
-    assert_eq!(story.world.created.len(), 3);
+    scenario.when("a day passes", |w| w.pass_time(86400));
+    assert_eq!(scenario.world.status().waiting_for, None);
+    assert_eq!(scenario.world.created.len(), 3);
 }
 
 #[test]
 fn a_pod_that_terminates_on_a_lost_node_does_not_hold_up_its_slot_for_ever() {
-    let mut story = on_two_nodes(|_| {});
-    story.when("node-2 falls silent", |w| w.lose_node("node-2"));
-    story.when("the taint manager deletes worker 0", |w| {
+    let mut scenario = on_two_nodes(|_| {});
+    scenario.when("node-2 falls silent", |w| w.lose_node("node-2"));
+    scenario.when("the taint manager deletes worker 0", |w| {
         w.pass_time(60);
         w.disrupt("j-worker-0", "DeletionByTaintManager");
     });
-    story.when("the limit is reached", |w| w.pass_time(240));
-    insta::assert_snapshot!(story.tale);
+    scenario.when("the limit is reached", |w| w.pass_time(240));
+    insta::assert_snapshot!(scenario.transcript);
 }
 
 #[test]
 fn a_failed_pod_whose_node_is_lost_before_it_is_gone_is_replaced_after_the_limit() {
-    let mut story = on_two_nodes(|spec| policy(spec, "ExitCode"));
-    story.when(
+    let mut scenario = on_two_nodes(|spec| policy(spec, "ExitCode"));
+    scenario.when(
         "worker 0 is killed, its side-car goes on, and node-2 falls silent",
         |w| {
             w.end("j-worker-0", "pytorch", 137, "OOMKilled", None);
@@ -673,10 +685,10 @@ fn a_failed_pod_whose_node_is_lost_before_it_is_gone_is_replaced_after_the_limit
             w.lose_node("node-2");
         },
     );
-    assert_eq!(story.world.created.len(), 3);
-    story.when("the limit is reached", |w| w.pass_time(300));
-    assert_eq!(story.world.created.len(), 4);
-    let counts = story.world.status().restart_counts.unwrap();
+    assert_eq!(scenario.world.created.len(), 3);
+    scenario.when("the limit is reached", |w| w.pass_time(300));
+    assert_eq!(scenario.world.created.len(), 4);
+    let counts = scenario.world.status().restart_counts.unwrap();
     assert_eq!(
         (counts.failures, counts.disruptions),
         (1, 0),
@@ -686,82 +698,82 @@ fn a_failed_pod_whose_node_is_lost_before_it_is_gone_is_replaced_after_the_limit
 
 #[test]
 fn a_worker_that_was_done_before_its_node_was_lost_is_done() {
-    let mut story = Story::new(&FRAMEWORK, &[("Worker", 2)], |_| {});
-    story.world.nodes = 2;
-    story.when("applied", |_| {});
-    story.when("all pods run", World::run_all);
-    story.when("worker 1 exits 0, and node-2 falls silent", |w| {
+    let mut scenario = Scenario::new(&FRAMEWORK, &[("Worker", 2)], |_| {});
+    scenario.world.nodes = 2;
+    scenario.when("applied", |_| {});
+    scenario.when("all pods run", World::run_all);
+    scenario.when("worker 1 exits 0, and node-2 falls silent", |w| {
         w.end("j-worker-1", "pytorch", 0, "Completed", None);
         w.pod("j-worker-1").phase = common::observe::Phase::Running;
         w.lose_node("node-2");
     });
-    story.when("an hour passes", |w| w.pass_time(3600));
-    assert_eq!(story.world.created.len(), 2);
-    story.when("worker 0 exits 0", |w| {
+    scenario.when("an hour passes", |w| w.pass_time(3600));
+    assert_eq!(scenario.world.created.len(), 2);
+    scenario.when("worker 0 exits 0", |w| {
         w.end("j-worker-0", "pytorch", 0, "Completed", None)
     });
     assert!(conditions::is_true(
-        &story.world.status(),
+        &scenario.world.status(),
         ConditionType::Succeeded
     ));
 }
 
 #[test]
 fn a_suspended_job_lets_go_of_a_lost_node_after_the_limit() {
-    let mut story = on_two_nodes(|_| {});
-    story.when("node-2 falls silent", |w| w.lose_node("node-2"));
-    story.when("suspended", |w| {
+    let mut scenario = on_two_nodes(|_| {});
+    scenario.when("node-2 falls silent", |w| w.lose_node("node-2"));
+    scenario.when("suspended", |w| {
         w.pass_time(10);
         w.edit("/runPolicy", json!({"suspend": true}));
     });
-    story.when("the pods on node-1 are gone", World::reap);
-    assert_eq!(story.world.status().replica_statuses["Worker"].active, 1);
-    story.when("the limit is reached", |w| w.pass_time(290));
-    insta::assert_snapshot!(story.tale);
+    scenario.when("the pods on node-1 are gone", World::reap);
+    assert_eq!(scenario.world.status().replica_statuses["Worker"].active, 1);
+    scenario.when("the limit is reached", |w| w.pass_time(290));
+    insta::assert_snapshot!(scenario.transcript);
 }
 
 #[test]
 fn a_finished_job_is_cleaned_up_on_a_lost_node_too() {
-    let mut story = on_two_nodes(|spec| spec["runPolicy"]["cleanPodPolicy"] = json!("Running"));
-    story.when("node-2 falls silent, and the master exits 0", |w| {
+    let mut scenario = on_two_nodes(|spec| spec["runPolicy"]["cleanPodPolicy"] = json!("Running"));
+    scenario.when("node-2 falls silent, and the master exits 0", |w| {
         w.lose_node("node-2");
         w.end("j-master-0", "pytorch", 0, "Completed", None);
     });
-    story.when("the other pods are gone", World::reap);
-    story.when("the limit is reached", |w| w.pass_time(300));
-    insta::assert_snapshot!(story.tale);
+    scenario.when("the other pods are gone", World::reap);
+    scenario.when("the limit is reached", |w| w.pass_time(300));
+    insta::assert_snapshot!(scenario.transcript);
 }
 
 #[test]
 fn a_pod_of_a_finished_job_that_somebody_deletes_does_not_hang_on_a_lost_node() {
-    let mut story = on_two_nodes(|_| {});
-    story.when("node-2 falls silent, and the master exits 0", |w| {
+    let mut scenario = on_two_nodes(|_| {});
+    scenario.when("node-2 falls silent, and the master exits 0", |w| {
         w.lose_node("node-2");
         w.end("j-master-0", "pytorch", 0, "Completed", None);
     });
-    story.when("the limit is reached", |w| w.pass_time(300));
-    assert_eq!(story.world.pods.len(), 3, "the policy is None");
-    story.when("worker 0 is deleted", |w| w.delete("j-worker-0"));
-    assert_eq!(story.world.pods.len(), 2);
+    scenario.when("the limit is reached", |w| w.pass_time(300));
+    assert_eq!(scenario.world.pods.len(), 3, "the policy is None");
+    scenario.when("worker 0 is deleted", |w| w.delete("j-worker-0"));
+    assert_eq!(scenario.world.pods.len(), 2);
 }
 
 #[test]
 fn scaled_down_on_a_lost_node() {
-    let mut story = on_two_nodes(|_| {});
-    story.when("node-1 falls silent", |w| w.lose_node("node-1"));
-    story.when("worker 1 is not wanted any more", |w| {
+    let mut scenario = on_two_nodes(|_| {});
+    scenario.when("node-1 falls silent", |w| w.lose_node("node-1"));
+    scenario.when("worker 1 is not wanted any more", |w| {
         w.edit("/pytorchReplicaSpecs/Worker/replicas", json!(1))
     });
-    assert!(story.world.pod("j-worker-1").deleting);
-    story.when("the limit is reached", |w| w.pass_time(300));
-    assert!(story.world.pods.iter().all(|pod| *pod.name != *"j-worker-1"));
+    assert!(scenario.world.pod("j-worker-1").deleting);
+    scenario.when("the limit is reached", |w| w.pass_time(300));
+    assert!(scenario.world.pods.iter().all(|pod| *pod.name != *"j-worker-1"));
 }
 
 #[test]
 fn a_finalizer_that_holds_a_lost_pod_is_not_argued_with() {
-    let mut story = on_two_nodes(|_| {});
-    story.when("node-2 falls silent", |w| w.lose_node("node-2"));
-    story.when(
+    let mut scenario = on_two_nodes(|_| {});
+    scenario.when("node-2 falls silent", |w| w.lose_node("node-2"));
+    scenario.when(
         "worker 0 was deleted by force, and somebody's finalizer holds it",
         |w| {
             w.pass_time(300);
@@ -769,39 +781,42 @@ fn a_finalizer_that_holds_a_lost_pod_is_not_argued_with() {
             (pod.deleting, pod.forced) = (true, true);
         },
     );
-    assert!(story.world.pod("j-worker-0").forced);
+    assert!(scenario.world.pod("j-worker-0").forced);
     assert!(
-        story
+        scenario
             .world
             .status()
             .waiting_for
             .unwrap()
             .contains("has to terminate first")
     );
-    assert_eq!(story.world.created.len(), 3);
+    assert_eq!(scenario.world.created.len(), 3);
 }
 
 #[test]
 fn disruptions_count_if_the_flag_says_so() {
-    let mut story = on_two_nodes(|spec| {
+    let mut scenario = on_two_nodes(|spec| {
         policy(spec, "ExitCode");
         spec["runPolicy"]["backoffLimit"] = json!(2);
     });
-    story.world.settings.count_disruptions = true;
-    story.when("worker 0 is preempted", |w| {
+    scenario.world.settings.count_disruptions = true;
+    scenario.when("worker 0 is preempted", |w| {
         w.evict("j-worker-0", Some("PreemptionByScheduler"))
     });
-    story.when("its replacement runs", World::run_all);
-    story.when("worker 1 is killed", |w| {
+    scenario.when("its replacement runs", World::run_all);
+    scenario.when("worker 1 is killed", |w| {
         w.end("j-worker-1", "pytorch", 137, "Error", None)
     });
-    story.when("its replacement runs", World::run_all);
-    assert!(conditions::is_true(&story.world.status(), ConditionType::Running));
-    story.when("the master's node is lost", |w| {
+    scenario.when("its replacement runs", World::run_all);
+    assert!(conditions::is_true(
+        &scenario.world.status(),
+        ConditionType::Running
+    ));
+    scenario.when("the master's node is lost", |w| {
         w.lose_node("node-1");
         w.vouch_for("node-1");
     });
-    let failed = conditions::condition(&story.world.status(), ConditionType::Failed)
+    let failed = conditions::condition(&scenario.world.status(), ConditionType::Failed)
         .cloned()
         .unwrap();
     let message = failed.message.unwrap();
@@ -811,50 +826,53 @@ fn disruptions_count_if_the_flag_says_so() {
         ),
         "{message}"
     );
-    let counts = story.world.status().restart_counts.unwrap();
+    let counts = scenario.world.status().restart_counts.unwrap();
     assert_eq!((counts.failures, counts.disruptions), (1, 1));
 }
 
 #[test]
 fn disruptions_count_for_nothing_without_the_flag_under_any_policy() {
     for restart_policy in ["Always", "OnFailure", "ExitCode", "Never"] {
-        let mut story = on_two_nodes(|spec| {
+        let mut scenario = on_two_nodes(|spec| {
             policy(spec, restart_policy);
             spec["runPolicy"]["backoffLimit"] = json!(0);
         });
         for round in 1..4 {
-            story.when("worker 0 is preempted", |w| {
+            scenario.when("worker 0 is preempted", |w| {
                 w.evict("j-worker-0", Some("PreemptionByScheduler"))
             });
-            story.when("and worker 1 drained", |w| {
+            scenario.when("and worker 1 drained", |w| {
                 w.disrupt("j-worker-1", "EvictionByEvictionAPI")
             });
-            story.when("they are replaced", |w| {
+            scenario.when("they are replaced", |w| {
                 w.pass_time(300);
                 w.reap();
             });
-            story.when("and run", World::run_all);
-            let counts = story.world.status().restart_counts.unwrap();
+            scenario.when("and run", World::run_all);
+            let counts = scenario.world.status().restart_counts.unwrap();
             assert_eq!(
                 (counts.failures, counts.disruptions),
                 (0, 2 * round),
                 "{restart_policy}"
             );
         }
-        assert!(conditions::is_true(&story.world.status(), ConditionType::Running));
+        assert!(conditions::is_true(
+            &scenario.world.status(),
+            ConditionType::Running
+        ));
     }
 }
 
 #[test]
 fn a_pod_whose_node_is_silent_is_the_cause_of_what_fails_with_it() {
-    let mut story = on_two_nodes(|_| {});
-    assert_eq!(story.world.pod("j-worker-0").node.as_deref(), Some("node-2"));
-    story.when("its node falls silent", |w| w.lose_node("node-2"));
-    story.when("worker 1 misses it", |w| {
+    let mut scenario = on_two_nodes(|_| {});
+    assert_eq!(scenario.world.pod("j-worker-0").node.as_deref(), Some("node-2"));
+    scenario.when("its node falls silent", |w| w.lose_node("node-2"));
+    scenario.when("worker 1 misses it", |w| {
         w.pass_time(20);
         w.end("j-worker-1", "pytorch", 1, "Error", None);
     });
-    let first = story.world.status().first_failure.unwrap();
+    let first = scenario.world.status().first_failure.unwrap();
     assert_eq!(
         (&*first.pod, first.reason.as_deref(), first.follower_count),
         ("j-worker-0", Some("NodeLost"), 1)
@@ -864,13 +882,13 @@ fn a_pod_whose_node_is_silent_is_the_cause_of_what_fails_with_it() {
 #[test]
 fn a_pod_that_is_evicted_from_a_silent_node_was_taken_away_and_not_lost() {
     for seen_after in [0, 400] {
-        let mut story = on_two_nodes(|_| {});
-        story.when("its node falls silent, and the pod is told to go", |w| {
+        let mut scenario = on_two_nodes(|_| {});
+        scenario.when("its node falls silent, and the pod is told to go", |w| {
             w.lose_node("node-2");
             w.delete("j-worker-0");
             w.pass_time(seen_after);
         });
-        let reason = story.world.status().slots["worker-0"].reason.clone().unwrap();
+        let reason = scenario.world.status().slots["worker-0"].reason.clone().unwrap();
         assert!(
             reason.starts_with("pod j-worker-0 was deleted on node"),
             "{reason}"

@@ -3,13 +3,13 @@
 
 use common::api::ConditionType;
 use common::plan::Write;
-use common::testing::{Story, World};
+use common::testing::{Scenario, World};
 use common::{conditions, names};
 use pytorchjob::FRAMEWORK;
 use serde_json::{Value, json};
 
-fn together(edit: impl FnOnce(&mut Value)) -> Story {
-    Story::started(&FRAMEWORK, &[("Master", 1), ("Worker", 2)], |spec| {
+fn together(edit: impl FnOnce(&mut Value)) -> Scenario {
+    Scenario::started(&FRAMEWORK, &[("Master", 1), ("Worker", 2)], |spec| {
         spec["runPolicy"] = json!({"restartScope": "Job", "suspend": false});
         edit(spec);
     })
@@ -21,8 +21,8 @@ fn killed(world: &mut World, pod: &str) {
 
 #[test]
 fn one_failed_pod_restarts_all_of_them_once() {
-    let mut story = together(|_| {});
-    story.when(
+    let mut scenario = together(|_| {});
+    scenario.when(
         "worker 1 is killed, and the others see their connections break",
         |w| {
             killed(w, "j-worker-1");
@@ -36,90 +36,94 @@ fn one_failed_pod_restarts_all_of_them_once() {
             );
         },
     );
-    story.when("one of the old pods is gone", |w| w.vanish("j-worker-0"));
-    story.when("all are gone", World::reap);
-    story.when("all run", World::run_all);
-    story.when("the master fails", |w| {
+    scenario.when("one of the old pods is gone", |w| w.vanish("j-worker-0"));
+    scenario.when("all are gone", World::reap);
+    scenario.when("all run", World::run_all);
+    scenario.when("the master fails", |w| {
         w.end("j-master-0", "pytorch", 1, "Error", None)
     });
-    story.when("all are gone", World::reap);
-    story.when("five seconds pass", |w| w.pass_time(5));
-    insta::assert_snapshot!(story.tale);
+    scenario.when("all are gone", World::reap);
+    scenario.when("five seconds pass", |w| w.pass_time(5));
+    insta::assert_snapshot!(scenario.transcript);
 }
 
 #[test]
 fn a_pod_that_is_taken_away_takes_the_others_with_it_and_costs_no_retry() {
-    let mut story = together(|spec| spec["runPolicy"]["backoffLimit"] = json!(0));
-    story.when("worker 0 is drained", |w| {
+    let mut scenario = together(|spec| spec["runPolicy"]["backoffLimit"] = json!(0));
+    scenario.when("worker 0 is drained", |w| {
         w.evict("j-worker-0", Some("EvictionByEvictionAPI"));
     });
-    story.when("all are gone", World::reap);
-    story.when("all run", World::run_all);
-    story.when("somebody deletes worker 1", |w| w.delete("j-worker-1"));
-    story.when("all are gone", World::reap);
-    insta::assert_snapshot!(story.tale);
+    scenario.when("all are gone", World::reap);
+    scenario.when("all run", World::run_all);
+    scenario.when("somebody deletes worker 1", |w| w.delete("j-worker-1"));
+    scenario.when("all are gone", World::reap);
+    insta::assert_snapshot!(scenario.transcript);
 }
 
 #[test]
 fn the_limit_counts_restarts_of_all_not_pods() {
-    let mut story = together(|spec| spec["runPolicy"]["backoffLimit"] = json!(1));
-    story.when("both workers fail", |w| {
+    let mut scenario = together(|spec| spec["runPolicy"]["backoffLimit"] = json!(1));
+    scenario.when("both workers fail", |w| {
         killed(w, "j-worker-0");
         killed(w, "j-worker-1");
     });
-    assert!(!conditions::is_finished(&story.world.status()), "{}", story.tale);
-    story.when("all are gone", World::reap);
-    story.when("all run", World::run_all);
-    story.when("both workers fail again", |w| {
+    assert!(
+        !conditions::is_finished(&scenario.world.status()),
+        "{}",
+        scenario.transcript
+    );
+    scenario.when("all are gone", World::reap);
+    scenario.when("all run", World::run_all);
+    scenario.when("both workers fail again", |w| {
         killed(w, "j-worker-0");
         killed(w, "j-worker-1");
     });
-    insta::assert_snapshot!(story.tale);
+    insta::assert_snapshot!(scenario.transcript);
 }
 
 #[test]
 fn who_has_succeeded_begins_anew_too() {
-    let mut story = Story::started(&FRAMEWORK, &[("Worker", 3)], |spec| {
+    let mut scenario = Scenario::started(&FRAMEWORK, &[("Worker", 3)], |spec| {
         spec["runPolicy"] = json!({"restartScope": "Job"});
     });
-    story.when("worker 0 is done", |w| {
+    scenario.when("worker 0 is done", |w| {
         w.end("j-worker-0", "pytorch", 0, "Completed", None)
     });
-    story.when("worker 1 fails", |w| killed(w, "j-worker-1"));
-    story.when("all are gone", World::reap);
-    let pods: Vec<_> = story
+    scenario.when("worker 1 fails", |w| killed(w, "j-worker-1"));
+    scenario.when("all are gone", World::reap);
+    let pods: Vec<_> = scenario
         .world
         .pods
         .iter()
         .map(|pod| (&*pod.name, pod.attempt.0))
         .collect();
     assert_eq!(pods, [("j-worker-0", 1), ("j-worker-1", 1), ("j-worker-2", 1)]);
-    let counts = &story.world.status().replica_statuses["Worker"];
+    let counts = &scenario.world.status().replica_statuses["Worker"];
     assert_eq!((counts.succeeded, counts.succeeded_indices.as_deref()), (0, None));
 }
 
 #[test]
 fn a_failure_for_good_ends_the_job_whatever_the_scope() {
-    let mut story =
+    let mut scenario =
         together(|spec| spec["pytorchReplicaSpecs"]["Worker"]["restartPolicy"] = json!("ExitCode"));
-    story.when("worker 0 exits 1", |w| {
+    scenario.when("worker 0 exits 1", |w| {
         w.end("j-worker-0", "pytorch", 1, "Error", None)
     });
     assert!(
-        conditions::is_true(&story.world.status(), ConditionType::Failed),
+        conditions::is_true(&scenario.world.status(), ConditionType::Failed),
         "{}",
-        story.tale
+        scenario.transcript
     );
 }
 
 /// The kubelet must not restart a container by itself: the others would wait for it.
 #[test]
 fn no_container_is_restarted_in_place() {
-    let story = Story::new(&FRAMEWORK, &[("Master", 1), ("Worker", 1)], |spec| {
+    let scenario = Scenario::new(&FRAMEWORK, &[("Master", 1), ("Worker", 1)], |spec| {
         spec["runPolicy"] = json!({"restartScope": "Job"});
         spec["pytorchReplicaSpecs"]["Worker"]["restartPolicy"] = json!("Always");
     });
-    let policies = story
+    let policies = scenario
         .world
         .plan(&FRAMEWORK)
         .writes
@@ -133,24 +137,24 @@ fn no_container_is_restarted_in_place() {
 
 #[test]
 fn suspended_in_the_middle_of_a_restart_nothing_is_forgotten() {
-    let mut story = together(|_| {});
-    story.when("worker 1 is killed", |w| killed(w, "j-worker-1"));
-    story.when("suspended", |w| w.edit("/runPolicy/suspend", json!(true)));
-    story.when("all are gone", World::reap);
-    story.when("resumed", |w| w.edit("/runPolicy/suspend", json!(false)));
-    story.when("all run", World::run_all);
-    insta::assert_snapshot!(story.tale);
+    let mut scenario = together(|_| {});
+    scenario.when("worker 1 is killed", |w| killed(w, "j-worker-1"));
+    scenario.when("suspended", |w| w.edit("/runPolicy/suspend", json!(true)));
+    scenario.when("all are gone", World::reap);
+    scenario.when("resumed", |w| w.edit("/runPolicy/suspend", json!(false)));
+    scenario.when("all run", World::run_all);
+    insta::assert_snapshot!(scenario.transcript);
 }
 
 #[test]
 fn the_first_failure_is_kept_after_the_pods_are_cleaned_up() {
-    let mut story = Story::started(&FRAMEWORK, &[("Master", 1), ("Worker", 3)], |spec| {
+    let mut scenario = Scenario::started(&FRAMEWORK, &[("Master", 1), ("Worker", 3)], |spec| {
         for role in ["Master", "Worker"] {
             spec["pytorchReplicaSpecs"][role]["restartPolicy"] = json!("Never");
         }
         spec["runPolicy"] = json!({"cleanPodPolicy": "All"});
     });
-    story.when("worker 2 fails, then the others", |w| {
+    scenario.when("worker 2 fails, then the others", |w| {
         w.end(
             "j-worker-2",
             "pytorch",
@@ -163,23 +167,23 @@ fn the_first_failure_is_kept_after_the_pods_are_cleaned_up() {
             w.end(pod, "pytorch", 1, "Error", Some("connection reset by peer"));
         }
     });
-    story.when("all are gone", World::reap);
-    insta::assert_snapshot!(story.tale);
+    scenario.when("all are gone", World::reap);
+    insta::assert_snapshot!(scenario.transcript);
 }
 
 #[test]
 fn of_the_same_second_the_killed_one_is_the_first_though_its_failure_shows_later() {
-    let mut story = Story::started(&FRAMEWORK, &[("Worker", 3)], |_| {});
-    story.when("worker 0 misses its peer", |w| {
+    let mut scenario = Scenario::started(&FRAMEWORK, &[("Worker", 3)], |_| {});
+    scenario.when("worker 0 misses its peer", |w| {
         w.end("j-worker-0", "pytorch", 1, "Error", None);
     });
-    story.when("which was killed, as its kubelet tells a moment later", |w| {
+    scenario.when("which was killed, as its kubelet tells a moment later", |w| {
         w.end("j-worker-2", "pytorch", 137, "Error", None);
     });
-    story.when("another one misses it too", |w| {
+    scenario.when("another one misses it too", |w| {
         w.end("j-worker-1", "pytorch", 1, "Error", None);
     });
-    let first = story.world.status().first_failure.unwrap();
+    let first = scenario.world.status().first_failure.unwrap();
     assert_eq!(
         (&*first.pod, first.exit_code, first.follower_count),
         ("j-worker-2", Some(137), 2)
@@ -188,13 +192,13 @@ fn of_the_same_second_the_killed_one_is_the_first_though_its_failure_shows_later
 
 #[test]
 fn a_failure_that_shows_late_but_was_first_is_the_first() {
-    let mut story = Story::started(&FRAMEWORK, &[("Master", 1), ("Worker", 2)], |_| {});
-    let before = story.world.now;
-    story.when("worker 0 fails at 10 s", |w| {
+    let mut scenario = Scenario::started(&FRAMEWORK, &[("Master", 1), ("Worker", 2)], |_| {});
+    let before = scenario.world.now;
+    scenario.when("worker 0 fails at 10 s", |w| {
         w.pass_time(10);
         killed(w, "j-worker-0");
     });
-    story.when("the kubelet of worker 1 tells late that it failed at 4 s", |w| {
+    scenario.when("the kubelet of worker 1 tells late that it failed at 4 s", |w| {
         let now = w.now;
         w.now = before;
         w.pass_time(4);
@@ -202,17 +206,17 @@ fn a_failure_that_shows_late_but_was_first_is_the_first() {
         w.now = now;
         w.pass_time(2);
     });
-    let first = story.world.status().first_failure.unwrap();
+    let first = scenario.world.status().first_failure.unwrap();
     assert_eq!(
         (&*first.pod, first.followers),
         ("j-worker-1", vec!["j-worker-0".to_owned()])
     );
-    story.when("all run again", World::run_all);
-    story.when("the master fails, much later", |w| {
+    scenario.when("all run again", World::run_all);
+    scenario.when("the master fails, much later", |w| {
         w.pass_time(600);
         killed(w, "j-master-0");
     });
-    let first = story.world.status().first_failure.unwrap();
+    let first = scenario.world.status().first_failure.unwrap();
     assert_eq!(
         (&*first.pod, first.follower_count),
         ("j-master-0", 0),
@@ -222,37 +226,37 @@ fn a_failure_that_shows_late_but_was_first_is_the_first() {
 
 #[test]
 fn followers_of_a_large_job_are_counted_and_a_few_named() {
-    let mut story = Story::started(&FRAMEWORK, &[("Worker", 100)], |_| {});
-    story.when("all fail", |w| {
+    let mut scenario = Scenario::started(&FRAMEWORK, &[("Worker", 100)], |_| {});
+    scenario.when("all fail", |w| {
         for index in 0..100 {
             let pod = names::replica("j", common::Role("Worker"), common::ReplicaIndex(index));
             w.end(&pod, "pytorch", 1, "Error", None);
         }
     });
-    let first = story.world.status().first_failure.unwrap();
+    let first = scenario.world.status().first_failure.unwrap();
     assert_eq!((first.follower_count, first.followers.len()), (99, 32));
 }
 
 #[test]
 fn all_workers_must_succeed_if_the_policy_says_so() {
-    let mut story = Story::started(&FRAMEWORK, &[("Master", 1), ("Worker", 1)], |spec| {
+    let mut scenario = Scenario::started(&FRAMEWORK, &[("Master", 1), ("Worker", 1)], |spec| {
         spec["successPolicy"] = json!("AllWorkers");
     });
-    story.when("the master is done", |w| {
+    scenario.when("the master is done", |w| {
         w.end("j-master-0", "pytorch", 0, "Completed", None)
     });
     assert!(
-        conditions::is_true(&story.world.status(), ConditionType::Running),
+        conditions::is_true(&scenario.world.status(), ConditionType::Running),
         "{}",
-        story.tale
+        scenario.transcript
     );
-    story.when("the worker has saved its part", |w| {
+    scenario.when("the worker has saved its part", |w| {
         w.end("j-worker-0", "pytorch", 0, "Completed", None)
     });
     assert!(
-        conditions::is_true(&story.world.status(), ConditionType::Succeeded),
+        conditions::is_true(&scenario.world.status(), ConditionType::Succeeded),
         "{}",
-        story.tale
+        scenario.transcript
     );
 }
 
@@ -260,21 +264,25 @@ fn all_workers_must_succeed_if_the_policy_says_so() {
 fn the_leader_alone_decides_if_the_policy_says_so() {
     let elastic = json!({"minReplicas": 1, "maxReplicas": 2});
     for elastic in [None, Some(elastic)] {
-        let mut story = Story::started(&FRAMEWORK, &[("Worker", 2)], |spec| {
+        let mut scenario = Scenario::started(&FRAMEWORK, &[("Worker", 2)], |spec| {
             spec["successPolicy"] = json!("Leader");
             spec["elasticPolicy"] = json!(elastic);
         });
-        story.when("worker 1 is done", |w| {
+        scenario.when("worker 1 is done", |w| {
             w.end("j-worker-1", "pytorch", 0, "Completed", None)
         });
-        assert!(!conditions::is_finished(&story.world.status()), "{}", story.tale);
-        story.when("worker 0 is done", |w| {
+        assert!(
+            !conditions::is_finished(&scenario.world.status()),
+            "{}",
+            scenario.transcript
+        );
+        scenario.when("worker 0 is done", |w| {
             w.end("j-worker-0", "pytorch", 0, "Completed", None)
         });
         assert!(
-            conditions::is_true(&story.world.status(), ConditionType::Succeeded),
+            conditions::is_true(&scenario.world.status(), ConditionType::Succeeded),
             "{}",
-            story.tale
+            scenario.transcript
         );
     }
 }
@@ -282,8 +290,8 @@ fn the_leader_alone_decides_if_the_policy_says_so() {
 /// Its peers fail for want of it, and all is seen in one pass.
 #[test]
 fn a_pod_that_is_taken_away_is_the_cause_whoever_fails_with_it() {
-    let mut story = together(|spec| spec["runPolicy"]["backoffLimit"] = json!(0));
-    story.when("worker 0 is drained, worker 1 exits 1", |w| {
+    let mut scenario = together(|spec| spec["runPolicy"]["backoffLimit"] = json!(0));
+    scenario.when("worker 0 is drained, worker 1 exits 1", |w| {
         w.end("j-worker-1", "pytorch", 1, "Error", Some("connection reset"));
         w.pod("j-worker-0").detail = Some(Box::new(common::observe::PodDetail {
             disruption: Some("EvictionByEvictionAPI".into()),
@@ -291,8 +299,8 @@ fn a_pod_that_is_taken_away_is_the_cause_whoever_fails_with_it() {
         }));
         w.delete("j-worker-0");
     });
-    let status = story.world.status();
-    assert!(!conditions::is_finished(&status), "{}", story.tale);
+    let status = scenario.world.status();
+    assert!(!conditions::is_finished(&status), "{}", scenario.transcript);
     let counts = status.restart_counts.unwrap();
     assert_eq!((counts.failures, counts.disruptions), (0, 1));
     let first = status.first_failure.unwrap();
@@ -306,13 +314,13 @@ fn a_pod_that_is_taken_away_is_the_cause_whoever_fails_with_it() {
 
 #[test]
 fn what_fails_after_a_restart_of_all_is_of_another_trouble() {
-    let mut story = together(|_| {});
-    story.when("worker 0 is drained", |w| {
+    let mut scenario = together(|_| {});
+    scenario.when("worker 0 is drained", |w| {
         w.evict("j-worker-0", Some("EvictionByEvictionAPI"));
     });
-    story.when("all are gone", World::reap);
-    story.when("before all run worker 1 fails", |w| killed(w, "j-worker-1"));
-    let first = story.world.status().first_failure.unwrap();
+    scenario.when("all are gone", World::reap);
+    scenario.when("before all run worker 1 fails", |w| killed(w, "j-worker-1"));
+    let first = scenario.world.status().first_failure.unwrap();
     assert_eq!(
         (&*first.pod, first.attempt, first.follower_count),
         ("j-worker-1", 1, 0)
@@ -321,41 +329,41 @@ fn what_fails_after_a_restart_of_all_is_of_another_trouble() {
 
 #[test]
 fn a_job_does_not_run_while_its_leader_waits() {
-    let mut story = Story::new(&FRAMEWORK, &[("Worker", 3)], |spec| {
+    let mut scenario = Scenario::new(&FRAMEWORK, &[("Worker", 3)], |spec| {
         spec["successPolicy"] = json!("Leader");
         spec["elasticPolicy"] = json!({"minReplicas": 1, "maxReplicas": 3});
     });
-    story.when("applied", |_| {});
-    story.when("worker 2 runs and is done", |w| {
+    scenario.when("applied", |_| {});
+    scenario.when("worker 2 runs and is done", |w| {
         w.run(&["j-worker-2"]);
         w.end("j-worker-2", "pytorch", 0, "Completed", None);
     });
     assert!(
-        !conditions::is_true(&story.world.status(), ConditionType::Running),
+        !conditions::is_true(&scenario.world.status(), ConditionType::Running),
         "{}",
-        story.tale
+        scenario.transcript
     );
 }
 
 /// A process took over whose clock is behind.
 #[test]
 fn a_restart_from_the_future_is_due_at_once() {
-    let mut story = together(|_| {});
+    let mut scenario = together(|_| {});
     for _ in 0..2 {
-        story.when("worker 1 is killed", |w| killed(w, "j-worker-1"));
-        story.when("all are gone", World::reap);
-        story.when("a minute later all run", |w| {
+        scenario.when("worker 1 is killed", |w| killed(w, "j-worker-1"));
+        scenario.when("all are gone", World::reap);
+        scenario.when("a minute later all run", |w| {
             w.pass_time(60);
         });
-        story.when("they run", World::run_all);
+        scenario.when("they run", World::run_all);
     }
-    story.when("worker 1 is killed, by a clock that is ahead", |w| {
+    scenario.when("worker 1 is killed, by a clock that is ahead", |w| {
         w.pass_time(3600);
         killed(w, "j-worker-1");
     });
-    story.when("all are gone, by a clock that is not", |w| {
+    scenario.when("all are gone, by a clock that is not", |w| {
         w.pass_time(-3600);
         w.reap();
     });
-    assert_eq!(story.world.pods.len(), 3, "{}", story.tale);
+    assert_eq!(scenario.world.pods.len(), 3, "{}", scenario.transcript);
 }

@@ -7,7 +7,7 @@ use common::gang::PodGroupApi;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-use crate::judge::Judge;
+use crate::checker::InvariantChecker;
 use crate::kubernetes::{Kubernetes, Pace, add_node};
 use crate::refusal::Refusal;
 use crate::request::{Request, Verb};
@@ -20,7 +20,7 @@ use crate::value;
 /// The namespace in which everything is.
 pub const NAMESPACE: &str = "ns1";
 
-/// No story needs so many writes: who sends more goes round in circles, and is heard no more.
+/// No scenario needs so many writes: who sends more goes round in circles, and is heard no more.
 pub const MOST_WRITES: usize = 5000;
 
 /// A write that an operator has asked for.
@@ -41,8 +41,8 @@ pub struct Written {
 pub struct Inside {
     /// API server.
     pub server: Server,
-    /// Judge.
-    pub judge: Judge,
+    /// InvariantChecker.
+    pub checker: InvariantChecker,
     kubernetes: Kubernetes,
     /// Writes that were asked for, in order.
     pub written: Vec<Written>,
@@ -116,7 +116,7 @@ impl Cluster {
         let changed = Arc::clone(&server.store.changed);
         let shared = Shared(Arc::new(Mutex::new(Inside {
             server,
-            judge: Judge::new(frameworks),
+            checker: InvariantChecker::new(frameworks),
             kubernetes: Kubernetes::new(setup.pace, Rng::new(setup.seed).fork()),
             written: Vec::new(),
             trace: None,
@@ -147,7 +147,7 @@ impl Shared {
     pub fn change<T>(&self, change: impl FnOnce(&mut Inside) -> T) -> T {
         let mut inside = self.lock();
         let result = change(&mut inside);
-        inside.judge();
+        inside.check();
         result
     }
 
@@ -165,12 +165,12 @@ impl Shared {
             let operator = matches!(who, Who::Operator(_));
             if operator && inside.written.len() == MOST_WRITES {
                 inside
-                    .judge
+                    .checker
                     .violations
                     .push(format!("more than {MOST_WRITES} writes"));
             }
             if operator {
-                inside.judge.request(&inside.server.store, who, request);
+                inside.checker.request(&inside.server.store, who, request);
             }
             let answer = inside.server.answer(who, request);
             if operator && request.verb.writes() {
@@ -236,14 +236,14 @@ impl Shared {
 }
 
 impl Inside {
-    fn judge(&mut self) {
+    fn check(&mut self) {
         for change in std::mem::take(&mut self.server.store.journal) {
-            let found = self.judge.violations.len();
-            self.judge.change(&self.server.store, &change);
+            let found = self.checker.violations.len();
+            self.checker.change(&self.server.store, &change);
             if let Some(trace) = &mut self.trace {
                 trace.push(change.line());
                 trace.extend(
-                    self.judge.violations[found..]
+                    self.checker.violations[found..]
                         .iter()
                         .map(|wrong| format!("    WRONG: {wrong}")),
                 );

@@ -1,4 +1,4 @@
-//! The way from a client to the API server, and what may befall a request on it.
+//! Connections from a client to the API server, on which network faults happen.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::cluster::{MOST_WRITES, Shared};
+use crate::network_faults::{Fault, NetworkFaults};
 use crate::refusal::Refusal;
 use crate::request::Request;
 use crate::server::{Answer, Look, Watching};
@@ -33,83 +34,12 @@ const BOOKMARKS: Duration = Duration::from_mins(1);
 /// Body of an answer.
 pub type Body = UnsyncBoxBody<Bytes, io::Error>;
 
-/// What becomes of a request.
-#[derive(Debug, Clone)]
-pub enum Fate {
-    /// It is carried out and answered.
-    Served,
-    /// It is refused.
-    Refused(Refusal),
-    /// It is not carried out, and answered with this.
-    Answered(u16, Value),
-    /// It is lost; the connection breaks, or nothing ever comes.
-    Lost {
-        /// Whether it is carried out all the same.
-        carried_out: bool,
-        /// Whether the connection is seen to break.
-        broken: bool,
-    },
-    /// The process that has sent it dies.
-    Fatal {
-        /// Whether it is carried out all the same.
-        carried_out: bool,
-    },
-}
-
-/// A request's way.
-#[derive(Debug, Clone)]
-pub struct Trip {
-    /// Until it arrives.
-    pub there: Duration,
-    /// What becomes of it.
-    pub fate: Fate,
-    /// Until its answer arrives.
-    pub back: Duration,
-}
-
-impl Trip {
-    /// At once, and well.
-    pub const FAIR: Self = Self {
-        there: Duration::ZERO,
-        fate: Fate::Served,
-        back: Duration::ZERO,
-    };
-}
-
-/// What befalls the requests and watches of one client.
-pub trait Weather: Send {
-    /// What becomes of a request.
-    fn trip(&mut self, request: &Request) -> Trip;
-
-    /// By how much a watch of this resource lags now.
-    fn lag(&mut self, plural: &str) -> Duration;
-
-    /// Whether a watch of this resource stands still now: what it has to tell is kept until it does not.
-    fn holds(&mut self, _plural: &str) -> bool {
-        false
-    }
-}
-
-/// Nothing happens to anybody.
-#[derive(Debug, Clone, Copy)]
-pub struct Fair;
-
-impl Weather for Fair {
-    fn trip(&mut self, _request: &Request) -> Trip {
-        Trip::FAIR
-    }
-
-    fn lag(&mut self, _plural: &str) -> Duration {
-        Duration::ZERO
-    }
-}
-
 /// The connections of one client.
 #[derive(Clone)]
 pub struct Link {
     who: Who,
     cluster: Shared,
-    weather: Arc<Mutex<dyn Weather>>,
+    network: Arc<Mutex<dyn NetworkFaults>>,
     dead: Arc<AtomicBool>,
     cut_off: Arc<AtomicBool>,
     died: Arc<tokio::sync::Notify>,
@@ -117,11 +47,11 @@ pub struct Link {
 
 impl Link {
     /// Connections of a client to a cluster.
-    pub fn new(cluster: Shared, who: Who, weather: impl Weather + 'static) -> Self {
+    pub fn new(cluster: Shared, who: Who, network: impl NetworkFaults + 'static) -> Self {
         Self {
             who,
             cluster,
-            weather: Arc::new(Mutex::new(weather)),
+            network: Arc::new(Mutex::new(network)),
             dead: Arc::default(),
             cut_off: Arc::default(),
             died: Arc::default(),
@@ -148,12 +78,12 @@ impl Link {
         self.dead.load(Ordering::SeqCst) || self.cut_off.load(Ordering::SeqCst)
     }
 
-    fn weather(&self) -> MutexGuard<'_, dyn Weather + 'static> {
-        self.weather.lock().unwrap_or_else(PoisonError::into_inner)
+    fn network(&self) -> MutexGuard<'_, dyn NetworkFaults + 'static> {
+        self.network.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn holds(&self, plural: &str) -> bool {
-        self.weather().holds(plural)
+        self.network().holds(plural)
     }
 
     /// Sends a request and waits for its answer.
@@ -168,19 +98,19 @@ impl Link {
         // What is left of a dead process does not count.
         if !self.dead.load(Ordering::SeqCst) {
             let inside = &mut *self.cluster.lock();
-            inside.judge.sent(inside.server.store.now(), self.who, &request);
+            inside.checker.sent(inside.server.store.now(), self.who, &request);
         }
-        let trip = self.weather().trip(&request);
+        let trip = self.network().trip(&request);
         pause(trip.there).await;
         if self.is_silent() {
             std::future::pending::<()>().await;
         }
-        let answer = match trip.fate {
-            Fate::Served => self.cluster.answer(self.who, &request),
-            Fate::Refused(refusal) => Err(refusal),
-            Fate::Answered(code, object) => Ok(Answer::Object(code, object)),
-            Fate::Lost { carried_out, broken } => {
-                if carried_out {
+        let answer = match trip.fault {
+            Fault::None => self.cluster.answer(self.who, &request),
+            Fault::Refused(refusal) => Err(refusal),
+            Fault::Answered(code, object) => Ok(Answer::Object(code, object)),
+            Fault::Lost { served, broken } => {
+                if served {
                     let _ = self.cluster.answer(self.who, &request);
                 }
                 if broken {
@@ -192,8 +122,8 @@ impl Link {
                 }
                 std::future::pending().await
             }
-            Fate::Fatal { carried_out } => {
-                if carried_out {
+            Fault::Fatal { served } => {
+                if served {
                     let _ = self.cluster.answer(self.who, &request);
                 }
                 self.die();
@@ -207,7 +137,7 @@ impl Link {
         if let Ok(Answer::Object(_, object)) = &answer {
             let inside = &mut *self.cluster.lock();
             inside
-                .judge
+                .checker
                 .answered(inside.server.store.now(), self.who, &request, object);
         }
         Ok(match answer {
@@ -374,7 +304,7 @@ impl WatchStream {
         match next {
             // All that wait behind this one are as late.
             Next::Frame(_) if !self.late => {
-                let lag = self.link.weather().lag(&self.plural);
+                let lag = self.link.network().lag(&self.plural);
                 pause(lag).await;
                 self.late = true;
             }

@@ -1,5 +1,6 @@
 //! What the verbs do: create, replace, patch, delete; and what they refuse.
 
+use common::testing::merge_patch;
 use serde_json::{Value, json};
 
 use crate::refusal::Refusal;
@@ -190,7 +191,7 @@ impl Store {
     ) -> Result<Object, Refusal> {
         let old = self.existing(key)?;
         let mut object = shown(of, version, &old);
-        value::merge(&mut object, patch);
+        merge_patch(&mut object, patch);
         if value::name(&object) != key.name {
             return Err(Refusal::bad_request(
                 "the name of the object does not match the name on the URL",

@@ -11,11 +11,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::{NAMESPACE, Shared};
-use crate::link::{Link, Weather};
+use crate::link::Link;
+use crate::names::LEASE;
+use crate::network_faults::NetworkFaults;
 use crate::store::Who;
-
-/// Name of the lease.
-pub const LEASE: &str = "trainyard-operator";
 
 /// How the operator is to run.
 #[derive(Clone)]
@@ -111,10 +110,10 @@ impl Process {
         number: usize,
         conduct: &Conduct,
         clock: &WallClock,
-        weather: impl Weather + 'static,
+        network: impl NetworkFaults + 'static,
     ) -> Self {
-        cluster.lock().judge.elected |= conduct.elected;
-        let link = Link::new(cluster.clone(), Who::Operator(number), weather);
+        cluster.lock().checker.elected |= conduct.elected;
+        let link = Link::new(cluster.clone(), Who::Operator(number), network);
         let client = kube::Client::new(link.clone(), NAMESPACE);
         let identity = format!("operator-{number}");
         let options = Options {

@@ -6,7 +6,7 @@ use common::{Framework, JobKey, Settings, Write, names};
 use runtime::GangChoice;
 use serde_json::Value;
 
-use crate::judge::stored;
+use crate::checker::stored;
 use crate::process::Conduct;
 use crate::store::{Object, Store};
 use crate::types::{EVENTS, NODES, Resource};

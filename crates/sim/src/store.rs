@@ -49,7 +49,7 @@ pub enum Who {
     Operator(usize),
     /// Whoever asks over HTTP otherwise.
     Client,
-    /// The user, or anybody else who meddles.
+    /// The user, or the fault injector.
     User,
     /// A controller of Kubernetes.
     Kubernetes,

@@ -1,14 +1,15 @@
-//! Storms, one for each seed: what must always hold holds at each step, and once a storm is over the job comes to its end.
+//! Chaos runs, one per seed: invariants hold at each step, and the job comes to its end once the faults are over.
 //!
-//! `TRAINYARD_SEEDS=10000` plays more of them, `TRAINYARD_FIRST_SEED=500` others, `TRAINYARD_SEED=17` that one alone, and tells all that has changed.
+//! `TRAINYARD_SEEDS=10000` sets their number, `TRAINYARD_FIRST_SEED=500` the first seed; `TRAINYARD_SEED=17` runs one seed and
+//! prints all changes.
 
 use std::collections::BTreeMap;
 
 use operator::FRAMEWORKS;
-use sim::storm::{Report, play};
+use sim::chaos::{Report, run};
 use sim::workers::each;
 
-/// Seeds that are played by default.
+/// Number of seeds by default.
 const SEEDS: u64 = 500;
 
 fn number(name: &str) -> Option<u64> {
@@ -19,9 +20,9 @@ fn number(name: &str) -> Option<u64> {
     )
 }
 
-/// Whatever goes wrong is that seed's.
+/// Report of a seed; a panic counts as a violation.
 fn of_seed(seed: u64, traced: bool) -> Report {
-    std::panic::catch_unwind(|| play(FRAMEWORKS, seed, traced)).unwrap_or_else(|panic| {
+    std::panic::catch_unwind(|| run(FRAMEWORKS, seed, traced)).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
         Report {
@@ -36,7 +37,7 @@ fn of_seed(seed: u64, traced: bool) -> Report {
 }
 
 #[test]
-fn no_storm_breaks_a_law_or_a_job() {
+fn no_chaos_run_breaks_an_invariant_or_a_job() {
     let one = number("TRAINYARD_SEED");
     let first = number("TRAINYARD_FIRST_SEED").unwrap_or(0);
     let last = first + number("TRAINYARD_SEEDS").unwrap_or(SEEDS);
@@ -65,11 +66,11 @@ fn no_storm_breaks_a_law_or_a_job() {
         }
     }
     println!("what happened: {faults:?}");
-    println!("storms and failures by kind: {kinds:?}");
+    println!("runs and failures by kind: {kinds:?}");
     println!("{} seeds, {} failed", seeds.len(), failed.len());
     assert!(
         failed.is_empty(),
-        "{} of {} seeds failed; play one by TRAINYARD_SEED=<seed> cargo test --package sim --test tests faults:: -- --nocapture\n{}",
+        "{} of {} seeds failed; run one by TRAINYARD_SEED=<seed> cargo test --package sim --test tests faults:: -- --nocapture\n{}",
         failed.len(),
         seeds.len(),
         failed.join("\n")
@@ -77,8 +78,8 @@ fn no_storm_breaks_a_law_or_a_job() {
 }
 
 #[test]
-fn a_storm_is_a_function_of_its_seed() {
+fn a_chaos_run_is_a_function_of_its_seed() {
     for seed in [3, 10, 25, 32] {
-        assert_eq!(play(FRAMEWORKS, seed, true), play(FRAMEWORKS, seed, true));
+        assert_eq!(run(FRAMEWORKS, seed, true), run(FRAMEWORKS, seed, true));
     }
 }

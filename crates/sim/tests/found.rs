@@ -1,4 +1,4 @@
-//! What storms have found, each told once more by itself.
+//! Bugs that chaos runs have found, each as a scenario of its own. (Their seeds are of an older generator.)
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use runtime::GangChoice;
 use serde_json::{Value, json};
 use sim::cluster::{Cluster, NAMESPACE, Setup};
 use sim::kubernetes::fail;
-use sim::link::{Fair, Fate, Trip, Weather};
+use sim::network_faults::{Fault, NetworkFaults, NoFaults, Trip};
 use sim::process::{Conduct, Process, WallClock};
 use sim::refusal::Refusal;
 use sim::request::{Request, Verb};
@@ -27,15 +27,15 @@ fn conduct(elected: bool) -> Conduct {
 /// Deletes of this plural fail so often.
 struct NoDeletes(&'static str, usize);
 
-impl Weather for NoDeletes {
+impl NetworkFaults for NoDeletes {
     fn trip(&mut self, request: &Request) -> Trip {
         if request.verb != Verb::Delete || request.plural != self.0 || self.1 == 0 {
-            return Trip::FAIR;
+            return Trip::UNDISTURBED;
         }
         self.1 -= 1;
         Trip {
-            fate: Fate::Refused(Refusal::internal()),
-            ..Trip::FAIR
+            fault: Fault::Refused(Refusal::internal()),
+            ..Trip::UNDISTURBED
         }
     }
 
@@ -44,7 +44,7 @@ impl Weather for NoDeletes {
     }
 }
 
-/// Seed 849: while the deletion of a job at the end of its time to live was held back after a refusal, passes followed
+/// Found by a chaos run: while the deletion of a job at the end of its time to live was held back after a refusal, passes followed
 /// each other without a pause.
 #[tokio::test(start_paused = true)]
 async fn a_refused_deletion_of_a_job_is_waited_for() {
@@ -53,8 +53,8 @@ async fn a_refused_deletion_of_a_job_is_waited_for() {
         let cluster = Cluster::start(FRAMEWORKS, &Setup::default());
         let conduct = conduct(false);
         let clock = WallClock::default();
-        let weather = NoDeletes(info.plural, 5);
-        let _process = Process::start(&cluster.shared, 1, &conduct, &clock, weather);
+        let network = NoDeletes(info.plural, 5);
+        let _process = Process::start(&cluster.shared, 1, &conduct, &clock, network);
         let jobs = Resource::new(info.group, info.plural);
         let mut manifest = whole(*framework, 1);
         manifest["spec"]["runPolicy"]["ttlSecondsAfterFinished"] = json!(1);
@@ -77,9 +77,9 @@ async fn a_refused_deletion_of_a_job_is_waited_for() {
 /// What changes of jobs of this plural reaches the watch late.
 struct Late(&'static str);
 
-impl Weather for Late {
+impl NetworkFaults for Late {
     fn trip(&mut self, _request: &Request) -> Trip {
-        Trip::FAIR
+        Trip::UNDISTURBED
     }
 
     fn lag(&mut self, plural: &str) -> Duration {
@@ -87,7 +87,7 @@ impl Weather for Late {
     }
 }
 
-/// Seed 2057: who took over decided on what his watch had told him before it fell silent. He took a job that had been resumed
+/// Found by a chaos run: who took over decided on what his watch had told him before it fell silent. He took a job that had been resumed
 /// for a suspended one, and deleted its pods.
 #[tokio::test(start_paused = true)]
 async fn who_takes_over_lists_anew() {
@@ -96,7 +96,7 @@ async fn who_takes_over_lists_anew() {
         let cluster = Cluster::start(FRAMEWORKS, &Setup::default());
         let conduct = conduct(true);
         let clock = WallClock::default();
-        let leader = Process::start(&cluster.shared, 1, &conduct, &clock, Fair);
+        let leader = Process::start(&cluster.shared, 1, &conduct, &clock, NoFaults);
         let jobs = Resource::new(info.group, info.plural);
         let key = Key::new(jobs, NAMESPACE, "j");
         cluster.shared.create(jobs, &whole(*framework, 1));
@@ -114,7 +114,7 @@ async fn who_takes_over_lists_anew() {
         assert!(!cluster.shared.list(PODS).is_empty(), "{}", info.kind);
         drop(leader);
         tokio::time::sleep(Duration::from_secs(60)).await;
-        assert_eq!(cluster.shared.lock().judge.violations, [""; 0], "{}", info.kind);
+        assert_eq!(cluster.shared.lock().checker.violations, [""; 0], "{}", info.kind);
         assert!(
             cluster
                 .shared
@@ -128,14 +128,14 @@ async fn who_takes_over_lists_anew() {
 /// Dies of the first status that it would write after it has made a pod.
 struct DiesBeforeTelling(bool);
 
-impl Weather for DiesBeforeTelling {
+impl NetworkFaults for DiesBeforeTelling {
     fn trip(&mut self, request: &Request) -> Trip {
         self.0 |= request.verb == Verb::Create && request.plural == PODS.plural;
         let fatal = self.0 && request.subresource == "status";
-        let fate = Fate::Fatal { carried_out: false };
+        let fault = Fault::Fatal { served: false };
         Trip {
-            fate: if fatal { fate } else { Fate::Served },
-            ..Trip::FAIR
+            fault: if fatal { fault } else { Fault::None },
+            ..Trip::UNDISTURBED
         }
     }
 
@@ -177,7 +177,7 @@ async fn pods_unseen_when_their_job_was_suspended_are_not_made_twice() {
         };
         hide(&cluster, common::names::OPERATOR_NAME, "hidden");
         suspend(true);
-        let _second = Process::start(&cluster.shared, 2, &conduct, &clock, Fair);
+        let _second = Process::start(&cluster.shared, 2, &conduct, &clock, NoFaults);
         tokio::time::sleep(Duration::from_secs(10)).await;
         hide(&cluster, "hidden", common::names::OPERATOR_NAME);
         tokio::time::sleep(Duration::from_secs(60)).await;
@@ -185,6 +185,6 @@ async fn pods_unseen_when_their_job_was_suspended_are_not_made_twice() {
         suspend(false);
         tokio::time::sleep(Duration::from_secs(60)).await;
         assert!(!cluster.shared.list(PODS).is_empty(), "{}", info.kind);
-        assert_eq!(cluster.shared.lock().judge.violations, [""; 0], "{}", info.kind);
+        assert_eq!(cluster.shared.lock().checker.violations, [""; 0], "{}", info.kind);
     }
 }

@@ -9,7 +9,7 @@ use operator::FRAMEWORKS;
 use runtime::GangChoice;
 use serde_json::{Value, json};
 use sim::cluster::{Cluster, NAMESPACE, Setup};
-use sim::link::{Fate, Trip, Weather};
+use sim::network_faults::{Fault, NetworkFaults, Trip};
 use sim::process::{Conduct, Process, WallClock};
 use sim::refusal::Refusal;
 use sim::request::{Request, Verb};
@@ -21,16 +21,16 @@ use sim::value;
 #[derive(Clone, Default)]
 struct Guarded(Arc<Mutex<Option<String>>>);
 
-impl Weather for Guarded {
+impl NetworkFaults for Guarded {
     fn trip(&mut self, request: &Request) -> Trip {
         let guarded = self.0.lock().unwrap();
         let is = request.verb == Verb::Delete && request.plural == "pods";
         if !is || guarded.as_deref() != Some(&*request.name) {
-            return Trip::FAIR;
+            return Trip::UNDISTURBED;
         }
         Trip {
-            fate: Fate::Refused(Refusal::invalid("Pod", &request.name, "guarded")),
-            ..Trip::FAIR
+            fault: Fault::Refused(Refusal::invalid("Pod", &request.name, "guarded")),
+            ..Trip::UNDISTURBED
         }
     }
 
@@ -91,6 +91,6 @@ async fn a_pod_that_must_not_be_deleted_is_told_of_and_keeps_no_other_one() {
         let job = cluster.shared.get(&key).unwrap();
         assert_eq!(value::text(&job, "/status/waitingFor"), "", "{}", info.kind);
         assert_eq!(clock.complaint(), None, "{}", info.kind);
-        assert_eq!(cluster.shared.lock().judge.violations, [""; 0], "{}", info.kind);
+        assert_eq!(cluster.shared.lock().checker.violations, [""; 0], "{}", info.kind);
     }
 }

@@ -1,4 +1,4 @@
-//! What becomes of a TFJob, story by story; each is named after what a user would see. The snapshots beside this file
+//! What becomes of a TFJob, scenario by scenario; each is named after what a user would see. The snapshots beside this file
 //! are meant to be read.
 
 use common::api::ConditionType;
@@ -8,30 +8,30 @@ use common::testing::{World, describe_plan, describe_status, manifest};
 use serde_json::{Value, json};
 use tfjob::FRAMEWORK;
 
-/// A world and the tale of it.
-struct Story {
+/// A world and the transcript of it.
+struct Scenario {
     world: World,
-    tale: String,
+    transcript: String,
 }
 
-impl Story {
+impl Scenario {
     fn new(replicas: &[(&str, u32)], edit: impl FnOnce(&mut Value)) -> Self {
         let mut manifest = manifest(&FRAMEWORK, "j", replicas);
         edit(&mut manifest["spec"]);
         Self {
             world: World::new(&FRAMEWORK, &manifest),
-            tale: String::new(),
+            transcript: String::new(),
         }
     }
 
     /// Something happens, then the operator does all there is to do.
     fn when(&mut self, what: &str, happens: impl FnOnce(&mut World)) -> &mut Self {
         happens(&mut self.world);
-        self.tale += &format!("## {what}\n");
+        self.transcript += &format!("## {what}\n");
         for plan in self.world.settle(&FRAMEWORK) {
-            self.tale += &describe_plan(&plan);
+            self.transcript += &describe_plan(&plan);
         }
-        self.tale += &format!(
+        self.transcript += &format!(
             "-> {}\n{}\n",
             self.world.describe(),
             describe_status(&self.world.status())
@@ -40,10 +40,10 @@ impl Story {
     }
 
     fn started(replicas: &[(&str, u32)], edit: impl FnOnce(&mut Value)) -> Self {
-        let mut story = Self::new(replicas, edit);
-        story.when("applied", |_| {});
-        story.when("all pods run", World::run_all);
-        story
+        let mut scenario = Self::new(replicas, edit);
+        scenario.when("applied", |_| {});
+        scenario.when("all pods run", World::run_all);
+        scenario
     }
 
     fn is(&self, type_: ConditionType) -> bool {
@@ -64,34 +64,34 @@ fn policy(spec: &mut Value, policy: &str) {
 
 #[test]
 fn chief_succeeds_and_so_does_the_job() {
-    let mut story = Story::started(&[("Chief", 1), ("PS", 1), ("Worker", 2)], |spec| {
+    let mut scenario = Scenario::started(&[("Chief", 1), ("PS", 1), ("Worker", 2)], |spec| {
         spec["runPolicy"] = json!({"cleanPodPolicy": "Running"});
     });
-    story.when("worker 0 exits 0", |w| ends(w, "j-worker-0", 0));
-    story.when("chief exits 0", |w| ends(w, "j-chief-0", 0));
-    story.when("pods are gone", World::reap);
-    insta::assert_snapshot!(story.tale);
+    scenario.when("worker 0 exits 0", |w| ends(w, "j-worker-0", 0));
+    scenario.when("chief exits 0", |w| ends(w, "j-chief-0", 0));
+    scenario.when("pods are gone", World::reap);
+    insta::assert_snapshot!(scenario.transcript);
 }
 
 /// The kubelet tells of the container's end first, and of the pod's a moment later.
 #[test]
 fn the_log_of_the_chief_is_not_cleaned_up_with_what_still_runs() {
-    let mut story = Story::started(&[("Chief", 1), ("PS", 1)], |spec| {
+    let mut scenario = Scenario::started(&[("Chief", 1), ("PS", 1)], |spec| {
         spec["runPolicy"] = json!({"cleanPodPolicy": "Running"});
     });
-    story.when(
+    scenario.when(
         "the chief's container exits 0, its pod still counts as running",
         |w| {
             ends(w, "j-chief-0", 0);
             w.pod("j-chief-0").phase = Phase::Running;
         },
     );
-    let mut with_side_car = story.world.clone();
-    story.when("the pod has succeeded", |w| {
+    let mut with_side_car = scenario.world.clone();
+    scenario.when("the pod has succeeded", |w| {
         w.pod("j-chief-0").phase = Phase::Succeeded
     });
-    story.when("an hour passes", |w| w.pass_time(3600));
-    insta::assert_snapshot!(story.tale);
+    scenario.when("an hour passes", |w| w.pass_time(3600));
+    insta::assert_snapshot!(scenario.transcript);
     with_side_car.pass_time(10);
     with_side_car.settle(&FRAMEWORK);
     assert!(
@@ -102,65 +102,65 @@ fn the_log_of_the_chief_is_not_cleaned_up_with_what_still_runs() {
 
 #[test]
 fn worker_0_succeeds_and_so_does_the_job() {
-    let mut story = Story::started(&[("PS", 1), ("Worker", 2)], |_| {});
-    story.when("worker 1 exits 0", |w| ends(w, "j-worker-1", 0));
-    story.when("worker 0 exits 0", |w| ends(w, "j-worker-0", 0));
-    insta::assert_snapshot!(story.tale);
+    let mut scenario = Scenario::started(&[("PS", 1), ("Worker", 2)], |_| {});
+    scenario.when("worker 1 exits 0", |w| ends(w, "j-worker-1", 0));
+    scenario.when("worker 0 exits 0", |w| ends(w, "j-worker-0", 0));
+    insta::assert_snapshot!(scenario.transcript);
 }
 
 #[test]
 fn all_workers_must_succeed_if_the_policy_says_so() {
-    let mut story = Story::started(&[("PS", 1), ("Worker", 2)], |spec| {
+    let mut scenario = Scenario::started(&[("PS", 1), ("Worker", 2)], |spec| {
         spec["successPolicy"] = json!("AllWorkers");
     });
-    story.when("worker 0 exits 0", |w| ends(w, "j-worker-0", 0));
-    story.when("its finished pod is removed by somebody", |w| {
+    scenario.when("worker 0 exits 0", |w| ends(w, "j-worker-0", 0));
+    scenario.when("its finished pod is removed by somebody", |w| {
         w.vanish("j-worker-0")
     });
-    story.when("worker 1 exits 0", |w| ends(w, "j-worker-1", 0));
-    insta::assert_snapshot!(story.tale);
+    scenario.when("worker 1 exits 0", |w| ends(w, "j-worker-1", 0));
+    insta::assert_snapshot!(scenario.transcript);
 }
 
 #[test]
 fn a_job_with_dynamic_workers_goes_on_without_those_that_fail() {
-    let mut story = Story::started(&[("PS", 1), ("Worker", 3)], |spec| {
+    let mut scenario = Scenario::started(&[("PS", 1), ("Worker", 3)], |spec| {
         spec["enableDynamicWorker"] = json!(true);
     });
-    story.when("worker 1 exits 1", |w| ends(w, "j-worker-1", 1));
-    story.when("worker 0 is preempted", |w| {
+    scenario.when("worker 1 exits 1", |w| ends(w, "j-worker-1", 1));
+    scenario.when("worker 0 is preempted", |w| {
         w.evict("j-worker-0", Some("PreemptionByScheduler"))
     });
-    story.when("its replacement runs", World::run_all);
-    story.when("worker 0 exits 0", |w| ends(w, "j-worker-0", 0));
-    insta::assert_snapshot!(story.tale);
+    scenario.when("its replacement runs", World::run_all);
+    scenario.when("worker 0 exits 0", |w| ends(w, "j-worker-0", 0));
+    insta::assert_snapshot!(scenario.transcript);
 }
 
 #[test]
 fn dynamic_workers_that_are_all_lost_fail_the_job() {
-    let mut story = Story::started(&[("PS", 1), ("Worker", 2)], |spec| {
+    let mut scenario = Scenario::started(&[("PS", 1), ("Worker", 2)], |spec| {
         spec["enableDynamicWorker"] = json!(true);
     });
-    story.when("worker 0 exits 1", |w| ends(w, "j-worker-0", 1));
-    story.when("a minute later so does worker 1", |w| {
+    scenario.when("worker 0 exits 1", |w| ends(w, "j-worker-0", 1));
+    scenario.when("a minute later so does worker 1", |w| {
         w.pass_time(60);
         ends(w, "j-worker-1", 1)
     });
-    insta::assert_snapshot!(story.tale);
+    insta::assert_snapshot!(scenario.transcript);
 }
 
 #[test]
 fn the_last_dynamic_worker_to_end_ends_the_job_also_where_worker_0_was_lost() {
     for success_policy in ["", "AllWorkers"] {
-        let mut story = Story::started(&[("PS", 1), ("Worker", 3)], |spec| {
+        let mut scenario = Scenario::started(&[("PS", 1), ("Worker", 3)], |spec| {
             spec["enableDynamicWorker"] = json!(true);
             spec["successPolicy"] = json!(success_policy);
         });
-        story.when("worker 0 fails", |w| ends(w, "j-worker-0", 1));
-        story.when("worker 1 succeeds", |w| ends(w, "j-worker-1", 0));
-        assert!(!story.is(ConditionType::Succeeded) && story.is(ConditionType::Running));
-        story.when("worker 2 succeeds", |w| ends(w, "j-worker-2", 0));
+        scenario.when("worker 0 fails", |w| ends(w, "j-worker-0", 1));
+        scenario.when("worker 1 succeeds", |w| ends(w, "j-worker-1", 0));
+        assert!(!scenario.is(ConditionType::Succeeded) && scenario.is(ConditionType::Running));
+        scenario.when("worker 2 succeeds", |w| ends(w, "j-worker-2", 0));
         assert!(
-            story.is(ConditionType::Succeeded) && !story.is(ConditionType::Failed),
+            scenario.is(ConditionType::Succeeded) && !scenario.is(ConditionType::Failed),
             "{success_policy}"
         );
     }
@@ -168,78 +168,78 @@ fn the_last_dynamic_worker_to_end_ends_the_job_also_where_worker_0_was_lost() {
 
 #[test]
 fn a_mistake_under_exit_code_fails_a_job_with_dynamic_workers() {
-    let mut story = Story::started(&[("PS", 1), ("Worker", 2)], |spec| {
+    let mut scenario = Scenario::started(&[("PS", 1), ("Worker", 2)], |spec| {
         spec["enableDynamicWorker"] = json!(true);
         policy(spec, "ExitCode");
     });
-    story.when("worker 1 is killed", |w| ends(w, "j-worker-1", 137));
-    assert!(story.is(ConditionType::Restarting));
-    story.when("its replacement runs", World::run_all);
-    story.when("it exits 1", |w| ends(w, "j-worker-1", 1));
-    assert!(story.is(ConditionType::Failed));
+    scenario.when("worker 1 is killed", |w| ends(w, "j-worker-1", 137));
+    assert!(scenario.is(ConditionType::Restarting));
+    scenario.when("its replacement runs", World::run_all);
+    scenario.when("it exits 1", |w| ends(w, "j-worker-1", 1));
+    assert!(scenario.is(ConditionType::Failed));
 }
 
 #[test]
 fn a_drained_worker_is_replaced_under_every_policy() {
-    let mut story = Story::started(&[("PS", 1), ("Worker", 2)], |_| {});
-    story.when("worker 1 is deleted", |w| w.delete("j-worker-1"));
-    story.when("it is gone", World::reap);
-    story.when("its replacement runs", World::run_all);
-    insta::assert_snapshot!(story.tale);
+    let mut scenario = Scenario::started(&[("PS", 1), ("Worker", 2)], |_| {});
+    scenario.when("worker 1 is deleted", |w| w.delete("j-worker-1"));
+    scenario.when("it is gone", World::reap);
+    scenario.when("its replacement runs", World::run_all);
+    insta::assert_snapshot!(scenario.transcript);
     for name in ["Always", "OnFailure", "Never", "ExitCode"] {
         for role in ["chief", "ps", "worker", "evaluator"] {
             let replicas = [("Chief", 1), ("PS", 1), ("Worker", 1), ("Evaluator", 1)];
-            let mut story = Story::started(&replicas, |spec| policy(spec, name));
+            let mut scenario = Scenario::started(&replicas, |spec| policy(spec, name));
             let pod = format!("j-{role}-0");
-            story.when("a pod is deleted", |w| w.delete(&pod));
-            story.when("it is gone", World::reap);
-            story.when("its replacement runs", World::run_all);
-            let counts = story.world.status().restart_counts.unwrap();
+            scenario.when("a pod is deleted", |w| w.delete(&pod));
+            scenario.when("it is gone", World::reap);
+            scenario.when("its replacement runs", World::run_all);
+            let counts = scenario.world.status().restart_counts.unwrap();
             assert_eq!(
                 (counts.failures, counts.disruptions),
                 (0, 1),
                 "{pod} under {name}"
             );
-            assert!(story.is(ConditionType::Running), "{pod} under {name}");
+            assert!(scenario.is(ConditionType::Running), "{pod} under {name}");
         }
     }
 }
 
 #[test]
 fn scaling_down_fails_nothing() {
-    let mut story = Story::started(&[("PS", 1), ("Worker", 3)], |_| {});
+    let mut scenario = Scenario::started(&[("PS", 1), ("Worker", 3)], |_| {});
     let workers = "/tfReplicaSpecs/Worker/replicas";
-    story.when("scaled to 1", |w| w.edit(workers, json!(1)));
-    story.when("pods are gone", World::reap);
-    story.when("worker 0 exits 0", |w| ends(w, "j-worker-0", 0));
-    insta::assert_snapshot!(story.tale);
+    scenario.when("scaled to 1", |w| w.edit(workers, json!(1)));
+    scenario.when("pods are gone", World::reap);
+    scenario.when("worker 0 exits 0", |w| ends(w, "j-worker-0", 0));
+    insta::assert_snapshot!(scenario.transcript);
 }
 
 #[test]
 fn exit_137_under_exit_code_policy_replaces_the_pod_and_exit_1_ends_the_job() {
-    let mut story = Story::started(&[("PS", 1), ("Worker", 2)], |spec| {
+    let mut scenario = Scenario::started(&[("PS", 1), ("Worker", 2)], |spec| {
         policy(spec, "ExitCode");
         spec["runPolicy"] = json!({"ttlSecondsAfterFinished": 100});
     });
-    story.when("worker 1 is killed", |w| ends(w, "j-worker-1", 137));
-    story.when("it exits 1 the second time", |w| ends(w, "j-worker-1", 1));
-    story.when("the job's time to live is over", |w| w.pass_time(100));
-    assert!(story.world.job.is_none());
-    insta::assert_snapshot!(story.tale);
+    scenario.when("worker 1 is killed", |w| ends(w, "j-worker-1", 137));
+    scenario.when("it exits 1 the second time", |w| ends(w, "j-worker-1", 1));
+    scenario.when("the job's time to live is over", |w| w.pass_time(100));
+    assert!(scenario.world.job.is_none());
+    insta::assert_snapshot!(scenario.transcript);
 }
 
 #[test]
 fn an_evaluator_that_fails_does_what_its_policy_says() {
     let replicas = [("Chief", 1), ("Worker", 1), ("Evaluator", 1)];
-    let mut story = Story::new(&replicas, |_| {});
-    story.when("applied", |_| {});
-    story.when("chief and worker run, the evaluator still waits", |w| {
+    let mut scenario = Scenario::new(&replicas, |_| {});
+    scenario.when("applied", |_| {});
+    scenario.when("chief and worker run, the evaluator still waits", |w| {
         w.run(&["j-chief-0", "j-worker-0"])
     });
-    assert!(story.is(ConditionType::Running), "it trains");
-    story.when("the evaluator exits 1", |w| ends(w, "j-evaluator-0", 1));
-    insta::assert_snapshot!(story.tale);
-    let mut other = Story::started(&replicas, |spec| policy(spec, "OnFailure"));
+    assert!(scenario.is(ConditionType::Running), "it trains");
+    scenario.when("the evaluator exits 1", |w| ends(w, "j-evaluator-0", 1));
+    insta::assert_snapshot!(scenario.transcript);
+    let mut other = Scenario::started(&replicas, |spec| policy(spec, "OnFailure"));
     other.when("the evaluator is evicted", |w| w.evict("j-evaluator-0", None));
     other.when("its replacement runs", World::run_all);
     assert!(other.is(ConditionType::Running));
@@ -247,27 +247,27 @@ fn an_evaluator_that_fails_does_what_its_policy_says() {
 
 #[test]
 fn parameter_servers_alone_run_until_somebody_ends_them() {
-    let mut story = Story::started(&[("PS", 2)], |_| {});
-    assert!(story.is(ConditionType::Running));
-    story.when("a day passes", |w| w.pass_time(86400));
-    assert!(!story.is(ConditionType::Succeeded));
-    story.when("one exits 0", |w| ends(w, "j-ps-1", 0));
-    assert!(!story.is(ConditionType::Succeeded));
-    story.when("so does the other", |w| ends(w, "j-ps-0", 0));
-    assert!(story.is(ConditionType::Succeeded));
+    let mut scenario = Scenario::started(&[("PS", 2)], |_| {});
+    assert!(scenario.is(ConditionType::Running));
+    scenario.when("a day passes", |w| w.pass_time(86400));
+    assert!(!scenario.is(ConditionType::Succeeded));
+    scenario.when("one exits 0", |w| ends(w, "j-ps-1", 0));
+    assert!(!scenario.is(ConditionType::Succeeded));
+    scenario.when("so does the other", |w| ends(w, "j-ps-0", 0));
+    assert!(scenario.is(ConditionType::Succeeded));
 }
 
 #[test]
 fn suspended_and_resumed() {
-    let mut story = Story::started(&[("PS", 1), ("Worker", 1)], |spec| {
+    let mut scenario = Scenario::started(&[("PS", 1), ("Worker", 1)], |spec| {
         spec["runPolicy"] = json!({"suspend": false});
     });
-    story.when("suspended", |w| w.edit("/runPolicy/suspend", json!(true)));
-    story.when("pods are gone", World::reap);
-    assert!(story.world.pods.is_empty() && story.world.children.is_empty());
-    story.when("resumed", |w| w.edit("/runPolicy/suspend", json!(false)));
-    story.when("all pods run", World::run_all);
-    assert!(story.is(ConditionType::Running) && !story.is(ConditionType::Suspended));
+    scenario.when("suspended", |w| w.edit("/runPolicy/suspend", json!(true)));
+    scenario.when("pods are gone", World::reap);
+    assert!(scenario.world.pods.is_empty() && scenario.world.children.is_empty());
+    scenario.when("resumed", |w| w.edit("/runPolicy/suspend", json!(false)));
+    scenario.when("all pods run", World::run_all);
+    assert!(scenario.is(ConditionType::Running) && !scenario.is(ConditionType::Suspended));
 }
 
 /// Bad input, as it reads when it comes round the schema's rules; the rules themselves are tried in `rules.rs`.
@@ -329,50 +329,53 @@ fn bad_input_is_named_by_field() {
 #[test]
 fn messages_call_the_job_as_upstream_does() {
     for replicas in [&[("Chief", 1), ("Worker", 1)][..], &[("Worker", 2)][..]] {
-        let mut story = Story::started(replicas, |_| {});
-        let message = |story: &Story, type_| {
-            let status = story.world.status();
+        let mut scenario = Scenario::started(replicas, |_| {});
+        let message = |scenario: &Scenario, type_| {
+            let status = scenario.world.status();
             conditions::condition(&status, type_)
                 .unwrap()
                 .message
                 .clone()
                 .unwrap()
         };
-        assert_eq!(message(&story, ConditionType::Created), "TFJob j is created.");
-        assert_eq!(message(&story, ConditionType::Running), "TFJob ns1/j is running.");
+        assert_eq!(message(&scenario, ConditionType::Created), "TFJob j is created.");
+        assert_eq!(
+            message(&scenario, ConditionType::Running),
+            "TFJob ns1/j is running."
+        );
         let first = format!("j-{}-0", replicas[0].0.to_lowercase());
-        story.when("done", |w| ends(w, &first, 0));
+        scenario.when("done", |w| ends(w, &first, 0));
         let expected = "TFJob ns1/j successfully completed.";
-        assert_eq!(message(&story, ConditionType::Succeeded), expected);
+        assert_eq!(message(&scenario, ConditionType::Succeeded), expected);
     }
 }
 
 #[test]
 fn a_parameter_server_on_a_lost_node_is_replaced_after_the_limit() {
-    let mut story = Story::new(&[("PS", 1), ("Worker", 2)], |spec| policy(spec, "Never"));
-    story.when("applied", |_| {});
-    story.when("all pods run", World::run_all);
-    story.world.pod("j-ps-0").node = Some("node-2".into());
-    story.tale.clear();
-    story.when("its node falls silent", |w| w.lose_node("node-2"));
-    story.when("the limit is reached", |w| w.pass_time(300));
-    story.when("the replacement runs", World::run_all);
-    insta::assert_snapshot!(story.tale);
+    let mut scenario = Scenario::new(&[("PS", 1), ("Worker", 2)], |spec| policy(spec, "Never"));
+    scenario.when("applied", |_| {});
+    scenario.when("all pods run", World::run_all);
+    scenario.world.pod("j-ps-0").node = Some("node-2".into());
+    scenario.transcript.clear();
+    scenario.when("its node falls silent", |w| w.lose_node("node-2"));
+    scenario.when("the limit is reached", |w| w.pass_time(300));
+    scenario.when("the replacement runs", World::run_all);
+    insta::assert_snapshot!(scenario.transcript);
 }
 
 /// Nobody stands in for the leader: its failure ends the job where its success alone would.
 #[test]
 fn a_leader_that_is_waited_for_is_not_done_without() {
-    let mut story = Story::started(&[("PS", 1), ("Worker", 2)], |spec| {
+    let mut scenario = Scenario::started(&[("PS", 1), ("Worker", 2)], |spec| {
         spec["successPolicy"] = json!("Leader");
         spec["enableDynamicWorker"] = json!(true);
     });
-    story.when("worker 0 fails for good", |w| {
+    scenario.when("worker 0 fails for good", |w| {
         w.end("j-worker-0", "tensorflow", 1, "Error", None)
     });
     assert!(
-        conditions::is_true(&story.world.status(), ConditionType::Failed),
+        conditions::is_true(&scenario.world.status(), ConditionType::Failed),
         "{}",
-        story.tale
+        scenario.transcript
     );
 }

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::command::{command, output};
+use crate::handle::Cluster;
 use crate::layout::{DNS_IP, Folder, NODE_IP};
-use crate::lifecycle::Cluster;
 use crate::node::namespaces::{self, KEEPER};
 use crate::node::{Node, Taint, programs};
 use crate::pki::Pki;

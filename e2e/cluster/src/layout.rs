@@ -6,8 +6,6 @@ use crate::node::Node;
 
 /// The cluster's folder. One cluster per machine, at a short path (socket paths are limited to 107 bytes).
 pub(crate) const ROOT: &str = "/var/lib/trainyard-cluster";
-/// The first node and all that belongs to it are named after the project; names of all else begin so.
-pub(crate) const NAME: &str = "trainyard";
 /// The host's address in the cluster's network.
 pub(crate) const HOST_IP: &str = "10.200.0.1";
 /// The first node's address; the API server and CoreDNS listen here.

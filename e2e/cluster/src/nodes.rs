@@ -5,11 +5,12 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use crate::command::{output, require_root};
+use crate::handle::Cluster;
 use crate::images::Image;
 use crate::launch::Launch;
-use crate::layout::{Layout, NAME};
-use crate::lifecycle::{Cluster, lock};
-use crate::node::{Node, Taint};
+use crate::layout::Layout;
+use crate::lifecycle::lock;
+use crate::node::{NAME, Node, Taint};
 use crate::pki::Pki;
 use crate::progress::Progress;
 use crate::state::State;

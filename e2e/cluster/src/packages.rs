@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
 
@@ -61,6 +62,9 @@ pub(crate) const CGO: &[Package] = &[
 
 /// Installs what is missing with apt-get; an error naming the packages where that is not possible.
 pub(crate) fn ensure(packages: &[Package], progress: Progress) -> Result<()> {
+    // One at a time: apt-get does not wait for another apt-get.
+    static ONE: Mutex<()> = Mutex::new(());
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     let missing: Vec<_> = packages
         .iter()
         .filter(|package| !present(package))

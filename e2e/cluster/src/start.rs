@@ -7,10 +7,10 @@ use anyhow::{Context, Result};
 
 use crate::command::output;
 use crate::control_plane::{self, EtcdPorts, Listen};
+use crate::handle::{Cluster, Options};
 use crate::images::Image;
 use crate::launch::{self, Launch};
 use crate::layout::{API_SERVICE_IP, Folder, NODE_IP};
-use crate::lifecycle::{Cluster, Options};
 use crate::node::{Node, namespaces};
 use crate::pki::{API_SERVER_NAMES, Pki};
 use crate::state::State;

@@ -29,10 +29,13 @@ pub(crate) struct Module {
 
 macro_rules! files {
     ($name:literal) => {
+        files!($name, "tools.go")
+    };
+    ($name:literal, $go:literal) => {
         [
             ("go.mod", include_str!(concat!("../go/", $name, "/go.mod"))),
             ("go.sum", include_str!(concat!("../go/", $name, "/go.sum"))),
-            ("tools.go", include_str!(concat!("../go/", $name, "/tools.go"))),
+            ($go, include_str!(concat!("../go/", $name, "/", $go))),
         ]
     };
 }
@@ -87,8 +90,8 @@ pub(crate) static RUNC: Module = Module {
 /// The DNS server.
 pub(crate) static COREDNS: Module = Module {
     name: "coredns",
-    files: files!("coredns"),
-    packages: &["github.com/coredns/coredns"],
+    files: files!("coredns", "main.go"),
+    packages: &["."],
     rename: None,
     tags: "",
     ldflags: "-s -w",

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::World;
 use crate::api::{FirstFailure, JobStatus};
 use crate::objects::{Child, ChildKind};
 use crate::plan::{Plan, Write};
@@ -161,4 +162,35 @@ pub fn describe_status(status: &JobStatus) -> String {
     let (start, end) = (status.start_time.is_some(), status.completion_time.is_some());
     let _ = writeln!(text, "started={start} completed={end}");
     text
+}
+
+impl World {
+    /// The pods of the job as `name(attempt) state`, sorted.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        let mut pods: Vec<String> = self
+            .pods
+            .iter()
+            .map(|p| {
+                let terminating = if p.deleting { " terminating" } else { "" };
+                format!("{}({}) {:?}{terminating}", p.name, p.attempt.0, p.phase)
+            })
+            .collect();
+        let terminating = |deleting| if deleting { " terminating" } else { "" };
+        pods.extend(self.batch_jobs.iter().map(|j| {
+            let end = j
+                .end
+                .as_ref()
+                .map(|end| if end.succeeded { " complete" } else { " failed" });
+            format!(
+                "job {}({}){}{}",
+                j.name,
+                j.attempt.0,
+                end.unwrap_or_default(),
+                terminating(j.deleting)
+            )
+        }));
+        pods.sort();
+        pods.join(", ")
+    }
 }

@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::PodSpec;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::Value;
 
-use super::World;
+use super::{World, merge_patch};
 use crate::gang::{Placement, PodGroupApi, PodGroupView};
 use crate::names::{self, Uid};
 use crate::objects::{Child, ChildKind};
@@ -40,27 +40,7 @@ pub(super) fn change(children: &mut [ChildView], uid: &Uid, to: &Child) {
     let Child::PodGroup(to) = to else { return };
     for group in children.iter_mut().filter(|child| child.uid == *uid) {
         if let Some(group) = &mut group.pod_group {
-            merge(&mut group.spec, &to.spec);
-        }
-    }
-}
-
-fn merge(target: &mut Value, patch: &Value) {
-    let Value::Object(patch) = patch else {
-        *target = patch.clone();
-        return;
-    };
-    if !target.is_object() {
-        *target = Value::Object(serde_json::Map::new());
-    }
-    let Some(target) = target.as_object_mut() else {
-        return;
-    };
-    for (key, value) in patch {
-        if value.is_null() {
-            target.remove(key);
-        } else {
-            merge(target.entry(key.clone()).or_insert(Value::Null), value);
+            merge_patch(&mut group.spec, &to.spec);
         }
     }
 }

@@ -5,7 +5,7 @@ use common::testing::World;
 use common::{PodView, conditions};
 
 use super::state::{State, Watch};
-use super::{Case, Mishap};
+use super::{Case, Fault};
 
 /// One thing that happens.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,7 +27,7 @@ pub(crate) enum Action {
     /// A terminating pod goes.
     Reap(String),
     /// Something goes wrong.
-    Mishap(Mishap, String),
+    Fault(Fault, String),
     /// The operator dies, and another begins by listing everything.
     Crash,
 }
@@ -35,18 +35,18 @@ pub(crate) enum Action {
 impl Action {
     /// Whether it happens by itself sooner or later.
     pub(crate) fn is_progress(&self) -> bool {
-        !matches!(self, Self::Mishap(..) | Self::Crash)
+        !matches!(self, Self::Fault(..) | Self::Crash)
     }
 }
 
 /// All that can happen.
 pub(crate) fn actions(state: &State, case: &Case) -> Vec<Action> {
     let mut all = progress(state, case);
-    if state.mishaps > 0 && state.flight.is_some() {
+    if state.faults > 0 && state.flight.is_some() {
         all.push(Action::Crash);
     }
-    if state.mishaps > 0 && state.world.job.is_some() {
-        mishaps(state, case, &mut all);
+    if state.faults > 0 && state.world.job.is_some() {
+        faults(state, case, &mut all);
     }
     all
 }
@@ -106,22 +106,22 @@ fn of_pods(state: &State, case: &Case, all: &mut Vec<Action>) {
     all.extend(going.map(|pod| Action::Reap(pod.uid.as_str().to_owned())));
 }
 
-fn mishaps(state: &State, case: &Case, all: &mut Vec<Action>) {
+fn faults(state: &State, case: &Case, all: &mut Vec<Action>) {
     let world = &state.world;
     let live = |pod: &PodView| !pod.deleting && !pod.has_ended();
-    for mishap in case.mishaps {
-        match mishap {
-            Mishap::Fail | Mishap::Delete | Mishap::Vanish => {
+    for fault in case.faults {
+        match fault {
+            Fault::Fail | Fault::Delete | Fault::Vanish => {
                 let pods = state
                     .carriers()
                     .into_iter()
-                    .filter(|(_, pod)| live(pod) || *mishap == Mishap::Vanish);
-                all.extend(pods.map(|(name, _)| Action::Mishap(*mishap, name)));
+                    .filter(|(_, pod)| live(pod) || *fault == Fault::Vanish);
+                all.extend(pods.map(|(name, _)| Action::Fault(*fault, name)));
             }
-            Mishap::Suspend | Mishap::Scale | Mishap::Later if !conditions::is_finished(&world.status()) => {
-                all.push(Action::Mishap(*mishap, String::new()));
+            Fault::Suspend | Fault::Scale | Fault::Later if !conditions::is_finished(&world.status()) => {
+                all.push(Action::Fault(*fault, String::new()));
             }
-            Mishap::Suspend | Mishap::Scale | Mishap::Later => {}
+            Fault::Suspend | Fault::Scale | Fault::Later => {}
         }
     }
 }

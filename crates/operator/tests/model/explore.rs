@@ -87,11 +87,12 @@ fn wrong_end(state: &State) -> Option<String> {
     let world = &state.world;
     let Some(_) = &world.job else { return None };
     let stored = world.status();
-    let rests = wants_suspension(world)
+    let is_stable = wants_suspension(world)
         && conditions::is_true(&stored, ConditionType::Suspended)
         && world.pods.is_empty()
         && world.batch_jobs.is_empty();
-    (!conditions::is_finished(&stored) && !rests).then(|| format!("stuck: {}; {stored:?}", world.describe()))
+    (!conditions::is_finished(&stored) && !is_stable)
+        .then(|| format!("stuck: {}; {stored:?}", world.describe()))
 }
 
 impl Graph {

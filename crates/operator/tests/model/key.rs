@@ -24,7 +24,7 @@ pub(crate) fn key(state: &State) -> (u64, u64) {
 fn text(state: &State) -> String {
     let mut text = String::with_capacity(8192);
     let world = &state.world;
-    write!(text, "{} {} {:?} ", world.now, state.mishaps, state.behind).unwrap();
+    write!(text, "{} {} {:?} ", world.now, state.faults, state.behind).unwrap();
     job(&mut text, world.job.as_ref());
     write!(
         text,

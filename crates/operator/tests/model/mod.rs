@@ -1,12 +1,12 @@
 //! Every state that a small job can come to, of every kind: the operator sees each kind of object late, by itself, as its
 //! watches do; it dies between any two requests; pods fail, are deleted, vanish; users suspend, resume and scale.
 //!
-//! Checked in each state: what must never happen (see [`step`]). Checked of the whole: leaving out mishaps, nothing goes
+//! Checked in each state: what must never happen (see [`step`]). Checked of the whole: leaving out faults, nothing goes
 //! round in circles, and wherever nothing can happen any more the job is at its end. The two together mean that from any
 //! state, whatever the order of what happens, a job that is left alone comes to its end.
 //!
 //! What it leaves out: requests of one class go out one after the other; time passes only where a plan asks for it.
-//! `TRAINYARD_MISHAPS=2` goes further (a death is one), `TRAINYARD_CASE='PyTorchJob suspension'` looks at one case.
+//! `TRAINYARD_FAULTS=2` goes further (a death is one), `TRAINYARD_CASE='PyTorchJob suspension'` looks at one case.
 
 mod action;
 mod explore;
@@ -26,7 +26,7 @@ use state::State;
 
 /// What may go wrong in a case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Mishap {
+pub(crate) enum Fault {
     /// A pod fails in a way that may be tried again.
     Fail,
     /// Somebody deletes a pod; it takes its time.
@@ -47,8 +47,8 @@ pub(crate) struct Case {
     pub(crate) name: &'static str,
     pub(crate) framework: &'static dyn Framework,
     pub(crate) policy: Value,
-    pub(crate) mishaps: &'static [Mishap],
-    /// How many mishaps there are at most; that the operator dies is one.
+    pub(crate) faults: &'static [Fault],
+    /// How many faults there are at most; that the operator dies is one.
     pub(crate) most: u8,
 }
 
@@ -95,32 +95,32 @@ fn number(name: &str, default: u8) -> u8 {
 }
 
 fn cases() -> Vec<Case> {
-    let stories: [(&str, Value, &'static [Mishap]); 5] = [
+    let scenarios: [(&str, Value, &'static [Fault]); 5] = [
         (
             "failures",
             json!({"backoffLimit": 1}),
-            &[Mishap::Fail, Mishap::Delete, Mishap::Vanish],
+            &[Fault::Fail, Fault::Delete, Fault::Vanish],
         ),
         (
             "restarts of all together",
             json!({"backoffLimit": 1, "restartScope": "Job"}),
-            &[Mishap::Fail, Mishap::Delete, Mishap::Vanish],
+            &[Fault::Fail, Fault::Delete, Fault::Vanish],
         ),
-        ("suspension", json!({}), &[Mishap::Suspend, Mishap::Delete]),
-        ("scaling", json!({}), &[Mishap::Scale, Mishap::Fail]),
+        ("suspension", json!({}), &[Fault::Suspend, Fault::Delete]),
+        ("scaling", json!({}), &[Fault::Scale, Fault::Fail]),
         (
             "the clock",
             json!({"activeDeadlineSeconds": 100, "ttlSecondsAfterFinished": 10, "cleanPodPolicy": "All"}),
-            &[Mishap::Later, Mishap::Fail],
+            &[Fault::Later, Fault::Fail],
         ),
     ];
-    let most = number("TRAINYARD_MISHAPS", 1);
+    let most = number("TRAINYARD_FAULTS", 1);
     let of = |framework: &'static dyn Framework| {
-        stories.clone().map(|(name, policy, mishaps)| Case {
+        scenarios.clone().map(|(name, policy, faults)| Case {
             name,
             framework,
             policy,
-            mishaps,
+            faults,
             most,
         })
     };

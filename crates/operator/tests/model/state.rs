@@ -68,7 +68,7 @@ pub(crate) struct State {
     pub(crate) flight: Option<Flight>,
     /// The newest incarnation that was ever made of each name.
     pub(crate) made: BTreeMap<String, u32>,
-    pub(crate) mishaps: u8,
+    pub(crate) faults: u8,
     /// Edits of the job by users.
     pub(crate) edits: u32,
 }
@@ -85,7 +85,7 @@ impl State {
             refusals: Vec::new(),
             flight: None,
             made: BTreeMap::new(),
-            mishaps: case.most,
+            faults: case.most,
             edits: 0,
         }
     }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::action::{Action, wants_suspension};
 use super::state::{Request, State, View, Watch};
-use super::{Case, Mishap};
+use super::{Case, Fault};
 use crate::rules::{check_intent, check_status};
 
 /// The state after something has happened.
@@ -34,7 +34,7 @@ pub(crate) fn step(state: &State, case: &Case, action: &Action) -> State {
         Action::Run(name) => next.world.run(&[name]),
         Action::Finish(name) => next.world.end(name, container(case), 0, "Completed", None),
         Action::Reap(uid) => next.world.reap_pod(&common::Uid::new(uid)),
-        Action::Mishap(mishap, name) => next.mishap(case, *mishap, name),
+        Action::Fault(fault, name) => next.fault(case, *fault, name),
         Action::Crash => next.crash(),
     }
     next.world.vanished.clear();
@@ -235,24 +235,24 @@ impl State {
         }
     }
 
-    fn mishap(&mut self, case: &Case, mishap: Mishap, name: &str) {
-        self.mishaps -= 1;
-        match mishap {
-            Mishap::Fail => self.world.end(name, container(case), 137, "Error", None),
+    fn fault(&mut self, case: &Case, fault: Fault, name: &str) {
+        self.faults -= 1;
+        match fault {
+            Fault::Fail => self.world.end(name, container(case), 137, "Error", None),
             // What others take away may be made again: nobody may have seen that it was there.
-            Mishap::Delete => {
+            Fault::Delete => {
                 self.world.delete(name);
                 self.made.remove(name);
             }
-            Mishap::Vanish => {
+            Fault::Vanish => {
                 self.world.vanish(name);
                 self.made.remove(name);
             }
-            Mishap::Suspend => {
+            Fault::Suspend => {
                 let wanted = !wants_suspension(&self.world);
                 self.edit(|spec| spec["runPolicy"]["suspend"] = json!(wanted));
             }
-            Mishap::Scale => {
+            Fault::Scale => {
                 let role = case.scaled();
                 let field = case.framework.kind().replicas_field;
                 self.edit(|spec| {
@@ -260,7 +260,7 @@ impl State {
                     *replicas = json!(if *replicas == 1 { 2 } else { 1 });
                 });
             }
-            Mishap::Later => self.world.now += SignedDuration::from_secs(200),
+            Fault::Later => self.world.now += SignedDuration::from_secs(200),
         }
     }
 
@@ -274,7 +274,7 @@ impl State {
     }
 
     fn crash(&mut self) {
-        self.mishaps -= 1;
+        self.faults -= 1;
         self.flight = None;
         self.vanished.clear();
         self.own_deletes.clear();

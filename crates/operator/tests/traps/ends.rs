@@ -141,7 +141,7 @@ fn each_end_is_counted_once() {
             assert_eq!(counted(&plans, Counter::Created), 1, "{how}");
             assert_eq!(counted(&plans, Counter::Failed), failed, "{how}");
             assert_eq!(counted(&plans, Counter::Succeeded), 1 - failed, "{how}");
-            world.rests(framework);
+            world.is_stable(framework);
         }
     });
 }
@@ -177,7 +177,7 @@ fn what_is_over_is_told_once_and_its_gang_goes() {
         finish(framework, &mut world);
         world.settle(framework);
         assert!(is(&world, ConditionType::Succeeded) && world.pod_group().is_none());
-        world.rests(framework);
+        world.is_stable(framework);
     });
 }
 
@@ -194,7 +194,7 @@ fn a_job_that_has_ended_makes_nothing_whatever_becomes_of_its_pods() {
             world.batch_pods.clear();
             world.children.clear();
             world.extras.clear();
-            world.rests(framework);
+            world.is_stable(framework);
             assert_eq!(world.created.len(), made);
         }
     });

@@ -147,7 +147,7 @@ fn a_mistake_is_told_once_in_a_condition_and_an_event() {
             assert_eq!(told.len(), 1, "{told:?}");
             assert_eq!(told[0].message, message(&world, ConditionType::Failed));
             assert!(told[0].message.contains(" is not valid: spec."), "{told:?}");
-            world.rests(framework);
+            world.is_stable(framework);
         }
     });
 }

@@ -75,7 +75,7 @@ fn a_gang_that_waits_writes_nothing_as_time_goes_by() {
                 world.status().waiting_for.unwrap().contains("no room"),
                 "{gang:?}"
             );
-            world.rests(framework);
+            world.is_stable(framework);
         }
     });
 }

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use super::{Kubernetes, keys};
+use super::nodes::keys;
+use super::pace::Schedule;
 use crate::ops::DeleteOptions;
 use crate::store::{Key, Object, Store, Who};
 use crate::types::{BATCH_JOBS, PODS};
@@ -18,35 +19,34 @@ pub(super) struct Batch {
     succeeded: BTreeSet<String>,
 }
 
-impl Kubernetes {
-    pub(super) fn run_batch_jobs(&mut self, store: &mut Store) {
+impl Batch {
+    pub(super) fn run_jobs(&mut self, store: &mut Store, schedule: &mut Schedule) {
         for key in keys(store, BATCH_JOBS) {
             let Some(job) = store.get(&key).cloned() else {
                 continue;
             };
-            self.run_batch_job(store, &key, &job);
+            self.run_job(store, schedule, &key, &job);
         }
     }
 
-    fn run_batch_job(&mut self, store: &mut Store, key: &Key, job: &Value) {
+    fn run_job(&mut self, store: &mut Store, schedule: &mut Schedule, key: &Key, job: &Value) {
         let uid = value::uid(job).to_owned();
         let pods: Vec<(Key, Object)> = store
             .list(PODS, &key.namespace)
             .filter(|(_, pod)| value::controller_uid(pod) == uid)
             .map(|(key, pod)| (key.clone(), pod.clone()))
             .collect();
-        let known = self.batch.pods.entry(uid.clone()).or_default();
+        let known = self.pods.entry(uid.clone()).or_default();
         for (_, pod) in &pods {
             let failed = known.entry(value::uid(pod).to_owned()).or_insert(false);
             *failed |= phase(pod) == "Failed";
             if phase(pod) == "Succeeded" && !value::deleting(pod) {
-                self.batch.succeeded.insert(uid.clone());
+                self.succeeded.insert(uid.clone());
             }
         }
         // What vanished before its end has failed.
         for (pod, failed) in known.iter_mut() {
-            *failed |=
-                pods.iter().all(|(_, p)| value::uid(p) != *pod) && !self.batch.succeeded.contains(&uid);
+            *failed |= pods.iter().all(|(_, p)| value::uid(p) != *pod) && !self.succeeded.contains(&uid);
         }
         if value::deleting(job) || ["Complete", "Failed"].iter().any(|end| value::is_true(job, end)) {
             return;
@@ -66,7 +66,7 @@ impl Kubernetes {
         let mut new = job.clone();
         new["status"]["active"] = json!(live);
         new["status"]["failed"] = json!(failed);
-        if self.batch.succeeded.contains(&uid) && live == 0 {
+        if self.succeeded.contains(&uid) && live == 0 {
             new["status"]["succeeded"] = json!(1);
             new["status"]["completionTime"] = json!(time);
             value::set_condition(
@@ -101,7 +101,7 @@ impl Kubernetes {
                 };
                 let _ = store.delete(Who::Kubernetes, key, &options);
             }
-        } else if live == 0 && self.ripe(format!("try {uid} {made}"), self.pace.batch) {
+        } else if live == 0 && schedule.ripe(format!("try {uid} {made}"), schedule.pace.batch) {
             make_pod(store, key, job, made);
         }
         if new != *job {

@@ -2,79 +2,75 @@
 
 use serde_json::Value;
 
-use super::Kubernetes;
+use super::pace::Schedule;
 use crate::ops::{DeleteOptions, FOREGROUND};
 use crate::store::{Key, Store, Who};
 use crate::value::{self, metadata, text};
 
-impl Kubernetes {
-    pub(super) fn collect(&mut self, store: &mut Store) {
-        let owned: Vec<(Key, String, bool)> = store
-            .all()
-            .filter(|(_, object)| value::owners(object).next().is_some())
-            .filter(|(_, object)| value::owners(object).all(|owner| !is_there(store, owner)))
-            .map(|(key, object)| {
-                (
-                    key.clone(),
-                    value::uid(object).to_owned(),
-                    value::deleting(object),
-                )
-            })
-            .collect();
-        for (key, uid, deleting) in owned {
-            if !deleting && self.ripe(format!("collect {uid}"), self.pace.collect) {
-                remove(store, &key, uid, "Background");
-            }
-        }
-        let going: Vec<Key> = store
-            .all()
-            .filter(|(_, object)| {
-                value::deleting(object) && value::finalizers(object).any(|f| f == FOREGROUND)
-            })
-            .map(|(key, _)| key.clone())
-            .collect();
-        for key in going {
-            self.go_last(store, &key);
+pub(super) fn collect(store: &mut Store, schedule: &mut Schedule) {
+    let owned: Vec<(Key, String, bool)> = store
+        .all()
+        .filter(|(_, object)| value::owners(object).next().is_some())
+        .filter(|(_, object)| value::owners(object).all(|owner| !is_there(store, owner)))
+        .map(|(key, object)| {
+            (
+                key.clone(),
+                value::uid(object).to_owned(),
+                value::deleting(object),
+            )
+        })
+        .collect();
+    for (key, uid, deleting) in owned {
+        if !deleting && schedule.ripe(format!("collect {uid}"), schedule.pace.collect) {
+            remove(store, &key, uid, "Background");
         }
     }
+    let going: Vec<Key> = store
+        .all()
+        .filter(|(_, object)| value::deleting(object) && value::finalizers(object).any(|f| f == FOREGROUND))
+        .map(|(key, _)| key.clone())
+        .collect();
+    for key in going {
+        go_last(store, schedule, &key);
+    }
+}
 
-    /// Dependents first; then the owner.
-    fn go_last(&mut self, store: &mut Store, key: &Key) {
-        let Some(owner) = store.get(key).cloned() else {
-            return;
-        };
-        let uid = value::uid(&owner);
-        let refers = |object: &Value| value::owners(object).find(|o| text(o, "/uid") == uid).cloned();
-        let dependents: Vec<(Key, String, bool, bool)> = store
-            .all()
-            .filter_map(|(key, object)| {
-                let blocks = refers(object)?["blockOwnerDeletion"] == Value::Bool(true);
-                Some((
-                    key.clone(),
-                    value::uid(object).to_owned(),
-                    value::deleting(object),
-                    blocks,
-                ))
-            })
-            .collect();
-        let blocked = dependents.iter().any(|(_, _, _, blocks)| *blocks);
-        for (key, uid, deleting, _) in dependents {
-            if !deleting && self.ripe(format!("collect {uid}"), self.pace.batch) {
-                remove(store, &key, uid, "Background");
-            }
+/// Dependents first; then the owner.
+fn go_last(store: &mut Store, schedule: &mut Schedule, key: &Key) {
+    let Some(owner) = store.get(key).cloned() else {
+        return;
+    };
+    let uid = value::uid(&owner);
+    let refers = |object: &Value| value::owners(object).find(|o| text(o, "/uid") == uid).cloned();
+    let dependents: Vec<(Key, String, bool, bool)> = store
+        .all()
+        .filter_map(|(key, object)| {
+            let blocks = refers(object)?["blockOwnerDeletion"] == Value::Bool(true);
+            Some((
+                key.clone(),
+                value::uid(object).to_owned(),
+                value::deleting(object),
+                blocks,
+            ))
+        })
+        .collect();
+    let blocked = dependents.iter().any(|(_, _, _, blocks)| *blocks);
+    for (key, uid, deleting, _) in dependents {
+        if !deleting && schedule.ripe(format!("collect {uid}"), schedule.pace.batch) {
+            remove(store, &key, uid, "Background");
         }
-        if !blocked && self.ripe(format!("free {uid}"), self.pace.batch) {
-            let mut owner = (*owner).clone();
-            let rest: Vec<String> = value::finalizers(&owner)
-                .filter(|f| *f != FOREGROUND)
-                .map(str::to_owned)
-                .collect();
-            if rest.is_empty() {
-                store.remove(Who::Kubernetes, key);
-            } else {
-                metadata(&mut owner).insert("finalizers".to_owned(), rest.into());
-                store.put(Who::Kubernetes, key, owner);
-            }
+    }
+    if !blocked && schedule.ripe(format!("free {uid}"), schedule.pace.batch) {
+        let mut owner = (*owner).clone();
+        let rest: Vec<String> = value::finalizers(&owner)
+            .filter(|f| *f != FOREGROUND)
+            .map(str::to_owned)
+            .collect();
+        if rest.is_empty() {
+            store.remove(Who::Kubernetes, key);
+        } else {
+            metadata(&mut owner).insert("finalizers".to_owned(), rest.into());
+            store.put(Who::Kubernetes, key, owner);
         }
     }
 }

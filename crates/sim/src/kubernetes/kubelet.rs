@@ -1,8 +1,9 @@
-//! Kubelets: they start pods, and stop those that are told to go. What runs in a pod ends when a story says so.
+//! Kubelets: they start pods, and stop those that are told to go. What runs in a pod ends when a scenario says so.
 
 use serde_json::{Value, json};
 
-use super::{Kubernetes, answers, keys, node_of};
+use super::nodes::{answers, keys, node_of};
+use super::pace::Schedule;
 use crate::ops::DeleteOptions;
 use crate::store::{Key, Store, Who};
 use crate::types::PODS;
@@ -11,35 +12,33 @@ use crate::value::{self, phase, text};
 /// Exit code of what was told to go.
 const TOLD_TO_GO: i64 = 143;
 
-impl Kubernetes {
-    pub(super) fn run_pods(&mut self, store: &mut Store) {
-        for key in keys(store, PODS) {
-            let Some(pod) = store.get(&key).cloned() else {
-                continue;
-            };
-            let uid = value::uid(&pod).to_owned();
-            if node_of(&pod).is_empty() {
-                continue;
+pub(super) fn run_pods(store: &mut Store, schedule: &mut Schedule) {
+    for key in keys(store, PODS) {
+        let Some(pod) = store.get(&key).cloned() else {
+            continue;
+        };
+        let uid = value::uid(&pod).to_owned();
+        if node_of(&pod).is_empty() {
+            continue;
+        }
+        // Pods of a node that is gone are collected some time (by the pod garbage collector).
+        if !answers(store, node_of(&pod)) {
+            continue;
+        }
+        if value::deleting(&pod) {
+            let runs = phase(&pod) == "Running";
+            if runs && schedule.ripe(format!("stop {uid}"), schedule.pace.stop) {
+                terminate(store, &key, TOLD_TO_GO, "Error");
+            } else if !runs && schedule.ripe(format!("reap {uid}"), schedule.pace.batch) {
+                let options = DeleteOptions {
+                    uid: Some(uid),
+                    grace: Some(0),
+                    ..DeleteOptions::default()
+                };
+                let _ = store.delete(Who::Kubernetes, &key, &options);
             }
-            // Pods of a node that is gone are collected some time (by the pod garbage collector).
-            if !answers(store, node_of(&pod)) {
-                continue;
-            }
-            if value::deleting(&pod) {
-                let runs = phase(&pod) == "Running";
-                if runs && self.ripe(format!("stop {uid}"), self.pace.stop) {
-                    terminate(store, &key, TOLD_TO_GO, "Error");
-                } else if !runs && self.ripe(format!("reap {uid}"), self.pace.batch) {
-                    let options = DeleteOptions {
-                        uid: Some(uid),
-                        grace: Some(0),
-                        ..DeleteOptions::default()
-                    };
-                    let _ = store.delete(Who::Kubernetes, &key, &options);
-                }
-            } else if phase(&pod) == "Pending" && self.ripe(format!("start {uid}"), self.pace.start) {
-                start(store, &key);
-            }
+        } else if phase(&pod) == "Pending" && schedule.ripe(format!("start {uid}"), schedule.pace.start) {
+            start(store, &key);
         }
     }
 }

@@ -4,7 +4,8 @@ use common::gang::PodGroupApi;
 use common::names;
 use serde_json::{Value, json};
 
-use super::{Kubernetes, answers, keys};
+use super::nodes::{answers, keys};
+use super::pace::Schedule;
 use crate::store::{Key, Store, Who};
 use crate::types::{NODES, PODS, Resource};
 use crate::value::{self, label, text};
@@ -29,79 +30,77 @@ fn least(group: &Value) -> i64 {
     native.max(value::number(group, "/spec/minMember"))
 }
 
-impl Kubernetes {
-    pub(super) fn place(&mut self, store: &mut Store) {
-        self.admit(store);
-        let nodes: Vec<String> = keys(store, NODES)
-            .into_iter()
-            .map(|key| key.name)
-            .filter(|name| answers(store, name))
-            .collect();
-        if nodes.is_empty() {
-            return;
-        }
-        for key in keys(store, PODS) {
-            let Some(pod) = store.get(&key).cloned() else {
-                continue;
-            };
-            let waits =
-                text(&pod, "/spec/nodeName").is_empty() && !value::deleting(&pod) && !value::has_ended(&pod);
-            if !waits || !Self::may_be_placed(store, &key, &pod) {
-                continue;
-            }
-            if self.ripe(format!("place {}", value::uid(&pod)), self.pace.place) {
-                bind(store, &key, &nodes);
-            }
-        }
+pub(super) fn place(store: &mut Store, schedule: &mut Schedule) {
+    admit(store, schedule);
+    let nodes: Vec<String> = keys(store, NODES)
+        .into_iter()
+        .map(|key| key.name)
+        .filter(|name| answers(store, name))
+        .collect();
+    if nodes.is_empty() {
+        return;
     }
-
-    /// Volcano looks at a gang before any of its pods is made.
-    fn admit(&mut self, store: &mut Store) {
-        for key in keys(store, groups(PodGroupApi::Volcano)) {
-            let Some(group) = store.get(&key).cloned() else {
-                continue;
-            };
-            let new = text(&group, "/status/phase").is_empty();
-            if new && self.ripe(format!("admit {}", value::uid(&group)), self.pace.place) {
-                let mut group = (*group).clone();
-                group["status"] = json!({"phase": "Inqueue"});
-                store.put(Who::Kubernetes, &key, group);
-            }
-        }
-    }
-
-    fn may_be_placed(store: &mut Store, key: &Key, pod: &Value) -> bool {
-        let Some((api, name)) = group_of(pod) else {
-            return true;
+    for key in keys(store, PODS) {
+        let Some(pod) = store.get(&key).cloned() else {
+            continue;
         };
-        let group_key = Key::new(groups(api), &key.namespace, name);
-        let Some(group) = store.get(&group_key).cloned() else {
-            return false;
-        };
-        let members = store.list(PODS, &key.namespace).map(|(_, pod)| pod);
-        let members = members
-            .filter(|p| group_of(p) == Some((api, name)) && !value::deleting(p) && !value::has_ended(p));
-        let enough = i64::try_from(members.count()).unwrap_or(0) >= least(&group);
-        if enough {
-            let (mut group, time) = ((*group).clone(), store.time());
-            match api {
-                PodGroupApi::Native => {
-                    value::set_condition(
-                        &mut group,
-                        "PodGroupInitiallyScheduled",
-                        "True",
-                        "Scheduled",
-                        "",
-                        &time,
-                    );
-                }
-                PodGroupApi::Volcano => group["status"] = json!({"phase": "Running"}),
-                PodGroupApi::Coscheduling => group["status"] = json!({"phase": "Scheduled"}),
-            }
-            store.put(Who::Kubernetes, &group_key, group);
+        let waits =
+            text(&pod, "/spec/nodeName").is_empty() && !value::deleting(&pod) && !value::has_ended(&pod);
+        if !waits || !may_be_placed(store, &key, &pod) {
+            continue;
         }
-        enough
+        if schedule.ripe(format!("place {}", value::uid(&pod)), schedule.pace.place) {
+            bind(store, &key, &nodes);
+        }
     }
+}
+
+/// Volcano looks at a gang before any of its pods is made.
+fn admit(store: &mut Store, schedule: &mut Schedule) {
+    for key in keys(store, groups(PodGroupApi::Volcano)) {
+        let Some(group) = store.get(&key).cloned() else {
+            continue;
+        };
+        let new = text(&group, "/status/phase").is_empty();
+        if new && schedule.ripe(format!("admit {}", value::uid(&group)), schedule.pace.place) {
+            let mut group = (*group).clone();
+            group["status"] = json!({"phase": "Inqueue"});
+            store.put(Who::Kubernetes, &key, group);
+        }
+    }
+}
+
+fn may_be_placed(store: &mut Store, key: &Key, pod: &Value) -> bool {
+    let Some((api, name)) = group_of(pod) else {
+        return true;
+    };
+    let group_key = Key::new(groups(api), &key.namespace, name);
+    let Some(group) = store.get(&group_key).cloned() else {
+        return false;
+    };
+    let members = store.list(PODS, &key.namespace).map(|(_, pod)| pod);
+    let members =
+        members.filter(|p| group_of(p) == Some((api, name)) && !value::deleting(p) && !value::has_ended(p));
+    let enough = i64::try_from(members.count()).unwrap_or(0) >= least(&group);
+    if enough {
+        let (mut group, time) = ((*group).clone(), store.time());
+        match api {
+            PodGroupApi::Native => {
+                value::set_condition(
+                    &mut group,
+                    "PodGroupInitiallyScheduled",
+                    "True",
+                    "Scheduled",
+                    "",
+                    &time,
+                );
+            }
+            PodGroupApi::Volcano => group["status"] = json!({"phase": "Running"}),
+            PodGroupApi::Coscheduling => group["status"] = json!({"phase": "Scheduled"}),
+        }
+        store.put(Who::Kubernetes, &group_key, group);
+    }
+    enough
 }
 
 fn bind(store: &mut Store, key: &Key, nodes: &[String]) {

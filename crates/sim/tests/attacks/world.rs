@@ -12,7 +12,7 @@ use operator::FRAMEWORKS;
 use runtime::GangChoice;
 use serde_json::Value;
 use sim::cluster::{Cluster, NAMESPACE, Setup, Shared};
-use sim::link::{Fate, Trip, Weather};
+use sim::network_faults::{Fault, NetworkFaults, Trip};
 use sim::ops::DeleteOptions;
 use sim::process::{Conduct, Process, WallClock};
 use sim::refusal::Refusal;
@@ -30,7 +30,7 @@ struct Spy {
     refused: usize,
 }
 
-impl Weather for Spy {
+impl NetworkFaults for Spy {
     fn trip(&mut self, request: &Request) -> Trip {
         let of_secrets = request.is_of(SECRETS);
         let reads = matches!(request.verb, Verb::Get | Verb::List | Verb::Watch);
@@ -41,11 +41,11 @@ impl Weather for Spy {
             self.refused -= 1;
             let why = Refusal::internal();
             return Trip {
-                fate: Fate::Refused(why),
-                ..Trip::FAIR
+                fault: Fault::Refused(why),
+                ..Trip::UNDISTURBED
             };
         }
-        Trip::FAIR
+        Trip::UNDISTURBED
     }
 
     fn lag(&mut self, _plural: &str) -> Duration {
@@ -125,7 +125,7 @@ impl World {
     }
 
     pub(crate) fn violations(&self) -> Vec<String> {
-        self.shared().lock().judge.violations.clone()
+        self.shared().lock().checker.violations.clone()
     }
 }
 

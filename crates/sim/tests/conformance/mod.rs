@@ -17,7 +17,8 @@ use operator::FRAMEWORKS;
 use serde_json::json;
 use sim::cluster::{Cluster, NAMESPACE, Setup};
 use sim::conformance::{Answered, drive, unexpected};
-use sim::link::{Fair, Link};
+use sim::link::Link;
+use sim::network_faults::NoFaults;
 use sim::store::Who;
 
 use operations::operations;
@@ -31,7 +32,7 @@ fn in_memory() -> Vec<Answered> {
             ..Setup::default()
         };
         let cluster = Cluster::start(FRAMEWORKS, &setup);
-        let link = Link::new(cluster.shared.clone(), Who::Client, Fair);
+        let link = Link::new(cluster.shared.clone(), Who::Client, NoFaults);
         drive(&Client::new(link, NAMESPACE), NAMESPACE, &operations(FRAMEWORKS)).await
     })
 }

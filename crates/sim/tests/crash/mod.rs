@@ -1,4 +1,4 @@
-//! The operator dies at each of its writes, before and after it is carried out, in each story, for each kind: the end is
+//! The operator dies at each of its writes, before and after it is carried out, in each scenario, for each kind: the end is
 //! the same as if it had not.
 
 mod stories;
@@ -8,17 +8,17 @@ use std::collections::BTreeMap;
 use common::Framework;
 use common::testing::meanings;
 use operator::FRAMEWORKS;
+use sim::scenario::{Death, Scenario, ScenarioResult};
 use sim::snapshot::differences;
-use sim::story::{Death, Ending, Story};
 use sim::workers::each;
 
 /// Plays that differ from the undisturbed one.
-fn divergences(wanted: &Ending, found: &Ending) -> Vec<String> {
+fn divergences(wanted: &ScenarioResult, found: &ScenarioResult) -> Vec<String> {
     let mut lines = differences(&wanted.objects, &found.objects);
     lines.extend(found.violations.iter().cloned());
     let keys: std::collections::BTreeSet<_> = wanted.counts.keys().chain(found.counts.keys()).collect();
     for key in keys {
-        let of = |ending: &Ending| ending.counts.get(key).copied().unwrap_or(0);
+        let of = |ending: &ScenarioResult| ending.counts.get(key).copied().unwrap_or(0);
         if of(wanted) != of(found) {
             lines.push(format!(
                 "{} {}: {} times, not {}",
@@ -34,29 +34,29 @@ fn divergences(wanted: &Ending, found: &Ending) -> Vec<String> {
 
 #[test]
 fn dying_at_any_write_changes_nothing_in_the_end() {
-    let only = std::env::var("TRAINYARD_STORY").unwrap_or_default();
+    let only = std::env::var("TRAINYARD_SCENARIO").unwrap_or_default();
     let all = stories::all();
     let kinds = meanings(FRAMEWORKS);
-    let cases: Vec<(&Story, &'static dyn Framework)> = all
+    let cases: Vec<(&Scenario, &'static dyn Framework)> = all
         .iter()
-        .filter(|story| story.name.contains(&only))
-        .flat_map(|story| kinds.iter().map(move |kind| (story, *kind)))
-        .filter(|(story, kind)| (story.applies)(kind.kind()))
+        .filter(|scenario| scenario.name.contains(&only))
+        .flat_map(|scenario| kinds.iter().map(move |kind| (scenario, *kind)))
+        .filter(|(scenario, kind)| (scenario.applies)(kind.kind()))
         .collect();
-    let undisturbed = each(&cases, |(story, kind)| {
-        let ending = story.play(FRAMEWORKS, *kind, None);
+    let undisturbed = each(&cases, |(scenario, kind)| {
+        let ending = scenario.play(FRAMEWORKS, *kind, None);
         assert_eq!(
             ending.violations,
             [""; 0],
             "{} of {}",
-            story.name,
+            scenario.name,
             kind.kind().kind
         );
         assert_eq!(
             ending,
-            story.play(FRAMEWORKS, *kind, None),
+            scenario.play(FRAMEWORKS, *kind, None),
             "{} of {} is not the same twice",
-            story.name,
+            scenario.name,
             kind.kind().kind
         );
         ending
@@ -64,12 +64,12 @@ fn dying_at_any_write_changes_nothing_in_the_end() {
     let mut deaths = Vec::new();
     for (n, ending) in undisturbed.iter().enumerate() {
         for write in 1..=ending.writes.len() {
-            deaths.extend([false, true].map(|carried_out| (n, Death { write, carried_out })));
+            deaths.extend([false, true].map(|served| (n, Death { write, served })));
         }
     }
     let found = each(&deaths, |(n, death)| {
-        let (story, kind) = cases[*n];
-        let play = || story.play(FRAMEWORKS, kind, Some(*death));
+        let (scenario, kind) = cases[*n];
+        let play = || scenario.play(FRAMEWORKS, kind, Some(*death));
         match std::panic::catch_unwind(std::panic::AssertUnwindSafe(play)) {
             Ok(ending) => divergences(&undisturbed[*n], &ending),
             Err(_) => vec!["it does not end".to_owned()],
@@ -78,32 +78,32 @@ fn dying_at_any_write_changes_nothing_in_the_end() {
     let mut table: BTreeMap<(&str, String), (usize, usize)> = BTreeMap::new();
     let mut diverged = Vec::new();
     for ((n, death), lines) in deaths.iter().zip(&found) {
-        let (story, kind) = cases[*n];
+        let (scenario, kind) = cases[*n];
         let kind = format!("{} {}", kind.kind().kind, kind.kind().version);
-        let entry = table.entry((story.name, kind.clone())).or_default();
+        let entry = table.entry((scenario.name, kind.clone())).or_default();
         entry.0 = undisturbed[*n].writes.len();
         if !lines.is_empty() {
             entry.1 += 1;
             let write = &undisturbed[*n].writes[death.write - 1];
-            let when = if death.carried_out { "after" } else { "before" };
+            let when = if death.served { "after" } else { "before" };
             diverged.push(format!(
                 "{} of {kind}, death {when} write {} ({write}):\n    {}",
-                story.name,
+                scenario.name,
                 death.write,
                 lines.join("\n    ")
             ));
         }
     }
-    println!("story, kind: writes, plays that diverged");
-    for ((story, kind), (writes, bad)) in &table {
+    println!("scenario, kind: writes, plays that diverged");
+    for ((scenario, kind), (writes, bad)) in &table {
         println!(
-            "  {story}, {kind}: {writes} writes, {bad} of {} diverged",
+            "  {scenario}, {kind}: {writes} writes, {bad} of {} diverged",
             2 * writes
         );
     }
     let writes: usize = table.values().map(|(writes, _)| writes).sum();
     println!(
-        "{} stories, {writes} writes, {} deaths, {} diverged",
+        "{} scenarios, {writes} writes, {} deaths, {} diverged",
         cases.len(),
         deaths.len(),
         diverged.len()

@@ -1,4 +1,4 @@
-//! The stories that every kind must survive, whenever the operator dies in them.
+//! The scenarios that every kind must survive, whenever the operator dies in them.
 
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use sim::cluster::Setup;
 use sim::kubernetes::{self, set_node};
 use sim::ops::DeleteOptions;
+use sim::scenario::{Scenario, Steps, TestJob, pod_key};
 use sim::store::Who;
-use sim::story::{Script, Story, Teller, pod_key};
 use sim::value::{self, phase};
 
 fn any(_: &KindInfo) -> bool {
@@ -48,26 +48,26 @@ fn scaled(info: &KindInfo) -> bool {
     info.scaled_role.is_some()
 }
 
-macro_rules! script {
-    ($teller:ident, $body:block) => {
-        |$teller: Teller| Box::pin(async move { $body })
+macro_rules! steps {
+    ($test_job:ident, $body:block) => {
+        |$test_job: TestJob| Box::pin(async move { $body })
     };
 }
 
-fn story(name: &'static str, script: Script) -> Story {
-    Story {
+fn scenario(name: &'static str, steps: Steps) -> Scenario {
+    Scenario {
         name,
         applies: any,
         manifest: usual,
         setup: Setup::default(),
         gang: GangChoice::Fixed(Gang::None),
-        script,
+        steps,
     }
 }
 
 /// All of them.
 #[must_use]
-pub(crate) fn all() -> Vec<Story> {
+pub(crate) fn all() -> Vec<Scenario> {
     let mut all = lives();
     all.extend(failures());
     all.extend(changes());
@@ -76,22 +76,22 @@ pub(crate) fn all() -> Vec<Story> {
 }
 
 /// From the beginning to the end.
-fn lives() -> Vec<Story> {
+fn lives() -> Vec<Scenario> {
     vec![
-        story("create", script!(t, { t.runs().await })),
-        story(
+        scenario("create", steps!(t, { t.runs().await })),
+        scenario(
             "run to success",
-            script!(t, {
+            steps!(t, {
                 t.runs().await;
                 t.finish().await;
                 t.ends().await;
             }),
         ),
-        Story {
+        Scenario {
             manifest: |_, m| m["spec"]["runPolicy"]["cleanPodPolicy"] = json!("Running"),
-            ..story(
+            ..scenario(
                 "clean-up of what runs",
-                script!(t, {
+                steps!(t, {
                     t.runs().await;
                     t.to_first(|store, key| kubernetes::fail(store, key, 0, None));
                     tokio::time::sleep(Duration::from_secs(20)).await;
@@ -100,22 +100,22 @@ fn lives() -> Vec<Story> {
                 }),
             )
         },
-        Story {
+        Scenario {
             manifest: |_, m| m["spec"]["runPolicy"]["cleanPodPolicy"] = json!("All"),
-            ..story(
+            ..scenario(
                 "clean-up of all",
-                script!(t, {
+                steps!(t, {
                     t.runs().await;
                     t.finish().await;
                     t.ends().await;
                 }),
             )
         },
-        Story {
+        Scenario {
             manifest: |_, m| m["spec"]["runPolicy"]["ttlSecondsAfterFinished"] = json!(20),
-            ..story(
+            ..scenario(
                 "time to live",
-                script!(t, {
+                steps!(t, {
                     t.runs().await;
                     t.finish().await;
                     t.until("it is gone", |t| t.job().is_null() && t.pods().is_empty())
@@ -123,28 +123,28 @@ fn lives() -> Vec<Story> {
                 }),
             )
         },
-        Story {
+        Scenario {
             manifest: |_, m| m["spec"]["runPolicy"]["activeDeadlineSeconds"] = json!(30),
-            ..story(
+            ..scenario(
                 "deadline",
-                script!(t, {
+                steps!(t, {
                     t.runs().await;
                     t.ends().await;
                 }),
             )
         },
-        story(
+        scenario(
             "delete",
-            script!(t, {
+            steps!(t, {
                 t.runs().await;
                 delete(&t);
                 t.until("all is gone", |t| t.job().is_null() && t.pods().is_empty())
                     .await;
             }),
         ),
-        story(
+        scenario(
             "delete and create again at once",
-            script!(t, {
+            steps!(t, {
                 t.runs().await;
                 delete(&t);
                 let mut manifest = common::testing::whole(t.framework, 2);
@@ -159,7 +159,7 @@ fn lives() -> Vec<Story> {
     ]
 }
 
-fn delete(t: &Teller) {
+fn delete(t: &TestJob) {
     let options = DeleteOptions {
         propagation: Some("Background".to_owned()),
         ..DeleteOptions::default()
@@ -171,35 +171,35 @@ fn delete(t: &Teller) {
 }
 
 /// Pods fail, or are taken away.
-fn failures() -> Vec<Story> {
+fn failures() -> Vec<Scenario> {
     vec![
-        Story {
+        Scenario {
             manifest: replaced,
-            ..story(
+            ..scenario(
                 "fail and restart",
-                script!(t, {
+                steps!(t, {
                     t.runs().await;
                     t.to_last(|store, key| kubernetes::fail(store, key, 137, None));
                     t.goes_on().await;
                 }),
             )
         },
-        Story {
+        Scenario {
             manifest: together,
-            ..story(
+            ..scenario(
                 "all restart",
-                script!(t, {
+                steps!(t, {
                     t.runs().await;
                     t.to_last(|store, key| kubernetes::fail(store, key, 137, None));
                     t.goes_on().await;
                 }),
             )
         },
-        Story {
+        Scenario {
             manifest: replaced,
-            ..story(
+            ..scenario(
                 "fail beyond the limit",
-                script!(t, {
+                steps!(t, {
                     for _ in 0..4 {
                         t.runs().await;
                         t.to_last(|store, key| kubernetes::fail(store, key, 137, None));
@@ -209,11 +209,11 @@ fn failures() -> Vec<Story> {
                 }),
             )
         },
-        Story {
+        Scenario {
             manifest: replaced,
-            ..story(
+            ..scenario(
                 "two fail at once",
-                script!(t, {
+                steps!(t, {
                     t.runs().await;
                     let keys: Vec<_> = t.pods().iter().rev().take(2).map(|pod| pod_key(pod)).collect();
                     t.shared.store(|store| {
@@ -225,9 +225,9 @@ fn failures() -> Vec<Story> {
                 }),
             )
         },
-        story(
+        scenario(
             "taken away",
-            script!(t, {
+            steps!(t, {
                 t.runs().await;
                 t.to_last(|store, key| {
                     let _ = store.delete(Who::User, key, &DeleteOptions::default());
@@ -235,17 +235,17 @@ fn failures() -> Vec<Story> {
                 t.goes_on().await;
             }),
         ),
-        story(
+        scenario(
             "evicted",
-            script!(t, {
+            steps!(t, {
                 t.runs().await;
                 t.to_last(|store, key| kubernetes::fail(store, key, 137, Some("EvictionByEvictionAPI")));
                 t.goes_on().await;
             }),
         ),
-        story(
+        scenario(
             "node lost",
-            script!(t, {
+            steps!(t, {
                 t.runs().await;
                 let node = t.node();
                 t.shared.store(|store| set_node(store, &node, false));
@@ -262,23 +262,23 @@ fn failures() -> Vec<Story> {
                 t.ends().await;
             }),
         ),
-        Story {
+        Scenario {
             applies: by_batch_job,
-            ..story(
+            ..scenario(
                 "launcher is tried again",
-                script!(t, {
+                steps!(t, {
                     t.runs().await;
                     t.to_first(|store, key| kubernetes::fail(store, key, 1, None));
                     t.goes_on().await;
                 }),
             )
         },
-        Story {
+        Scenario {
             applies: |info| info.roles.iter().any(|role| role.needs.is_some()),
             manifest: replaced,
-            ..story(
+            ..scenario(
                 "launcher fails with its worker",
-                script!(t, {
+                steps!(t, {
                     t.runs().await;
                     t.to_last(|store, key| kubernetes::fail(store, key, 137, None));
                     t.to_first(|store, key| kubernetes::fail(store, key, 137, None));
@@ -290,13 +290,13 @@ fn failures() -> Vec<Story> {
 }
 
 /// The user changes his mind.
-fn changes() -> Vec<Story> {
+fn changes() -> Vec<Scenario> {
     vec![
-        Story {
+        Scenario {
             applies: scaled,
-            ..story(
+            ..scenario(
                 "scale up",
-                script!(t, {
+                steps!(t, {
                     t.runs().await;
                     t.scale(4);
                     t.runs().await;
@@ -305,11 +305,11 @@ fn changes() -> Vec<Story> {
                 }),
             )
         },
-        Story {
+        Scenario {
             applies: scaled,
-            ..story(
+            ..scenario(
                 "scale down and up",
-                script!(t, {
+                steps!(t, {
                     t.runs().await;
                     t.scale(1);
                     t.until("one is gone", |t| t.pods().len() == t.wanted()).await;
@@ -320,9 +320,9 @@ fn changes() -> Vec<Story> {
                 }),
             )
         },
-        story(
+        scenario(
             "suspend",
-            script!(t, {
+            steps!(t, {
                 t.runs().await;
                 t.edit("/runPolicy/suspend", json!(true));
                 t.until("it is suspended", |t| {
@@ -331,9 +331,9 @@ fn changes() -> Vec<Story> {
                 .await;
             }),
         ),
-        story(
+        scenario(
             "suspend and resume",
-            script!(t, {
+            steps!(t, {
                 t.runs().await;
                 t.edit("/runPolicy/suspend", json!(true));
                 t.until("it is suspended", |t| {
@@ -346,11 +346,11 @@ fn changes() -> Vec<Story> {
                 t.ends().await;
             }),
         ),
-        Story {
+        Scenario {
             manifest: |_, m| m["spec"]["runPolicy"]["suspend"] = json!(true),
-            ..story(
+            ..scenario(
                 "begin suspended",
-                script!(t, {
+                steps!(t, {
                     t.until("it is suspended", |t| value::is_true(&t.job(), "Suspended"))
                         .await;
                     t.edit("/runPolicy/suspend", json!(false));
@@ -364,12 +364,12 @@ fn changes() -> Vec<Story> {
 }
 
 /// Pods are placed all together.
-fn gangs() -> Vec<Story> {
+fn gangs() -> Vec<Scenario> {
     let served = |api| Setup {
         pod_groups: vec![api],
         ..Setup::default()
     };
-    let script: Script = script!(t, {
+    let steps: Steps = steps!(t, {
         t.runs().await;
         t.to_last(|store, key| {
             let _ = store.delete(Who::User, key, &DeleteOptions::default());
@@ -387,22 +387,22 @@ fn gangs() -> Vec<Story> {
         t.ends().await;
     });
     vec![
-        Story {
+        Scenario {
             setup: served(PodGroupApi::Native),
             gang: GangChoice::Auto,
-            ..story("gang of Kubernetes", script)
+            ..scenario("gang of Kubernetes", steps)
         },
-        Story {
+        Scenario {
             setup: served(PodGroupApi::Volcano),
             gang: GangChoice::Fixed(Gang::Volcano),
-            ..story("gang of Volcano", script)
+            ..scenario("gang of Volcano", steps)
         },
-        Story {
+        Scenario {
             setup: served(PodGroupApi::Coscheduling),
             gang: GangChoice::Fixed(Gang::Coscheduling {
                 scheduler: "my-sched".to_owned(),
             }),
-            ..story("gang of the scheduler-plugins", script)
+            ..scenario("gang of the scheduler-plugins", steps)
         },
     ]
 }

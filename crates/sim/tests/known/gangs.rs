@@ -8,20 +8,20 @@ use runtime::GangChoice;
 use serde_json::{Value, json};
 use sim::cluster::{NAMESPACE, Setup};
 use sim::kubernetes::fail;
-use sim::link::Fate;
+use sim::network_faults::Fault;
 use sim::refusal::Refusal;
 use sim::request::Verb;
+use sim::scenario::{TestJob, pod_key};
 use sim::store::{Key, Object, Who};
-use sim::story::{Teller, pod_key};
 use sim::types::{PODS, pod_groups};
 use sim::value::{self, deleting, has_ended, metadata};
 use tokio::time::Instant;
 
-use super::acts::{
+use super::fixture::{Fixture, FixtureOptions, RuleId, kinds, refused, with_fault};
+use super::steps::{
     alive, belongings, by_batch_job, ends_well, is, last, policy, replaced, restarts, rule, suspend,
     suspended, to, when,
 };
-use super::stage::{RuleId, Scene, Stage, fated, kinds, refused};
 
 /// All gang schedulers.
 fn schedulers() -> [(PodGroupApi, GangChoice); 3] {
@@ -36,19 +36,19 @@ fn schedulers() -> [(PodGroupApi, GangChoice); 3] {
     ]
 }
 
-fn scene((api, gang): &(PodGroupApi, GangChoice)) -> Scene {
-    Scene {
+fn options((api, gang): &(PodGroupApi, GangChoice)) -> FixtureOptions {
+    FixtureOptions {
         setup: Setup {
             pod_groups: vec![*api],
             ..Setup::default()
         },
         gang: gang.clone(),
-        ..Scene::default()
+        ..FixtureOptions::default()
     }
 }
 
-fn groups(teller: &Teller, api: PodGroupApi) -> Vec<Object> {
-    let mut groups = teller.shared.list(pod_groups(api).resource);
+fn groups(test_job: &TestJob, api: PodGroupApi) -> Vec<Object> {
+    let mut groups = test_job.shared.list(pod_groups(api).resource);
     groups.retain(|group| !deleting(group));
     groups
 }
@@ -63,21 +63,23 @@ async fn a_gang_does_not_wait_for_a_pod_that_waits_for_it() {
                 if launcher.is_some() && framework.kind().kind != "MPIJob" {
                     continue;
                 }
-                let stage = Stage::new(framework, scene(&scheduler), |manifest| {
+                let fixture = Fixture::new(framework, options(&scheduler), |manifest| {
                     replaced(framework.kind(), manifest);
                     if let Some(launcher) = launcher {
                         manifest["spec"]["launcherCreationPolicy"] = json!(launcher);
                     }
                 });
-                stage.runs().await;
+                fixture.runs().await;
                 // One of them is lost, and then all begin anew.
-                to(&stage, &last(&stage), |store, key| fail(store, key, 137, None));
-                stage.pass(3).await;
-                stage.runs().await;
-                suspend(&stage, true);
-                suspended(&stage).await;
-                suspend(&stage, false);
-                ends_well(stage).await;
+                to(&fixture, &last(&fixture), |store, key| {
+                    fail(store, key, 137, None)
+                });
+                fixture.pass(3).await;
+                fixture.runs().await;
+                suspend(&fixture, true);
+                suspended(&fixture).await;
+                suspend(&fixture, false);
+                ends_well(fixture).await;
             }
         }
     }
@@ -92,19 +94,19 @@ async fn pods_are_made_though_nobody_says_anything_of_their_gang() {
             .into_iter()
             .filter(|(api, _)| *api != PodGroupApi::Volcano)
         {
-            let mut scene = scene(&scheduler);
-            scene.setup.nodes = 0; // the scheduler does nothing at all
-            let stage = Stage::new(framework, scene, |_| {});
-            stage.pass(10).await;
-            let groups = groups(&stage, scheduler.0);
+            let mut options = options(&scheduler);
+            options.setup.nodes = 0; // the scheduler does nothing at all
+            let fixture = Fixture::new(framework, options, |_| {});
+            fixture.pass(10).await;
+            let groups = groups(&fixture, scheduler.0);
             assert_eq!(groups.len(), 1);
             assert!(
                 groups[0]["status"]
                     .as_object()
                     .is_none_or(serde_json::Map::is_empty)
             );
-            assert_eq!(stage.pods().len(), stage.wanted(), "{}", stage.info().kind);
-            stage.closes().await;
+            assert_eq!(fixture.pods().len(), fixture.wanted(), "{}", fixture.info().kind);
+            fixture.closes().await;
         }
     }
 }
@@ -114,24 +116,26 @@ async fn pods_are_made_though_nobody_says_anything_of_their_gang() {
 async fn a_pod_group_outlives_the_pods_that_are_replaced() {
     for framework in kinds() {
         for scheduler in schedulers() {
-            let stage = Stage::new(framework, scene(&scheduler), |manifest| {
+            let fixture = Fixture::new(framework, options(&scheduler), |manifest| {
                 replaced(framework.kind(), manifest)
             });
-            stage.runs().await;
-            let uids = |stage: &Stage| -> Vec<String> {
-                let groups = groups(stage, scheduler.0);
+            fixture.runs().await;
+            let uids = |fixture: &Fixture| -> Vec<String> {
+                let groups = groups(fixture, scheduler.0);
                 groups.iter().map(|group| value::uid(group).to_owned()).collect()
             };
-            let before = uids(&stage);
+            let before = uids(&fixture);
             assert_eq!(before.len(), 1);
-            to(&stage, &last(&stage), |store, key| fail(store, key, 137, None));
-            stage.pass(3).await;
-            stage.runs().await;
-            stage.delete(&last(&stage), None);
-            stage.pass(8).await;
-            stage.runs().await;
-            assert_eq!(uids(&stage), before, "{}", stage.info().kind);
-            ends_well(stage).await;
+            to(&fixture, &last(&fixture), |store, key| {
+                fail(store, key, 137, None)
+            });
+            fixture.pass(3).await;
+            fixture.runs().await;
+            fixture.delete(&last(&fixture), None);
+            fixture.pass(8).await;
+            fixture.runs().await;
+            assert_eq!(uids(&fixture), before, "{}", fixture.info().kind);
+            ends_well(fixture).await;
         }
     }
 }
@@ -143,30 +147,32 @@ async fn a_pod_group_is_there_while_pods_need_it_and_no_longer() {
         for scheduler in schedulers() {
             for clean_up in ["None", "Running", "All"] {
                 for ends_well in [true, false] {
-                    let stage = Stage::new(framework, scene(&scheduler), |manifest| {
+                    let fixture = Fixture::new(framework, options(&scheduler), |manifest| {
                         policy(framework.kind(), manifest, "OnFailure");
                         rule(manifest, "cleanPodPolicy", clean_up);
                         rule(manifest, "backoffLimit", 0);
                     });
-                    let there = |stage: &Stage| groups(stage, scheduler.0).len();
-                    let told = format!("{} {clean_up} {ends_well} {scheduler:?}", stage.info().kind);
-                    stage.runs().await;
-                    assert_eq!(there(&stage), 1, "{told}");
-                    suspend(&stage, true);
-                    suspended(&stage).await;
-                    assert_eq!(there(&stage), 0, "{told}: suspended");
-                    suspend(&stage, false);
-                    stage.runs().await;
-                    assert_eq!(there(&stage), 1, "{told}: resumed");
+                    let there = |fixture: &Fixture| groups(fixture, scheduler.0).len();
+                    let told = format!("{} {clean_up} {ends_well} {scheduler:?}", fixture.info().kind);
+                    fixture.runs().await;
+                    assert_eq!(there(&fixture), 1, "{told}");
+                    suspend(&fixture, true);
+                    suspended(&fixture).await;
+                    assert_eq!(there(&fixture), 0, "{told}: suspended");
+                    suspend(&fixture, false);
+                    fixture.runs().await;
+                    assert_eq!(there(&fixture), 1, "{told}: resumed");
                     if ends_well {
-                        stage.finish().await;
+                        fixture.finish().await;
                     } else {
-                        to(&stage, &last(&stage), |store, key| fail(store, key, 137, None));
+                        to(&fixture, &last(&fixture), |store, key| {
+                            fail(store, key, 137, None)
+                        });
                     }
-                    Teller::ends(&stage).await;
-                    stage.pass(10).await;
-                    assert_eq!(there(&stage), 0, "{told}: ended");
-                    stage.closes().await;
+                    TestJob::ends(&fixture).await;
+                    fixture.pass(10).await;
+                    assert_eq!(there(&fixture), 0, "{told}: ended");
+                    fixture.closes().await;
                 }
             }
         }
@@ -179,21 +185,21 @@ async fn scaled_to_none_and_back_at_once_the_gang_is_whole() {
     for framework in kinds().into_iter().filter(|f| f.kind().scaled_role.is_some()) {
         for scheduler in schedulers() {
             for pause in [0, 1, 20] {
-                let stage = Stage::new(framework, scene(&scheduler), |_| {});
-                stage.runs().await;
-                let before = stage.wanted();
-                stage.scale(0);
-                stage.pass(pause).await;
-                stage.scale(2);
-                stage.pass(8).await;
-                stage.runs().await;
+                let fixture = Fixture::new(framework, options(&scheduler), |_| {});
+                fixture.runs().await;
+                let before = fixture.wanted();
+                fixture.scale(0);
+                fixture.pass(pause).await;
+                fixture.scale(2);
+                fixture.pass(8).await;
+                fixture.runs().await;
                 assert_eq!(
-                    (alive(&stage).len(), groups(&stage, scheduler.0).len()),
+                    (alive(&fixture).len(), groups(&fixture, scheduler.0).len()),
                     (before, 1),
                     "{}",
-                    stage.info().kind
+                    fixture.info().kind
                 );
-                ends_well(stage).await;
+                ends_well(fixture).await;
             }
         }
     }
@@ -204,19 +210,19 @@ async fn scaled_to_none_and_back_at_once_the_gang_is_whole() {
 async fn a_deleted_job_leaves_no_pod_group() {
     for framework in kinds() {
         for scheduler in schedulers() {
-            let stage = Stage::new(framework, scene(&scheduler), |_| {});
-            stage.runs().await;
+            let fixture = Fixture::new(framework, options(&scheduler), |_| {});
+            fixture.runs().await;
             assert!(
-                belongings(&stage)
+                belongings(&fixture)
                     .iter()
                     .any(|name| name.starts_with("podgroups/"))
             );
-            stage.delete(&stage.key(), None);
-            when(&stage, "all is gone", |t| {
+            fixture.delete(&fixture.key(), None);
+            when(&fixture, "all is gone", |t| {
                 t.pods().is_empty() && groups(t, scheduler.0).is_empty()
             })
             .await;
-            stage.closes().await;
+            fixture.closes().await;
         }
     }
 }
@@ -227,18 +233,18 @@ async fn a_deleted_job_leaves_no_pod_group() {
 async fn of_two_halves_of_gangs_under_a_quota_one_gives_way() {
     // Pods of batch Jobs are made, and refused, elsewhere.
     for framework in kinds().into_iter().filter(|f| !by_batch_job(f.kind())) {
-        let stage = Stage::empty(framework, scene(&(PodGroupApi::Native, GangChoice::Auto)));
+        let fixture = Fixture::empty(framework, options(&(PodGroupApi::Native, GangChoice::Auto)));
         let kind = framework.kind().kind;
-        let (each, _) = two_halves(&stage, framework).await;
+        let (each, _) = two_halves(&fixture, framework).await;
         let begun = Instant::now();
-        when(&stage, "one gives way", |t| {
+        when(&fixture, "one gives way", |t| {
             JOBS.iter().any(|job| given_back(t, job) > 0)
         })
         .await;
         let (gone, left): (Vec<&str>, Vec<&str>) =
-            JOBS.into_iter().partition(|job| given_back(&stage, job) > 0);
+            JOBS.into_iter().partition(|job| given_back(&fixture, job) > 0);
         assert_eq!((gone.len(), left.len()), (1, 1), "{kind}: one of them");
-        let words = |job: &str| value::text(&job_of(&stage, job), "/status/waitingFor").to_owned();
+        let words = |job: &str| value::text(&job_of(&fixture, job), "/status/waitingFor").to_owned();
         assert!(
             words(gone[0]).contains("given back"),
             "{kind}: {}",
@@ -250,24 +256,24 @@ async fn of_two_halves_of_gangs_under_a_quota_one_gives_way() {
             words(left[0])
         );
         // Tried once a minute, with some jitter.
-        stage.pass(75).await;
+        fixture.pass(75).await;
         assert!(
-            value::is_true(&job_of(&stage, left[0]), "Running"),
+            value::is_true(&job_of(&fixture, left[0]), "Running"),
             "{kind}: the other runs"
         );
-        assert_eq!(given_back(&stage, left[0]), 0, "{kind}: and gave nothing back");
+        assert_eq!(given_back(&fixture, left[0]), 0, "{kind}: and gave nothing back");
         for round in 1..=JOBS.len() {
-            when(&stage, "one runs", |t| {
+            when(&fixture, "one runs", |t| {
                 JOBS.iter().any(|job| value::is_true(&job_of(t, job), "Running"))
             })
             .await;
-            assert_eq!(placed(&stage), each, "{kind}: half a gang is placed");
-            let running = stage.pods().into_iter().rev();
+            assert_eq!(placed(&fixture), each, "{kind}: half a gang is placed");
+            let running = fixture.pods().into_iter().rev();
             for pod in running.filter(|pod| has_place(pod) && !has_ended(pod)) {
-                stage.shared.store(|store| fail(store, &pod_key(&pod), 0, None));
-                stage.pass(1).await;
+                fixture.shared.store(|store| fail(store, &pod_key(&pod), 0, None));
+                fixture.pass(1).await;
             }
-            when(&stage, "it has succeeded", |t| {
+            when(&fixture, "it has succeeded", |t| {
                 let done = |job: &&&str| value::is_true(&job_of(t, job), "Succeeded");
                 JOBS.iter().filter(done).count() == round
             })
@@ -279,12 +285,12 @@ async fn of_two_halves_of_gangs_under_a_quota_one_gives_way() {
             begun.elapsed()
         );
         for job in JOBS {
-            let status = &job_of(&stage, job)["status"];
+            let status = &job_of(&fixture, job)["status"];
             assert_eq!(status["restartCounts"], Value::Null, "{kind}: {status}");
         }
-        let tries = stage.count("--- create");
+        let tries = fixture.count("--- create");
         assert!(tries < 120, "{kind}: {tries} tries");
-        stage.closes().await;
+        fixture.closes().await;
     }
 }
 
@@ -293,25 +299,25 @@ async fn of_two_halves_of_gangs_under_a_quota_one_gives_way() {
 async fn a_gang_that_was_refused_in_part_goes_on_when_there_is_room() {
     for framework in kinds().into_iter().filter(|f| !by_batch_job(f.kind())) {
         for way_out in ["more room", "one is suspended"] {
-            let stage = Stage::empty(framework, scene(&(PodGroupApi::Native, GangChoice::Auto)));
+            let fixture = Fixture::empty(framework, options(&(PodGroupApi::Native, GangChoice::Auto)));
             let told = format!("{} {way_out}", framework.kind().kind);
-            let (_, quota) = two_halves(&stage, framework).await;
-            stage.pass(30).await;
-            assert_eq!(placed(&stage), 0, "{told}: half a gang is placed");
+            let (_, quota) = two_halves(&fixture, framework).await;
+            fixture.pass(30).await;
+            assert_eq!(placed(&fixture), 0, "{told}: half a gang is placed");
             if way_out == "more room" {
-                stage.sky.end(quota);
+                fixture.network.end(quota);
             } else {
-                let other = Key::new(stage.resource(), NAMESPACE, JOBS[1]);
-                stage.shared.edit(&other, Who::User, |job| {
+                let other = Key::new(fixture.resource(), NAMESPACE, JOBS[1]);
+                fixture.shared.edit(&other, Who::User, |job| {
                     job["spec"]["runPolicy"]["suspend"] = json!(true)
                 });
             }
-            stage.pass(90).await;
-            assert!(is(&stage, "Running"), "{told}: {}", stage.job()["status"]);
-            assert!(JOBS.iter().all(|job| given_back(&stage, job) == 0), "{told}");
-            stage.pass(60).await;
-            assert_eq!(restarts(&stage), (0, 0), "{told}");
-            stage.closes().await;
+            fixture.pass(90).await;
+            assert!(is(&fixture, "Running"), "{told}: {}", fixture.job()["status"]);
+            assert!(JOBS.iter().all(|job| given_back(&fixture, job) == 0), "{told}");
+            fixture.pass(60).await;
+            assert_eq!(restarts(&fixture), (0, 0), "{told}");
+            fixture.closes().await;
         }
     }
 }
@@ -320,43 +326,41 @@ async fn a_gang_that_was_refused_in_part_goes_on_when_there_is_room() {
 #[tokio::test(start_paused = true)]
 async fn what_is_given_back_and_cut_anywhere_is_given_back_once() {
     for framework in kinds().into_iter().filter(|f| !by_batch_job(f.kind())) {
-        let (mut n, mut carried_out) = (1, false);
+        let (mut n, mut served) = (1, false);
         loop {
-            let mut stage = Stage::empty(framework, scene(&(PodGroupApi::Native, GangChoice::Auto)));
-            let quota = quota(&stage, 1, |_, _| true);
-            stage.create(|_| {});
-            stage.pass(60).await;
-            let (mut left, when_dead) = (n, carried_out);
-            let death = stage.sky.rule(move |request| {
+            let mut fixture = Fixture::empty(framework, options(&(PodGroupApi::Native, GangChoice::Auto)));
+            let quota = quota(&fixture, 1, |_, _| true);
+            fixture.create(|_| {});
+            fixture.pass(60).await;
+            let (mut left, when_dead) = (n, served);
+            let death = fixture.network.rule(move |request| {
                 // Tries that are refused are not of interest.
                 let counts = request.verb.writes()
                     && !sim::cluster::is_aside(request)
                     && !(request.verb == Verb::Create && request.plural == PODS.plural);
                 left -= i32::from(counts);
-                let fatal = Fate::Fatal {
-                    carried_out: when_dead,
-                };
-                (counts && left == 0).then_some(fated(fatal))
+                let fatal = Fault::Fatal { served: when_dead };
+                (counts && left == 0).then_some(with_fault(fatal))
             });
             let dead = tokio::select! {
-                () = stage.restart_once_dead() => true,
+                () = fixture.restart_once_dead() => true,
                 () = tokio::time::sleep(Duration::from_secs(120)) => false,
             };
-            stage.sky.end(death);
-            let told = format!("{} {n} {carried_out}", framework.kind().kind);
-            when(&stage, "all is given back", |t| {
+            fixture.network.end(death);
+            let told = format!("{} {n} {served}", framework.kind().kind);
+            when(&fixture, "all is given back", |t| {
                 given_back(t, "j") == 1 && t.pods().is_empty()
             })
             .await;
-            stage.sky.end(quota);
-            stage.runs().await;
-            assert_eq!(restarts(&stage), (0, 0), "{told}");
-            ends_well(stage).await;
+            fixture.network.end(quota);
+            fixture.runs().await;
+            assert_eq!(restarts(&fixture), (0, 0), "{told}");
+            ends_well(fixture).await;
             if !dead {
                 break;
             }
-            n += i32::from(carried_out);
-            carried_out = !carried_out;
+            n += i32::from(served);
+            served = !served;
         }
         assert!(n > 2, "{} has so few writes: {n}", framework.kind().kind);
     }
@@ -367,31 +371,34 @@ const JOBS: [&str; 2] = ["j", "k"];
 
 /// Makes both, in a namespace that has room for all pods but two, so that each gets all of its pods but one. Answers with
 /// the number of pods of each, and what says no.
-async fn two_halves(stage: &Stage, framework: &'static dyn Framework) -> (usize, RuleId) {
+async fn two_halves(fixture: &Fixture, framework: &'static dyn Framework) -> (usize, RuleId) {
     let mut manifest = common::testing::whole(framework, 2);
     let roles = manifest["spec"][framework.kind().replicas_field].as_object();
     let counts = roles.map(|roles| roles.values().filter_map(|role| role["replicas"].as_u64()).sum());
     let each = usize::try_from(counts.unwrap_or(0_u64)).unwrap();
-    let quota = quota(stage, 2 * each - 2, |_, _| true);
+    let quota = quota(fixture, 2 * each - 2, |_, _| true);
     let job = |pod: &Value| value::label(pod, names::JOB_NAME).map(str::to_owned);
     // Else the first would have all of its pods before the other is looked at.
-    let in_turns = self::quota(stage, each - 1, move |pod, new| job(pod) == job(new));
-    stage.create(|_| {});
+    let in_turns = self::quota(fixture, each - 1, move |pod, new| job(pod) == job(new));
+    fixture.create(|_| {});
     metadata(&mut manifest).insert("name".to_owned(), json!(JOBS[1]));
-    stage.shared.create(stage.resource(), &manifest);
-    when(stage, "both have a half", |t| t.pods().len() == 2 * each - 2).await;
-    stage.sky.end(in_turns);
+    fixture.shared.create(fixture.resource(), &manifest);
+    when(fixture, "both have a half", |t| t.pods().len() == 2 * each - 2).await;
+    fixture.network.end(in_turns);
     (each, quota)
 }
 
-fn job_of(teller: &Teller, name: &str) -> Value {
-    let key = Key::new(teller.resource(), NAMESPACE, name);
-    teller.shared.get(&key).map_or(Value::Null, |job| (*job).clone())
+fn job_of(test_job: &TestJob, name: &str) -> Value {
+    let key = Key::new(test_job.resource(), NAMESPACE, name);
+    test_job
+        .shared
+        .get(&key)
+        .map_or(Value::Null, |job| (*job).clone())
 }
 
 /// How often a job gave back what there was of its gang.
-fn given_back(teller: &Teller, name: &str) -> u64 {
-    job_of(teller, name)["status"]["gang"]["givenBack"]
+fn given_back(test_job: &TestJob, name: &str) -> u64 {
+    job_of(test_job, name)["status"]["gang"]["givenBack"]
         .as_u64()
         .unwrap_or(0)
 }
@@ -401,17 +408,17 @@ fn has_place(pod: &Value) -> bool {
 }
 
 /// Pods that have a place and have not ended.
-fn placed(teller: &Teller) -> usize {
-    let pods = teller.shared.list(PODS);
+fn placed(test_job: &TestJob) -> usize {
+    let pods = test_job.shared.list(PODS);
     pods.iter()
         .filter(|pod| has_place(pod) && !has_ended(pod))
         .count()
 }
 
 /// From now on there is room for so many pods of those that count for a new one.
-fn quota(stage: &Stage, room: usize, counts: impl Fn(&Value, &Value) -> bool + Send + 'static) -> RuleId {
-    let shared = stage.shared.clone();
-    stage.sky.rule(move |request| {
+fn quota(fixture: &Fixture, room: usize, counts: impl Fn(&Value, &Value) -> bool + Send + 'static) -> RuleId {
+    let shared = fixture.shared.clone();
+    fixture.network.rule(move |request| {
         if request.verb != Verb::Create || request.plural != PODS.plural {
             return None;
         }

@@ -10,16 +10,16 @@ use sim::cluster::{NAMESPACE, Setup, is_aside};
 use sim::kubernetes::Pace;
 use sim::ops::DeleteOptions;
 use sim::request::Verb;
+use sim::scenario::pod_key;
 use sim::store::{Key, Object, Who};
-use sim::story::pod_key;
 use sim::types::{NAMESPACES, PODS, Resource};
 use sim::value::{self, controller_uid, name, text, uid};
 
-use super::stage::{Scene, Stage, kinds, lost, refused};
+use super::fixture::{Fixture, FixtureOptions, kinds, lost, refused};
 
 /// A cluster whose pods take so many milliseconds to stop, and whose garbage collector as many to act.
-fn slow(stop: u64, collect: u64) -> Scene {
-    Scene {
+fn slow(stop: u64, collect: u64) -> FixtureOptions {
+    FixtureOptions {
         setup: Setup {
             pace: Pace {
                 stop: (stop, 0),
@@ -28,12 +28,12 @@ fn slow(stop: u64, collect: u64) -> Scene {
             },
             ..Setup::default()
         },
-        ..Scene::default()
+        ..FixtureOptions::default()
     }
 }
 
-fn waiting_for(stage: &Stage) -> String {
-    text(&stage.job(), "/status/waitingFor").to_owned()
+fn waiting_for(fixture: &Fixture) -> String {
+    text(&fixture.job(), "/status/waitingFor").to_owned()
 }
 
 /// What the conditions say, and what it waits for.
@@ -51,51 +51,51 @@ fn words(job: &Value) -> String {
 #[tokio::test(start_paused = true)]
 async fn recreated_while_old_pods_terminate_it_is_stuck() {
     for framework in kinds() {
-        let stage = Stage::new(framework, slow(60_000, 50), |_| {});
-        stage.runs().await;
-        let old = stage.pods();
-        stage.delete(&stage.key(), None);
-        let job = stage.create(|_| {});
-        let (deletes, before) = (stage.count("delete "), stage.writes().len());
-        stage.pass(30).await;
+        let fixture = Fixture::new(framework, slow(60_000, 50), |_| {});
+        fixture.runs().await;
+        let old = fixture.pods();
+        fixture.delete(&fixture.key(), None);
+        let job = fixture.create(|_| {});
+        let (deletes, before) = (fixture.count("delete "), fixture.writes().len());
+        fixture.pass(30).await;
         assert!(
-            waiting_for(&stage).contains("has to terminate first"),
+            waiting_for(&fixture).contains("has to terminate first"),
             "{}: {:?}",
-            stage.info().kind,
-            waiting_for(&stage)
+            fixture.info().kind,
+            waiting_for(&fixture)
         );
-        assert_eq!(stage.count("delete "), deletes, "{}", stage.info().kind);
+        assert_eq!(fixture.count("delete "), deletes, "{}", fixture.info().kind);
         // Names that are about to become free are asked for every five seconds at most.
-        let tries = stage.writes().len() - before;
-        assert!(tries < 60, "{}: {tries} in 30 s", stage.info().kind);
+        let tries = fixture.writes().len() - before;
+        assert!(tries < 60, "{}: {tries} in 30 s", fixture.info().kind);
         // An hour of waiting would not help anybody: a pod is made as soon as its predecessor is gone.
         let mut last = tokio::time::Instant::now();
         for _ in 0..3000 {
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
             if old.iter().any(|pod| {
-                stage
+                fixture
                     .shared
                     .get(&pod_key(pod))
                     .is_some_and(|p| uid(&p) == uid(pod))
             }) {
                 last = tokio::time::Instant::now();
-            } else if stage
+            } else if fixture
                 .pods()
                 .iter()
                 .any(|pod| value::has_ended(pod) || value::deleting(pod))
-                || stage.pods().is_empty()
+                || fixture.pods().is_empty()
             {
-                assert!(last.elapsed().as_secs() < 6, "{}", stage.info().kind);
+                assert!(last.elapsed().as_secs() < 6, "{}", fixture.info().kind);
             }
         }
-        stage.runs().await;
-        assert!(waiting_for(&stage).is_empty());
+        fixture.runs().await;
+        assert!(waiting_for(&fixture).is_empty());
         let own = |pod: &Object| {
             let owner = controller_uid(pod).to_owned();
-            owner == uid(&job) || stage.shared.lock().server.store.by_uid(&owner).is_some()
+            owner == uid(&job) || fixture.shared.lock().server.store.by_uid(&owner).is_some()
         };
-        assert!(stage.pods().iter().all(own));
-        stage.closes().await;
+        assert!(fixture.pods().iter().all(own));
+        fixture.closes().await;
     }
 }
 
@@ -103,17 +103,17 @@ async fn recreated_while_old_pods_terminate_it_is_stuck() {
 #[tokio::test(start_paused = true)]
 async fn recreated_over_and_over_it_gets_stuck_some_time() {
     for framework in kinds() {
-        let stage = Stage::new(framework, slow(5_000, 50), |_| {});
+        let fixture = Fixture::new(framework, slow(5_000, 50), |_| {});
         for n in 0..20 {
             // At all points of its life.
             tokio::time::sleep(std::time::Duration::from_millis(n * 700)).await;
-            stage.delete(&stage.key(), None);
-            stage.create(|_| {});
+            fixture.delete(&fixture.key(), None);
+            fixture.create(|_| {});
         }
-        stage.runs().await;
-        stage.finish().await;
-        stage.ends().await;
-        stage.closes().await;
+        fixture.runs().await;
+        fixture.finish().await;
+        fixture.ends().await;
+        fixture.closes().await;
     }
 }
 
@@ -122,16 +122,16 @@ async fn recreated_over_and_over_it_gets_stuck_some_time() {
 async fn what_was_due_for_the_old_job_befalls_the_new_one() {
     for framework in kinds() {
         let aged = |m: &mut Value| m["spec"]["runPolicy"]["ttlSecondsAfterFinished"] = json!(60);
-        let stage = Stage::new(framework, Scene::default(), aged);
-        stage.runs().await;
-        stage.finish().await;
-        stage.ends().await;
-        stage.delete(&stage.key(), None);
-        let new = stage.create(aged);
-        stage.pass(200).await;
-        assert_eq!(uid(&stage.job()), uid(&new), "{}", stage.info().kind);
-        stage.runs().await;
-        stage.closes().await;
+        let fixture = Fixture::new(framework, FixtureOptions::default(), aged);
+        fixture.runs().await;
+        fixture.finish().await;
+        fixture.ends().await;
+        fixture.delete(&fixture.key(), None);
+        let new = fixture.create(aged);
+        fixture.pass(200).await;
+        assert_eq!(uid(&fixture.job()), uid(&new), "{}", fixture.info().kind);
+        fixture.runs().await;
+        fixture.closes().await;
     }
 }
 
@@ -139,41 +139,41 @@ async fn what_was_due_for_the_old_job_befalls_the_new_one() {
 #[tokio::test(start_paused = true)]
 async fn late_events_of_an_old_pod_are_taken_for_its_successors() {
     for framework in kinds() {
-        let stage = Stage::empty(framework, Scene::default());
-        stage.pass(1).await;
-        stage.sky.hold("pods");
-        stage.create(|_| {});
-        stage.pass(2).await;
+        let fixture = Fixture::empty(framework, FixtureOptions::default());
+        fixture.pass(1).await;
+        fixture.network.hold("pods");
+        fixture.create(|_| {});
+        fixture.pass(2).await;
         // The one that was written last is looked up some time, and by then is another.
-        let old = stage.pods().last().cloned().unwrap();
-        stage
+        let old = fixture.pods().last().cloned().unwrap();
+        fixture
             .shared
             .store(|store| store.remove(Who::User, &pod_key(&old)));
         let mut again = (*old).clone();
         again["metadata"]["uid"] = json!("00000000-0000-4000-8000-aaaaaaaaaaaa");
-        stage
+        fixture
             .shared
             .store(|store| store.put(Who::User, &pod_key(&old), again));
-        stage.pass(8).await;
-        let (creates, deletes) = (stage.count("201 create pods/"), stage.count("delete pods/"));
+        fixture.pass(8).await;
+        let (creates, deletes) = (fixture.count("201 create pods/"), fixture.count("delete pods/"));
         // Now the view is told how the first one came and went.
-        stage.sky.release("pods");
-        stage.runs().await;
-        let kind = stage.info().kind;
-        let now = stage.shared.get(&pod_key(&old)).unwrap();
+        fixture.network.release("pods");
+        fixture.runs().await;
+        let kind = fixture.info().kind;
+        let now = fixture.shared.get(&pod_key(&old)).unwrap();
         assert_eq!(uid(&now), "00000000-0000-4000-8000-aaaaaaaaaaaa", "{kind}");
-        let launchers = stage.shared.list(sim::types::BATCH_JOBS).len();
+        let launchers = fixture.shared.list(sim::types::BATCH_JOBS).len();
         assert!(
-            stage.count("201 create pods/") == creates || launchers > 0,
+            fixture.count("201 create pods/") == creates || launchers > 0,
             "{kind}"
         );
-        assert_eq!(stage.count("delete pods/"), deletes, "{kind}");
+        assert_eq!(fixture.count("delete pods/"), deletes, "{kind}");
         assert!(
-            sim::judge::stored(&stage.job()).slots.is_empty(),
+            sim::checker::stored(&fixture.job()).slots.is_empty(),
             "{kind}: {}",
-            stage.job()["status"]
+            fixture.job()["status"]
         );
-        stage.closes().await;
+        fixture.closes().await;
     }
 }
 
@@ -187,21 +187,21 @@ async fn pods_join_the_gang_of_the_job_before() {
             PodGroupApi::Coscheduling,
         ] {
             let groups = Resource::new(api.group_version().0, "podgroups");
-            let scene = Scene {
+            let options = FixtureOptions {
                 setup: Setup {
                     pod_groups: vec![api],
                     ..slow(3000, 20_000).setup
                 },
-                ..Scene::gang(api)
+                ..FixtureOptions::gang(api)
             };
-            let stage = Stage::new(framework, scene, |_| {});
-            stage.runs().await;
-            stage.delete(&stage.key(), None);
-            let job = stage.create(|_| {});
+            let fixture = Fixture::new(framework, options, |_| {});
+            fixture.runs().await;
+            fixture.delete(&fixture.key(), None);
+            let job = fixture.create(|_| {});
             let new = uid(&job).to_owned();
-            let (shared, owner, early) = (stage.shared.clone(), new.clone(), Arc::new(Mutex::new(0)));
+            let (shared, owner, early) = (fixture.shared.clone(), new.clone(), Arc::new(Mutex::new(0)));
             let counted = Arc::clone(&early);
-            stage.sky.rule(move |request| {
+            fixture.network.rule(move |request| {
                 let ours = controller_uid(&request.body) == owner;
                 if request.verb == Verb::Create && ours && (request.is_of(PODS) || request.plural == "jobs") {
                     let there = shared
@@ -212,15 +212,15 @@ async fn pods_join_the_gang_of_the_job_before() {
                 }
                 None
             });
-            stage.pass(10).await;
+            fixture.pass(10).await;
             assert!(
-                stage.pods().iter().all(|pod| controller_uid(pod) != new),
+                fixture.pods().iter().all(|pod| controller_uid(pod) != new),
                 "{} {api:?}",
-                stage.info().kind
+                fixture.info().kind
             );
-            stage.runs().await;
-            assert_eq!(*early.lock().unwrap(), 0, "{} {api:?}", stage.info().kind);
-            stage.closes().await;
+            fixture.runs().await;
+            assert_eq!(*early.lock().unwrap(), 0, "{} {api:?}", fixture.info().kind);
+            fixture.closes().await;
         }
     }
 }
@@ -229,25 +229,25 @@ async fn pods_join_the_gang_of_the_job_before() {
 #[tokio::test(start_paused = true)]
 async fn an_own_object_whose_answer_was_lost_is_taken_for_a_strangers() {
     for framework in kinds() {
-        let stage = Stage::empty(framework, Scene::default());
+        let fixture = Fixture::empty(framework, FixtureOptions::default());
         let mut seen = BTreeSet::new();
-        stage.sky.rule(move |request| {
+        fixture.network.rule(move |request| {
             let create = request.verb == Verb::Create && !is_aside(request);
             (create && seen.insert(request.line())).then(|| lost(true))
         });
-        stage.create(|_| {});
-        stage.runs().await;
-        let condition = words(&stage.job());
+        fixture.create(|_| {});
+        fixture.runs().await;
+        let condition = words(&fixture.job());
         assert!(!condition.contains("does not belong"), "{condition}");
-        stage.closes().await;
+        fixture.closes().await;
     }
 }
 
 /// What a job makes: resource, API version, kind and name of each object.
-async fn made_by(stage: &Stage) -> Vec<(Key, Value)> {
-    stage.runs().await;
-    let job = stage.job();
-    let inside = stage.shared.lock();
+async fn made_by(fixture: &Fixture) -> Vec<(Key, Value)> {
+    fixture.runs().await;
+    let job = fixture.job();
+    let inside = fixture.shared.lock();
     let own = inside
         .server
         .store
@@ -287,30 +287,30 @@ fn bare(object: &Value) -> Value {
 #[tokio::test(start_paused = true)]
 async fn an_object_of_the_users_is_overwritten_adopted_or_deleted() {
     for framework in kinds() {
-        let scene = || Scene::gang(PodGroupApi::Coscheduling);
-        let made = made_by(&Stage::new(framework, scene(), |_| {})).await;
+        let options = || FixtureOptions::gang(PodGroupApi::Coscheduling);
+        let made = made_by(&Fixture::new(framework, options(), |_| {})).await;
         assert!(made.len() > 3, "{made:?}");
         for (key, stranger) in made {
-            let stage = Stage::empty(framework, scene());
-            let theirs = stage.shared.create(key.resource, &stranger);
-            stage.create(|_| {});
-            stage.pass(400).await;
-            let kind = stage.info().kind;
-            let said = words(&stage.job());
+            let fixture = Fixture::empty(framework, options());
+            let theirs = fixture.shared.create(key.resource, &stranger);
+            fixture.create(|_| {});
+            fixture.pass(400).await;
+            let kind = fixture.info().kind;
+            let said = words(&fixture.job());
             assert!(said.contains(&key.name), "{kind} {key:?}: {said}");
             assert_eq!(
-                stage.shared.get(&key).map(|now| bare(&now)),
+                fixture.shared.get(&key).map(|now| bare(&now)),
                 Some(bare(&theirs)),
                 "{kind} {key:?}"
             );
-            stage.delete(&stage.key(), None);
-            stage.pass(300).await;
+            fixture.delete(&fixture.key(), None);
+            fixture.pass(300).await;
             assert_eq!(
-                stage.shared.get(&key).map(|now| bare(&now)),
+                fixture.shared.get(&key).map(|now| bare(&now)),
                 Some(bare(&theirs)),
                 "{kind} {key:?}"
             );
-            stage.is_right();
+            fixture.is_right();
         }
     }
 }
@@ -331,14 +331,14 @@ async fn a_job_of_another_kind_and_the_same_name_is_mixed_up_with_it() {
         if a.kind == b.kind || shared_role(a, b).is_none() {
             continue;
         }
-        let stage = Stage::new(*first, Scene::default(), |_| {});
-        stage.runs().await;
-        let before = stage.pods();
+        let fixture = Fixture::new(*first, FixtureOptions::default(), |_| {});
+        fixture.runs().await;
+        let before = fixture.pods();
         let other = Resource::new(b.group, b.plural);
-        stage.shared.create(other, &common::testing::whole(*second, 2));
+        fixture.shared.create(other, &common::testing::whole(*second, 2));
         let second_key = Key::new(other, NAMESPACE, "j");
-        stage.pass(30).await;
-        let job = stage.shared.get(&second_key).unwrap();
+        fixture.pass(30).await;
+        let job = fixture.shared.get(&second_key).unwrap();
         let said = words(&job);
         assert!(
             said.contains("does not belong to this job"),
@@ -347,15 +347,15 @@ async fn a_job_of_another_kind_and_the_same_name_is_mixed_up_with_it() {
             b.kind
         );
         assert!(!value::is_true(&job, "Running"), "{} {}", a.kind, b.kind);
-        let mine: Vec<Object> = stage.pods();
+        let mine: Vec<Object> = fixture.pods();
         for pod in &before {
             assert!(mine.iter().any(|p| uid(p) == uid(pod)), "{} {}", a.kind, b.kind);
         }
-        assert!(value::is_true(&stage.job(), "Running"));
+        assert!(value::is_true(&fixture.job(), "Running"));
         // The name is free: the second one runs.
-        stage.delete(&stage.key(), None);
-        stage.pass(120).await;
-        let job = stage.shared.get(&second_key).unwrap();
+        fixture.delete(&fixture.key(), None);
+        fixture.pass(120).await;
+        let job = fixture.shared.get(&second_key).unwrap();
         assert!(
             value::is_true(&job, "Running"),
             "{} {}: {}",
@@ -363,7 +363,7 @@ async fn a_job_of_another_kind_and_the_same_name_is_mixed_up_with_it() {
             b.kind,
             job["status"]
         );
-        stage.closes().await;
+        fixture.closes().await;
     }
 }
 
@@ -371,39 +371,42 @@ async fn a_job_of_another_kind_and_the_same_name_is_mixed_up_with_it() {
 #[tokio::test(start_paused = true)]
 async fn a_job_of_another_namespace_and_the_same_name_is_mixed_up_with_it() {
     for framework in kinds() {
-        let stage = Stage::running(framework).await;
-        let there = stage.pods().len();
+        let fixture = Fixture::running(framework).await;
+        let there = fixture.pods().len();
         let mut manifest = common::testing::whole(framework, 2);
         manifest["metadata"]["namespace"] = json!("ns2");
-        stage.shared.store(|store| {
+        fixture.shared.store(|store| {
             let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "ns2"}});
             store.put(Who::Kubernetes, &Key::new(NAMESPACES, "", "ns2"), namespace);
-            let of = store.type_of(stage.resource()).unwrap();
+            let of = store.type_of(fixture.resource()).unwrap();
             let version = framework.kind().version;
             store.create(Who::User, &of, version, "ns2", manifest).unwrap();
         });
-        stage.pass(30).await;
-        let second = stage.shared.get(&Key::new(stage.resource(), "ns2", "j")).unwrap();
+        fixture.pass(30).await;
+        let second = fixture
+            .shared
+            .get(&Key::new(fixture.resource(), "ns2", "j"))
+            .unwrap();
         assert!(
             value::is_true(&second, "Running"),
             "{}: {}",
-            stage.info().kind,
+            fixture.info().kind,
             second["status"]
         );
-        assert_eq!(stage.pods().len(), 2 * there);
+        assert_eq!(fixture.pods().len(), 2 * there);
         let options = DeleteOptions {
             propagation: Some("Background".to_owned()),
             ..DeleteOptions::default()
         };
-        let key = Key::new(stage.resource(), "ns2", "j");
-        stage
+        let key = Key::new(fixture.resource(), "ns2", "j");
+        fixture
             .shared
             .store(|store| store.delete(Who::User, &key, &options))
             .unwrap();
-        stage.pass(30).await;
-        assert_eq!(stage.pods().len(), there, "{}", stage.info().kind);
-        assert!(value::is_true(&stage.job(), "Running"));
-        stage.closes().await;
+        fixture.pass(30).await;
+        assert_eq!(fixture.pods().len(), there, "{}", fixture.info().kind);
+        assert!(value::is_true(&fixture.job(), "Running"));
+        fixture.closes().await;
     }
 }
 
@@ -413,10 +416,10 @@ async fn scaling_down_deletes_pods_of_other_names() {
     for framework in kinds() {
         let info = framework.kind();
         let Some(role) = info.scaled_role else { continue };
-        let stage = Stage::empty(framework, Scene::default());
+        let fixture = Fixture::empty(framework, FixtureOptions::default());
         let names = ["w", "worker", "a-worker-1", "a-worker", "a"];
         for name in names {
-            stage.create(|m| {
+            fixture.create(|m| {
                 m["metadata"]["name"] = json!(name);
                 m["spec"][info.replicas_field][role.0]["replicas"] = json!(12);
                 if m["spec"]["elasticPolicy"].is_object() {
@@ -424,24 +427,24 @@ async fn scaling_down_deletes_pods_of_other_names() {
                 }
             });
         }
-        stage.pass(30).await;
+        fixture.pass(30).await;
         let of_job = |job: &str| -> BTreeSet<String> {
-            let uid = uid(&stage
+            let uid = uid(&fixture
                 .shared
-                .get(&Key::new(stage.resource(), NAMESPACE, job))
+                .get(&Key::new(fixture.resource(), NAMESPACE, job))
                 .unwrap())
             .to_owned();
-            let all = stage.shared.list(PODS);
+            let all = fixture.shared.list(PODS);
             let own = all.iter().filter(|pod| controller_uid(pod) == uid);
             own.map(|pod| name(pod).to_owned()).collect()
         };
         let before: Vec<BTreeSet<String>> = names.iter().map(|job| of_job(job)).collect();
         for job in names {
-            let key = Key::new(stage.resource(), NAMESPACE, job);
-            stage.shared.edit(&key, Who::User, |m| {
+            let key = Key::new(fixture.resource(), NAMESPACE, job);
+            fixture.shared.edit(&key, Who::User, |m| {
                 m["spec"][info.replicas_field][role.0]["replicas"] = json!(3);
             });
-            stage.pass(30).await;
+            fixture.pass(30).await;
         }
         for (job, before) in names.iter().zip(before) {
             let gone: BTreeSet<String> = before.difference(&of_job(job)).cloned().collect();
@@ -454,7 +457,7 @@ async fn scaling_down_deletes_pods_of_other_names() {
                 .collect();
             assert_eq!(gone, wanted, "{} {job}", info.kind);
         }
-        stage.closes().await;
+        fixture.closes().await;
     }
 }
 
@@ -462,10 +465,10 @@ async fn scaling_down_deletes_pods_of_other_names() {
 #[tokio::test(start_paused = true)]
 async fn a_pod_that_goes_or_is_somebody_elses_is_adopted() {
     for framework in kinds() {
-        let made = made_by(&Stage::new(framework, Scene::default(), |_| {})).await;
+        let made = made_by(&Fixture::new(framework, FixtureOptions::default(), |_| {})).await;
         let (key, orphan) = made.into_iter().find(|(key, _)| key.resource == PODS).unwrap();
         for case in ["nobody's", "terminating", "another's", "of a job that goes"] {
-            let stage = Stage::empty(framework, Scene::default());
+            let fixture = Fixture::empty(framework, FixtureOptions::default());
             let mut orphan = orphan.clone();
             orphan["spec"] = json!({"containers": [{"name": "main"}]});
             if case == "another's" {
@@ -474,26 +477,26 @@ async fn a_pod_that_goes_or_is_somebody_elses_is_adopted() {
                 let owner = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "r",
                     "uid": "00000000-0000-4000-8000-bbbbbbbbbbbb"}});
                 let owner_key = Key::new(sim::types::CONFIG_MAPS, NAMESPACE, "r");
-                stage
+                fixture
                     .shared
                     .store(|store| store.put(Who::User, &owner_key, owner));
             }
-            let made = stage.shared.create(PODS, &orphan);
-            stage.pass(2).await;
+            let made = fixture.shared.create(PODS, &orphan);
+            fixture.pass(2).await;
             if case == "terminating" {
-                stage.delete(&key, None);
+                fixture.delete(&key, None);
             }
-            stage.create(|m| {
+            fixture.create(|m| {
                 if case == "of a job that goes" {
                     m["metadata"]["finalizers"] = json!(["example.com/wait"]);
                 }
             });
             if case == "of a job that goes" {
-                stage.delete(&stage.key(), None);
+                fixture.delete(&fixture.key(), None);
             }
-            stage.pass(120).await;
-            assert_eq!(stage.count("patch pods/") + stage.count("replace pods/"), 0);
-            match stage.shared.get(&key) {
+            fixture.pass(120).await;
+            assert_eq!(fixture.count("patch pods/") + fixture.count("replace pods/"), 0);
+            match fixture.shared.get(&key) {
                 Some(pod) if uid(&pod) == uid(&made) => {
                     assert_ne!(case, "terminating");
                     assert_eq!(
@@ -501,13 +504,13 @@ async fn a_pod_that_goes_or_is_somebody_elses_is_adopted() {
                         made["metadata"]["ownerReferences"]
                     );
                 }
-                Some(_) => assert_eq!(case, "terminating", "{}", stage.info().kind),
-                None => panic!("{} {case}: it is gone", stage.info().kind),
+                Some(_) => assert_eq!(case, "terminating", "{}", fixture.info().kind),
+                None => panic!("{} {case}: it is gone", fixture.info().kind),
             }
-            stage.edit_job(|job| {
+            fixture.edit_job(|job| {
                 value::metadata(job).remove("finalizers");
             });
-            stage.is_right();
+            fixture.is_right();
         }
     }
 }
@@ -516,17 +519,17 @@ async fn a_pod_that_goes_or_is_somebody_elses_is_adopted() {
 #[tokio::test(start_paused = true)]
 async fn a_clash_of_names_is_told_over_and_over() {
     for framework in kinds() {
-        let made = made_by(&Stage::new(framework, Scene::default(), |_| {})).await;
+        let made = made_by(&Fixture::new(framework, FixtureOptions::default(), |_| {})).await;
         let (_, stranger) = made.into_iter().find(|(key, _)| key.resource == PODS).unwrap();
-        let stage = Stage::empty(framework, Scene::default());
-        stage.shared.create(PODS, &stranger);
-        stage.create(|_| {});
-        stage.pass(3600).await;
-        let events = stage.count("create events");
-        assert!(events < 12, "{}: {events} events", stage.info().kind);
-        let tries = stage.count("409 create pods/");
-        assert!(tries < 100, "{}: {tries} tries", stage.info().kind);
-        stage.is_right();
+        let fixture = Fixture::empty(framework, FixtureOptions::default());
+        fixture.shared.create(PODS, &stranger);
+        fixture.create(|_| {});
+        fixture.pass(3600).await;
+        let events = fixture.count("create events");
+        assert!(events < 12, "{}: {events} events", fixture.info().kind);
+        let tries = fixture.count("409 create pods/");
+        assert!(tries < 100, "{}: {tries} tries", fixture.info().kind);
+        fixture.is_right();
     }
 }
 
@@ -534,15 +537,15 @@ async fn a_clash_of_names_is_told_over_and_over() {
 #[tokio::test(start_paused = true)]
 async fn a_forged_conflict_is_believed() {
     for framework in kinds() {
-        let stage = Stage::empty(framework, Scene::default());
+        let fixture = Fixture::empty(framework, FixtureOptions::default());
         let mut seen = BTreeSet::new();
-        stage.sky.rule(move |request| {
+        fixture.network.rule(move |request| {
             let create = request.verb == Verb::Create && !is_aside(request);
             let first = create && seen.insert(request.line());
             first.then(|| refused(sim::refusal::Refusal::exists(PODS, name(&request.body))))
         });
-        stage.create(|_| {});
-        stage.runs().await;
-        stage.closes().await;
+        fixture.create(|_| {});
+        fixture.runs().await;
+        fixture.closes().await;
     }
 }

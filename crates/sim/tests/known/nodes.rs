@@ -6,32 +6,32 @@ use common::Settings;
 use serde_json::json;
 use sim::kubernetes::{fail, set_node};
 use sim::request::{Request, Verb};
+use sim::scenario::{TestJob, pod_key};
 use sim::store::{Key, Store, Who};
-use sim::story::{Teller, pod_key};
 use sim::types::PODS;
 use sim::value::{metadata, phase, text};
 
-use super::acts::{
+use super::fixture::{Fixture, FixtureOptions, kinds};
+use super::steps::{
     alive, by_batch_job, ends_well, first, has_ended, is, last, message, policy, replaced, restarts, rule,
     to, twins, uid, waits_for, when,
 };
-use super::stage::{Scene, Stage, kinds};
 
-fn lost_after(limit: Option<i64>) -> Scene {
-    Scene {
+fn lost_after(limit: Option<i64>) -> FixtureOptions {
+    FixtureOptions {
         settings: Settings {
             node_lost_after: limit,
             ..Settings::default()
         },
-        ..Scene::default()
+        ..FixtureOptions::default()
     }
 }
 
 /// Names of pods that the operator deletes by force, from now on.
-fn forced(stage: &Stage) -> Arc<Mutex<Vec<String>>> {
+fn forced(fixture: &Fixture) -> Arc<Mutex<Vec<String>>> {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let list = Arc::clone(&seen);
-    stage.sky.rule(move |request: &Request| {
+    fixture.network.rule(move |request: &Request| {
         let by_force = request.verb == Verb::Delete && request.body["gracePeriodSeconds"] == json!(0);
         if by_force && request.plural == PODS.plural {
             list.lock().unwrap().push(request.name.clone());
@@ -48,58 +48,63 @@ fn forced(stage: &Stage) -> Arc<Mutex<Vec<String>>> {
 async fn a_pod_that_terminates_on_a_dead_node_is_named_and_given_up_once() {
     for framework in kinds() {
         for limit in [Some(60), None] {
-            let stage = Stage::new(framework, lost_after(limit), |_| {});
-            stage.runs().await;
-            let by_force = forced(&stage);
-            let node = stage.node();
-            let lost: Vec<Key> = stage
+            let fixture = Fixture::new(framework, lost_after(limit), |_| {});
+            fixture.runs().await;
+            let by_force = forced(&fixture);
+            let node = fixture.node();
+            let lost: Vec<Key> = fixture
                 .pods()
                 .iter()
                 .filter(|pod| text(pod, "/spec/nodeName") == node)
                 .map(|pod| pod_key(pod))
                 .collect();
-            let before: Vec<String> = lost.iter().map(|key| uid(&stage, key)).collect();
-            stage.shared.store(|store| set_node(store, &node, false));
-            stage.pass(20).await;
+            let before: Vec<String> = lost.iter().map(|key| uid(&fixture, key)).collect();
+            fixture.shared.store(|store| set_node(store, &node, false));
+            fixture.pass(20).await;
             for key in &lost {
-                stage.delete(key, None);
+                fixture.delete(key, None);
             }
-            stage.pass(20).await;
-            let told = waits_for(&stage);
+            fixture.pass(20).await;
+            let told = waits_for(&fixture);
             if limit.is_some() {
                 assert!(
                     told.contains(&node) && lost.iter().any(|key| told.contains(&key.name)),
                     "{told}"
                 );
             } else {
-                assert!(told.contains("terminate") || !is(&stage, "Running"), "{told}");
+                assert!(told.contains("terminate") || !is(&fixture, "Running"), "{told}");
             }
-            stage.pass(60).await;
+            fixture.pass(60).await;
             let deleted = by_force.lock().unwrap().clone();
             if limit.is_some() {
                 let mut wanted: Vec<&str> = lost.iter().map(|key| &*key.name).collect();
                 wanted.sort_unstable();
                 let mut deleted = deleted.clone();
                 deleted.sort();
-                assert_eq!(deleted, wanted, "{}: one delete by force each", stage.info().kind);
-                when(&stage, "it runs elsewhere", |t| {
+                assert_eq!(
+                    deleted,
+                    wanted,
+                    "{}: one delete by force each",
+                    fixture.info().kind
+                );
+                when(&fixture, "it runs elsewhere", |t| {
                     alive(t).len() == t.wanted() && is(t, "Running")
                 })
                 .await;
             } else {
-                stage.pass(3600).await;
-                assert_eq!(by_force.lock().unwrap().len(), 0, "{}", stage.info().kind);
-                let now: Vec<String> = lost.iter().map(|key| uid(&stage, key)).collect();
-                assert_eq!(now, before, "{}: their slots stay taken", stage.info().kind);
+                fixture.pass(3600).await;
+                assert_eq!(by_force.lock().unwrap().len(), 0, "{}", fixture.info().kind);
+                let now: Vec<String> = lost.iter().map(|key| uid(&fixture, key)).collect();
+                assert_eq!(now, before, "{}: their slots stay taken", fixture.info().kind);
             }
-            stage.shared.store(|store| set_node(store, &node, true));
-            when(&stage, "all run", |t| {
+            fixture.shared.store(|store| set_node(store, &node, true));
+            when(&fixture, "all run", |t| {
                 assert_eq!(twins(t), None);
                 alive(t).len() == t.wanted() && is(t, "Running")
             })
             .await;
-            assert_eq!(restarts(&stage).0, 0, "{}", stage.info().kind);
-            ends_well(stage).await;
+            assert_eq!(restarts(&fixture).0, 0, "{}", fixture.info().kind);
+            ends_well(fixture).await;
         }
     }
 }
@@ -128,32 +133,32 @@ async fn an_evicted_pod_is_replaced_or_the_job_ends_in_good_order() {
                 },
                 "Never",
             ] {
-                let stage = Stage::new(framework, Scene::default(), |manifest| {
+                let fixture = Fixture::new(framework, FixtureOptions::default(), |manifest| {
                     policy(info, manifest, restart_policy);
                     rule(manifest, "cleanPodPolicy", "Running");
                     rule(manifest, "ttlSecondsAfterFinished", 60);
                 });
-                stage.runs().await;
-                let victim = if leader { first(&stage) } else { last(&stage) };
+                fixture.runs().await;
+                let victim = if leader { first(&fixture) } else { last(&fixture) };
                 let told = format!("{} {restart_policy} {leader}", info.kind);
-                to(&stage, &victim, evict);
-                stage.pass(30).await;
+                to(&fixture, &victim, evict);
+                fixture.pass(30).await;
                 if restart_policy == "Never" && !by_batch_job(info) {
-                    assert!(is(&stage, "Failed"), "{told}: {}", stage.job()["status"]);
-                    let words = message(&stage, "Failed");
+                    assert!(is(&fixture, "Failed"), "{told}: {}", fixture.job()["status"]);
+                    let words = message(&fixture, "Failed");
                     assert!(
                         words.contains(&victim.name) && words.contains("Evicted"),
                         "{words}"
                     );
-                    assert!(alive(&stage).is_empty(), "{told}: the others are cleaned up");
-                    when(&stage, "it is gone", |t| t.job().is_null()).await;
+                    assert!(alive(&fixture).is_empty(), "{told}: the others are cleaned up");
+                    when(&fixture, "it is gone", |t| t.job().is_null()).await;
                 } else {
-                    stage.runs().await;
-                    assert_eq!(restarts(&stage).0, 1, "{told}");
-                    stage.finish().await;
-                    when(&stage, "it is gone", |t| t.job().is_null()).await;
+                    fixture.runs().await;
+                    assert_eq!(restarts(&fixture).0, 1, "{told}");
+                    fixture.finish().await;
+                    when(&fixture, "it is gone", |t| t.job().is_null()).await;
                 }
-                stage.closes().await;
+                fixture.closes().await;
             }
         }
     }
@@ -184,27 +189,27 @@ async fn a_leader_without_a_result_is_begun_anew_within_the_limit_and_then_the_j
     }];
     for framework in kinds() {
         for (n, end) in ends.into_iter().enumerate() {
-            let stage = Stage::new(framework, Scene::default(), |manifest| {
+            let fixture = Fixture::new(framework, FixtureOptions::default(), |manifest| {
                 replaced(framework.kind(), manifest);
                 rule(manifest, "backoffLimit", 1);
             });
             let told = format!("{} {n}", framework.kind().kind);
-            stage.runs().await;
-            let old = uid(&stage, &first(&stage));
-            to(&stage, &first(&stage), end);
-            stage.pass(3).await;
-            stage.runs().await;
-            assert_ne!(uid(&stage, &first(&stage)), old, "{told}");
-            to(&stage, &first(&stage), lose_track);
-            stage.pass(3).await;
-            if restarts(&stage).0 < 2 && !has_ended(&stage) {
+            fixture.runs().await;
+            let old = uid(&fixture, &first(&fixture));
+            to(&fixture, &first(&fixture), end);
+            fixture.pass(3).await;
+            fixture.runs().await;
+            assert_ne!(uid(&fixture, &first(&fixture)), old, "{told}");
+            to(&fixture, &first(&fixture), lose_track);
+            fixture.pass(3).await;
+            if restarts(&fixture).0 < 2 && !has_ended(&fixture) {
                 // The first end was nobody's fault.
-                stage.runs().await;
-                to(&stage, &first(&stage), lose_track);
+                fixture.runs().await;
+                to(&fixture, &first(&fixture), lose_track);
             }
-            Teller::ends(&stage).await;
-            assert!(is(&stage, "Failed"), "{told}: {}", stage.job()["status"]);
-            stage.closes().await;
+            TestJob::ends(&fixture).await;
+            assert!(is(&fixture, "Failed"), "{told}: {}", fixture.job()["status"]);
+            fixture.closes().await;
         }
     }
 }
@@ -217,12 +222,12 @@ type Change = fn(&mut serde_json::Value);
 #[tokio::test(start_paused = true)]
 async fn whatever_happens_to_a_pod_is_acted_on_at_once() {
     for framework in kinds() {
-        let stage = Stage::new(framework, Scene::default(), |manifest| {
+        let fixture = Fixture::new(framework, FixtureOptions::default(), |manifest| {
             replaced(framework.kind(), manifest)
         });
-        stage.runs().await;
-        let victim = last(&stage);
-        let said = |stage: &Stage| stage.job()["status"].to_string();
+        fixture.runs().await;
+        let victim = last(&fixture);
+        let said = |fixture: &Fixture| fixture.job()["status"].to_string();
         let facts: [(&str, Change); 4] = [
             ("a container waits", |pod| {
                 pod["status"]["containerStatuses"][0]["state"] =
@@ -243,24 +248,24 @@ async fn whatever_happens_to_a_pod_is_acted_on_at_once() {
             }),
         ];
         for (what, change) in facts {
-            let before = said(&stage);
-            stage.shared.edit(&victim, Who::Kubernetes, change);
-            stage.pass(2).await;
-            assert_ne!(said(&stage), before, "{}: {what}", stage.info().kind);
+            let before = said(&fixture);
+            fixture.shared.edit(&victim, Who::Kubernetes, change);
+            fixture.pass(2).await;
+            assert_ne!(said(&fixture), before, "{}: {what}", fixture.info().kind);
         }
         // What decisions do not read wakes nobody.
-        let asked = stage.clock.asked();
-        stage.shared.edit(&victim, Who::User, |pod| {
+        let asked = fixture.clock.asked();
+        fixture.shared.edit(&victim, Who::User, |pod| {
             metadata(pod).insert("annotations".to_owned(), json!({"noise": "1"}));
         });
-        stage.shared.edit(&victim, Who::Kubernetes, |pod| {
+        fixture.shared.edit(&victim, Who::Kubernetes, |pod| {
             pod["status"]["podIP"] = json!("10.0.0.1")
         });
-        stage.pass(2).await;
-        assert_eq!(stage.clock.asked(), asked, "{}", stage.info().kind);
-        to(&stage, &victim, |store, key| fail(store, key, 137, None));
-        stage.pass(1).await;
-        assert!(!is(&stage, "Running") || phase(&stage.shared.get(&victim).unwrap()) != "Failed");
-        ends_well(stage).await;
+        fixture.pass(2).await;
+        assert_eq!(fixture.clock.asked(), asked, "{}", fixture.info().kind);
+        to(&fixture, &victim, |store, key| fail(store, key, 137, None));
+        fixture.pass(1).await;
+        assert!(!is(&fixture, "Running") || phase(&fixture.shared.get(&victim).unwrap()) != "Failed");
+        ends_well(fixture).await;
     }
 }

@@ -11,29 +11,30 @@ use runtime::GangChoice;
 use serde_json::{Value, json};
 use sim::cluster::{NAMESPACE, Setup};
 use sim::kubernetes::fail;
-use sim::link::{Fair, Fate, Link, Trip};
+use sim::link::Link;
+use sim::network_faults::{Fault, NoFaults, Trip};
 use sim::ops::DeleteOptions;
 use sim::process::{Conduct, Process};
 use sim::refusal::Refusal;
 use sim::request::{Request, Verb};
+use sim::scenario::{TestJob, pod_key};
 use sim::store::{Key, Who};
-use sim::story::{Teller, pod_key};
 use sim::types::{EVENTS, LEASES, NAMESPACES, NODES, PODS, Resource, pod_groups};
 use sim::value::{self, metadata};
 use tokio::time::Instant;
 
-use super::acts::{
+use super::fixture::{Fixture, FixtureOptions, kinds, refused, with_fault};
+use super::steps::{
     alive, belongings, ends_well, is, last, replaced, restarts, rule, runs, succeeds, suspend, suspended, to,
     uid, waits_for, when,
 };
-use super::stage::{Scene, Stage, fated, kinds, refused};
 
 /// The usual job under another name.
-fn create_as(stage: &Stage, name: &str) -> Key {
-    let mut manifest = common::testing::whole(stage.framework, 1);
+fn create_as(fixture: &Fixture, name: &str) -> Key {
+    let mut manifest = common::testing::whole(fixture.framework, 1);
     metadata(&mut manifest).insert("name".to_owned(), json!(name));
-    stage.shared.create(stage.resource(), &manifest);
-    Key::new(stage.resource(), NAMESPACE, name)
+    fixture.shared.create(fixture.resource(), &manifest);
+    Key::new(fixture.resource(), NAMESPACE, name)
 }
 
 /// One pod that cannot be deleted, or one request that is never answered, holds up all jobs (trainer#366, vol#2897).
@@ -41,16 +42,18 @@ fn create_as(stage: &Stage, name: &str) -> Key {
 async fn what_never_ends_holds_up_nobody_else() {
     for framework in kinds() {
         let alone = {
-            let stage = Stage::empty(framework, Scene::default());
-            stage.pass(60).await;
+            let fixture = Fixture::empty(framework, FixtureOptions::default());
+            fixture.pass(60).await;
             let begun = Instant::now();
-            stage.create(|_| {});
-            when(&stage, "it runs", |t| is(t, "Running")).await - begun
+            fixture.create(|_| {});
+            when(&fixture, "it runs", |t| is(t, "Running")).await - begun
         };
         for answered in [true, false] {
-            let stage = Stage::empty(framework, Scene::default());
-            let stuck: Vec<Key> = (0..16).map(|n| create_as(&stage, &format!("stuck{n}"))).collect();
-            when(&stage, "all run", |t| {
+            let fixture = Fixture::empty(framework, FixtureOptions::default());
+            let stuck: Vec<Key> = (0..16)
+                .map(|n| create_as(&fixture, &format!("stuck{n}")))
+                .collect();
+            when(&fixture, "all run", |t| {
                 stuck.iter().all(|key| {
                     t.shared
                         .get(key)
@@ -58,29 +61,29 @@ async fn what_never_ends_holds_up_nobody_else() {
                 })
             })
             .await;
-            for pod in stage.shared.list(PODS) {
-                stage.shared.edit(&pod_key(&pod), Who::User, |pod| {
+            for pod in fixture.shared.list(PODS) {
+                fixture.shared.edit(&pod_key(&pod), Who::User, |pod| {
                     metadata(pod).insert("finalizers".to_owned(), json!(["example.com/hold"]));
                 });
             }
-            let silence = stage.sky.rule(move |request| {
+            let silence = fixture.network.rule(move |request| {
                 let hit = !answered && request.verb == Verb::Delete && request.name.starts_with("stuck");
                 hit.then(|| {
-                    fated(Fate::Lost {
-                        carried_out: false,
+                    with_fault(Fault::Lost {
+                        served: false,
                         broken: false,
                     })
                 })
             });
             for key in &stuck {
-                stage.shared.edit(key, Who::User, |job| {
+                fixture.shared.edit(key, Who::User, |job| {
                     job["spec"]["runPolicy"]["suspend"] = json!(true)
                 });
             }
-            stage.pass(60).await;
+            fixture.pass(60).await;
             let begun = Instant::now();
-            stage.create(|_| {});
-            let took = when(&stage, "it runs", |t| is(t, "Running")).await - begun;
+            fixture.create(|_| {});
+            let took = when(&fixture, "it runs", |t| is(t, "Running")).await - begun;
             // Passes and writes without any answer make room for others after a few seconds.
             let most = alone + Duration::from_secs(if answered { 1 } else { 60 });
             assert!(
@@ -88,18 +91,18 @@ async fn what_never_ends_holds_up_nobody_else() {
                 "{} {answered}: {took:?}, alone {alone:?}",
                 framework.kind().kind
             );
-            stage.sky.end(silence);
-            stage.pass(120).await;
-            for pod in stage.shared.list(PODS) {
-                stage.shared.edit(&pod_key(&pod), Who::User, |pod| {
+            fixture.network.end(silence);
+            fixture.pass(120).await;
+            for pod in fixture.shared.list(PODS) {
+                fixture.shared.edit(&pod_key(&pod), Who::User, |pod| {
                     metadata(pod).remove("finalizers");
                 });
             }
-            when(&stage, "the others have gone", |t| {
+            when(&fixture, "the others have gone", |t| {
                 t.shared.list(PODS).iter().all(|pod| !value::deleting(pod))
             })
             .await;
-            ends_well(stage).await;
+            ends_well(fixture).await;
         }
     }
 }
@@ -109,55 +112,55 @@ async fn what_never_ends_holds_up_nobody_else() {
 #[tokio::test(start_paused = true)]
 async fn somebody_elses_finalizer_is_waited_for_and_there_is_none_of_ours() {
     for framework in kinds() {
-        let stage = Stage::new(framework, Scene::default(), |_| {});
+        let fixture = Fixture::new(framework, FixtureOptions::default(), |_| {});
         let finalizers = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&finalizers);
-        stage.sky.rule(move |request: &Request| {
+        fixture.network.rule(move |request: &Request| {
             if value::finalizers(&request.body).next().is_some() {
                 seen.lock().unwrap().push(request.line());
             }
             None
         });
-        stage.runs().await;
-        let victim = last(&stage);
-        let others: Vec<String> = alive(&stage)
+        fixture.runs().await;
+        let victim = last(&fixture);
+        let others: Vec<String> = alive(&fixture)
             .iter()
             .filter(|pod| value::name(pod) != victim.name)
             .map(|pod| value::uid(pod).to_owned())
             .collect();
-        let before = uid(&stage, &victim);
-        stage.shared.edit(&victim, Who::User, |pod| {
+        let before = uid(&fixture, &victim);
+        fixture.shared.edit(&victim, Who::User, |pod| {
             metadata(pod).insert("finalizers".to_owned(), json!(["example.com/hold"]));
         });
-        stage.delete(&victim, None);
-        stage.pass(60).await;
-        let writes = stage.writes().len();
-        stage.pass(7200).await;
+        fixture.delete(&victim, None);
+        fixture.pass(60).await;
+        let writes = fixture.writes().len();
+        fixture.pass(7200).await;
         assert_eq!(
-            stage.writes().len(),
+            fixture.writes().len(),
             writes,
             "{}: {:?}",
-            stage.info().kind,
-            stage.writes().split_off(writes)
+            fixture.info().kind,
+            fixture.writes().split_off(writes)
         );
-        assert_eq!(uid(&stage, &victim), before);
-        let told = waits_for(&stage);
+        assert_eq!(uid(&fixture, &victim), before);
+        let told = waits_for(&fixture);
         assert!(
             told.contains(&victim.name) && told.contains("terminate"),
             "{}: {told}",
-            stage.info().kind
+            fixture.info().kind
         );
-        let now: Vec<String> = alive(&stage)
+        let now: Vec<String> = alive(&fixture)
             .iter()
             .map(|pod| value::uid(pod).to_owned())
             .collect();
-        assert_eq!(now, others, "{}: the others go on", stage.info().kind);
-        stage.shared.store(|store| {
+        assert_eq!(now, others, "{}: the others go on", fixture.info().kind);
+        fixture.shared.store(|store| {
             let mut pod = (**store.get(&victim).unwrap()).clone();
             metadata(&mut pod).remove("finalizers");
             store.put(Who::User, &victim, pod);
         });
-        ends_well(stage).await;
+        ends_well(fixture).await;
         assert_eq!(*finalizers.lock().unwrap(), [""; 0]);
     }
 }
@@ -166,12 +169,12 @@ async fn somebody_elses_finalizer_is_waited_for_and_there_is_none_of_ours() {
 const ORDERS: [&str; 3] = ["jobs first", "jobs last", "backwards"];
 
 /// Deletes all that is left in the namespace; answers with what there was, if there was anything.
-fn sweep(stage: &Stage, jobs: Resource, order: &str) -> Option<Vec<Key>> {
+fn sweep(fixture: &Fixture, jobs: Resource, order: &str) -> Option<Vec<Key>> {
     let background = DeleteOptions {
         propagation: Some("Background".to_owned()),
         ..DeleteOptions::default()
     };
-    stage.shared.store(|store| {
+    fixture.shared.store(|store| {
         let all = store.all().map(|(key, _)| key.clone());
         let mut left: Vec<Key> = all.filter(|key| key.namespace == NAMESPACE).collect();
         match order {
@@ -192,33 +195,33 @@ fn sweep(stage: &Stage, jobs: Resource, order: &str) -> Option<Vec<Key>> {
 async fn a_namespace_does_not_end_without_an_operator() {
     for framework in kinds() {
         for order in ORDERS {
-            let mut stage = Stage::new(framework, Scene::gang(PodGroupApi::Native), |_| {});
-            stage.runs().await;
-            stage.crash();
-            let case = format!("{} {order}", stage.info().kind);
-            let (jobs, begun) = (stage.resource(), Instant::now());
-            while let Some(left) = sweep(&stage, jobs, order) {
+            let mut fixture = Fixture::new(framework, FixtureOptions::gang(PodGroupApi::Native), |_| {});
+            fixture.runs().await;
+            fixture.crash();
+            let case = format!("{} {order}", fixture.info().kind);
+            let (jobs, begun) = (fixture.resource(), Instant::now());
+            while let Some(left) = sweep(&fixture, jobs, order) {
                 assert!(begun.elapsed() < Duration::from_mins(2), "{case}: {left:?}");
-                stage.pass(5).await;
+                fixture.pass(5).await;
             }
             let namespace = Key::new(NAMESPACES, "", NAMESPACE);
-            stage
+            fixture
                 .shared
                 .store(|store| store.remove(Who::Kubernetes, &namespace));
             // The next operator finds nothing, and has nothing to say.
-            let writes = stage.writes();
-            stage.start();
-            stage.pass(1200).await;
-            assert_eq!(stage.writes(), writes, "{case}");
-            stage.is_right();
+            let writes = fixture.writes();
+            fixture.start();
+            fixture.pass(1200).await;
+            assert_eq!(fixture.writes(), writes, "{case}");
+            fixture.is_right();
         }
     }
 }
 
 /// What there is in the namespace but jobs, events and leases.
-fn rest(teller: &Teller) -> Vec<String> {
-    let aside = [EVENTS, LEASES, NAMESPACES, NODES, teller.resource()];
-    let inside = teller.shared.lock();
+fn rest(test_job: &TestJob) -> Vec<String> {
+    let aside = [EVENTS, LEASES, NAMESPACES, NODES, test_job.resource()];
+    let inside = test_job.shared.lock();
     let all = inside
         .server
         .store
@@ -235,31 +238,31 @@ async fn nothing_outlives_a_deleted_job() {
     for framework in kinds() {
         for propagation in ["Background", "Foreground"] {
             for there in [true, false] {
-                let mut stage = Stage::new(framework, Scene::default(), |_| {});
-                stage.runs().await;
+                let mut fixture = Fixture::new(framework, FixtureOptions::default(), |_| {});
+                fixture.runs().await;
                 if !there {
-                    stage.crash();
+                    fixture.crash();
                 }
                 let options = DeleteOptions {
                     propagation: Some(propagation.to_owned()),
                     ..DeleteOptions::default()
                 };
-                stage
+                fixture
                     .shared
-                    .store(|store| store.delete(Who::User, &stage.key(), &options))
+                    .store(|store| store.delete(Who::User, &fixture.key(), &options))
                     .unwrap();
-                stage.pass(60).await;
-                assert!(stage.job().is_null());
+                fixture.pass(60).await;
+                assert!(fixture.job().is_null());
                 assert_eq!(
-                    rest(&stage),
+                    rest(&fixture),
                     [""; 0],
                     "{} {propagation} {there}",
-                    stage.info().kind
+                    fixture.info().kind
                 );
                 if !there {
-                    stage.start();
+                    fixture.start();
                 }
-                stage.closes().await;
+                fixture.closes().await;
             }
         }
     }
@@ -268,14 +271,14 @@ async fn nothing_outlives_a_deleted_job() {
 /// What a job does not need any more outlives its end, its suspension, or the slot that it was for.
 #[tokio::test(start_paused = true)]
 async fn what_is_needed_no_more_goes() {
-    let gone = |teller: &Teller, plurals: &[&str]| {
-        let left = belongings(teller);
+    let gone = |test_job: &TestJob, plurals: &[&str]| {
+        let left = belongings(test_job);
         let left = left.iter().filter(|name| {
             plurals
                 .iter()
                 .any(|plural| name.starts_with(&format!("{plural}/")))
         });
-        assert_eq!(left.collect::<Vec<_>>(), [""; 0], "{}", teller.info().kind);
+        assert_eq!(left.collect::<Vec<_>>(), [""; 0], "{}", test_job.info().kind);
     };
     let transient = [
         "pods",
@@ -286,49 +289,49 @@ async fn what_is_needed_no_more_goes() {
     ];
     for framework in kinds() {
         for clean_up in ["None", "Running", "All"] {
-            let scene = Scene {
+            let options = FixtureOptions {
                 setup: Setup {
                     pod_groups: vec![PodGroupApi::Native],
                     ..Setup::default()
                 },
-                ..Scene::default()
+                ..FixtureOptions::default()
             };
-            let stage = Stage::new(framework, scene, |m| rule(m, "cleanPodPolicy", clean_up));
-            stage.runs().await;
-            if stage.info().scaled_role.is_some() {
-                stage.scale(4);
-                stage.runs().await;
-                let many = belongings(&stage).len();
-                stage.scale(1);
-                stage
+            let fixture = Fixture::new(framework, options, |m| rule(m, "cleanPodPolicy", clean_up));
+            fixture.runs().await;
+            if fixture.info().scaled_role.is_some() {
+                fixture.scale(4);
+                fixture.runs().await;
+                let many = belongings(&fixture).len();
+                fixture.scale(1);
+                fixture
                     .until("it is smaller", |t| t.pods().len() == t.wanted())
                     .await;
-                let few = belongings(&stage);
-                let role = stage.info().scaled_role.unwrap().0.to_ascii_lowercase();
+                let few = belongings(&fixture);
+                let role = fixture.info().scaled_role.unwrap().0.to_ascii_lowercase();
                 let ends = [1, 2, 3].map(|n| format!("-{role}-{n}"));
                 let beyond: Vec<_> = few
                     .iter()
                     .filter(|name| ends.iter().any(|end| name.ends_with(end)))
                     .collect();
                 assert!(beyond.is_empty() && few.len() < many, "{few:?}");
-                stage.runs().await;
+                fixture.runs().await;
             }
-            suspend(&stage, true);
-            suspended(&stage).await;
-            gone(&stage, &transient);
-            suspend(&stage, false);
-            stage.runs().await;
-            stage.finish().await;
-            Teller::ends(&stage).await;
-            stage.pass(60).await;
+            suspend(&fixture, true);
+            suspended(&fixture).await;
+            gone(&fixture, &transient);
+            suspend(&fixture, false);
+            fixture.runs().await;
+            fixture.finish().await;
+            TestJob::ends(&fixture).await;
+            fixture.pass(60).await;
             match clean_up {
-                "All" => gone(&stage, &transient),
-                _ => gone(&stage, &["horizontalpodautoscalers", "podgroups"]),
+                "All" => gone(&fixture, &transient),
+                _ => gone(&fixture, &["horizontalpodautoscalers", "podgroups"]),
             }
             if clean_up != "None" {
-                assert!(alive(&stage).is_empty());
+                assert!(alive(&fixture).is_empty());
             }
-            stage.closes().await;
+            fixture.closes().await;
         }
     }
 }
@@ -337,10 +340,10 @@ async fn what_is_needed_no_more_goes() {
 #[tokio::test(start_paused = true)]
 async fn orphans_of_an_earlier_job_are_nobodys() {
     for framework in kinds() {
-        let stage = Stage::new(framework, Scene::default(), |_| {});
-        stage.runs().await;
-        stage.shared.store(|store| {
-            let job = value::uid(store.get(&stage.key()).unwrap()).to_owned();
+        let fixture = Fixture::new(framework, FixtureOptions::default(), |_| {});
+        fixture.runs().await;
+        fixture.shared.store(|store| {
+            let job = value::uid(store.get(&fixture.key()).unwrap()).to_owned();
             let all = store
                 .all()
                 .filter(|(_, object)| value::controller_uid(object) == job);
@@ -351,27 +354,27 @@ async fn orphans_of_an_earlier_job_are_nobodys() {
                 store.put(Who::Kubernetes, &key, object);
             }
         });
-        stage.delete(&stage.key(), None);
-        stage.pass(10).await;
-        let orphans = |stage: &Stage| -> Vec<(String, String)> {
-            let inside = stage.shared.lock();
+        fixture.delete(&fixture.key(), None);
+        fixture.pass(10).await;
+        let orphans = |fixture: &Fixture| -> Vec<(String, String)> {
+            let inside = fixture.shared.lock();
             let all = inside.server.store.all();
             let all = all.filter(|(key, object)| rest_is_of(key) && value::owners(object).next().is_none());
             all.map(|(key, object)| (key.name.clone(), object.to_string()))
                 .collect()
         };
-        let before = orphans(&stage);
+        let before = orphans(&fixture);
         assert!(before.len() > 1);
-        stage.create(|_| {});
-        stage.pass(600).await;
-        assert!(!is(&stage, "Running"), "{}", stage.info().kind);
+        fixture.create(|_| {});
+        fixture.pass(600).await;
+        assert!(!is(&fixture, "Running"), "{}", fixture.info().kind);
         assert!(
-            waits_for(&stage).contains("does not belong to this job"),
+            waits_for(&fixture).contains("does not belong to this job"),
             "{}",
-            waits_for(&stage)
+            waits_for(&fixture)
         );
-        assert_eq!(orphans(&stage), before, "{}", stage.info().kind);
-        stage.shared.store(|store| {
+        assert_eq!(orphans(&fixture), before, "{}", fixture.info().kind);
+        fixture.shared.store(|store| {
             let all = store
                 .all()
                 .filter(|(key, object)| rest_is_of(key) && value::owners(object).next().is_none());
@@ -380,7 +383,7 @@ async fn orphans_of_an_earlier_job_are_nobodys() {
                 store.remove(Who::User, &key);
             }
         });
-        ends_well(stage).await;
+        ends_well(fixture).await;
     }
 }
 
@@ -390,15 +393,15 @@ fn rest_is_of(key: &Key) -> bool {
     !aside.contains(&key.resource) && !key.resource.group.starts_with("kubeflow")
 }
 
-/// A second process under a sky of its own.
-fn standby(stage: &Stage, number: usize) -> Process {
+/// A second process under a network of its own.
+fn standby(fixture: &Fixture, number: usize) -> Process {
     let conduct = Conduct {
         frameworks: FRAMEWORKS.to_vec(),
         settings: Settings::default(),
         gang: GangChoice::Auto,
         elected: true,
     };
-    Process::start(&stage.shared, number, &conduct, &stage.clock, Fair)
+    Process::start(&fixture.shared, number, &conduct, &fixture.clock, NoFaults)
 }
 
 /// A leader that was paused before a write sends it when another one leads (k8s#23731, cilium#42920, kyverno#14984): whichever
@@ -408,17 +411,17 @@ async fn a_late_write_of_who_led_before_does_no_harm() {
     for framework in kinds() {
         let mut n = 1;
         loop {
-            let scene = Scene {
+            let options = FixtureOptions {
                 elected: true,
-                ..Scene::default()
+                ..FixtureOptions::default()
             };
-            let mut stage = Stage::new(framework, scene, |m| replaced(framework.kind(), m));
-            runs(&stage).await;
-            let _follower = standby(&stage, 100);
-            stage.pass(10).await;
+            let mut fixture = Fixture::new(framework, options, |m| replaced(framework.kind(), m));
+            runs(&fixture).await;
+            let _follower = standby(&fixture, 100);
+            fixture.pass(10).await;
             let held: Arc<Mutex<Option<Request>>> = Arc::default();
             let (late, mut left) = (Arc::clone(&held), n);
-            let pause = stage.sky.rule(move |request| {
+            let pause = fixture.network.rule(move |request| {
                 let mut late = late.lock().unwrap();
                 let counts = request.verb.writes() && !sim::cluster::is_aside(request);
                 left -= i32::from(counts);
@@ -427,21 +430,23 @@ async fn a_late_write_of_who_led_before_does_no_harm() {
                 }
                 // Nothing more is heard of it.
                 late.is_some().then(|| {
-                    fated(Fate::Lost {
-                        carried_out: false,
+                    with_fault(Fault::Lost {
+                        served: false,
                         broken: false,
                     })
                 })
             });
-            to(&stage, &last(&stage), |store, key| fail(store, key, 137, None));
-            stage.pass(90).await;
+            to(&fixture, &last(&fixture), |store, key| {
+                fail(store, key, 137, None)
+            });
+            fixture.pass(90).await;
             let Some(request) = held.lock().unwrap().take() else {
                 break;
             };
-            runs(&stage).await;
-            let told = format!("{} {n} {}", stage.info().kind, request.line());
-            let leader = |stage: &Stage| {
-                stage
+            runs(&fixture).await;
+            let told = format!("{} {n} {}", fixture.info().kind, request.line());
+            let leader = |fixture: &Fixture| {
+                fixture
                     .shared
                     .lock()
                     .written
@@ -449,15 +454,15 @@ async fn a_late_write_of_who_led_before_does_no_harm() {
                     .filter(|w| w.who == Who::Operator(1))
                     .count()
             };
-            let before = leader(&stage);
-            let _ = stage.shared.answer(Who::Operator(1), &request);
-            stage.sky.end(pause);
-            stage.pass(90).await;
-            assert_eq!(leader(&stage), before + 1, "{told}: it sends nothing more");
-            assert_eq!(restarts(&stage), (1, 0), "{told}");
-            runs(&stage).await;
-            stage.crash();
-            ends_well(stage).await;
+            let before = leader(&fixture);
+            let _ = fixture.shared.answer(Who::Operator(1), &request);
+            fixture.network.end(pause);
+            fixture.pass(90).await;
+            assert_eq!(leader(&fixture), before + 1, "{told}: it sends nothing more");
+            assert_eq!(restarts(&fixture), (1, 0), "{told}");
+            runs(&fixture).await;
+            fixture.crash();
+            ends_well(fixture).await;
             n += 1;
         }
         assert!(n > 3, "{}: {n}", framework.kind().kind);
@@ -469,64 +474,64 @@ async fn a_late_write_of_who_led_before_does_no_harm() {
 #[tokio::test(start_paused = true)]
 async fn who_cannot_renew_the_lease_stops_before_another_leads() {
     for framework in kinds() {
-        let scene = Scene {
+        let options = FixtureOptions {
             elected: true,
             replicas: 48,
-            ..Scene::default()
+            ..FixtureOptions::default()
         };
-        let stage = Stage::empty(framework, scene);
-        stage.pass(5).await;
-        let _follower = standby(&stage, 100);
-        stage.pass(10).await;
+        let fixture = Fixture::empty(framework, options);
+        fixture.pass(5).await;
+        let _follower = standby(&fixture, 100);
+        fixture.pass(10).await;
         // Reads of the lease are as late as its holder waits for, so that it learns last of all that it is lost.
-        let late = |there: u64, fate| Trip {
+        let late = |there: u64, fault| Trip {
             there: Duration::from_millis(there),
-            fate,
-            ..Trip::FAIR
+            fault,
+            ..Trip::UNDISTURBED
         };
-        let lost = Fate::Lost {
-            carried_out: false,
+        let lost = Fault::Lost {
+            served: false,
             broken: false,
         };
-        stage.sky.rule(move |request| {
+        fixture.network.rule(move |request| {
             if request.is_of(LEASES) {
-                let fate = if request.verb.writes() {
+                let fault = if request.verb.writes() {
                     lost.clone()
                 } else {
-                    Fate::Served
+                    Fault::None
                 };
-                return Some(late(2900, fate));
+                return Some(late(2900, fault));
             }
             // To make all pods takes longer than the lease lasts.
             let slow = request.verb == Verb::Create && request.is_of(PODS);
-            slow.then(|| late(2500, Fate::Served))
+            slow.then(|| late(2500, Fault::None))
         });
-        stage.create(|_| {});
-        stage.pass(60).await;
-        let kind = stage.info().kind;
-        let made = |stage: &Stage, by: usize| {
-            let inside = stage.shared.lock();
+        fixture.create(|_| {});
+        fixture.pass(60).await;
+        let kind = fixture.info().kind;
+        let made = |fixture: &Fixture, by: usize| {
+            let inside = fixture.shared.lock();
             let by_it = inside.written.iter().filter(|w| w.who == Who::Operator(by));
             by_it
                 .filter(|w| w.code == 201 && w.line.contains("create pods/"))
                 .count()
         };
-        assert!(made(&stage, 1) > 0, "{kind}: it had begun");
-        assert!(made(&stage, 100) > 0, "{kind}: and another had to go on");
-        runs(&stage).await;
-        stage.is_right();
+        assert!(made(&fixture, 1) > 0, "{kind}: it had begun");
+        assert!(made(&fixture, 100) > 0, "{kind}: and another had to go on");
+        runs(&fixture).await;
+        fixture.is_right();
     }
 }
 
 /// Starts the process again whenever it ends, as a kubelet does.
-async fn keep(stage: &Stage, number: usize, away: &AtomicBool, links: &Mutex<Vec<Link>>) {
+async fn keep(fixture: &Fixture, number: usize, away: &AtomicBool, links: &Mutex<Vec<Link>>) {
     for n in 0.. {
-        let mut process = stage.another(number + 10 * n);
+        let mut process = fixture.another(number + 10 * n);
         process.link.cut_off(away.load(Ordering::SeqCst));
         links.lock().unwrap().push(process.link.clone());
         process.ended().await;
         drop(process);
-        stage.pass(2).await;
+        fixture.pass(2).await;
     }
 }
 
@@ -535,12 +540,12 @@ async fn keep(stage: &Stage, number: usize, away: &AtomicBool, links: &Mutex<Vec
 #[tokio::test(start_paused = true)]
 async fn after_an_outage_one_leads_and_knows_what_has_happened() {
     for framework in kinds() {
-        let scene = Scene {
+        let options = FixtureOptions {
             elected: true,
-            ..Scene::default()
+            ..FixtureOptions::default()
         };
-        let mut stage = Stage::new(framework, scene, |m| replaced(framework.kind(), m));
-        stage.crash();
+        let mut fixture = Fixture::new(framework, options, |m| replaced(framework.kind(), m));
+        fixture.crash();
         let (away, links) = (AtomicBool::new(false), Mutex::new(Vec::new()));
         let cut = |cut_off: bool| {
             away.store(cut_off, Ordering::SeqCst);
@@ -550,34 +555,34 @@ async fn after_an_outage_one_leads_and_knows_what_has_happened() {
                 .iter()
                 .for_each(|link: &Link| link.cut_off(cut_off));
         };
-        let story = async {
-            runs(&stage).await;
-            let victim = last(&stage);
-            let before = uid(&stage, &victim);
+        let scenario = async {
+            runs(&fixture).await;
+            let victim = last(&fixture);
+            let before = uid(&fixture, &victim);
             cut(true);
-            stage.pass(20).await;
-            to(&stage, &victim, |store, key| fail(store, key, 137, None));
-            stage.pass(100).await;
-            assert_eq!(uid(&stage, &victim), before);
-            let writes = stage.shared.lock().written.len();
+            fixture.pass(20).await;
+            to(&fixture, &victim, |store, key| fail(store, key, 137, None));
+            fixture.pass(100).await;
+            assert_eq!(uid(&fixture, &victim), before);
+            let writes = fixture.shared.lock().written.len();
             cut(false);
-            stage.pass(120).await;
-            runs(&stage).await;
-            assert_ne!(uid(&stage, &victim), before, "{}", stage.info().kind);
-            assert_eq!(restarts(&stage), (1, 0));
-            let inside = stage.shared.lock();
+            fixture.pass(120).await;
+            runs(&fixture).await;
+            assert_ne!(uid(&fixture, &victim), before, "{}", fixture.info().kind);
+            assert_eq!(restarts(&fixture), (1, 0));
+            let inside = fixture.shared.lock();
             let ours = inside.written[writes..].iter().filter(|w| !w.aside);
             let mut who: Vec<Who> = ours.map(|w| w.who).collect();
             who.dedup();
-            assert_eq!(who.len(), 1, "{}: {who:?}", stage.info().kind);
+            assert_eq!(who.len(), 1, "{}: {who:?}", fixture.info().kind);
         };
         tokio::select! {
-            () = story => {}
-            () = keep(&stage, 101, &away, &links) => {}
-            () = keep(&stage, 102, &away, &links) => {}
+            () = scenario => {}
+            () = keep(&fixture, 101, &away, &links) => {}
+            () = keep(&fixture, 102, &away, &links) => {}
         }
-        stage.start();
-        ends_well(stage).await;
+        fixture.start();
+        ends_well(fixture).await;
     }
 }
 
@@ -592,9 +597,9 @@ async fn a_kind_that_may_not_be_read_stops_no_other() {
             .unwrap();
         let plural = other.kind().plural;
         for code in [403, 404] {
-            let mut stage = Stage::empty(*framework, Scene::default());
-            stage.crash();
-            let denied = stage.sky.rule(move |request| {
+            let mut fixture = Fixture::empty(*framework, FixtureOptions::default());
+            fixture.crash();
+            let denied = fixture.network.rule(move |request| {
                 let hit = request.plural == plural && [Verb::List, Verb::Watch].contains(&request.verb);
                 let refusal = if code == 403 {
                     forbidden(plural)
@@ -603,21 +608,21 @@ async fn a_kind_that_may_not_be_read_stops_no_other() {
                 };
                 hit.then(|| refused(refusal))
             });
-            stage.start();
-            stage.create(|_| {});
+            fixture.start();
+            fixture.create(|_| {});
             let jobs = Resource::new(other.kind().group, plural);
             let mut manifest = common::testing::whole(*other, 1);
             metadata(&mut manifest).insert("name".to_owned(), json!("other"));
-            stage.shared.create(jobs, &manifest);
-            stage.runs().await;
-            stage.sky.end(denied);
+            fixture.shared.create(jobs, &manifest);
+            fixture.runs().await;
+            fixture.network.end(denied);
             let other = Key::new(jobs, NAMESPACE, "other");
             let runs = |job: &Value| value::is_true(job, "Running");
-            when(&stage, "the other runs too", |t| {
+            when(&fixture, "the other runs too", |t| {
                 t.shared.get(&other).is_some_and(|job| runs(&job))
             })
             .await;
-            stage.closes().await;
+            fixture.closes().await;
         }
     }
 }
@@ -638,30 +643,30 @@ async fn pod_groups_that_are_not_served_are_told_of_and_found_later() {
     for framework in kinds() {
         let (api, gang) = (PodGroupApi::Volcano, GangChoice::Fixed(Gang::Volcano));
         for served in [false, true] {
-            let scene = Scene {
+            let options = FixtureOptions {
                 gang: gang.clone(),
                 setup: Setup {
                     pod_groups: if served { vec![api] } else { Vec::new() },
                     ..Setup::default()
                 },
-                ..Scene::default()
+                ..FixtureOptions::default()
             };
-            let mut stage = Stage::empty(framework, scene);
-            stage.crash();
-            let denied = stage.sky.rule(move |request| {
+            let mut fixture = Fixture::empty(framework, options);
+            fixture.crash();
+            let denied = fixture.network.rule(move |request| {
                 let hit = served && request.plural == "podgroups";
                 hit.then(|| refused(forbidden("podgroups")))
             });
-            stage.start();
-            stage.create(|_| {});
-            stage.pass(300).await;
-            let told = waits_for(&stage);
+            fixture.start();
+            fixture.create(|_| {});
+            fixture.pass(300).await;
+            let told = waits_for(&fixture);
             let words = if served { "forbidden" } else { "does not serve" };
-            assert!(told.contains(words), "{}: {told}", stage.info().kind);
-            assert!(alive(&stage).is_empty());
-            stage.sky.end(denied);
+            assert!(told.contains(words), "{}: {told}", fixture.info().kind);
+            assert!(alive(&fixture).is_empty());
+            fixture.network.end(denied);
             if !served {
-                stage
+                fixture
                     .shared
                     .lock()
                     .server
@@ -669,7 +674,7 @@ async fn pod_groups_that_are_not_served_are_told_of_and_found_later() {
                     .types
                     .push(Arc::new(pod_groups(api)));
             }
-            ends_well(stage).await;
+            ends_well(fixture).await;
         }
     }
 }
@@ -682,11 +687,11 @@ type Asked = (Verb, String, Vec<(String, String)>);
 #[tokio::test(start_paused = true)]
 async fn other_peoples_pods_are_never_asked_for() {
     for framework in kinds() {
-        let mut stage = Stage::empty(framework, Scene::default());
-        stage.crash();
+        let mut fixture = Fixture::empty(framework, FixtureOptions::default());
+        fixture.crash();
         let asked: Arc<Mutex<Vec<Asked>>> = Arc::default();
         let seen = Arc::clone(&asked);
-        stage.sky.rule(move |request| {
+        fixture.network.rule(move |request| {
             if [Verb::List, Verb::Watch].contains(&request.verb) {
                 seen.lock()
                     .unwrap()
@@ -694,36 +699,36 @@ async fn other_peoples_pods_are_never_asked_for() {
             }
             None
         });
-        stage.start();
-        stage.create(|_| {});
-        stage.runs().await;
-        stage.relist(&[]);
-        stage.pass(60).await;
+        fixture.start();
+        fixture.create(|_| {});
+        fixture.runs().await;
+        fixture.relist(&[]);
+        fixture.pass(60).await;
         for (verb, plural, query) in asked.lock().unwrap().iter() {
             let has = |key: &str| query.iter().any(|(k, value)| k == key && !value.is_empty());
             let whole = plural == "nodes" || FRAMEWORKS.iter().any(|f| f.kind().plural == plural);
             assert!(whole || has("labelSelector"), "{verb:?} {plural} {query:?}");
             assert!(*verb != Verb::List || has("limit"), "{verb:?} {plural} {query:?}");
         }
-        let before = (stage.clock.asked(), stage.writes().len());
+        let before = (fixture.clock.asked(), fixture.writes().len());
         for n in 0..200 {
             let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": format!("foreign-{n}")},
                 "spec": {"containers": [{"name": "c", "image": "i"}]}});
-            stage.shared.create(PODS, &pod);
+            fixture.shared.create(PODS, &pod);
         }
-        stage.pass(5).await;
+        fixture.pass(5).await;
         assert_eq!(
-            (stage.clock.asked(), stage.writes().len()),
+            (fixture.clock.asked(), fixture.writes().len()),
             before,
             "{}",
             framework.kind().kind
         );
-        stage.shared.store(|store| {
+        fixture.shared.store(|store| {
             for n in 0..200 {
                 store.remove(Who::User, &Key::new(PODS, NAMESPACE, &format!("foreign-{n}")));
             }
         });
-        ends_well(stage).await;
+        ends_well(fixture).await;
     }
 }
 
@@ -732,7 +737,7 @@ async fn other_peoples_pods_are_never_asked_for() {
 async fn a_poison_job_costs_nobody_else_anything() {
     for framework in kinds() {
         let info = framework.kind();
-        let stage = Stage::empty(framework, Scene::default());
+        let fixture = Fixture::empty(framework, FixtureOptions::default());
         let poisons = [
             json!({"spec": "no spec"}),
             json!({"spec": {info.replicas_field: []}, "status": []}),
@@ -741,29 +746,29 @@ async fn a_poison_job_costs_nobody_else_anything() {
             json!({}),
         ];
         for (n, poison) in poisons.iter().enumerate() {
-            stage.shared.store(|store| {
+            fixture.shared.store(|store| {
                 let mut object = poison.clone();
                 let (name, uid, time) = (format!("poison{n}"), store.uid(), store.time());
                 object["apiVersion"] = json!(info.api_version());
                 object["kind"] = json!(info.kind);
                 object["metadata"] =
                     json!({"name": name, "namespace": NAMESPACE, "uid": uid, "creationTimestamp": time});
-                store.put(Who::User, &Key::new(stage.resource(), NAMESPACE, &name), object);
+                store.put(Who::User, &Key::new(fixture.resource(), NAMESPACE, &name), object);
             });
         }
-        stage.create(|_| {});
-        succeeds(&stage).await;
+        fixture.create(|_| {});
+        succeeds(&fixture).await;
         // Their status is refused as they are; that is tried once in a minute.
-        let before = stage.writes().len();
-        stage.pass(3600).await;
-        let tries = stage.writes().len() - before;
+        let before = fixture.writes().len();
+        fixture.pass(3600).await;
+        let tries = fixture.writes().len() - before;
         assert!(tries <= 70 * poisons.len(), "{}: {tries}", info.kind);
         for n in 0..poisons.len() {
-            stage.delete(
-                &Key::new(stage.resource(), NAMESPACE, &format!("poison{n}")),
+            fixture.delete(
+                &Key::new(fixture.resource(), NAMESPACE, &format!("poison{n}")),
                 None,
             );
         }
-        stage.closes().await;
+        fixture.closes().await;
     }
 }

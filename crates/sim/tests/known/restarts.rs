@@ -6,17 +6,17 @@ use common::Framework;
 use common::gang::PodGroupApi;
 use sim::cluster::Setup;
 use sim::kubernetes::{self, fail};
-use sim::link::Fate;
+use sim::network_faults::Fault;
+use sim::scenario::TestJob;
 use sim::store::{Key, Object, Store};
-use sim::story::Teller;
 use sim::value::{self, phase};
 use tokio::time::Instant;
 
-use super::acts::{
+use super::fixture::{Fixture, FixtureOptions, kinds, with_fault};
+use super::steps::{
     DISRUPTIONS, alive, by_batch_job, ends_well, first, has_ended, is, last, message, policy, replaced,
     restarts, rule, status, succeeds, suspend, suspended, to, uid, when,
 };
-use super::stage::{Scene, Stage, fated, kinds};
 
 /// A cluster with Kubernetes' own PodGroups.
 fn with_gangs() -> Setup {
@@ -52,38 +52,38 @@ async fn a_limit_is_exactly_so_many_restarts() {
     for framework in kinds() {
         for limit in [0, 1, 3] {
             for (restart_policy, happens, in_place) in ways(framework) {
-                let stage = Stage::new(framework, Scene::default(), |manifest| {
+                let fixture = Fixture::new(framework, FixtureOptions::default(), |manifest| {
                     policy(framework.kind(), manifest, restart_policy);
                     rule(manifest, "backoffLimit", limit);
                 });
                 let told = || {
                     format!(
                         "{} {restart_policy} {limit}: {}",
-                        stage.info().kind,
-                        stage.job()["status"]
+                        fixture.info().kind,
+                        fixture.job()["status"]
                     )
                 };
-                stage.runs().await;
-                let victim = last(&stage);
+                fixture.runs().await;
+                let victim = last(&fixture);
                 for n in 0..limit {
-                    to(&stage, &victim, happens);
-                    stage.pass(3).await;
-                    stage.runs().await;
-                    assert_eq!(restarts(&stage), (n + 1, 0), "{}", told());
+                    to(&fixture, &victim, happens);
+                    fixture.pass(3).await;
+                    fixture.runs().await;
+                    assert_eq!(restarts(&fixture), (n + 1, 0), "{}", told());
                 }
-                to(&stage, &victim, happens);
-                Teller::ends(&stage).await;
-                assert!(is(&stage, "Failed"), "{}", told());
-                let words = message(&stage, "Failed");
+                to(&fixture, &victim, happens);
+                TestJob::ends(&fixture).await;
+                assert!(is(&fixture, "Failed"), "{}", told());
+                let words = message(&fixture, "Failed");
                 assert!(words.contains(&format!("backoff limit of {limit}")), "{words}");
-                let made = stage.count(&format!("201 create pods/{}", victim.name));
+                let made = fixture.count(&format!("201 create pods/{}", victim.name));
                 let wanted = if in_place {
                     0
                 } else {
                     usize::try_from(limit).unwrap()
                 };
                 assert_eq!(made, wanted + 1, "{}", told());
-                stage.closes().await;
+                fixture.closes().await;
             }
         }
     }
@@ -94,27 +94,27 @@ async fn a_limit_is_exactly_so_many_restarts() {
 async fn a_launcher_is_tried_so_often_and_no_more() {
     for framework in kinds().into_iter().filter(|f| by_batch_job(f.kind())) {
         for limit in [0, 1, 3] {
-            let stage = Stage::new(framework, Scene::default(), |manifest| {
+            let fixture = Fixture::new(framework, FixtureOptions::default(), |manifest| {
                 policy(framework.kind(), manifest, "Never");
                 rule(manifest, "backoffLimit", limit);
             });
             for _ in 0..limit {
-                stage.runs().await;
-                to(&stage, &first(&stage), |store, key| fail(store, key, 1, None));
-                stage.pass(3).await;
-                assert!(!has_ended(&stage), "{}", stage.job()["status"]);
+                fixture.runs().await;
+                to(&fixture, &first(&fixture), |store, key| fail(store, key, 1, None));
+                fixture.pass(3).await;
+                assert!(!has_ended(&fixture), "{}", fixture.job()["status"]);
             }
-            stage.runs().await;
-            to(&stage, &first(&stage), |store, key| fail(store, key, 1, None));
-            Teller::ends(&stage).await;
-            assert!(is(&stage, "Failed"));
-            let launchers = stage
+            fixture.runs().await;
+            to(&fixture, &first(&fixture), |store, key| fail(store, key, 1, None));
+            TestJob::ends(&fixture).await;
+            assert!(is(&fixture, "Failed"));
+            let launchers = fixture
                 .pods()
                 .iter()
-                .filter(|pod| stage.info().slot_of("j", value::name(pod)).is_none())
+                .filter(|pod| fixture.info().slot_of("j", value::name(pod)).is_none())
                 .count();
             assert_eq!(launchers, usize::try_from(limit).unwrap() + 1);
-            stage.closes().await;
+            fixture.closes().await;
         }
     }
 }
@@ -123,26 +123,26 @@ async fn a_launcher_is_tried_so_often_and_no_more() {
 #[tokio::test(start_paused = true)]
 async fn restarts_and_their_pauses_outlive_the_process() {
     for framework in kinds() {
-        let mut stage = Stage::new(framework, Scene::default(), |manifest| {
+        let mut fixture = Fixture::new(framework, FixtureOptions::default(), |manifest| {
             replaced(framework.kind(), manifest);
             rule(manifest, "backoffLimit", 4);
         });
-        stage.runs().await;
-        let victim = last(&stage);
+        fixture.runs().await;
+        let victim = last(&fixture);
         let mut pauses = Vec::new();
         for n in 1..=4 {
-            let before = uid(&stage, &victim);
+            let before = uid(&fixture, &victim);
             let failed = Instant::now();
-            to(&stage, &victim, |store, key| fail(store, key, 137, None));
-            when(&stage, "the restart is stored", |t| restarts(t).0 == n).await;
-            stage.restart();
-            let made = when(&stage, "it is made anew", |t| {
+            to(&fixture, &victim, |store, key| fail(store, key, 137, None));
+            when(&fixture, "the restart is stored", |t| restarts(t).0 == n).await;
+            fixture.restart();
+            let made = when(&fixture, "it is made anew", |t| {
                 ![String::new(), before.clone()].contains(&uid(t, &victim))
             })
             .await;
             pauses.push((made - failed).as_secs());
-            stage.runs().await;
-            assert_eq!(restarts(&stage), (n, 0), "{}", stage.info().kind);
+            fixture.runs().await;
+            assert_eq!(restarts(&fixture), (n, 0), "{}", fixture.info().kind);
         }
         // API times have whole seconds.
         assert!(pauses[0] < 4 && (4..7).contains(&pauses[1]), "{pauses:?}");
@@ -150,10 +150,10 @@ async fn restarts_and_their_pauses_outlive_the_process() {
             (9..12).contains(&pauses[2]) && (19..22).contains(&pauses[3]),
             "{pauses:?}"
         );
-        to(&stage, &victim, |store, key| fail(store, key, 137, None));
-        Teller::ends(&stage).await;
-        assert!(is(&stage, "Failed"), "{}", stage.job()["status"]);
-        stage.closes().await;
+        to(&fixture, &victim, |store, key| fail(store, key, 137, None));
+        TestJob::ends(&fixture).await;
+        assert!(is(&fixture, "Failed"), "{}", fixture.job()["status"]);
+        fixture.closes().await;
     }
 }
 
@@ -167,24 +167,24 @@ async fn what_is_taken_away_costs_no_retry() {
             } else {
                 ["ExitCode", "Never"]
             } {
-                let stage = Stage::new(framework, Scene::default(), |manifest| {
+                let fixture = Fixture::new(framework, FixtureOptions::default(), |manifest| {
                     policy(framework.kind(), manifest, restart_policy);
                     rule(manifest, "backoffLimit", 0);
                 });
-                stage.runs().await;
-                to(&stage, &last(&stage), |store, key| {
+                fixture.runs().await;
+                to(&fixture, &last(&fixture), |store, key| {
                     fail(store, key, 143, Some(reason))
                 });
-                stage.pass(3).await;
-                stage.runs().await;
+                fixture.pass(3).await;
+                fixture.runs().await;
                 assert_eq!(
-                    restarts(&stage),
+                    restarts(&fixture),
                     (0, 1),
                     "{} {reason}: {}",
-                    stage.info().kind,
-                    stage.job()["status"]
+                    fixture.info().kind,
+                    fixture.job()["status"]
                 );
-                ends_well(stage).await;
+                ends_well(fixture).await;
             }
         }
     }
@@ -194,20 +194,22 @@ async fn what_is_taken_away_costs_no_retry() {
 #[tokio::test(start_paused = true)]
 async fn exit_codes_are_told_apart() {
     for framework in kinds().into_iter().filter(|f| !by_batch_job(f.kind())) {
-        let stage = Stage::new(framework, Scene::default(), |manifest| {
+        let fixture = Fixture::new(framework, FixtureOptions::default(), |manifest| {
             replaced(framework.kind(), manifest)
         });
         for (n, code) in [(1, 137), (2, 143)] {
-            stage.runs().await;
-            to(&stage, &last(&stage), |store, key| fail(store, key, code, None));
-            stage.pass(3).await;
-            stage.runs().await;
-            assert_eq!(restarts(&stage), (n, 0), "{}", stage.info().kind);
+            fixture.runs().await;
+            to(&fixture, &last(&fixture), |store, key| {
+                fail(store, key, code, None)
+            });
+            fixture.pass(3).await;
+            fixture.runs().await;
+            assert_eq!(restarts(&fixture), (n, 0), "{}", fixture.info().kind);
         }
-        to(&stage, &last(&stage), |store, key| fail(store, key, 1, None));
-        Teller::ends(&stage).await;
-        assert!(is(&stage, "Failed"));
-        stage.closes().await;
+        to(&fixture, &last(&fixture), |store, key| fail(store, key, 1, None));
+        TestJob::ends(&fixture).await;
+        assert!(is(&fixture, "Failed"));
+        fixture.closes().await;
     }
 }
 
@@ -215,36 +217,36 @@ async fn exit_codes_are_told_apart() {
 #[tokio::test(start_paused = true)]
 async fn a_pod_that_is_taken_away_again_and_again_is_made_ever_more_slowly() {
     for framework in kinds() {
-        let stage = Stage::new(framework, Scene::default(), |manifest| {
+        let fixture = Fixture::new(framework, FixtureOptions::default(), |manifest| {
             replaced(framework.kind(), manifest);
             rule(manifest, "backoffLimit", 0);
         });
-        stage.runs().await;
-        let victim = last(&stage);
+        fixture.runs().await;
+        let victim = last(&fixture);
         let begun = Instant::now();
         for n in 1..=100 {
-            let before = uid(&stage, &victim);
-            to(&stage, &victim, |store, key| {
+            let before = uid(&fixture, &victim);
+            to(&fixture, &victim, |store, key| {
                 fail(store, key, 143, Some("PreemptionByScheduler"))
             });
             let again = |pod: &Object| value::uid(pod) != before && phase(pod) == "Running";
-            while !(stage.shared.get(&victim).is_some_and(|pod| again(&pod)) && is(&stage, "Running")) {
-                stage.pass(2).await;
+            while !(fixture.shared.get(&victim).is_some_and(|pod| again(&pod)) && is(&fixture, "Running")) {
+                fixture.pass(2).await;
                 assert!(
                     begun.elapsed() < Duration::from_hours(24),
                     "{}",
-                    stage.job()["status"]
+                    fixture.job()["status"]
                 );
             }
-            assert_eq!(restarts(&stage), (0, n));
+            assert_eq!(restarts(&fixture), (0, n));
         }
         // 5, 10 ... 160 and then 300 seconds.
         assert!(
             begun.elapsed() > Duration::from_secs(92 * 300),
             "{}",
-            stage.info().kind
+            fixture.info().kind
         );
-        ends_well(stage).await;
+        ends_well(fixture).await;
     }
 }
 
@@ -254,36 +256,38 @@ async fn a_pod_that_is_taken_away_again_and_again_is_made_ever_more_slowly() {
 async fn nobody_is_left_in_the_old_rendezvous() {
     for framework in kinds() {
         for deleted in [true, false] {
-            let stage = Stage::new(framework, Scene::default(), |manifest| {
+            let fixture = Fixture::new(framework, FixtureOptions::default(), |manifest| {
                 replaced(framework.kind(), manifest);
                 rule(manifest, "restartScope", "Job");
             });
-            stage.runs().await;
-            let old: Vec<String> = stage
+            fixture.runs().await;
+            let old: Vec<String> = fixture
                 .pods()
                 .iter()
                 .map(|pod| value::uid(pod).to_owned())
                 .collect();
             if deleted {
-                stage.delete(&last(&stage), None);
+                fixture.delete(&last(&fixture), None);
             } else {
-                to(&stage, &last(&stage), |store, key| fail(store, key, 137, None));
+                to(&fixture, &last(&fixture), |store, key| {
+                    fail(store, key, 137, None)
+                });
             }
-            stage.pass(5).await;
-            stage.runs().await;
-            let new = alive(&stage);
+            fixture.pass(5).await;
+            fixture.runs().await;
+            let new = alive(&fixture);
             assert!(
                 new.iter().all(|pod| !old.contains(&value::uid(pod).to_owned())),
                 "{}",
-                stage.info().kind
+                fixture.info().kind
             );
             assert_eq!(
-                restarts(&stage),
+                restarts(&fixture),
                 if deleted { (0, 1) } else { (1, 0) },
                 "{}",
-                stage.info().kind
+                fixture.info().kind
             );
-            ends_well(stage).await;
+            ends_well(fixture).await;
         }
     }
 }
@@ -294,38 +298,40 @@ async fn nobody_is_left_in_the_old_rendezvous() {
 async fn what_was_done_before_all_began_anew_is_done_again() {
     for framework in kinds() {
         for suspends in [false, true] {
-            let scene = Scene {
+            let options = FixtureOptions {
                 replicas: 3,
-                ..Scene::default()
+                ..FixtureOptions::default()
             };
-            let stage = Stage::new(framework, scene, |manifest| {
+            let fixture = Fixture::new(framework, options, |manifest| {
                 replaced(framework.kind(), manifest);
                 rule(manifest, "restartScope", "Job");
                 rule(manifest, "cleanPodPolicy", "None");
             });
-            stage.runs().await;
-            let kind = stage.info().kind;
-            to(&stage, &last(&stage), |store, key| fail(store, key, 0, None));
-            stage.pass(3).await;
-            let done = |stage: &Stage| {
-                let counts = status(stage).replica_statuses;
+            fixture.runs().await;
+            let kind = fixture.info().kind;
+            to(&fixture, &last(&fixture), |store, key| fail(store, key, 0, None));
+            fixture.pass(3).await;
+            let done = |fixture: &Fixture| {
+                let counts = status(fixture).replica_statuses;
                 counts.values().any(|counts| counts.succeeded_indices.is_some())
             };
             assert!(
-                done(&stage) && alive(&stage).len() < stage.wanted(),
+                done(&fixture) && alive(&fixture).len() < fixture.wanted(),
                 "{kind}: one is done"
             );
             if suspends {
-                suspend(&stage, true);
-                suspended(&stage).await;
-                suspend(&stage, false);
+                suspend(&fixture, true);
+                suspended(&fixture).await;
+                suspend(&fixture, false);
             } else {
-                to(&stage, &last(&stage), |store, key| fail(store, key, 137, None));
+                to(&fixture, &last(&fixture), |store, key| {
+                    fail(store, key, 137, None)
+                });
             }
-            stage.pass(60).await;
-            assert_eq!(alive(&stage).len(), stage.wanted(), "{kind} {suspends}");
-            assert!(!done(&stage), "{kind} {suspends}: {}", stage.job()["status"]);
-            ends_well(stage).await;
+            fixture.pass(60).await;
+            assert_eq!(alive(&fixture).len(), fixture.wanted(), "{kind} {suspends}");
+            assert!(!done(&fixture), "{kind} {suspends}: {}", fixture.job()["status"]);
+            ends_well(fixture).await;
         }
     }
 }
@@ -335,41 +341,41 @@ async fn what_was_done_before_all_began_anew_is_done_again() {
 #[tokio::test(start_paused = true)]
 async fn a_restart_of_a_gang_that_is_cut_anywhere_is_one_restart() {
     for framework in kinds() {
-        let (mut n, mut carried_out) = (1, false);
+        let (mut n, mut served) = (1, false);
         loop {
-            let scene = Scene {
+            let options = FixtureOptions {
                 setup: with_gangs(),
-                ..Scene::default()
+                ..FixtureOptions::default()
             };
-            let mut stage = Stage::new(framework, scene, |manifest| {
+            let mut fixture = Fixture::new(framework, options, |manifest| {
                 replaced(framework.kind(), manifest);
                 rule(manifest, "restartScope", "Job");
             });
-            stage.runs().await;
-            let (mut left, when_dead) = (n, carried_out);
-            let death = stage.sky.rule(move |request| {
+            fixture.runs().await;
+            let (mut left, when_dead) = (n, served);
+            let death = fixture.network.rule(move |request| {
                 let counts = request.verb.writes() && !sim::cluster::is_aside(request);
                 left -= i32::from(counts);
-                let fatal = Fate::Fatal {
-                    carried_out: when_dead,
-                };
-                (counts && left == 0).then_some(fated(fatal))
+                let fatal = Fault::Fatal { served: when_dead };
+                (counts && left == 0).then_some(with_fault(fatal))
             });
-            to(&stage, &last(&stage), |store, key| fail(store, key, 137, None));
+            to(&fixture, &last(&fixture), |store, key| {
+                fail(store, key, 137, None)
+            });
             let dead = tokio::select! {
-                () = stage.restart_once_dead() => true,
+                () = fixture.restart_once_dead() => true,
                 () = tokio::time::sleep(Duration::from_secs(120)) => false,
             };
-            stage.sky.end(death);
-            stage.runs().await;
-            assert_eq!(restarts(&stage), (1, 0), "{} {n}", stage.info().kind);
-            assert_eq!(status(&stage).whole_restarts.unwrap_or_default().count, 1);
-            succeeds(&stage).await;
+            fixture.network.end(death);
+            fixture.runs().await;
+            assert_eq!(restarts(&fixture), (1, 0), "{} {n}", fixture.info().kind);
+            assert_eq!(status(&fixture).whole_restarts.unwrap_or_default().count, 1);
+            succeeds(&fixture).await;
             if !dead {
                 break;
             }
-            n += i32::from(carried_out);
-            carried_out = !carried_out;
+            n += i32::from(served);
+            served = !served;
         }
         assert!(n > 5, "{} has so few writes: {n}", framework.kind().kind);
     }

@@ -5,18 +5,18 @@ use std::collections::BTreeMap;
 use common::api::JobStatus;
 use common::gang::PodGroupApi;
 use serde_json::{Value, json};
+use sim::checker::{end_of, stored};
 use sim::cluster::{NAMESPACE, Shared};
-use sim::judge::{end_of, stored};
 use sim::kubernetes::fail;
-use sim::link::{Fate, Trip};
+use sim::network_faults::{Fault, Trip};
 use sim::refusal::Refusal;
 use sim::request::{Request, Verb};
+use sim::scenario::pod_key;
 use sim::store::{Key, Who};
-use sim::story::pod_key;
 use sim::types::{BATCH_JOBS, EVENTS, PODS, Resource};
 use sim::value::{self, name, text, uid};
 
-use super::stage::{Scene, Stage, by_batch_job, fated, kinds, lost, refused, replaced};
+use super::fixture::{Fixture, FixtureOptions, by_batch_job, kinds, lost, refused, replaced, with_fault};
 
 /// Whether a request stores the status of a job.
 fn is_status(request: &Request) -> bool {
@@ -28,9 +28,9 @@ fn makes_pod(request: &Request) -> bool {
 }
 
 /// Ends all pods well, at one moment.
-fn all_end(stage: &Stage) {
-    for pod in stage.pods() {
-        stage.shared.store(|store| fail(store, &pod_key(&pod), 0, None));
+fn all_end(fixture: &Fixture) {
+    for pod in fixture.pods() {
+        fixture.shared.store(|store| fail(store, &pod_key(&pod), 0, None));
     }
 }
 
@@ -46,9 +46,9 @@ async fn the_last_status_is_lost_and_the_job_runs_for_ever() {
             ("no answer", 1),
             ("lost", 2),
         ] {
-            let stage = Stage::running(framework).await;
-            let (shared, key, mut left) = (stage.shared.clone(), stage.key(), times);
-            stage.sky.rule(move |request| {
+            let fixture = Fixture::running(framework).await;
+            let (shared, key, mut left) = (fixture.shared.clone(), fixture.key(), times);
+            fixture.network.rule(move |request| {
                 if !is_status(request) || left == 0 {
                     return None;
                 }
@@ -62,18 +62,23 @@ async fn the_last_status_is_lost_and_the_job_runs_for_ever() {
                         None
                     }
                     "refused" => Some(refused(Refusal::internal())),
-                    "no answer" => Some(fated(Fate::Lost {
-                        carried_out: true,
+                    "no answer" => Some(with_fault(Fault::Lost {
+                        served: true,
                         broken: false,
                     })),
                     _ => Some(lost(false)),
                 }
             });
-            all_end(&stage);
+            all_end(&fixture);
             // Less than any look that is not owed to an event or to back-off.
-            stage.pass(240).await;
-            assert_eq!(end_of(&stage.job()), "Succeeded", "{} {case}", stage.info().kind);
-            stage.closes().await;
+            fixture.pass(240).await;
+            assert_eq!(
+                end_of(&fixture.job()),
+                "Succeeded",
+                "{} {case}",
+                fixture.info().kind
+            );
+            fixture.closes().await;
         }
     }
 }
@@ -109,8 +114,8 @@ fn trouble(case: &str) -> Trip {
             "j",
             "spec.containers[0].image: Required value",
         )),
-        "no answer" => fated(Fate::Lost {
-            carried_out: false,
+        "no answer" => with_fault(Fault::Lost {
+            served: false,
             broken: false,
         }),
         _ => lost(false),
@@ -134,30 +139,32 @@ fn quota() -> Refusal {
 async fn an_error_resets_times_and_counts() {
     for framework in kinds() {
         for case in ["500", "403", "422", "no answer", "broken"] {
-            let stage = Stage::new(framework, Scene::default(), |m| replaced(framework.kind(), m));
-            stage.runs().await;
-            stage.to_last(|store, key| fail(store, key, 137, None));
-            stage.pass(2).await;
-            stage.runs().await;
-            let before = kept(&stage.job());
-            assert_eq!(before.2, 1, "{}", stage.info().kind);
-            let rule = stage
-                .sky
+            let fixture = Fixture::new(framework, FixtureOptions::default(), |m| {
+                replaced(framework.kind(), m)
+            });
+            fixture.runs().await;
+            fixture.to_last(|store, key| fail(store, key, 137, None));
+            fixture.pass(2).await;
+            fixture.runs().await;
+            let before = kept(&fixture.job());
+            assert_eq!(before.2, 1, "{}", fixture.info().kind);
+            let rule = fixture
+                .network
                 .rule(move |request| makes_pod(request).then(|| trouble(case)));
-            stage.to_last(|store, key| fail(store, key, 137, None));
-            stage.pass(120).await;
-            let during = kept(&stage.job());
-            let context = format!("{} {case}: {before:?} {during:?}", stage.info().kind);
+            fixture.to_last(|store, key| fail(store, key, 137, None));
+            fixture.pass(120).await;
+            let during = kept(&fixture.job());
+            let context = format!("{} {case}: {before:?} {during:?}", fixture.info().kind);
             assert!(before.0.iter().all(|type_| during.0.contains(type_)), "{context}");
             assert_eq!(during.1, before.1, "{context}");
             assert_eq!(during.2, 2, "{context}");
             for (slot, attempt) in &before.3 {
                 assert!(during.3[slot] >= *attempt, "{context}");
             }
-            stage.sky.end(rule);
-            stage.runs().await;
-            assert_eq!(kept(&stage.job()).2, 2, "{context}");
-            stage.closes().await;
+            fixture.network.end(rule);
+            fixture.runs().await;
+            assert_eq!(kept(&fixture.job()).2, 2, "{context}");
+            fixture.closes().await;
         }
     }
 }
@@ -184,28 +191,28 @@ async fn it_runs_after_its_end() {
             (false, "jobs"),
             (true, "jobs"),
         ] {
-            let stage = Stage::running(framework).await;
-            let mut pods: Vec<Key> = stage.pods().iter().map(|pod| pod_key(pod)).collect();
+            let fixture = Fixture::running(framework).await;
+            let mut pods: Vec<Key> = fixture.pods().iter().map(|pod| pod_key(pod)).collect();
             if backwards {
                 pods.reverse();
             }
-            stage.sky.hold(late);
+            fixture.network.hold(late);
             for pod in pods {
-                stage.shared.store(|store| fail(store, &pod, 0, None));
+                fixture.shared.store(|store| fail(store, &pod, 0, None));
                 tokio::time::sleep(std::time::Duration::from_millis(100)).await;
             }
-            stage.pass(20).await;
-            stage.sky.release(late);
-            stage.pass(20).await;
-            let job = stage.job();
-            let context = format!("{} {backwards} {late}: {}", stage.info().kind, job["status"]);
+            fixture.pass(20).await;
+            fixture.network.release(late);
+            fixture.pass(20).await;
+            let job = fixture.job();
+            let context = format!("{} {backwards} {late}: {}", fixture.info().kind, job["status"]);
             assert_eq!(last_condition(&job), "Succeeded", "{context}");
             assert!(!value::is_true(&job, "Running"), "{context}");
             let of = |type_: &str| {
                 value::condition(&job, type_).map(|c| text(c, "/lastTransitionTime").to_owned())
             };
             assert!(of("Running") <= of("Succeeded"), "{context}");
-            stage.closes().await;
+            fixture.closes().await;
         }
     }
 }
@@ -215,7 +222,7 @@ async fn it_runs_after_its_end() {
 async fn a_failed_job_begins_anew() {
     for framework in kinds() {
         for case in ["limit", "deadline", "for good"] {
-            let mut stage = Stage::new(framework, Scene::default(), |m| {
+            let mut fixture = Fixture::new(framework, FixtureOptions::default(), |m| {
                 replaced(framework.kind(), m);
                 let policy = &mut m["spec"]["runPolicy"];
                 match case {
@@ -227,43 +234,43 @@ async fn a_failed_job_begins_anew() {
                     }
                 }
             });
-            stage.runs().await;
+            fixture.runs().await;
             match case {
-                "limit" => stage.to_last(|store, key| fail(store, key, 137, None)),
-                "deadline" => stage.pass(60).await,
+                "limit" => fixture.to_last(|store, key| fail(store, key, 137, None)),
+                "deadline" => fixture.pass(60).await,
                 // Those that count first, so that a launcher is among them.
                 _ => {
-                    for pod in stage.pods() {
-                        stage.shared.store(|store| fail(store, &pod_key(&pod), 1, None));
+                    for pod in fixture.pods() {
+                        fixture.shared.store(|store| fail(store, &pod_key(&pod), 1, None));
                     }
                 }
             }
-            stage.ends().await;
-            let ended = stage.job();
-            assert_eq!(end_of(&ended), "Failed", "{} {case}", stage.info().kind);
-            let creates = stage.count("create pods/") + stage.count("create jobs/");
-            for pod in stage.pods() {
-                stage
+            fixture.ends().await;
+            let ended = fixture.job();
+            assert_eq!(end_of(&ended), "Failed", "{} {case}", fixture.info().kind);
+            let creates = fixture.count("create pods/") + fixture.count("create jobs/");
+            for pod in fixture.pods() {
+                fixture
                     .shared
                     .store(|store| store.remove(Who::User, &pod_key(&pod)));
             }
-            stage.pass(10).await;
-            stage.restart();
-            stage.pass(10).await;
-            stage.edit("/runPolicy/backoffLimit", json!(9));
-            stage.edit("/runPolicy/activeDeadlineSeconds", json!(9000));
-            stage.pass(10).await;
-            stage.nudge("an edit");
-            stage.pass(600).await;
-            let now = stage.job();
+            fixture.pass(10).await;
+            fixture.restart();
+            fixture.pass(10).await;
+            fixture.edit("/runPolicy/backoffLimit", json!(9));
+            fixture.edit("/runPolicy/activeDeadlineSeconds", json!(9000));
+            fixture.pass(10).await;
+            fixture.nudge("an edit");
+            fixture.pass(600).await;
+            let now = fixture.job();
             assert_eq!(
-                stage.count("create pods/") + stage.count("create jobs/"),
+                fixture.count("create pods/") + fixture.count("create jobs/"),
                 creates,
                 "{} {case}",
-                stage.info().kind
+                fixture.info().kind
             );
             assert_eq!(now["status"]["conditions"], ended["status"]["conditions"]);
-            stage.closes().await;
+            fixture.closes().await;
         }
     }
 }
@@ -276,37 +283,42 @@ async fn a_launcher_that_is_done_and_removed_runs_again() {
             continue;
         }
         for early in [false, true] {
-            let mut stage = Stage::running(framework).await;
-            let launcher = stage.shared.list(BATCH_JOBS)[0].clone();
+            let mut fixture = Fixture::running(framework).await;
+            let launcher = fixture.shared.list(BATCH_JOBS)[0].clone();
             let key = Key::new(BATCH_JOBS, NAMESPACE, name(&launcher));
-            let creates = stage.count("create jobs/");
-            let held = stage
-                .sky
+            let creates = fixture.count("create jobs/");
+            let held = fixture
+                .network
                 .rule(move |request| (early && is_status(request)).then(|| refused(Refusal::internal())));
-            all_end(&stage);
-            stage.pass(if early { 1 } else { 20 }).await;
-            stage.delete(&key, Some(0));
-            stage.pass(5).await;
-            stage.sky.end(held);
-            stage.pass(60).await;
-            stage.restart();
-            stage.pass(60).await;
+            all_end(&fixture);
+            fixture.pass(if early { 1 } else { 20 }).await;
+            fixture.delete(&key, Some(0));
+            fixture.pass(5).await;
+            fixture.network.end(held);
+            fixture.pass(60).await;
+            fixture.restart();
+            fixture.pass(60).await;
             assert_eq!(
-                stage.count("create jobs/"),
+                fixture.count("create jobs/"),
                 creates,
                 "{} {early}",
-                stage.info().kind
+                fixture.info().kind
             );
-            assert_eq!(end_of(&stage.job()), "Succeeded", "{} {early}", stage.info().kind);
-            stage.closes().await;
+            assert_eq!(
+                end_of(&fixture.job()),
+                "Succeeded",
+                "{} {early}",
+                fixture.info().kind
+            );
+            fixture.closes().await;
         }
     }
 }
 
 /// The pod of a slot whose end is not the job's, if the kind has such.
-fn follower(stage: &Stage) -> Option<Key> {
-    let info = stage.info();
-    let pods = stage.pods();
+fn follower(fixture: &Fixture) -> Option<Key> {
+    let info = fixture.info();
+    let pods = fixture.pods();
     let last = pods.last()?;
     let slot = info.slot_of("j", name(last))?;
     // Where a launcher decides, workers are to run for as long as it does.
@@ -319,35 +331,35 @@ fn follower(stage: &Stage) -> Option<Key> {
 async fn a_pod_that_is_done_and_removed_runs_again() {
     for framework in kinds() {
         for unseen in [false, true] {
-            let mut stage = Stage::running(framework).await;
-            let Some(pod) = follower(&stage) else { continue };
-            let kind = stage.info().kind;
+            let mut fixture = Fixture::running(framework).await;
+            let Some(pod) = follower(&fixture) else { continue };
+            let kind = fixture.info().kind;
             if unseen {
-                stage.sky.hold("pods");
+                fixture.network.hold("pods");
             }
-            stage.shared.store(|store| fail(store, &pod, 0, None));
-            stage.pass(5).await;
-            stage.shared.store(|store| store.remove(Who::User, &pod));
+            fixture.shared.store(|store| fail(store, &pod, 0, None));
+            fixture.pass(5).await;
+            fixture.shared.store(|store| store.remove(Who::User, &pod));
             if unseen {
                 // Not even its deletion is told, which would say how it had ended.
-                stage.lose("pods").await;
+                fixture.lose("pods").await;
             }
-            stage.pass(5).await;
-            stage.restart();
-            stage.pass(60).await;
+            fixture.pass(5).await;
+            fixture.restart();
+            fixture.pass(60).await;
             assert_eq!(
-                stage.shared.get(&pod).is_some(),
+                fixture.shared.get(&pod).is_some(),
                 unseen,
                 "{kind}: {}",
-                stage.job()["status"]
+                fixture.job()["status"]
             );
-            let status = stored(&stage.job());
+            let status = stored(&fixture.job());
             let failures = status.restart_counts.map_or(0, |counts| counts.failures);
             assert_eq!(failures, 0, "{kind}");
-            all_end(&stage);
-            stage.ends().await;
-            assert_eq!(end_of(&stage.job()), "Succeeded", "{kind}");
-            stage.closes().await;
+            all_end(&fixture);
+            fixture.ends().await;
+            assert_eq!(end_of(&fixture.job()), "Succeeded", "{kind}");
+            fixture.closes().await;
         }
     }
 }
@@ -356,31 +368,31 @@ async fn a_pod_that_is_done_and_removed_runs_again() {
 #[tokio::test(start_paused = true)]
 async fn counts_are_emptied_by_the_clean_up() {
     for framework in kinds() {
-        let mut stage = Stage::new(framework, Scene::default(), |m| {
+        let mut fixture = Fixture::new(framework, FixtureOptions::default(), |m| {
             m["spec"]["runPolicy"]["cleanPodPolicy"] = json!("All");
         });
-        stage.runs().await;
-        all_end(&stage);
-        stage.ends().await;
-        assert!(stage.pods().is_empty());
-        let counts = stage.job()["status"]["replicaStatuses"].clone();
+        fixture.runs().await;
+        all_end(&fixture);
+        fixture.ends().await;
+        assert!(fixture.pods().is_empty());
+        let counts = fixture.job()["status"]["replicaStatuses"].clone();
         let sum: i64 = counts
             .as_object()
             .unwrap()
             .values()
             .map(|of| value::number(of, "/succeeded"))
             .sum();
-        assert!(sum > 0, "{}: {counts}", stage.info().kind);
-        stage.restart();
-        stage.nudge("a pass");
-        stage.pass(60).await;
+        assert!(sum > 0, "{}: {counts}", fixture.info().kind);
+        fixture.restart();
+        fixture.nudge("a pass");
+        fixture.pass(60).await;
         assert_eq!(
-            stage.job()["status"]["replicaStatuses"],
+            fixture.job()["status"]["replicaStatuses"],
             counts,
             "{}",
-            stage.info().kind
+            fixture.info().kind
         );
-        stage.closes().await;
+        fixture.closes().await;
     }
 }
 
@@ -390,40 +402,44 @@ async fn counts_are_emptied_by_the_clean_up() {
 async fn each_status_write_leads_to_the_next() {
     for framework in kinds() {
         for case in ["runs", "has ended", "is suspended", "waits"] {
-            let stage = Stage::running(framework).await;
+            let fixture = Fixture::running(framework).await;
             match case {
-                "has ended" => all_end(&stage),
-                "is suspended" => stage.edit("/runPolicy/suspend", json!(true)),
+                "has ended" => all_end(&fixture),
+                "is suspended" => fixture.edit("/runPolicy/suspend", json!(true)),
                 "waits" => {
                     let node = |n: i32| format!("node-{n}");
                     for n in 1..=3 {
-                        stage
+                        fixture
                             .shared
                             .store(|store| sim::kubernetes::set_node(store, &node(n), false));
                     }
-                    stage.to_last(|store, key| drop(store.remove(Who::User, key)));
+                    fixture.to_last(|store, key| drop(store.remove(Who::User, key)));
                 }
                 _ => {}
             }
-            stage.quiet().await;
-            let (writes, passes) = (stage.writes(), stage.clock.asked());
+            fixture.quiet().await;
+            let (writes, passes) = (fixture.writes(), fixture.clock.asked());
             // A day for what runs, a few hours for what does nothing at all.
             let hours = if case == "runs" { 24 } else { 4 };
             for _ in 0..hours {
-                stage.relist(&[]);
-                stage.pass(3600).await;
+                fixture.relist(&[]);
+                fixture.pass(3600).await;
             }
-            let later = stage.writes().split_off(writes.len());
-            assert_eq!(later, [""; 0], "{} {case}", stage.info().kind);
+            let later = fixture.writes().split_off(writes.len());
+            assert_eq!(later, [""; 0], "{} {case}", fixture.info().kind);
             // Once in ten minutes, give or take a fifth, for those that have not ended.
-            let further = stage.clock.asked() - passes;
+            let further = fixture.clock.asked() - passes;
             let most = if case == "has ended" {
                 0
             } else {
                 hours * 60 / 8 + 2
             };
-            assert!(further <= most, "{} {case}: {further} passes", stage.info().kind);
-            stage.is_right();
+            assert!(
+                further <= most,
+                "{} {case}: {further} passes",
+                fixture.info().kind
+            );
+            fixture.is_right();
         }
     }
 }
@@ -438,45 +454,47 @@ async fn a_job_grows_with_each_restart() {
         } else {
             20
         };
-        let mut stage = Stage::new(framework, Scene::default(), |m| {
+        let mut fixture = Fixture::new(framework, FixtureOptions::default(), |m| {
             replaced(framework.kind(), m);
             m["spec"]["runPolicy"]["backoffLimit"] = json!(5000);
         });
-        stage.runs().await;
+        fixture.runs().await;
         for n in 0..often {
-            let pod = stage.pods().last().cloned().unwrap();
-            stage.shared.store(|store| fail(store, &pod_key(&pod), 137, None));
+            let pod = fixture.pods().last().cloned().unwrap();
+            fixture
+                .shared
+                .store(|store| fail(store, &pod_key(&pod), 137, None));
             for _ in 0..600 {
-                stage.pass(1).await;
-                let now = stage.shared.get(&pod_key(&pod));
+                fixture.pass(1).await;
+                let now = fixture.shared.get(&pod_key(&pod));
                 if now.is_some_and(|now| uid(&now) != uid(&pod) && value::phase(&now) == "Running") {
                     break;
                 }
             }
             if n % 50 == 0 {
                 // The log is for those who go round in circles.
-                stage.shared.lock().written.clear();
+                fixture.shared.lock().written.clear();
             }
         }
-        let kind = stage.info().kind;
-        stage.runs().await;
-        let job = stage.job();
+        let kind = fixture.info().kind;
+        fixture.runs().await;
+        let job = fixture.job();
         let status = stored(&job);
         let restarts = status.restart_counts.as_ref().map_or(0, |counts| counts.failures);
         assert!(restarts >= often, "{kind}: {restarts}");
         let size = job.to_string().len();
         assert!(size < 16 * 1024, "{kind}: {size} bytes");
-        let events = stage.shared.list(EVENTS).len();
+        let events = fixture.shared.list(EVENTS).len();
         let most = usize::try_from(often).unwrap() * 6 + 20;
         assert!(events < most, "{kind}: {events} events");
-        stage.restart();
-        stage.pass(600).await;
+        fixture.restart();
+        fixture.pass(600).await;
         assert_eq!(
-            stage.shared.list(EVENTS).len(),
+            fixture.shared.list(EVENTS).len(),
             events,
             "{kind}: told again after a restart"
         );
-        stage.is_right();
+        fixture.is_right();
     }
 }
 
@@ -491,33 +509,33 @@ async fn a_pod_group_is_deleted_and_made_again() {
             PodGroupApi::Coscheduling,
         ] {
             for code in [0, 1] {
-                let stage = Stage::new(framework, Scene::gang(api), |m| {
+                let fixture = Fixture::new(framework, FixtureOptions::gang(api), |m| {
                     m["spec"]["runPolicy"]["backoffLimit"] = json!(0);
                 });
-                stage.runs().await;
+                fixture.runs().await;
                 let groups = Resource::new(api.group_version().0, "podgroups");
-                let group = Key::new(groups, NAMESPACE, name(&stage.shared.list(groups)[0]));
+                let group = Key::new(groups, NAMESPACE, name(&fixture.shared.list(groups)[0]));
                 for n in 0..5 {
-                    stage.shared.edit(&group, Who::Kubernetes, |group| {
+                    fixture.shared.edit(&group, Who::Kubernetes, |group| {
                         group["status"]["seen"] = json!(n);
                         group["metadata"]["annotations"]["scheduler"] = json!(n.to_string());
                         group["spec"]["ofTheScheduler"] = json!(n);
                     });
-                    stage.pass(30).await;
+                    fixture.pass(30).await;
                 }
-                let context = format!("{} {api:?} {code}", stage.info().kind);
-                assert_eq!(stage.count("patch podgroups/"), 0, "{context}");
-                for pod in stage.pods() {
-                    stage
+                let context = format!("{} {api:?} {code}", fixture.info().kind);
+                assert_eq!(fixture.count("patch podgroups/"), 0, "{context}");
+                for pod in fixture.pods() {
+                    fixture
                         .shared
                         .store(|store| fail(store, &pod_key(&pod), code, None));
                 }
-                stage.ends().await;
-                stage.pass(600).await;
-                assert_eq!(stage.count("create podgroups/"), 1, "{context}");
-                assert!(stage.count("delete podgroups/") <= 1, "{context}");
-                assert_eq!(stage.count("patch podgroups/"), 0, "{context}");
-                stage.closes().await;
+                fixture.ends().await;
+                fixture.pass(600).await;
+                assert_eq!(fixture.count("create podgroups/"), 1, "{context}");
+                assert!(fixture.count("delete podgroups/") <= 1, "{context}");
+                assert_eq!(fixture.count("patch podgroups/"), 0, "{context}");
+                fixture.closes().await;
             }
         }
     }
@@ -529,14 +547,14 @@ async fn jobs_that_have_ended_hold_up_a_new_one() {
     // Fewer passes at one moment than the clock takes for a circle.
     const ENDED: usize = 1500;
     for framework in kinds() {
-        let mut stage = Stage::running(framework).await;
-        all_end(&stage);
-        stage.ends().await;
-        let done = stage.job();
-        stage.delete(&stage.key(), None);
-        stage.pass(10).await;
-        let resource = stage.resource();
-        stage.shared.store(|store| {
+        let mut fixture = Fixture::running(framework).await;
+        all_end(&fixture);
+        fixture.ends().await;
+        let done = fixture.job();
+        fixture.delete(&fixture.key(), None);
+        fixture.pass(10).await;
+        let resource = fixture.resource();
+        fixture.shared.store(|store| {
             for n in 0..ENDED {
                 let mut job = done.clone();
                 job["metadata"]["name"] = json!(format!("a-old{n}"));
@@ -548,33 +566,33 @@ async fn jobs_that_have_ended_hold_up_a_new_one() {
                 );
             }
         });
-        stage.crash();
-        stage.create(|_| {});
-        let before = stage.clock.asked();
-        let writes = stage.writes().len();
+        fixture.crash();
+        fixture.create(|_| {});
+        let before = fixture.clock.asked();
+        let writes = fixture.writes().len();
         let (passes, clock) = (
             std::sync::Arc::new(std::sync::Mutex::new(None)),
-            stage.clock.clone(),
+            fixture.clock.clone(),
         );
         let first = std::sync::Arc::clone(&passes);
-        stage.sky.rule(move |request| {
+        fixture.network.rule(move |request| {
             if request.verb == Verb::Create && request.plural != "leases" {
                 first.lock().unwrap().get_or_insert(clock.asked());
             }
             None
         });
-        stage.start();
-        stage.runs().await;
+        fixture.start();
+        fixture.runs().await;
         let needed = passes.lock().unwrap().unwrap() - before;
         assert!(
             needed <= 17,
             "{}: {needed} passes before its first write",
-            stage.info().kind
+            fixture.info().kind
         );
-        stage.pass(60).await;
-        let old = stage.writes().split_off(writes);
+        fixture.pass(60).await;
+        let old = fixture.writes().split_off(writes);
         assert!(old.iter().all(|line| !line.contains("/a-old")), "{old:?}");
-        stage.is_right();
+        fixture.is_right();
     }
 }
 
@@ -584,30 +602,30 @@ async fn jobs_that_have_ended_hold_up_a_new_one() {
 async fn refused_for_long_it_says_nothing_or_never_tries_again() {
     for framework in kinds() {
         for case in ["403", "422", "500", "no answer", "namespace"] {
-            let stage = Stage::empty(framework, Scene::default());
-            let shared: Shared = stage.shared.clone();
+            let fixture = Fixture::empty(framework, FixtureOptions::default());
+            let shared: Shared = fixture.shared.clone();
             let tries = std::sync::Arc::new(std::sync::Mutex::new(0));
             let counted = std::sync::Arc::clone(&tries);
-            let rule = stage.sky.rule(move |request| {
+            let rule = fixture.network.rule(move |request| {
                 let third = shared.list(PODS).len() >= 2 || case == "namespace";
                 if !makes_pod(request) || !third {
                     return None;
                 }
                 *counted.lock().unwrap() += 1;
                 Some(match case {
-                    "namespace" => fated(Fate::Answered(403, namespace_ends())),
+                    "namespace" => with_fault(Fault::Answered(403, namespace_ends())),
                     case => trouble(case),
                 })
             });
-            stage.create(|_| {});
-            stage.pass(600).await;
-            let job = stage.job();
+            fixture.create(|_| {});
+            fixture.pass(600).await;
+            let job = fixture.job();
             let sent = *tries.lock().unwrap();
             if sent == 0 {
                 // It has but two pods of its own.
                 continue;
             }
-            let context = format!("{} {case}: {sent} tries, {}", stage.info().kind, job["status"]);
+            let context = format!("{} {case}: {sent} tries, {}", fixture.info().kind, job["status"]);
             let said = text(&job, "/status/waitingFor").to_owned();
             let wanted = match case {
                 "403" => "exceeded quota",
@@ -625,11 +643,11 @@ async fn refused_for_long_it_says_nothing_or_never_tries_again() {
                 24
             };
             assert!(sent <= most, "{context}");
-            stage.sky.end(rule);
-            stage.pass(75).await;
-            stage.runs().await;
-            assert!(text(&stage.job(), "/status/waitingFor").is_empty(), "{context}");
-            stage.closes().await;
+            fixture.network.end(rule);
+            fixture.pass(75).await;
+            fixture.runs().await;
+            assert!(text(&fixture.job(), "/status/waitingFor").is_empty(), "{context}");
+            fixture.closes().await;
         }
     }
 }

@@ -7,11 +7,11 @@ use sim::kubernetes::fail;
 use sim::types::pod_groups;
 use sim::value;
 
-use super::acts::{
+use super::fixture::{Fixture, FixtureOptions, kinds, slow_to_stop};
+use super::steps::{
     alive, by_batch_job, ends_well, first, is, last, policy, restarts, rule, status, suspend, suspended, to,
     uid, when, without_twins_until,
 };
-use super::stage::{Scene, Stage, kinds, slow_to_stop};
 
 /// A cluster with Kubernetes' own PodGroups.
 fn with_gangs() -> Setup {
@@ -26,11 +26,11 @@ fn with_gangs() -> Setup {
 async fn a_suspended_job_has_nothing_and_begins_with_nothing() {
     for framework in kinds() {
         for launcher in ["AtStartup", "WaitForWorkersReady"] {
-            let scene = Scene {
+            let options = FixtureOptions {
                 setup: with_gangs(),
-                ..Scene::default()
+                ..FixtureOptions::default()
             };
-            let stage = Stage::new(framework, scene, |manifest| {
+            let fixture = Fixture::new(framework, options, |manifest| {
                 rule(manifest, "suspend", true);
                 if manifest["kind"] == "MPIJob" {
                     manifest["spec"]["launcherCreationPolicy"] = json!(launcher);
@@ -38,30 +38,30 @@ async fn a_suspended_job_has_nothing_and_begins_with_nothing() {
             });
             let nothing = |after: &str| {
                 assert_eq!(
-                    super::acts::belongings(&stage),
+                    super::steps::belongings(&fixture),
                     [""; 0],
                     "{} {after}",
-                    stage.info().kind
+                    fixture.info().kind
                 );
-                assert_eq!(status(&stage).start_time, None, "{after}");
+                assert_eq!(status(&fixture).start_time, None, "{after}");
             };
-            stage.pass(120).await;
+            fixture.pass(120).await;
             nothing("created");
-            stage.sky.hold(stage.info().plural);
-            suspend(&stage, false);
-            stage.pass(2).await;
-            suspend(&stage, true);
-            stage.pass(2).await;
-            stage.sky.release(stage.info().plural);
-            stage.pass(120).await;
+            fixture.network.hold(fixture.info().plural);
+            suspend(&fixture, false);
+            fixture.pass(2).await;
+            suspend(&fixture, true);
+            fixture.pass(2).await;
+            fixture.network.release(fixture.info().plural);
+            fixture.pass(120).await;
             // Whether the moment in between is seen is a matter of luck; what is made in it goes again.
             assert!(
-                stage.has_no_pods() && is(&stage, "Suspended"),
+                fixture.has_no_pods() && is(&fixture, "Suspended"),
                 "{}",
-                stage.job()["status"]
+                fixture.job()["status"]
             );
-            suspend(&stage, false);
-            ends_well(stage).await;
+            suspend(&fixture, false);
+            ends_well(fixture).await;
         }
     }
 }
@@ -71,29 +71,29 @@ async fn a_suspended_job_has_nothing_and_begins_with_nothing() {
 #[tokio::test(start_paused = true)]
 async fn resumed_at_once_nobody_meets_his_predecessor() {
     for framework in kinds() {
-        let scene = Scene {
+        let options = FixtureOptions {
             setup: slow_to_stop(60),
-            ..Scene::default()
+            ..FixtureOptions::default()
         };
-        let stage = Stage::new(framework, scene, |_| {});
-        stage.runs().await;
-        let old: Vec<String> = stage
+        let fixture = Fixture::new(framework, options, |_| {});
+        fixture.runs().await;
+        let old: Vec<String> = fixture
             .pods()
             .iter()
             .map(|pod| value::uid(pod).to_owned())
             .collect();
-        suspend(&stage, true);
-        when(&stage, "it is suspended", |t| is(t, "Suspended")).await;
-        stage.pass(5).await;
-        suspend(&stage, false);
-        without_twins_until(&stage, "all are new and run", |t| {
+        suspend(&fixture, true);
+        when(&fixture, "it is suspended", |t| is(t, "Suspended")).await;
+        fixture.pass(5).await;
+        suspend(&fixture, false);
+        without_twins_until(&fixture, "all are new and run", |t| {
             let alive = alive(t);
             alive.len() == t.wanted()
                 && alive.iter().all(|pod| !old.contains(&value::uid(pod).to_owned()))
                 && is(t, "Running")
         })
         .await;
-        ends_well(stage).await;
+        ends_well(fixture).await;
     }
 }
 
@@ -103,35 +103,35 @@ async fn resumed_at_once_nobody_meets_his_predecessor() {
 async fn a_terminating_pod_has_neither_failed_nor_gone() {
     for framework in kinds() {
         for restart_policy in ["OnFailure", "Never"] {
-            let scene = Scene {
+            let options = FixtureOptions {
                 setup: slow_to_stop(60),
-                ..Scene::default()
+                ..FixtureOptions::default()
             };
-            let stage = Stage::new(framework, scene, |manifest| {
+            let fixture = Fixture::new(framework, options, |manifest| {
                 policy(framework.kind(), manifest, restart_policy);
                 rule(manifest, "backoffLimit", 0);
             });
-            stage.runs().await;
-            let mut victims = vec![last(&stage)];
+            fixture.runs().await;
+            let mut victims = vec![last(&fixture)];
             // A batch Job counts whatever ends its pod.
-            victims.extend(Some(first(&stage)).filter(|_| !by_batch_job(stage.info())));
+            victims.extend(Some(first(&fixture)).filter(|_| !by_batch_job(fixture.info())));
             for victim in victims {
-                let before = uid(&stage, &victim);
-                stage.delete(&victim, None);
-                without_twins_until(&stage, "it has gone", |t| uid(t, &victim) != before).await;
-                without_twins_until(&stage, "all run again", |t| {
+                let before = uid(&fixture, &victim);
+                fixture.delete(&victim, None);
+                without_twins_until(&fixture, "it has gone", |t| uid(t, &victim) != before).await;
+                without_twins_until(&fixture, "all run again", |t| {
                     alive(t).len() == t.wanted() && is(t, "Running")
                 })
                 .await;
             }
             assert_eq!(
-                restarts(&stage).0,
+                restarts(&fixture).0,
                 0,
                 "{} {}",
-                stage.info().kind,
-                stage.job()["status"]
+                fixture.info().kind,
+                fixture.job()["status"]
             );
-            ends_well(stage).await;
+            ends_well(fixture).await;
         }
     }
 }
@@ -141,35 +141,35 @@ async fn a_terminating_pod_has_neither_failed_nor_gone() {
 #[tokio::test(start_paused = true)]
 async fn who_ends_well_because_he_was_told_to_go_is_not_done() {
     for framework in kinds() {
-        let scene = Scene {
+        let options = FixtureOptions {
             setup: Setup {
                 pod_groups: vec![PodGroupApi::Native],
                 ..slow_to_stop(20)
             },
             replicas: 5,
-            ..Scene::default()
+            ..FixtureOptions::default()
         };
-        let stage = Stage::new(framework, scene, |_| {});
-        stage.runs().await;
-        suspend(&stage, true);
-        when(&stage, "its pods are told to go", |t| alive(t).is_empty()).await;
-        for pod in stage.pods().iter().rev().take(2) {
-            to(&stage, &sim::story::pod_key(pod), |store, key| {
+        let fixture = Fixture::new(framework, options, |_| {});
+        fixture.runs().await;
+        suspend(&fixture, true);
+        when(&fixture, "its pods are told to go", |t| alive(t).is_empty()).await;
+        for pod in fixture.pods().iter().rev().take(2) {
+            to(&fixture, &sim::scenario::pod_key(pod), |store, key| {
                 fail(store, key, 0, None)
             });
         }
-        suspended(&stage).await;
-        suspend(&stage, false);
-        stage.runs().await;
-        assert_eq!(alive(&stage).len(), stage.wanted(), "{}", stage.info().kind);
-        let groups = stage.shared.list(pod_groups(PodGroupApi::Native).resource);
+        suspended(&fixture).await;
+        suspend(&fixture, false);
+        fixture.runs().await;
+        assert_eq!(alive(&fixture).len(), fixture.wanted(), "{}", fixture.info().kind);
+        let groups = fixture.shared.list(pod_groups(PodGroupApi::Native).resource);
         let asked = value::number(&groups[0], "/spec/schedulingPolicy/gang/minCount");
         assert_eq!(
             usize::try_from(asked).unwrap(),
-            stage.wanted(),
+            fixture.wanted(),
             "{}",
-            stage.info().kind
+            fixture.info().kind
         );
-        ends_well(stage).await;
+        ends_well(fixture).await;
     }
 }

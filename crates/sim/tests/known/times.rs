@@ -6,20 +6,20 @@ use serde_json::json;
 use sim::kubernetes::fail;
 use sim::refusal::Refusal;
 use sim::request::Verb;
-use sim::story::Teller;
+use sim::scenario::TestJob;
 use sim::types::PODS;
 use sim::value::{self, phase};
 use tokio::time::Instant;
 
-use super::acts::{
+use super::fixture::{Fixture, FixtureOptions, kinds, refused};
+use super::steps::{
     by_batch_job, ends_well, first, has_ended, is, last, policy, replaced, restarts, rule, status, suspend,
     suspended, to, uid, waits_for, when,
 };
-use super::stage::{Scene, Stage, kinds, refused};
 
 /// Seconds between start and end of a job.
-fn lasted(teller: &Teller) -> i64 {
-    let status = status(teller);
+fn lasted(test_job: &TestJob) -> i64 {
+    let status = status(test_job);
     status.completion_time.unwrap().0.as_second() - status.start_time.unwrap().0.as_second()
 }
 
@@ -28,23 +28,23 @@ fn lasted(teller: &Teller) -> i64 {
 async fn a_deadline_fires_though_nothing_else_happens() {
     for framework in kinds() {
         for (down, up, ends) in [(100, 150, 300), (290, 310, 310)] {
-            let mut stage = Stage::new(framework, Scene::default(), |m| {
+            let mut fixture = Fixture::new(framework, FixtureOptions::default(), |m| {
                 rule(m, "activeDeadlineSeconds", 300)
             });
-            let begun = when(&stage, "it has begun", |t| status(t).start_time.is_some()).await;
+            let begun = when(&fixture, "it has begun", |t| status(t).start_time.is_some()).await;
             tokio::time::sleep_until(begun + Duration::from_secs(down)).await;
-            stage.crash();
+            fixture.crash();
             tokio::time::sleep_until(begun + Duration::from_secs(up)).await;
-            stage.start();
-            when(&stage, "it has ended", has_ended).await;
-            assert!(is(&stage, "Failed"));
+            fixture.start();
+            when(&fixture, "it has ended", has_ended).await;
+            assert!(is(&fixture, "Failed"));
             assert!(
-                (ends..=ends + 1).contains(&lasted(&stage)),
+                (ends..=ends + 1).contains(&lasted(&fixture)),
                 "{} {}",
-                stage.info().kind,
-                lasted(&stage)
+                fixture.info().kind,
+                lasted(&fixture)
             );
-            stage.closes().await;
+            fixture.closes().await;
         }
     }
 }
@@ -53,25 +53,25 @@ async fn a_deadline_fires_though_nothing_else_happens() {
 #[tokio::test(start_paused = true)]
 async fn a_resumed_job_has_all_its_time() {
     for framework in kinds() {
-        let stage = Stage::new(framework, Scene::default(), |m| {
+        let fixture = Fixture::new(framework, FixtureOptions::default(), |m| {
             rule(m, "activeDeadlineSeconds", 300)
         });
-        stage.runs().await;
-        stage.pass(200).await;
-        suspend(&stage, true);
-        suspended(&stage).await;
-        stage.pass(900).await;
-        assert!(!has_ended(&stage), "a suspended job has no deadline");
-        suspend(&stage, false);
-        stage.runs().await;
-        when(&stage, "it has ended", has_ended).await;
+        fixture.runs().await;
+        fixture.pass(200).await;
+        suspend(&fixture, true);
+        suspended(&fixture).await;
+        fixture.pass(900).await;
+        assert!(!has_ended(&fixture), "a suspended job has no deadline");
+        suspend(&fixture, false);
+        fixture.runs().await;
+        when(&fixture, "it has ended", has_ended).await;
         assert!(
-            (300..=301).contains(&lasted(&stage)),
+            (300..=301).contains(&lasted(&fixture)),
             "{} {}",
-            stage.info().kind,
-            lasted(&stage)
+            fixture.info().kind,
+            lasted(&fixture)
         );
-        stage.closes().await;
+        fixture.closes().await;
     }
 }
 
@@ -79,20 +79,20 @@ async fn a_resumed_job_has_all_its_time() {
 #[tokio::test(start_paused = true)]
 async fn of_two_timers_none_is_lost() {
     for framework in kinds() {
-        let stage = Stage::new(framework, Scene::default(), |manifest| {
+        let fixture = Fixture::new(framework, FixtureOptions::default(), |manifest| {
             replaced(framework.kind(), manifest);
             rule(manifest, "activeDeadlineSeconds", 150);
         });
-        stage.runs().await;
-        let victim = last(&stage);
+        fixture.runs().await;
+        let victim = last(&fixture);
         for n in 1..=5 {
-            stage.runs().await;
-            to(&stage, &victim, |store, key| fail(store, key, 137, None));
-            when(&stage, "the restart is stored", |t| restarts(t).0 == n).await;
+            fixture.runs().await;
+            to(&fixture, &victim, |store, key| fail(store, key, 137, None));
+            when(&fixture, "the restart is stored", |t| restarts(t).0 == n).await;
         }
         // A restart is due in 40 s, and the deadline later; then a restart in 80 s, and the deadline before it.
         let failed = Instant::now();
-        let made = when(&stage, "it is made anew", |t| {
+        let made = when(&fixture, "it is made anew", |t| {
             t.shared.get(&victim).is_some_and(|pod| phase(&pod) == "Running")
         });
         let made = made.await;
@@ -101,37 +101,37 @@ async fn of_two_timers_none_is_lost() {
             "{:?}",
             made - failed
         );
-        stage.runs().await;
-        to(&stage, &victim, |store, key| fail(store, key, 137, None));
-        when(&stage, "it says what it waits for", |t| {
+        fixture.runs().await;
+        to(&fixture, &victim, |store, key| fail(store, key, 137, None));
+        when(&fixture, "it says what it waits for", |t| {
             waits_for(t).contains("due at")
         })
         .await;
-        stage.nudge("while it waits");
-        when(&stage, "it has ended", has_ended).await;
+        fixture.nudge("while it waits");
+        when(&fixture, "it has ended", has_ended).await;
         assert!(
-            (150..=151).contains(&lasted(&stage)),
+            (150..=151).contains(&lasted(&fixture)),
             "{} {}",
-            stage.info().kind,
-            lasted(&stage)
+            fixture.info().kind,
+            lasted(&fixture)
         );
-        stage.closes().await;
+        fixture.closes().await;
     }
 }
 
 /// Ends the job in one of the ways in which jobs end.
-async fn end_by(stage: &Stage, way: &str) {
-    stage.runs().await;
+async fn end_by(fixture: &Fixture, way: &str) {
+    fixture.runs().await;
     match way {
-        "success" => stage.finish().await,
-        "limit" => to(stage, &last(stage), |store, key| fail(store, key, 137, None)),
+        "success" => fixture.finish().await,
+        "limit" => to(fixture, &last(fixture), |store, key| fail(store, key, 137, None)),
         "failure" => {
-            let key = if by_batch_job(stage.info()) {
-                first(stage)
+            let key = if by_batch_job(fixture.info()) {
+                first(fixture)
             } else {
-                last(stage)
+                last(fixture)
             };
-            to(stage, &key, |store, key| fail(store, key, 1, None));
+            to(fixture, &key, |store, key| fail(store, key, 1, None));
         }
         _ => {} // its deadline is near
     }
@@ -144,7 +144,7 @@ async fn a_time_to_live_counts_from_whatever_end() {
     for framework in kinds() {
         for way in ["success", "limit", "failure", "deadline"] {
             for ttl in [None, Some(0), Some(300)] {
-                let mut stage = Stage::new(framework, Scene::default(), |manifest| {
+                let mut fixture = Fixture::new(framework, FixtureOptions::default(), |manifest| {
                     let restart_policy = if way == "failure" { "Never" } else { "OnFailure" };
                     policy(framework.kind(), manifest, restart_policy);
                     rule(manifest, "backoffLimit", 0);
@@ -155,27 +155,27 @@ async fn a_time_to_live_counts_from_whatever_end() {
                         rule(manifest, "ttlSecondsAfterFinished", ttl);
                     }
                 });
-                end_by(&stage, way).await;
-                let told = format!("{} {way} {ttl:?}", stage.info().kind);
-                when(&stage, "it has ended", |t| t.job().is_null() || has_ended(t)).await;
-                let ended = status(&stage).completion_time;
+                end_by(&fixture, way).await;
+                let told = format!("{} {way} {ttl:?}", fixture.info().kind);
+                when(&fixture, "it has ended", |t| t.job().is_null() || has_ended(t)).await;
+                let ended = status(&fixture).completion_time;
                 let Some(ttl) = ttl else {
-                    stage.pass(7200).await;
-                    assert!(has_ended(&stage), "{told}");
+                    fixture.pass(7200).await;
+                    assert!(has_ended(&fixture), "{told}");
                     assert!(ended.is_some(), "{told}");
-                    stage.closes().await;
+                    fixture.closes().await;
                     continue;
                 };
                 if ttl == 300 {
-                    stage.restart();
+                    fixture.restart();
                 }
-                when(&stage, "it is gone", |t| t.job().is_null()).await;
-                let gone = stage.shared.lock().server.store.now();
+                when(&fixture, "it is gone", |t| t.job().is_null()).await;
+                let gone = fixture.shared.lock().server.store.now();
                 if let Some(ended) = ended {
                     let lived = gone.as_second() - ended.0.as_second();
                     assert!((ttl..=ttl + 1).contains(&lived), "{told}: {lived}");
                 }
-                stage.closes().await;
+                fixture.closes().await;
             }
         }
     }
@@ -186,28 +186,28 @@ async fn a_time_to_live_counts_from_whatever_end() {
 #[tokio::test(start_paused = true)]
 async fn a_time_to_live_that_was_raised_unseen_holds() {
     for framework in kinds() {
-        let stage = Stage::new(framework, Scene::default(), |m| {
+        let fixture = Fixture::new(framework, FixtureOptions::default(), |m| {
             rule(m, "ttlSecondsAfterFinished", 20)
         });
-        stage.runs().await;
-        stage.finish().await;
-        when(&stage, "it has ended", has_ended).await;
-        let ended = status(&stage).completion_time.unwrap().0.as_second();
-        stage.pass(8).await;
-        stage.sky.hold(stage.info().plural);
-        stage.edit("/runPolicy/ttlSecondsAfterFinished", json!(100));
-        stage.pass(20).await;
-        assert!(has_ended(&stage), "{}: it is gone", stage.info().kind);
+        fixture.runs().await;
+        fixture.finish().await;
+        when(&fixture, "it has ended", has_ended).await;
+        let ended = status(&fixture).completion_time.unwrap().0.as_second();
+        fixture.pass(8).await;
+        fixture.network.hold(fixture.info().plural);
+        fixture.edit("/runPolicy/ttlSecondsAfterFinished", json!(100));
+        fixture.pass(20).await;
+        assert!(has_ended(&fixture), "{}: it is gone", fixture.info().kind);
         assert!(
-            stage.count(&format!("409 delete {}/j", stage.info().plural)) > 0,
+            fixture.count(&format!("409 delete {}/j", fixture.info().plural)) > 0,
             "{:?}",
-            stage.writes()
+            fixture.writes()
         );
-        stage.sky.release(stage.info().plural);
-        when(&stage, "it is gone", |t| t.job().is_null()).await;
-        let lived = stage.shared.lock().server.store.now().as_second() - ended;
-        assert!((100..=101).contains(&lived), "{}: {lived}", stage.info().kind);
-        stage.closes().await;
+        fixture.network.release(fixture.info().plural);
+        when(&fixture, "it is gone", |t| t.job().is_null()).await;
+        let lived = fixture.shared.lock().server.store.now().as_second() - ended;
+        assert!((100..=101).contains(&lived), "{}: {lived}", fixture.info().kind);
+        fixture.closes().await;
     }
 }
 
@@ -215,19 +215,19 @@ async fn a_time_to_live_that_was_raised_unseen_holds() {
 #[tokio::test(start_paused = true)]
 async fn a_suspended_job_lives_on() {
     for framework in kinds() {
-        let stage = Stage::new(framework, Scene::default(), |m| {
+        let fixture = Fixture::new(framework, FixtureOptions::default(), |m| {
             rule(m, "ttlSecondsAfterFinished", 3)
         });
-        stage.runs().await;
-        suspend(&stage, true);
-        suspended(&stage).await;
-        stage.pass(7200).await;
-        assert!(is(&stage, "Suspended"));
-        suspend(&stage, false);
-        stage.runs().await;
-        stage.finish().await;
-        when(&stage, "it is gone", |t| t.job().is_null()).await;
-        stage.closes().await;
+        fixture.runs().await;
+        suspend(&fixture, true);
+        suspended(&fixture).await;
+        fixture.pass(7200).await;
+        assert!(is(&fixture, "Suspended"));
+        suspend(&fixture, false);
+        fixture.runs().await;
+        fixture.finish().await;
+        when(&fixture, "it is gone", |t| t.job().is_null()).await;
+        fixture.closes().await;
     }
 }
 
@@ -235,26 +235,31 @@ async fn a_suspended_job_lives_on() {
 #[tokio::test(start_paused = true)]
 async fn the_successor_is_not_deleted_in_its_predecessors_place() {
     for framework in kinds() {
-        let stage = Stage::new(framework, Scene::default(), |m| {
+        let fixture = Fixture::new(framework, FixtureOptions::default(), |m| {
             rule(m, "ttlSecondsAfterFinished", 20)
         });
-        stage.runs().await;
-        stage.finish().await;
-        when(&stage, "it has ended", has_ended).await;
-        stage.pass(8).await;
-        stage.sky.hold(stage.info().plural);
-        stage.delete(&stage.key(), None);
-        let successor = value::uid(&stage.create(|_| {})).to_owned();
-        stage.pass(30).await;
+        fixture.runs().await;
+        fixture.finish().await;
+        when(&fixture, "it has ended", has_ended).await;
+        fixture.pass(8).await;
+        fixture.network.hold(fixture.info().plural);
+        fixture.delete(&fixture.key(), None);
+        let successor = value::uid(&fixture.create(|_| {})).to_owned();
+        fixture.pass(30).await;
         assert!(
-            stage.count(&format!("409 delete {}/j", stage.info().plural)) > 0,
+            fixture.count(&format!("409 delete {}/j", fixture.info().plural)) > 0,
             "{:?}",
-            stage.writes()
+            fixture.writes()
         );
-        stage.sky.release(stage.info().plural);
-        stage.pass(10).await;
-        assert_eq!(uid(&stage, &stage.key()), successor, "{}", stage.info().kind);
-        ends_well(stage).await;
+        fixture.network.release(fixture.info().plural);
+        fixture.pass(10).await;
+        assert_eq!(
+            uid(&fixture, &fixture.key()),
+            successor,
+            "{}",
+            fixture.info().kind
+        );
+        ends_well(fixture).await;
     }
 }
 
@@ -263,65 +268,68 @@ async fn the_successor_is_not_deleted_in_its_predecessors_place() {
 #[tokio::test(start_paused = true)]
 async fn start_and_end_are_stated_once() {
     for framework in kinds() {
-        let mut stage = Stage::new(framework, Scene::default(), |manifest| {
+        let mut fixture = Fixture::new(framework, FixtureOptions::default(), |manifest| {
             replaced(framework.kind(), manifest);
             rule(manifest, "cleanPodPolicy", "All");
         });
-        stage.runs().await;
-        let begun = status(&stage).start_time;
+        fixture.runs().await;
+        let begun = status(&fixture).start_time;
         assert!(begun.is_some());
-        let kind = stage.info().kind;
-        let stands =
-            |stage: &Stage, after: &str| assert_eq!(status(stage).start_time, begun, "{kind}: after {after}");
-        to(&stage, &last(&stage), |store, key| fail(store, key, 137, None));
-        stage.pass(3).await;
-        stage.runs().await;
-        stands(&stage, "the restart of a pod");
-        stage.restart();
-        stage.pass(30).await;
-        stands(&stage, "the restart of the operator");
+        let kind = fixture.info().kind;
+        let stands = |fixture: &Fixture, after: &str| {
+            assert_eq!(status(fixture).start_time, begun, "{kind}: after {after}")
+        };
+        to(&fixture, &last(&fixture), |store, key| {
+            fail(store, key, 137, None)
+        });
+        fixture.pass(3).await;
+        fixture.runs().await;
+        stands(&fixture, "the restart of a pod");
+        fixture.restart();
+        fixture.pass(30).await;
+        stands(&fixture, "the restart of the operator");
         let mut left = 3;
-        let conflicts = stage.sky.rule(move |request| {
+        let conflicts = fixture.network.rule(move |request| {
             let hit = left > 0 && request.verb == Verb::Patch && request.subresource == "status";
             left -= i32::from(hit);
             hit.then(|| refused(Refusal::conflict(PODS, "j", "injected")))
         });
-        to(&stage, &last(&stage), |store, key| {
+        to(&fixture, &last(&fixture), |store, key| {
             fail(store, key, 137, Some("EvictionByEvictionAPI"))
         });
-        stage.pass(30).await;
-        stage.runs().await;
-        stage.sky.end(conflicts);
-        stands(&stage, "conflicts");
-        if stage.info().scaled_role.is_some() {
-            stage.scale(3);
-            stage.pass(3).await;
-            stage.runs().await;
-            stands(&stage, "scaling");
+        fixture.pass(30).await;
+        fixture.runs().await;
+        fixture.network.end(conflicts);
+        stands(&fixture, "conflicts");
+        if fixture.info().scaled_role.is_some() {
+            fixture.scale(3);
+            fixture.pass(3).await;
+            fixture.runs().await;
+            stands(&fixture, "scaling");
         }
-        suspend(&stage, true);
-        suspended(&stage).await;
-        stage.pass(60).await;
-        suspend(&stage, false);
-        stage.runs().await;
-        let again = status(&stage).start_time;
+        suspend(&fixture, true);
+        suspended(&fixture).await;
+        fixture.pass(60).await;
+        suspend(&fixture, false);
+        fixture.runs().await;
+        let again = status(&fixture).start_time;
         assert!(
             again.as_ref().map(|t| t.0) > begun.map(|t| t.0),
             "{kind}: resumed it begins anew"
         );
-        stage.shared.lock().judge.clocks_differ = true;
-        stage.clock.wrong_by(-3600);
-        stage.finish().await;
-        Teller::ends(&stage).await;
-        let ended = status(&stage);
+        fixture.shared.lock().checker.clocks_differ = true;
+        fixture.clock.wrong_by(-3600);
+        fixture.finish().await;
+        TestJob::ends(&fixture).await;
+        let ended = status(&fixture);
         assert_eq!(ended.start_time, again, "{kind}");
         assert!(
             ended.completion_time.as_ref().map(|t| t.0) >= again.map(|t| t.0),
             "{kind}"
         );
-        stage.restart();
-        stage.pass(600).await;
-        assert_eq!(status(&stage).completion_time, ended.completion_time, "{kind}");
-        stage.closes().await;
+        fixture.restart();
+        fixture.pass(600).await;
+        assert_eq!(status(&fixture).completion_time, ended.completion_time, "{kind}");
+        fixture.closes().await;
     }
 }

@@ -5,77 +5,77 @@ use std::time::Duration;
 
 use common::gang::PodGroupApi;
 use serde_json::{Value, json};
+use sim::checker::stored;
 use sim::cluster::NAMESPACE;
-use sim::judge::stored;
 use sim::kubernetes::fail;
-use sim::link::Fate;
+use sim::network_faults::Fault;
 use sim::refusal::Refusal;
 use sim::request::{Request, Verb};
+use sim::scenario::pod_key;
 use sim::server::Answer;
 use sim::store::{Frame, Key, Store, Who};
-use sim::story::pod_key;
 use sim::types::{BATCH_JOBS, PODS, Resource};
 use sim::value::{self, name, phase, uid};
 
-use super::stage::{Scene, Stage, by_batch_job, fated, kinds, refused, replaced};
+use super::fixture::{Fixture, FixtureOptions, by_batch_job, kinds, refused, replaced, with_fault};
 
 /// All that a job makes and the operator watches.
 const CHILDREN: [&str; 4] = ["pods", "services", "jobs", "horizontalpodautoscalers"];
 
-fn hold(stage: &Stage) {
+fn hold(fixture: &Fixture) {
     for plural in CHILDREN {
-        stage.sky.hold(plural);
+        fixture.network.hold(plural);
     }
 }
 
-fn release(stage: &Stage) {
+fn release(fixture: &Fixture) {
     for plural in CHILDREN {
-        stage.sky.release(plural);
+        fixture.network.release(plural);
     }
 }
 
 /// How often operators have created each pod, Service and batch Job.
-fn created_once(stage: &Stage) {
-    let inside = stage.shared.lock();
+fn created_once(fixture: &Fixture) {
+    let inside = fixture.shared.lock();
     let twice: Vec<_> = inside
-        .judge
+        .checker
         .counts
         .iter()
         .filter(|((what, _), times)| *what == "create" && **times > 1)
         .collect();
-    assert!(twice.is_empty(), "{}: {twice:?}", stage.info().kind);
+    assert!(twice.is_empty(), "{}: {twice:?}", fixture.info().kind);
 }
 
 /// Removes a pod at once, as if it had never been.
-fn wipe(stage: &Stage, pod: &Key) {
-    stage.shared.store(|store| store.remove(Who::User, pod));
+fn wipe(fixture: &Fixture, pod: &Key) {
+    fixture.shared.store(|store| store.remove(Who::User, pod));
 }
 
 /// A pass that came before the events of the last one's creates made the same pods again (ray#704, k8s#130103, k8s#41675).
 #[tokio::test(start_paused = true)]
 async fn more_pods_than_asked_for_while_the_watch_is_late() {
     for framework in kinds() {
-        let stage = Stage::empty(
+        let fixture = Fixture::empty(
             framework,
-            Scene {
+            FixtureOptions {
                 replicas: 4,
-                ..Scene::default()
+                ..FixtureOptions::default()
             },
         );
-        stage.pass(1).await;
-        hold(&stage);
-        stage.create(|_| {});
-        stage.pass(2).await;
-        let before = stage.writes();
-        assert!(stage.count("create pods/") > 0, "{before:?}");
-        stage.nudge("once more");
-        stage.pass(2).await;
-        assert_eq!(stage.writes(), before, "{}", stage.info().kind);
-        release(&stage);
-        stage.runs().await;
-        created_once(&stage);
-        assert_eq!(stage.count("409 create pods/"), 0, "{}", stage.info().kind);
-        stage.closes().await;
+        fixture.pass(1).await;
+        hold(&fixture);
+        fixture.create(|_| {});
+        fixture.pass(2).await;
+        let before = fixture.writes();
+        assert!(fixture.count("create pods/") > 0, "{before:?}");
+        fixture.nudge("once more");
+        fixture.pass(2).await;
+        assert_eq!(fixture.writes(), before, "{}", fixture.info().kind);
+        release(&fixture);
+        fixture.runs().await;
+        created_once(&fixture);
+        assert_eq!(fixture.count("409 create pods/"), 0, "{}", fixture.info().kind);
+        fixture.closes().await;
     }
 }
 
@@ -84,24 +84,24 @@ async fn more_pods_than_asked_for_while_the_watch_is_late() {
 #[tokio::test(start_paused = true)]
 async fn what_was_made_and_deleted_unseen_is_waited_for() {
     for framework in kinds() {
-        let stage = Stage::empty(framework, Scene::default());
-        stage.pass(1).await;
-        stage.sky.hold("pods");
-        stage.create(|_| {});
-        stage.pass(2).await;
-        let pods = stage.pods();
+        let fixture = Fixture::empty(framework, FixtureOptions::default());
+        fixture.pass(1).await;
+        fixture.network.hold("pods");
+        fixture.create(|_| {});
+        fixture.pass(2).await;
+        let pods = fixture.pods();
         assert!(!pods.is_empty());
         for pod in &pods {
-            wipe(&stage, &pod_key(pod));
+            wipe(&fixture, &pod_key(pod));
         }
-        stage.lose("pods").await;
+        fixture.lose("pods").await;
         // Sooner than anything is looked up.
-        stage.pass(1).await;
-        let now = stage.pods();
-        assert_eq!(now.len(), pods.len(), "{}", stage.info().kind);
+        fixture.pass(1).await;
+        let now = fixture.pods();
+        assert_eq!(now.len(), pods.len(), "{}", fixture.info().kind);
         assert!(now.iter().all(|pod| pods.iter().all(|old| uid(old) != uid(pod))));
-        stage.runs().await;
-        stage.closes().await;
+        fixture.runs().await;
+        fixture.closes().await;
     }
 }
 
@@ -110,10 +110,10 @@ async fn what_was_made_and_deleted_unseen_is_waited_for() {
 #[tokio::test(start_paused = true)]
 async fn a_quiet_watch_with_bookmarks_only_is_waited_for_in_vain() {
     for framework in kinds() {
-        let stage = Stage::empty(framework, Scene::default());
-        stage.pass(1).await;
-        let shared = stage.shared.clone();
-        let webhook = stage.sky.rule(move |request| {
+        let fixture = Fixture::empty(framework, FixtureOptions::default());
+        fixture.pass(1).await;
+        let shared = fixture.shared.clone();
+        let webhook = fixture.network.rule(move |request| {
             let carries = request.is_of(PODS) || request.is_of(BATCH_JOBS);
             match request.verb {
                 Verb::Create if carries => {
@@ -124,46 +124,46 @@ async fn a_quiet_watch_with_bookmarks_only_is_waited_for_in_vain() {
                             labels.remove(common::names::OPERATOR_NAME);
                         }
                     }
-                    Some(fated(match shared.answer(Who::Client, &request) {
-                        Ok(Answer::Object(code, object)) => Fate::Answered(code, object),
+                    Some(with_fault(match shared.answer(Who::Client, &request) {
+                        Ok(Answer::Object(code, object)) => Fault::Answered(code, object),
                         Ok(Answer::Watch(_)) => panic!("a create is no watch"),
-                        Err(refusal) => Fate::Refused(refusal),
+                        Err(refusal) => Fault::Refused(refusal),
                     }))
                 }
                 Verb::Get if carries => Some(refused(Refusal::internal())),
                 _ => None,
             }
         });
-        stage.create(|_| {});
-        stage.pass(10).await;
-        let pods: Vec<Key> = stage.pods().iter().map(|pod| pod_key(pod)).collect();
-        assert!(!pods.is_empty(), "{}", stage.info().kind);
-        let passes = stage.clock.asked();
-        stage.nudge("once more");
+        fixture.create(|_| {});
+        fixture.pass(10).await;
+        let pods: Vec<Key> = fixture.pods().iter().map(|pod| pod_key(pod)).collect();
+        assert!(!pods.is_empty(), "{}", fixture.info().kind);
+        let passes = fixture.clock.asked();
+        fixture.nudge("once more");
         // The first watch began a minute before its first bookmark.
-        stage.pass(48).await;
-        assert_eq!(stage.clock.asked(), passes, "{}", stage.info().kind);
-        stage.pass(2).await;
+        fixture.pass(48).await;
+        assert_eq!(fixture.clock.asked(), passes, "{}", fixture.info().kind);
+        fixture.pass(2).await;
         assert!(
-            stage.clock.asked() > passes,
+            fixture.clock.asked() > passes,
             "{}: {:?}",
-            stage.info().kind,
-            stage.writes()
+            fixture.info().kind,
+            fixture.writes()
         );
-        stage.sky.end(webhook);
-        let hidden = stage
+        fixture.network.end(webhook);
+        let hidden = fixture
             .shared
             .list(BATCH_JOBS)
             .into_iter()
             .map(|job| Key::new(BATCH_JOBS, NAMESPACE, name(&job)));
         for key in pods.into_iter().chain(hidden) {
-            let value = stage.info().controller;
-            stage.shared.edit(&key, Who::User, |object| {
+            let value = fixture.info().controller;
+            fixture.shared.edit(&key, Who::User, |object| {
                 object["metadata"]["labels"][common::names::OPERATOR_NAME] = json!(value);
             });
         }
-        stage.runs().await;
-        stage.is_right();
+        fixture.runs().await;
+        fixture.is_right();
     }
 }
 
@@ -171,33 +171,33 @@ async fn a_quiet_watch_with_bookmarks_only_is_waited_for_in_vain() {
 #[tokio::test(start_paused = true)]
 async fn what_was_made_and_relabelled_unseen_is_waited_for() {
     for framework in kinds() {
-        let stage = Stage::empty(framework, Scene::default());
-        stage.pass(1).await;
-        stage.sky.hold("pods");
-        stage.create(|_| {});
-        stage.pass(2).await;
-        let pods: Vec<Key> = stage.pods().iter().map(|pod| pod_key(pod)).collect();
+        let fixture = Fixture::empty(framework, FixtureOptions::default());
+        fixture.pass(1).await;
+        fixture.network.hold("pods");
+        fixture.create(|_| {});
+        fixture.pass(2).await;
+        let pods: Vec<Key> = fixture.pods().iter().map(|pod| pod_key(pod)).collect();
         let label = |pod: &mut Value, from: &str, to: &str| {
             let labels = pod["metadata"]["labels"].as_object_mut().unwrap();
             let value = labels.remove(from).unwrap();
             labels.insert(to.to_owned(), value);
         };
         for pod in &pods {
-            stage.shared.edit(pod, Who::User, |pod| {
+            fixture.shared.edit(pod, Who::User, |pod| {
                 label(pod, common::names::OPERATOR_NAME, "kept");
             });
         }
-        stage.sky.release("pods");
-        stage.pass(60).await;
+        fixture.network.release("pods");
+        fixture.pass(60).await;
         // It finds out that the names are taken, and asks for them every few seconds.
-        assert!(stage.count("409 create pods/") <= 20, "{:?}", stage.writes());
+        assert!(fixture.count("409 create pods/") <= 20, "{:?}", fixture.writes());
         for pod in &pods {
-            stage.shared.edit(pod, Who::User, |pod| {
+            fixture.shared.edit(pod, Who::User, |pod| {
                 label(pod, "kept", common::names::OPERATOR_NAME);
             });
         }
-        stage.runs().await;
-        stage.closes().await;
+        fixture.runs().await;
+        fixture.closes().await;
     }
 }
 
@@ -205,15 +205,15 @@ async fn what_was_made_and_relabelled_unseen_is_waited_for() {
 #[tokio::test(start_paused = true)]
 async fn a_pod_is_missing_and_the_sum_is_right() {
     for framework in kinds() {
-        let stage = Stage::running(framework).await;
-        let before = stage.pods();
+        let fixture = Fixture::running(framework).await;
+        let before = fixture.pods();
         let gone = before.last().unwrap();
-        wipe(&stage, &pod_key(gone));
-        stage.nudge("a pass before anything else");
-        stage.pass(1).await;
-        stage.runs().await;
-        let after = stage.pods();
-        assert_eq!(after.len(), before.len(), "{}", stage.info().kind);
+        wipe(&fixture, &pod_key(gone));
+        fixture.nudge("a pass before anything else");
+        fixture.pass(1).await;
+        fixture.runs().await;
+        let after = fixture.pods();
+        assert_eq!(after.len(), before.len(), "{}", fixture.info().kind);
         let new: Vec<&str> = after
             .iter()
             .filter(|pod| before.iter().all(|old| uid(old) != uid(pod)))
@@ -221,11 +221,11 @@ async fn a_pod_is_missing_and_the_sum_is_right() {
             .collect();
         // A launcher begins anew with its workers.
         assert!(
-            new == [name(gone)] || by_batch_job(stage.info()) && new.contains(&name(gone)),
+            new == [name(gone)] || by_batch_job(fixture.info()) && new.contains(&name(gone)),
             "{}: {new:?}",
-            stage.info().kind
+            fixture.info().kind
         );
-        stage.closes().await;
+        fixture.closes().await;
     }
 }
 
@@ -234,22 +234,22 @@ async fn a_pod_is_missing_and_the_sum_is_right() {
 async fn one_watch_is_up_to_date_and_the_other_is_not() {
     for framework in kinds() {
         for late in ["services", "pods"] {
-            let stage = Stage::empty(framework, Scene::default());
-            stage.pass(1).await;
-            stage.sky.hold(late);
-            stage.create(|_| {});
-            stage.pass(2).await;
-            if stage.count(&format!("create {late}/")) == 0 {
+            let fixture = Fixture::empty(framework, FixtureOptions::default());
+            fixture.pass(1).await;
+            fixture.network.hold(late);
+            fixture.create(|_| {});
+            fixture.pass(2).await;
+            if fixture.count(&format!("create {late}/")) == 0 {
                 continue;
             }
-            let before = stage.writes();
-            stage.nudge("once more");
-            stage.pass(2).await;
-            assert_eq!(stage.writes(), before, "{}: {late}", stage.info().kind);
-            stage.sky.release(late);
-            stage.runs().await;
-            created_once(&stage);
-            stage.closes().await;
+            let before = fixture.writes();
+            fixture.nudge("once more");
+            fixture.pass(2).await;
+            assert_eq!(fixture.writes(), before, "{}: {late}", fixture.info().kind);
+            fixture.network.release(late);
+            fixture.runs().await;
+            created_once(&fixture);
+            fixture.closes().await;
         }
     }
 }
@@ -258,25 +258,25 @@ async fn one_watch_is_up_to_date_and_the_other_is_not() {
 #[tokio::test(start_paused = true)]
 async fn the_next_job_of_the_name_waits_for_events_of_the_last() {
     for framework in kinds() {
-        let stage = Stage::empty(framework, Scene::default());
-        stage.pass(1).await;
-        hold(&stage);
-        let first = stage.create(|_| {});
-        stage.pass(2).await;
-        stage.sky.hold(stage.info().plural);
-        stage.delete(&stage.key(), None);
-        let second = stage.create(|_| {});
+        let fixture = Fixture::empty(framework, FixtureOptions::default());
+        fixture.pass(1).await;
+        hold(&fixture);
+        let first = fixture.create(|_| {});
+        fixture.pass(2).await;
+        fixture.network.hold(fixture.info().plural);
+        fixture.delete(&fixture.key(), None);
+        let second = fixture.create(|_| {});
         assert_ne!(uid(&first), uid(&second));
-        let before = stage.writes().len();
-        stage.sky.release(stage.info().plural);
+        let before = fixture.writes().len();
+        fixture.network.release(fixture.info().plural);
         // Sooner than anything is looked up.
-        stage.pass(1).await;
-        assert!(stage.writes().len() > before, "{}", stage.info().kind);
+        fixture.pass(1).await;
+        assert!(fixture.writes().len() > before, "{}", fixture.info().kind);
         // Longer than old pods take to go; the children's watches stand still all the while.
-        stage.pass(20).await;
-        let pods = stage.pods();
+        fixture.pass(20).await;
+        let pods = fixture.pods();
         let own = |pod: &Value| {
-            let inside = stage.shared.lock();
+            let inside = fixture.shared.lock();
             let owner = value::controller_uid(pod);
             let carrier = inside
                 .server
@@ -288,11 +288,11 @@ async fn the_next_job_of_the_name_waits_for_events_of_the_last() {
         assert!(
             !pods.is_empty() && pods.iter().all(|pod| own(pod)),
             "{}",
-            stage.info().kind
+            fixture.info().kind
         );
-        release(&stage);
-        stage.runs().await;
-        stage.closes().await;
+        release(&fixture);
+        fixture.runs().await;
+        fixture.closes().await;
     }
 }
 
@@ -301,36 +301,38 @@ async fn the_next_job_of_the_name_waits_for_events_of_the_last() {
 async fn one_failure_is_counted_twice() {
     for framework in kinds() {
         for dies in [None, Some(false), Some(true)] {
-            let mut stage = Stage::new(framework, Scene::default(), |m| replaced(framework.kind(), m));
-            stage.runs().await;
-            let (sky, mut left) = (stage.sky.clone(), 1);
-            stage.sky.rule(move |request| {
+            let mut fixture = Fixture::new(framework, FixtureOptions::default(), |m| {
+                replaced(framework.kind(), m)
+            });
+            fixture.runs().await;
+            let (network, mut left) = (fixture.network.clone(), 1);
+            fixture.network.rule(move |request| {
                 if request.verb != Verb::Delete || !request.is_of(PODS) || left == 0 {
                     return None;
                 }
                 left -= 1;
-                sky.hold("pods");
-                dies.map(|carried_out| fated(Fate::Fatal { carried_out }))
+                network.hold("pods");
+                dies.map(|served| with_fault(Fault::Fatal { served }))
             });
-            stage.to_last(|store, key| fail(store, key, 137, None));
+            fixture.to_last(|store, key| fail(store, key, 137, None));
             if dies.is_some() {
-                stage.restart_once_dead().await;
+                fixture.restart_once_dead().await;
             }
-            stage.pass(3).await;
-            stage.nudge("a pass on the old view");
-            stage.pass(60).await;
-            stage.nudge("another one");
-            stage.pass(3).await;
-            let counted = |stage: &Stage| {
-                stored(&stage.job())
+            fixture.pass(3).await;
+            fixture.nudge("a pass on the old view");
+            fixture.pass(60).await;
+            fixture.nudge("another one");
+            fixture.pass(3).await;
+            let counted = |fixture: &Fixture| {
+                stored(&fixture.job())
                     .restart_counts
                     .map_or(0, |counts| counts.failures)
             };
-            assert_eq!(counted(&stage), 1, "{} {dies:?}", stage.info().kind);
-            stage.sky.release("pods");
-            stage.runs().await;
-            assert_eq!(counted(&stage), 1, "{} {dies:?}", stage.info().kind);
-            stage.closes().await;
+            assert_eq!(counted(&fixture), 1, "{} {dies:?}", fixture.info().kind);
+            fixture.network.release("pods");
+            fixture.runs().await;
+            assert_eq!(counted(&fixture), 1, "{} {dies:?}", fixture.info().kind);
+            fixture.closes().await;
         }
     }
 }
@@ -339,8 +341,8 @@ async fn one_failure_is_counted_twice() {
 type Answered = (String, u16, Value);
 
 /// UIDs of the pods.
-fn uids(stage: &Stage) -> Vec<String> {
-    stage.pods().iter().map(|pod| uid(pod).to_owned()).collect()
+fn uids(fixture: &Fixture) -> Vec<String> {
+    fixture.pods().iter().map(|pod| uid(pod).to_owned()).collect()
 }
 
 /// A process that began from an old view took the pods of a new job for those of its predecessor, and deleted them
@@ -349,11 +351,11 @@ fn uids(stage: &Stage) -> Vec<String> {
 async fn the_view_goes_back_in_time_and_live_pods_are_deleted() {
     for framework in kinds() {
         for also_new in [false, true] {
-            let mut stage = Stage::new(framework, Scene::default(), |_| {});
-            stage.runs().await;
+            let mut fixture = Fixture::new(framework, FixtureOptions::default(), |_| {});
+            fixture.runs().await;
             let (lists, plain): (Arc<Mutex<Vec<Request>>>, _) = Default::default();
             let kept = Arc::clone(&lists);
-            let learn = stage.sky.rule(move |request| {
+            let learn = fixture.network.rule(move |request| {
                 if request.verb == Verb::List {
                     assert_eq!(
                         request.parameter("resourceVersion"),
@@ -364,50 +366,55 @@ async fn the_view_goes_back_in_time_and_live_pods_are_deleted() {
                 }
                 None
             });
-            stage.disturb(&[], &Frame::Gone);
-            stage.pass(1).await;
-            stage.sky.end(learn);
+            fixture.disturb(&[], &Frame::Gone);
+            fixture.pass(1).await;
+            fixture.network.end(learn);
             // A front end is frozen when the first job is about to be suspended: its pods still run.
-            stage.edit("/runPolicy/suspend", json!(true));
-            let answered = |request: &Request| match stage.shared.answer(Who::Client, request) {
+            fixture.edit("/runPolicy/suspend", json!(true));
+            let answered = |request: &Request| match fixture.shared.answer(Who::Client, request) {
                 Ok(Answer::Object(code, body)) => (request.plural.clone(), code, body),
                 other => panic!("{other:?}"),
             };
             let old: Vec<Answered> = lists.lock().unwrap().iter().map(answered).collect();
             assert!(!old.is_empty());
-            stage.delete(&stage.key(), None);
-            stage.pass(10).await;
-            stage.create(|_| {});
-            stage.runs().await;
-            let (alive, writes) = (uids(&stage), stage.count("delete "));
+            fixture.delete(&fixture.key(), None);
+            fixture.pass(10).await;
+            fixture.create(|_| {});
+            fixture.runs().await;
+            let (alive, writes) = (uids(&fixture), fixture.count("delete "));
             // From now on it answers, and its watches stand still.
             let plurals: Vec<String> = old.iter().map(|(plural, ..)| plural.clone()).collect();
-            let frozen = stage.sky.rule(move |request| {
+            let frozen = fixture.network.rule(move |request| {
                 let (_, code, body) = old.iter().find(|(plural, ..)| *plural == request.plural)?;
-                (request.verb == Verb::List).then(|| fated(Fate::Answered(*code, body.clone())))
+                (request.verb == Verb::List).then(|| with_fault(Fault::Answered(*code, body.clone())))
             });
             if also_new {
                 for plural in &plurals {
-                    stage.sky.hold(plural);
+                    fixture.network.hold(plural);
                 }
-                stage.restart();
-                stage.pass(30).await;
-                stage.sky.end(frozen);
+                fixture.restart();
+                fixture.pass(30).await;
+                fixture.network.end(frozen);
                 for plural in &plurals {
-                    stage.sky.release(plural);
+                    fixture.network.release(plural);
                 }
             } else {
                 // Fewer lists than are taken for a store that was restored from a backup.
-                let before = stage.writes();
-                stage.disturb(&[], &Frame::Gone);
-                stage.pass(3).await;
-                stage.sky.end(frozen);
-                assert_eq!(stage.writes(), before, "{}", stage.info().kind);
+                let before = fixture.writes();
+                fixture.disturb(&[], &Frame::Gone);
+                fixture.pass(3).await;
+                fixture.network.end(frozen);
+                assert_eq!(fixture.writes(), before, "{}", fixture.info().kind);
             }
-            stage.pass(60).await;
-            assert_eq!(uids(&stage), alive, "{} {also_new}", stage.info().kind);
-            assert_eq!(stage.count("delete "), writes, "{} {also_new}", stage.info().kind);
-            stage.closes().await;
+            fixture.pass(60).await;
+            assert_eq!(uids(&fixture), alive, "{} {also_new}", fixture.info().kind);
+            assert_eq!(
+                fixture.count("delete "),
+                writes,
+                "{} {also_new}",
+                fixture.info().kind
+            );
+            fixture.closes().await;
         }
     }
 }
@@ -417,19 +424,19 @@ async fn the_view_goes_back_in_time_and_live_pods_are_deleted() {
 #[tokio::test(start_paused = true)]
 async fn pods_of_a_ghost_are_made_and_collected_for_ever() {
     for framework in kinds() {
-        let stage = Stage::running(framework).await;
-        let before = stage.count("201 create pods/") + stage.count("201 create jobs/");
-        stage.sky.hold(stage.info().plural);
-        stage.delete(&stage.key(), None);
-        stage.pass(60).await;
-        let made = stage.count("201 create pods/") + stage.count("201 create jobs/") - before;
-        assert!(made <= 3, "{}: {made}", stage.info().kind);
-        stage.lose(stage.info().plural).await;
-        stage.pass(10).await;
-        let made_then = stage.count("201 create pods/") + stage.count("201 create jobs/") - before;
-        assert_eq!(made_then, made, "{}", stage.info().kind);
-        assert!(stage.pods().is_empty());
-        stage.closes().await;
+        let fixture = Fixture::running(framework).await;
+        let before = fixture.count("201 create pods/") + fixture.count("201 create jobs/");
+        fixture.network.hold(fixture.info().plural);
+        fixture.delete(&fixture.key(), None);
+        fixture.pass(60).await;
+        let made = fixture.count("201 create pods/") + fixture.count("201 create jobs/") - before;
+        assert!(made <= 3, "{}: {made}", fixture.info().kind);
+        fixture.lose(fixture.info().plural).await;
+        fixture.pass(10).await;
+        let made_then = fixture.count("201 create pods/") + fixture.count("201 create jobs/") - before;
+        assert_eq!(made_then, made, "{}", fixture.info().kind);
+        assert!(fixture.pods().is_empty());
+        fixture.closes().await;
     }
 }
 
@@ -439,11 +446,11 @@ async fn pods_of_a_ghost_are_made_and_collected_for_ever() {
 async fn what_is_deleted_between_list_and_watch_stays_in_the_view() {
     for framework in kinds() {
         for compacted in [false, true] {
-            let mut stage = Stage::running(framework).await;
-            let before = stage.pods();
+            let mut fixture = Fixture::running(framework).await;
+            let before = fixture.pods();
             let gone = pod_key(before.last().unwrap());
-            let (shared, pod, mut left) = (stage.shared.clone(), gone.clone(), 1);
-            stage.sky.rule(move |request| {
+            let (shared, pod, mut left) = (fixture.shared.clone(), gone.clone(), 1);
+            fixture.network.rule(move |request| {
                 if request.verb == Verb::Watch && request.is_of(PODS) && left > 0 {
                     left -= 1;
                     shared.store(|store| store.remove(Who::User, &pod));
@@ -453,12 +460,12 @@ async fn what_is_deleted_between_list_and_watch_stays_in_the_view() {
                 }
                 None
             });
-            stage.restart();
-            stage.pass(2).await;
-            stage.runs().await;
-            let now = stage.pods();
-            assert_eq!(now.len(), before.len(), "{}", stage.info().kind);
-            stage.closes().await;
+            fixture.restart();
+            fixture.pass(2).await;
+            fixture.runs().await;
+            let now = fixture.pods();
+            assert_eq!(now.len(), before.len(), "{}", fixture.info().kind);
+            fixture.closes().await;
         }
     }
 }
@@ -467,22 +474,22 @@ async fn what_is_deleted_between_list_and_watch_stays_in_the_view() {
 #[tokio::test(start_paused = true)]
 async fn what_vanishes_while_the_watch_is_down_wakes_nobody() {
     for framework in kinds() {
-        let stage = Stage::running(framework).await;
-        let before = stage.pods();
+        let fixture = Fixture::running(framework).await;
+        let before = fixture.pods();
         let gone = before.last().unwrap();
-        stage.sky.hold("pods");
-        wipe(&stage, &pod_key(gone));
-        stage.pass(5).await;
-        stage.lose("pods").await;
-        stage.pass(1).await;
-        let there = stage.shared.get(&pod_key(gone));
+        fixture.network.hold("pods");
+        wipe(&fixture, &pod_key(gone));
+        fixture.pass(5).await;
+        fixture.lose("pods").await;
+        fixture.pass(1).await;
+        let there = fixture.shared.get(&pod_key(gone));
         assert!(
             there.is_some_and(|pod| uid(&pod) != uid(gone)),
             "{}",
-            stage.info().kind
+            fixture.info().kind
         );
-        stage.runs().await;
-        stage.closes().await;
+        fixture.runs().await;
+        fixture.closes().await;
     }
 }
 
@@ -490,15 +497,17 @@ async fn what_vanishes_while_the_watch_is_down_wakes_nobody() {
 #[tokio::test(start_paused = true)]
 async fn a_job_that_vanishes_while_the_watch_is_down_lives_on() {
     for framework in kinds() {
-        let stage = Stage::running(framework).await;
-        stage.sky.hold(stage.info().plural);
-        stage.shared.store(|store| store.remove(Who::User, &stage.key()));
-        stage.lose(stage.info().plural).await;
-        stage.pass(1).await;
-        let before = stage.writes();
-        stage.pass(60).await;
-        assert_eq!(stage.writes(), before, "{}", stage.info().kind);
-        stage.closes().await;
+        let fixture = Fixture::running(framework).await;
+        fixture.network.hold(fixture.info().plural);
+        fixture
+            .shared
+            .store(|store| store.remove(Who::User, &fixture.key()));
+        fixture.lose(fixture.info().plural).await;
+        fixture.pass(1).await;
+        let before = fixture.writes();
+        fixture.pass(60).await;
+        assert_eq!(fixture.writes(), before, "{}", fixture.info().kind);
+        fixture.closes().await;
     }
 }
 
@@ -511,34 +520,34 @@ async fn a_pod_group_that_vanishes_while_the_watch_is_down_is_not_missed() {
             PodGroupApi::Volcano,
             PodGroupApi::Coscheduling,
         ] {
-            let stage = Stage::new(framework, Scene::gang(api), |_| {});
+            let fixture = Fixture::new(framework, FixtureOptions::gang(api), |_| {});
             // No node answers, so that nothing is placed.
             for n in 1..=3 {
                 let node = format!("node-{n}");
-                stage
+                fixture
                     .shared
                     .store(|store| sim::kubernetes::set_node(store, &node, false));
             }
-            stage.pass(10).await;
+            fixture.pass(10).await;
             let groups = Resource::new(api.group_version().0, "podgroups");
-            let made = stage.shared.list(groups);
-            assert_eq!(made.len(), 1, "{} {api:?}", stage.info().kind);
-            stage.sky.hold("podgroups");
+            let made = fixture.shared.list(groups);
+            assert_eq!(made.len(), 1, "{} {api:?}", fixture.info().kind);
+            fixture.network.hold("podgroups");
             let key = Key::new(groups, NAMESPACE, name(&made[0]));
-            wipe(&stage, &key);
-            stage.pass(5).await;
-            stage.lose("podgroups").await;
-            stage.pass(2).await;
-            let again = stage.shared.get(&key);
-            assert!(again.is_some(), "{} {api:?}", stage.info().kind);
+            wipe(&fixture, &key);
+            fixture.pass(5).await;
+            fixture.lose("podgroups").await;
+            fixture.pass(2).await;
+            let again = fixture.shared.get(&key);
+            assert!(again.is_some(), "{} {api:?}", fixture.info().kind);
             for n in 1..=3 {
                 let node = format!("node-{n}");
-                stage
+                fixture
                     .shared
                     .store(|store| sim::kubernetes::set_node(store, &node, true));
             }
-            stage.runs().await;
-            stage.closes().await;
+            fixture.runs().await;
+            fixture.closes().await;
         }
     }
 }
@@ -548,21 +557,23 @@ async fn a_pod_group_that_vanishes_while_the_watch_is_down_is_not_missed() {
 #[tokio::test(start_paused = true)]
 async fn a_silent_watch_is_believed() {
     for framework in kinds() {
-        let stage = Stage::new(framework, Scene::default(), |m| replaced(framework.kind(), m));
-        stage.runs().await;
-        stage.disturb(&[], &Frame::Stall);
-        let failed = stage.pods().last().cloned().unwrap();
-        stage.to_last(|store, key| fail(store, key, 137, None));
+        let fixture = Fixture::new(framework, FixtureOptions::default(), |m| {
+            replaced(framework.kind(), m)
+        });
+        fixture.runs().await;
+        fixture.disturb(&[], &Frame::Stall);
+        let failed = fixture.pods().last().cloned().unwrap();
+        fixture.to_last(|store, key| fail(store, key, 137, None));
         // A bookmark comes every minute; half of that later the watch is given up.
-        stage.pass(95).await;
-        let now = stage.shared.get(&pod_key(&failed));
+        fixture.pass(95).await;
+        let now = fixture.shared.get(&pod_key(&failed));
         assert!(
             now.is_none_or(|pod| uid(&pod) != uid(&failed)),
             "{}",
-            stage.info().kind
+            fixture.info().kind
         );
-        stage.runs().await;
-        stage.closes().await;
+        fixture.runs().await;
+        fixture.closes().await;
     }
 }
 
@@ -571,46 +582,46 @@ async fn a_silent_watch_is_believed() {
 async fn relists_reconcile_jobs_of_which_there_is_no_news() {
     const JOBS: usize = 40;
     for framework in kinds() {
-        let stage = Stage::empty(
+        let fixture = Fixture::empty(
             framework,
-            Scene {
+            FixtureOptions {
                 replicas: 1,
-                ..Scene::default()
+                ..FixtureOptions::default()
             },
         );
         for n in 0..JOBS {
-            stage.create(|m| m["metadata"]["name"] = json!(format!("j{n}")));
+            fixture.create(|m| m["metadata"]["name"] = json!(format!("j{n}")));
         }
-        let running = |stage: &Stage| {
-            let jobs = stage.shared.list(stage.resource());
+        let running = |fixture: &Fixture| {
+            let jobs = fixture.shared.list(fixture.resource());
             jobs.iter().filter(|job| value::is_true(job, "Running")).count()
         };
         for _ in 0..60 {
-            stage.pass(2).await;
-            if running(&stage) == JOBS {
+            fixture.pass(2).await;
+            if running(&fixture) == JOBS {
                 break;
             }
         }
-        assert_eq!(running(&stage), JOBS, "{}", stage.info().kind);
-        stage.pass(30).await;
-        let (writes, passes) = (stage.writes(), stage.clock.asked());
+        assert_eq!(running(&fixture), JOBS, "{}", fixture.info().kind);
+        fixture.pass(30).await;
+        let (writes, passes) = (fixture.writes(), fixture.clock.asked());
         for _ in 0..20 {
-            stage.relist(&[]);
-            stage.pass(5).await;
+            fixture.relist(&[]);
+            fixture.pass(5).await;
         }
-        assert_eq!(stage.writes(), writes, "{}", stage.info().kind);
-        assert_eq!(stage.clock.asked(), passes, "{}: passes", stage.info().kind);
+        assert_eq!(fixture.writes(), writes, "{}", fixture.info().kind);
+        assert_eq!(fixture.clock.asked(), passes, "{}: passes", fixture.info().kind);
         // One pod that differs is news for one job.
-        let pod = stage.pods().last().cloned().unwrap();
-        stage.sky.hold("pods");
-        stage
+        let pod = fixture.pods().last().cloned().unwrap();
+        fixture.network.hold("pods");
+        fixture
             .shared
             .store(|store| fail(store, &pod_key(&pod), 137, Some("PreemptionByScheduler")));
-        stage.lose("pods").await;
-        stage.pass(60).await;
-        let later = stage.clock.asked() - passes;
-        assert!((1..60).contains(&later), "{}: {later}", stage.info().kind);
-        stage.is_right();
+        fixture.lose("pods").await;
+        fixture.pass(60).await;
+        let later = fixture.clock.asked() - passes;
+        assert!((1..60).contains(&later), "{}: {later}", fixture.info().kind);
+        fixture.is_right();
     }
 }
 
@@ -618,14 +629,14 @@ async fn relists_reconcile_jobs_of_which_there_is_no_news() {
 #[tokio::test(start_paused = true)]
 async fn a_watch_that_is_always_a_little_late_costs_nothing_but_time() {
     for framework in kinds() {
-        let stage = Stage::empty(framework, Scene::default());
+        let fixture = Fixture::empty(framework, FixtureOptions::default());
         for plural in CHILDREN {
-            stage.sky.lag(plural, Duration::from_millis(1500));
+            fixture.network.lag(plural, Duration::from_millis(1500));
         }
-        stage.create(|_| {});
-        stage.runs().await;
-        created_once(&stage);
-        assert!(stage.pods().iter().all(|pod| phase(pod) == "Running"));
-        stage.closes().await;
+        fixture.create(|_| {});
+        fixture.runs().await;
+        created_once(&fixture);
+        assert!(fixture.pods().iter().all(|pod| phase(pod) == "Running"));
+        fixture.closes().await;
     }
 }

@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use super::{Room, is};
+use super::room::{Room, is};
 use crate::command::output;
 use crate::layout::NODE_IP;
 use crate::progress::Progress;

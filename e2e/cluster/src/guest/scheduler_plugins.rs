@@ -5,7 +5,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use super::Room;
+use super::room::Room;
 use crate::command::output;
 use crate::toolchain::Toolchain;
 

@@ -10,12 +10,15 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use super::archive::{self, Blob, Config, Layer, Spec};
+use super::image::Image;
 use super::layer::{self, Entry};
 use super::recipe::{Recipe, Suite};
-use super::{Image, REVISION, cached, sources};
+use super::sources;
+use super::store::{REVISION, cached};
+use crate::cache;
 use crate::command::{command, output};
+use crate::packages;
 use crate::progress::Progress;
-use crate::{cache, packages};
 
 /// Where the scripts are in the image.
 const SCRIPTS: &str = "opt/trainyard";

@@ -8,8 +8,8 @@ use std::str::FromStr;
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
-use crate::layout::NAME;
-
+/// The first node and all that belongs to it are named after the project; other names start with it.
+pub(crate) const NAME: &str = "trainyard";
 /// How many nodes there is room for.
 const MOST: u8 = 64;
 /// Each node has four of the 256 parts of the pods' range: room for 200 pods and those on their way out.

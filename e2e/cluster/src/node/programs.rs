@@ -7,8 +7,8 @@ use std::process::Command;
 use anyhow::Result;
 use serde_json::json;
 
-use super::{Node, Taint};
-use crate::layout::{DNS_IP, Folder, NAME, NODE_IP, POD_CIDR};
+use super::{NAME, Node, Taint};
+use crate::layout::{DNS_IP, Folder, NODE_IP, POD_CIDR};
 use crate::pki::Pki;
 use crate::toolchain::Toolchain;
 

@@ -1,0 +1,55 @@
+//! Nodes, and look-ups that all controllers need.
+
+use serde_json::{Value, json};
+
+use crate::store::{Key, Store, Who};
+use crate::types::{NODES, Resource};
+use crate::value::{self, text};
+
+/// Adds a node that is ready.
+pub fn add_node(store: &mut Store, name: &str) {
+    let time = store.time();
+    let uid = store.uid();
+    let mut node = json!({"apiVersion": "v1", "kind": "Node",
+        "metadata": {"name": name, "uid": uid, "creationTimestamp": time}, "status": {}});
+    value::set_condition(&mut node, "Ready", "True", "KubeletReady", "", &time);
+    store.put(Who::Kubernetes, &Key::new(NODES, "", name), node);
+}
+
+/// Says whether a node answers.
+pub fn set_node(store: &mut Store, name: &str, ready: bool) {
+    let key = Key::new(NODES, "", name);
+    let Some(node) = store.get(&key) else { return };
+    let (mut node, time) = ((**node).clone(), store.time());
+    let (status, reason) = if ready {
+        ("True", "KubeletReady")
+    } else {
+        ("Unknown", "NodeStatusUnknown")
+    };
+    value::set_condition(&mut node, "Ready", status, reason, "", &time);
+    store.put(Who::Kubernetes, &key, node);
+}
+
+/// Makes all nodes answer again.
+pub fn mend_nodes(store: &mut Store) {
+    let nodes: Vec<String> = store.list(NODES, "").map(|(key, _)| key.name.clone()).collect();
+    for node in nodes {
+        set_node(store, &node, true);
+    }
+}
+
+/// Whether a node answers.
+pub(super) fn answers(store: &Store, name: &str) -> bool {
+    let node = store.get(&Key::new(NODES, "", name));
+    node.is_some_and(|node| value::is_true(node, "Ready"))
+}
+
+/// Keys of the objects of a resource.
+pub(super) fn keys(store: &Store, resource: Resource) -> Vec<Key> {
+    store.list(resource, "").map(|(key, _)| key.clone()).collect()
+}
+
+/// The node that a pod is on.
+pub(super) fn node_of(pod: &Value) -> &str {
+    text(pod, "/spec/nodeName")
+}
