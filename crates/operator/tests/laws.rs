@@ -11,10 +11,9 @@ use common::kind::ExtraKind;
 use common::objects::{Child, ChildKind};
 use common::observe::{ChildView, Phase};
 use common::plan::{Plan, Write, WriteClass};
-use common::testing::{World, manifest, meanings, share};
+use common::testing::{World, manifest, meanings};
 use common::{Cast, Framework, PodView, RoleInfo, SlotId};
 use proptest::prelude::*;
-use proptest::test_runner::RngSeed;
 use serde_json::{Value, json};
 
 use crate::rules::{check_intent, check_status};
@@ -620,18 +619,8 @@ fn check_that_none_is_stuck(world: &mut World, framework: &dyn Framework) {
     }
 }
 
-fn config(cases: u32) -> ProptestConfig {
-    let seed = share::daily_seed();
-    ProptestConfig {
-        cases: share::number(cases, cases / 4),
-        failure_persistence: None,
-        rng_seed: seed.map_or(RngSeed::Random, RngSeed::Fixed),
-        ..ProptestConfig::default()
-    }
-}
-
 proptest! {
-    #![proptest_config(config(600))]
+    #![proptest_config(ProptestConfig { cases: 600, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn laws_hold_through_any_story(job in job(), steps in prop::collection::vec(step(), 1..40)) {

@@ -13,12 +13,6 @@ pub fn daily_seed() -> Option<u64> {
     Some(seed.unwrap_or_else(|_| panic!("TRAINYARD_DAILY_SEED is no number: {text}")))
 }
 
-/// Number of cases: `all`, or `share` of them if a share is asked for.
-#[must_use]
-pub fn number<T>(all: T, share: T) -> T {
-    if daily_seed().is_some() { share } else { all }
-}
-
 /// Whether case `n` belongs to the share of one in `of`: in as many days as that, each case has its day.
 #[must_use]
 pub fn takes(n: usize, of: usize) -> bool {
