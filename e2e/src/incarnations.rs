@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slot_that_was_made_twice_shows() {
+    fn a_replica_that_was_made_twice_shows() {
         let text = [
             event("a", "1"),
             event("b", "2"),

@@ -15,7 +15,6 @@ pub(crate) struct Args {
     check: bool,
 }
 
-
 /// Runs the command.
 pub(crate) fn run(args: Args) -> Result<()> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());

@@ -14,6 +14,7 @@ mod programs;
 mod sbom;
 mod seed;
 mod stage;
+mod structure;
 mod target;
 mod test;
 mod tidy;
@@ -38,6 +39,8 @@ enum Command {
     Codegen(codegen::Args),
     /// Check the house rules that a machine can check: sizes, purity of crates, label keys only in names.rs.
     Tidy(tidy::Args),
+    /// Show the shape of the code: circles of files, the longest functions and files, the walk of `Observed`.
+    Structure(structure::Args),
     /// Lay out the crate of a new kind of job, and enter it in the registry.
     NewKind(new_kind::Args),
     /// Break the operator on purpose, one bug at a time, and see that a test fails for each (crates/sim/breakages.yaml).
@@ -58,6 +61,7 @@ fn main() -> anyhow::Result<()> {
         Command::Image(args) => image::run(args),
         Command::Codegen(args) => codegen::run(args),
         Command::Tidy(args) => tidy::run(args),
+        Command::Structure(args) => structure::run(&args),
         Command::NewKind(args) => new_kind::run(&args),
         Command::Breakages(args) => breakages::run(&args),
         Command::Deny(args) => deny::run(args),

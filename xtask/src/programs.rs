@@ -16,7 +16,7 @@ use crate::stage::{Ran, cargo, root};
 const LONG: [&str; 9] = [
     "crash::dying_at_any_write_changes_nothing_in_the_end",
     "model::a_job_left_alone_comes_to_its_end_from_every_state",
-    "faults::no_",
+    "chaos::no_",
     "laws::",
     "fuzz::",
     "known::process::",

@@ -21,6 +21,9 @@ pub(crate) struct Args {
     /// Only what needs no cluster.
     #[arg(long)]
     no_e2e: bool,
+    /// Only what needs a cluster.
+    #[arg(long, conflicts_with = "no_e2e")]
+    e2e: bool,
     /// Leave the cluster up at the end.
     #[arg(long)]
     keep_cluster: bool,
@@ -52,7 +55,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 fn all(args: &Args, stages: &mut Stages) -> Result<()> {
     let suite = args.suite();
     let ahead = (!args.no_e2e).then(|| Ahead::start(&suite));
-    if args.only.is_none() {
+    if args.only.is_none() && !args.e2e {
         without_cluster(args, stages)?;
     }
     if let Some(ahead) = ahead {

@@ -75,6 +75,7 @@ pub(crate) fn run(_args: Args) -> Result<()> {
         doc_examples(&root, &files)?,
         purity(&root)?,
         frameworks(&root, &sources)?,
+        floors(&root)?,
     ];
     report(&findings)
 }
@@ -366,6 +367,16 @@ fn frameworks(root: &Path, sources: &[Source]) -> Result<Finding> {
         check: "frameworks",
         figures,
         breaches: large.map(breach).collect(),
+    })
+}
+
+/// No circle of files, and facts below the decision steps.
+fn floors(root: &Path) -> Result<Finding> {
+    let (figures, breaches) = crate::structure::breaches(root)?;
+    Ok(Finding {
+        check: "floors",
+        figures,
+        breaches,
     })
 }
 

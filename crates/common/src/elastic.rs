@@ -49,7 +49,7 @@ impl Elastic {
     /// Fewest and most workers; each is the other's default, and that of both is the number of workers.
     #[must_use]
     pub fn limits(&self, job: &ResolvedJob) -> (i32, i32) {
-        let workers = job.replica(WORKER).map_or(0, |r| r.count);
+        let workers = job.role(WORKER).map_or(0, |r| r.count);
         let workers = i32::try_from(workers).unwrap_or(i32::MAX);
         let min = self.min_replicas.or(self.max_replicas).unwrap_or(workers);
         let max = self.max_replicas.or(self.min_replicas).unwrap_or(workers);
@@ -93,7 +93,7 @@ pub fn rules(info: &KindInfo) -> [Rule; 2] {
 /// Checks what these rules check too, for objects that came round them.
 pub fn check(job: &ResolvedJob, problems: &mut Problems) {
     let Some(policy) = policy(job) else { return };
-    if job.replica(WORKER).is_none() {
+    if job.role(WORKER).is_none() {
         let field = format!("spec.{}[{WORKER}]", job.info.replicas_field);
         problems.add(field, NO_WORKER);
     }

@@ -128,7 +128,7 @@ pub enum Placement {
     #[default]
     Unknown,
     /// It has none.
-    Refused {
+    Unschedulable {
         /// Reason, such as Unschedulable.
         reason: Box<str>,
         /// For people.

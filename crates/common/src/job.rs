@@ -4,10 +4,10 @@ use crate::settings::{ServiceMode, Settings};
 use k8s_openapi::api::core::v1::{Container, PodTemplateSpec};
 
 use crate::api::{CleanPodPolicy, JobStatus, RestartPolicy, RestartScope, SchedulingPolicy, SuccessPolicy};
-use crate::cast::{Cast, Slot};
 use crate::kind::KindInfo;
-use crate::names::{self, JobKey, Role, SlotId, Uid};
+use crate::names::{self, JobKey, ReplicaId, Role, Uid};
 use crate::problems::{Problems, read};
+use crate::replicas::{Replica, Replicas};
 
 /// A job with all its holes filled.
 #[derive(Debug, Clone)]
@@ -23,9 +23,9 @@ pub struct ResolvedJob {
     /// When the job has succeeded.
     pub success: SuccessPolicy,
     /// Roles that the job has, in rank order.
-    pub replicas: Vec<ResolvedReplica>,
-    /// All slots.
-    pub cast: Cast,
+    pub roles: Vec<ResolvedRole>,
+    /// All replicas.
+    pub replicas: Replicas,
     /// `spec` without what all kinds have: what only the framework knows.
     pub fields: serde_json::Value,
     /// Status as stored.
@@ -35,8 +35,8 @@ pub struct ResolvedJob {
 impl ResolvedJob {
     /// The role's replicas, if the job has that role.
     #[must_use]
-    pub fn replica(&self, role: Role) -> Option<&ResolvedReplica> {
-        self.replicas.iter().find(|r| r.role == role)
+    pub fn role(&self, role: Role) -> Option<&ResolvedRole> {
+        self.roles.iter().find(|r| r.role == role)
     }
 
     /// Number of the port that pods of `role` listen on: the training container's port of the kind's name; 0 for a kind
@@ -44,14 +44,14 @@ impl ResolvedJob {
     #[must_use]
     pub fn port(&self, role: Role) -> i32 {
         let Some(known) = self.info.port else { return 0 };
-        let of = |r: &ResolvedReplica| {
+        let of = |r: &ResolvedRole| {
             let ports = r.training_container()?.ports.as_ref()?;
             ports
                 .iter()
                 .find(|p| p.name.as_deref() == Some(known.name))
                 .map(|p| p.container_port)
         };
-        self.replica(role).and_then(of).unwrap_or(known.number)
+        self.role(role).and_then(of).unwrap_or(known.number)
     }
 
     /// The fields of `spec` that only the kind has. Those that [`ResolvedJob::check_own`] refuses read as absent.
@@ -65,28 +65,28 @@ impl ResolvedJob {
         read(&self.fields, "spec", problems)
     }
 
-    /// Slots of `cast` that need a Service of their own where all are called by [`ResolvedJob::host`], but `first` by its
+    /// Replicas of `replicas` that need a Service of their own where all are called by [`ResolvedJob::host`], but `first` by its
     /// short name: that one, and those whose template names the pod's host, so that the job's Service cannot reach them.
     #[must_use]
-    pub fn with_own_host_names(&self, cast: &Cast, first: Option<SlotId>) -> Vec<SlotId> {
-        let own = |slot: &&Slot| self.has_own_host_name(slot.id.role) && Some(slot.id) != first;
-        let own = cast.slots().iter().filter(own).map(|slot| slot.id);
+    pub fn with_own_host_names(&self, replicas: &Replicas, first: Option<ReplicaId>) -> Vec<ReplicaId> {
+        let own = |replica: &&Replica| self.has_own_host_name(replica.id.role) && Some(replica.id) != first;
+        let own = replicas.all().iter().filter(own).map(|replica| replica.id);
         first.into_iter().chain(own).collect()
     }
 
     fn has_own_host_name(&self, role: Role) -> bool {
-        let spec = self.replica(role).and_then(|r| r.template.spec.as_ref());
+        let spec = self.role(role).and_then(|r| r.template.spec.as_ref());
         spec.is_some_and(|spec| spec.hostname.is_some() || spec.subdomain.is_some())
     }
 
-    /// How pods of the namespace reach a slot that need not have a Service of its own: `<pod>` by such a one, or
+    /// How pods of the namespace reach a replica that need not have a Service of its own: `<pod>` by such a one, or
     /// `<pod>.<job>` by the job's.
     #[must_use]
-    pub fn host(&self, slot: &Slot, settings: &Settings) -> String {
-        if settings.service_mode == ServiceMode::PerReplica || self.has_own_host_name(slot.id.role) {
-            return slot.name.clone();
+    pub fn host(&self, replica: &Replica, settings: &Settings) -> String {
+        if settings.service_mode == ServiceMode::PerReplica || self.has_own_host_name(replica.id.role) {
+            return replica.name.clone();
         }
-        format!("{}.{}", slot.name, names::job_service(&self.key.name))
+        format!("{}.{}", replica.name, names::job_service(&self.key.name))
     }
 
     /// Restarts that are allowed, by the user or by the kind's default.
@@ -129,7 +129,7 @@ pub struct ResolvedPolicy {
 
 /// One role with defaults.
 #[derive(Debug, Clone, PartialEq)]
-pub struct ResolvedReplica {
+pub struct ResolvedRole {
     /// Role.
     pub role: Role,
     /// Number of pods.
@@ -142,7 +142,7 @@ pub struct ResolvedReplica {
     pub restart_policy: RestartPolicy,
 }
 
-impl ResolvedReplica {
+impl ResolvedRole {
     /// The training container of the template.
     #[must_use]
     pub fn training_container(&self) -> Option<&Container> {

@@ -1,7 +1,7 @@
 //! What differs between kinds, as data.
 
 use crate::api::{RestartPolicy, SuccessPolicy};
-use crate::names::{self, ReplicaIndex, Role, SlotId};
+use crate::names::{self, ReplicaId, ReplicaIndex, Role};
 
 /// The role of rank 0, where a kind has one beside workers.
 pub const MASTER: Role = Role("Master");
@@ -51,8 +51,8 @@ pub struct KindInfo {
     pub success_policies: &'static [SuccessPolicy],
     /// The kind's own rule of success, in words for its schema.
     pub success: &'static str,
-    /// Whether messages always call the job by namespace and name.
-    pub long_names: bool,
+    /// Name of a job in condition messages.
+    pub message_style: MessageStyle,
     /// Whether pods that still run when the job succeeds are counted as succeeded.
     pub active_succeeds: bool,
     /// Whether `spec.cleanPodPolicy` is read where `spec.runPolicy` has none.
@@ -135,6 +135,17 @@ pub enum HostNames {
     No,
 }
 
+/// Name of a job in condition messages, as upstream's controllers of the kind write it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MessageStyle {
+    /// `Kind namespace/name` in all messages.
+    Qualified,
+    /// `Kind name`; `Kind namespace/name` for Running and Succeeded if the workers decide, or nobody does.
+    ShortUnlessWorkersDecide,
+    /// `Kind name`; `Kind namespace/name` for Running and Succeeded.
+    QualifiedResult,
+}
+
 /// Kinds of objects that a framework makes beside pods and Services: what the operator needs rights for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ExtraKind {
@@ -146,7 +157,7 @@ pub enum ExtraKind {
     ServiceAccount,
     /// `rbac.authorization.k8s.io/v1` Role and RoleBinding, which allow exec into the job's own pods.
     ExecRole,
-    /// `batch/v1` Job that carries a slot.
+    /// `batch/v1` Job that carries a replica.
     BatchJob,
     /// `autoscaling/v2` HorizontalPodAutoscaler.
     Autoscaler,
@@ -179,7 +190,7 @@ impl KindInfo {
             SuccessPolicy::Leader,
         ],
         success: "",
-        long_names: false,
+        message_style: MessageStyle::ShortUnlessWorkersDecide,
         active_succeeds: true,
         legacy_clean_pod_policy: false,
         makes: &[],
@@ -205,9 +216,9 @@ impl KindInfo {
         self.roles.iter().find(|info| info.role == role)
     }
 
-    /// Which slot of `job` the pod (or batch Job) of this name is, whether or not the job still has that slot.
+    /// Which replica of `job` the pod (or batch Job) of this name is, whether or not the job still has that replica.
     #[must_use]
-    pub fn slot_of(&self, job: &str, name: &str) -> Option<SlotId> {
+    pub fn replica_of(&self, job: &str, name: &str) -> Option<ReplicaId> {
         let rest = name.strip_prefix(job)?.strip_prefix('-')?;
         self.roles.iter().find_map(|info| {
             let after = rest.strip_prefix(&info.role.lower())?;
@@ -217,7 +228,7 @@ impl KindInfo {
                 Some(digits) => digits.parse::<u32>().ok().filter(|n| n.to_string() == digits),
                 None => None,
             };
-            Some(SlotId {
+            Some(ReplicaId {
                 role: info.role,
                 index: ReplicaIndex(index?),
             })
@@ -236,13 +247,13 @@ pub struct RoleInfo {
     pub min_replicas: u32,
     /// Restart policy if the user states none.
     pub default_restart_policy: RestartPolicy,
-    /// Whether its one slot has no index in its name.
+    /// Whether its one replica has no index in its name.
     pub only: bool,
-    /// What carries a slot.
+    /// What carries a replica.
     pub workload: Workload,
     /// The role whose pods this one drives: it is started anew only when all of them are ready, and if it is in trouble
     /// while one of them is not.
-    pub needs: Option<Role>,
+    pub depends_on: Option<Role>,
 }
 
 impl RoleInfo {
@@ -256,7 +267,7 @@ impl RoleInfo {
             default_restart_policy: policy,
             only: false,
             workload: Workload::Pod,
-            needs: None,
+            depends_on: None,
         }
     }
 
@@ -278,9 +289,9 @@ impl RoleInfo {
         }
     }
 
-    /// Name of a slot of this role.
+    /// Name of a replica of this role.
     #[must_use]
-    pub fn slot_name(&self, job: &str, index: ReplicaIndex) -> String {
+    pub fn replica_name(&self, job: &str, index: ReplicaIndex) -> String {
         if self.only {
             names::only_replica(job, self.role)
         } else {
@@ -289,7 +300,7 @@ impl RoleInfo {
     }
 }
 
-/// What carries a slot.
+/// What carries a replica.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Workload {
     /// A pod of ours.
@@ -311,7 +322,7 @@ pub enum OnFailure {
 
 /// A framework's judgement of a job of which no pod has failed for good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub enum Progress {
     /// Not all pods that the job needs run yet.
     Waiting,
     /// All pods that the job needs run.

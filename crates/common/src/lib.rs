@@ -6,10 +6,10 @@
 //! ```text
 //!  Observed { now, job, pods, services }
 //!      │ resolve   raw spec -> ResolvedJob (defaults applied, checked) | Problems with field paths
-//!      │ tally     every slot of the cast: missing, pending, running, terminating, succeeded, failed, previous
+//!      │ states     every replica of the replicas: missing, pending, running, terminating, succeeded, failed, previous
 //!      │ decide    finished? suspended? past its deadline? failed? restart? succeeded? start what is missing
 //!      v
-//!  Plan { intent, writes in class order, status, notes, wake }
+//!  Plan { intent, writes in class order, status, events, requeue_at }
 //! ```
 //!
 //! A framework (a crate beside this one) contributes data, the wiring of one pod and its success rule through
@@ -17,7 +17,6 @@
 
 pub mod api;
 pub mod build;
-pub mod cast;
 pub mod conditions;
 mod decide;
 pub mod elastic;
@@ -26,29 +25,30 @@ pub mod gang;
 pub mod job;
 pub mod kind;
 pub mod names;
-pub mod nodes;
 pub mod objects;
 pub mod observe;
 pub mod plan;
 pub mod problems;
 pub mod quantity;
+pub mod replica_states;
+pub mod replicas;
 pub mod resolve;
 pub mod settings;
 pub mod status;
 pub mod success;
-pub mod tally;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod unreachable;
 pub mod wiring;
 
-pub use cast::{Cast, Slot};
 pub use decide::plan;
 pub use framework::Framework;
 pub use job::ResolvedJob;
-pub use kind::{KindInfo, Outcome, RoleInfo};
-pub use names::{Attempt, JobKey, Rank, ReplicaIndex, Role, SlotId, Uid};
+pub use kind::{KindInfo, Progress, RoleInfo};
+pub use names::{Attempt, JobKey, Rank, ReplicaId, ReplicaIndex, Role, Uid};
 pub use observe::{Observed, PodView, RawJob};
-pub use plan::{Note, NoteKind, Plan, Write};
+pub use plan::{Event, EventType, Plan, Write};
 pub use problems::{Problem, Problems};
+pub use replicas::{Replica, Replicas};
 pub use settings::Settings;
 pub use wiring::Wiring;

@@ -22,9 +22,9 @@ pub const REPLICA_INDEX: &str = "training.kubeflow.org/replica-index";
 pub const JOB_ROLE: &str = "training.kubeflow.org/job-role";
 /// Value of [`JOB_ROLE`].
 pub const JOB_ROLE_MASTER: &str = "master";
-/// Which attempt at its slot a pod is, from 0. Ours, additive: it makes restarts exact across crashes.
+/// Which attempt at its replica a pod is, from 0. Ours, additive: it makes restarts exact across crashes.
 pub const ATTEMPT: &str = "trainyard.dev/attempt";
-/// Labels that say which slot of which job a pod is: a template's own are not taken over.
+/// Labels that say which replica of which job a pod is: a template's own are not taken over.
 pub const RESERVED: [&str; 6] = [
     OPERATOR_NAME,
     JOB_NAME,
@@ -134,18 +134,18 @@ pub struct ReplicaIndex(pub u32);
 
 /// A place in the job: role and index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SlotId {
+pub struct ReplicaId {
     /// Role.
     pub role: Role,
     /// Index within the role.
     pub index: ReplicaIndex,
 }
 
-/// Position of a slot in the whole job, from 0: leader first.
+/// Position of a replica in the whole job, from 0: leader first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Rank(pub u32);
 
-/// Which incarnation of a slot, from 0. It only grows, and it is stored before the old pod is deleted.
+/// Which incarnation of a replica, from 0. It only grows, and it is stored before the old pod is deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Attempt(pub u32);
 
@@ -157,13 +157,13 @@ impl Attempt {
     }
 }
 
-/// Name of the pod of a slot, and of the Service that reaches it alone: `<job>-<role lower>-<index>`.
+/// Name of the pod of a replica, and of the Service that reaches it alone: `<job>-<role lower>-<index>`.
 #[must_use]
 pub fn replica(job: &str, role: Role, index: ReplicaIndex) -> String {
     format!("{job}-{}-{}", role.lower(), index.0)
 }
 
-/// Name of the one slot of a role that has no more than one: `<job>-<role lower>`.
+/// Name of the one replica of a role that has no more than one: `<job>-<role lower>`.
 #[must_use]
 pub fn only_replica(job: &str, role: Role) -> String {
     format!("{job}-{}", role.lower())
@@ -199,9 +199,9 @@ pub fn pod_group(job: &str) -> String {
     job.to_owned()
 }
 
-/// Key of a slot in `status.slots`, and the part of a pod's name after the job's: `worker-3`.
+/// Key of a replica in `status.slots`, and the part of a pod's name after the job's: `worker-3`.
 #[must_use]
-pub fn slot_key(role: Role, index: ReplicaIndex) -> String {
+pub fn replica_key(role: Role, index: ReplicaIndex) -> String {
     format!("{}-{}", role.lower(), index.0)
 }
 
@@ -222,9 +222,14 @@ pub fn role_labels(controller: &str, job: &str, role: Role) -> BTreeMap<String, 
     labels
 }
 
-/// Labels that select the pod of one slot.
+/// Labels that select the pod of one replica.
 #[must_use]
-pub fn slot_labels(controller: &str, job: &str, role: Role, index: ReplicaIndex) -> BTreeMap<String, String> {
+pub fn replica_labels(
+    controller: &str,
+    job: &str,
+    role: Role,
+    index: ReplicaIndex,
+) -> BTreeMap<String, String> {
     let mut labels = role_labels(controller, job, role);
     labels.insert(REPLICA_INDEX.to_owned(), index.0.to_string());
     labels

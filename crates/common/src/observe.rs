@@ -35,12 +35,12 @@ pub struct Observed {
     /// Writes of the last pass that the API server refused; empty once they went through.
     pub refusals: Vec<Refusal>,
     /// Nodes that do not answer, of those that a pod of this job is on, by name.
-    pub lost_nodes: BTreeMap<Box<str>, LostNode>,
+    pub unreachable_nodes: BTreeMap<Box<str>, UnreachableNode>,
 }
 
 /// A node that does not answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LostNode {
+pub struct UnreachableNode {
     /// Since when it is not Ready, or seen to be gone.
     pub since: Timestamp,
     /// Whether an administrator says that nothing runs there any more: taint `node.kubernetes.io/out-of-service`.

@@ -6,10 +6,10 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 
 use crate::api::JobStatus;
-use crate::names::{Attempt, SlotId, Uid};
+use crate::names::{Attempt, ReplicaId, Uid};
 
 /// What to do for one job now. Carried out in this order, stopping at the first class that fails:
-/// `intent`, then `writes` class by class (see [`Write::class`]), then `status`, then `notes`.
+/// `intent`, then `writes` class by class (see [`Write::class`]), then `status`, then `events`.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Plan {
     /// Status that must be stored, conditional on the observed resourceVersion, before any write is sent.
@@ -20,16 +20,16 @@ pub struct Plan {
     /// `None` means: not ours to write.
     pub status: Option<JobStatus>,
     /// Whether the plan was made without a look at what has vanished, which must be shown again then.
-    pub blind: bool,
+    pub keeps_vanished: bool,
     /// Whether `status` differs from the stored one in more than pod counts. If not, the write may wait so that at most
     /// one such write per job and second is sent.
-    pub urgent: bool,
+    pub status_is_urgent: bool,
     /// Events to send once everything above was acknowledged.
-    pub notes: Vec<Note>,
+    pub events: Vec<Event>,
     /// Counters to raise once the status was acknowledged, whether or not all writes went through.
     pub counters: Vec<Counter>,
     /// Decide again at this time even if nothing happens.
-    pub wake: Option<Timestamp>,
+    pub requeue_at: Option<Timestamp>,
 }
 
 /// One request.
@@ -66,19 +66,19 @@ pub enum Write {
         /// Without waiting for its node, which is lost, to say that it has ended.
         force: bool,
     },
-    /// Create the pod of a slot.
+    /// Create the pod of a replica.
     CreatePod {
-        /// Slot.
-        slot: SlotId,
+        /// Replica.
+        replica: ReplicaId,
         /// Attempt, as in the pod's label.
         attempt: Attempt,
         /// The pod.
         pod: Box<Pod>,
     },
-    /// Create the batch Job of a slot.
+    /// Create the batch Job of a replica.
     CreateBatchJob {
-        /// Slot.
-        slot: SlotId,
+        /// Replica.
+        replica: ReplicaId,
         /// Attempt, as in its label.
         attempt: Attempt,
         /// The batch Job.
@@ -144,7 +144,7 @@ impl Write {
 
 /// Severity of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NoteKind {
+pub enum EventType {
     /// Normal.
     Normal,
     /// Warning.
@@ -153,9 +153,9 @@ pub enum NoteKind {
 
 /// An event on the job.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Note {
+pub struct Event {
     /// Severity.
-    pub kind: NoteKind,
+    pub kind: EventType,
     /// Reason, such as `PyTorchJobSucceeded` or `SuccessfulCreatePod`.
     pub reason: String,
     /// Message.

@@ -2,18 +2,18 @@
 //!
 //! Defaults live here and nowhere else; they are never written back to the object.
 
-use crate::job::{ResolvedJob, ResolvedPolicy, ResolvedReplica};
+use crate::job::{ResolvedJob, ResolvedPolicy, ResolvedRole};
 use crate::problems::{Problems, read};
 
 use k8s_openapi::api::core::v1::{ContainerPort, PodTemplateSpec};
 use serde::Deserialize;
 
 use crate::api::{JobCondition, JobStatus, ReplicaSpec, RunPolicy, SuccessPolicy};
-use crate::cast::Cast;
 use crate::framework::Framework;
 use crate::kind::{KindInfo, RoleInfo};
 use crate::names::{self, ReplicaIndex, Role};
 use crate::observe::RawJob;
+use crate::replicas::Replicas;
 
 /// Most replicas of a role, as in the schema: jobs may be older than that.
 const MAX_REPLICAS: u32 = 100_000;
@@ -90,18 +90,18 @@ pub fn outline(framework: &dyn Framework, raw: &RawJob) -> (ResolvedJob, Problem
     let mut problems = Problems::default();
     let policy = run_policy(info, raw, &mut problems);
     let success = success_policy(info, raw, &mut problems);
-    let replicas = replicas(info, raw, &mut problems);
-    check_names(info, raw, &replicas, &mut problems);
-    let of_role = |r: &ResolvedReplica| Some((info.of_role(r.role)?, r.count));
-    let cast = Cast::new(&raw.key.name, replicas.iter().filter_map(of_role));
+    let roles = roles(info, raw, &mut problems);
+    check_names(info, raw, &roles, &mut problems);
+    let of_role = |r: &ResolvedRole| Some((info.of_role(r.role)?, r.count));
+    let replicas = Replicas::new(&raw.key.name, roles.iter().filter_map(of_role));
     let job = ResolvedJob {
         key: raw.key.clone(),
         uid: raw.uid.clone(),
         info,
         policy,
         success,
+        roles,
         replicas,
-        cast,
         fields: framework_fields(info, raw),
         stored: stored_status(raw),
     };
@@ -173,7 +173,7 @@ pub(crate) fn run_policy(info: &KindInfo, raw: &RawJob, problems: &mut Problems)
     }
 }
 
-fn replicas(info: &'static KindInfo, raw: &RawJob, problems: &mut Problems) -> Vec<ResolvedReplica> {
+fn roles(info: &'static KindInfo, raw: &RawJob, problems: &mut Problems) -> Vec<ResolvedRole> {
     let map = format!("spec.{}", info.replicas_field);
     let stated = raw.spec.get(info.replicas_field).and_then(|v| v.as_object());
     let Some(stated) = stated.filter(|m| !m.is_empty()) else {
@@ -191,15 +191,12 @@ fn replicas(info: &'static KindInfo, raw: &RawJob, problems: &mut Problems) -> V
             );
             continue;
         };
-        if found
-            .iter()
-            .any(|other: &ResolvedReplica| other.role == role.role)
-        {
+        if found.iter().any(|other: &ResolvedRole| other.role == role.role) {
             problems.add(path, format!("is {} a second time", role.role));
             continue;
         }
         let spec = read::<ReplicaSpec>(value, &path, problems);
-        found.extend(spec.and_then(|spec| replica(info, role, spec, &path, problems)));
+        found.extend(spec.and_then(|spec| resolved_role(info, role, spec, &path, problems)));
     }
     let stated = |role: Role| stated.keys().any(|key| role.0.eq_ignore_ascii_case(key));
     for role in info
@@ -210,17 +207,17 @@ fn replicas(info: &'static KindInfo, raw: &RawJob, problems: &mut Problems) -> V
         problems.add(format!("{map}[{}]", role.role), "must be specified");
     }
     let rank = |role: Role| info.roles.iter().position(|r| r.role == role);
-    found.sort_by_key(|r: &ResolvedReplica| rank(r.role));
+    found.sort_by_key(|r: &ResolvedRole| rank(r.role));
     found
 }
 
-fn replica(
+fn resolved_role(
     info: &KindInfo,
     role: &RoleInfo,
     spec: ReplicaSpec,
     path: &str,
     problems: &mut Problems,
-) -> Option<ResolvedReplica> {
+) -> Option<ResolvedRole> {
     let count = spec.replicas.unwrap_or(1);
     let Ok(count) = u32::try_from(count) else {
         problems.add(format!("{path}.replicas"), "must not be negative");
@@ -250,7 +247,7 @@ fn replica(
         .or_else(first)
         .unwrap_or_default();
     let restart_policy = spec.restart_policy.unwrap_or(role.default_restart_policy);
-    Some(ResolvedReplica {
+    Some(ResolvedRole {
         role: role.role,
         count,
         template,
@@ -302,17 +299,17 @@ fn add_default_port(info: &KindInfo, template: &mut PodTemplateSpec) {
     }
 }
 
-fn check_names(info: &KindInfo, raw: &RawJob, replicas: &[ResolvedReplica], problems: &mut Problems) {
+fn check_names(info: &KindInfo, raw: &RawJob, roles: &[ResolvedRole], problems: &mut Problems) {
     let name = &*raw.key.name;
     if let Some(problem) = names::job_name_problem(name) {
         problems.add("metadata.name", problem);
         return;
     }
-    let last = replicas
+    let last = roles
         .iter()
         .filter_map(|r| Some((info.of_role(r.role)?, ReplicaIndex(r.count.checked_sub(1)?))));
     let longest = last
-        .map(|(role, index)| role.slot_name(name, index))
+        .map(|(role, index)| role.replica_name(name, index))
         .max_by_key(String::len);
     if let Some(child) = longest.filter(|child| child.len() > names::MAX_LABEL) {
         let room = names::MAX_LABEL.saturating_sub(child.len().saturating_sub(name.len()));

@@ -24,7 +24,7 @@ pub struct Settings {
 /// Shape of the headless Services.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum ServiceMode {
-    /// One Service for the job, and one for each slot that is reached by a short name.
+    /// One Service for the job, and one for each replica that is reached by a short name.
     #[default]
     Job,
     /// One Service per replica, as upstream.

@@ -5,44 +5,44 @@ use std::collections::BTreeSet;
 use crate::api::{JobStatus, ReplicaStatus};
 use crate::job::ResolvedJob;
 use crate::names;
-use crate::tally::{self, SlotState, Tally};
+use crate::replica_states::{self, ReplicaPhase, ReplicaStates};
 
 /// Counts of a job that goes on: pods being replaced count nowhere.
-pub fn count_replicas(status: &mut JobStatus, tally: &Tally, job: &ResolvedJob) {
+pub fn count_replicas(status: &mut JobStatus, states: &ReplicaStates, job: &ResolvedJob) {
     status.replica_statuses = job
-        .replicas
+        .roles
         .iter()
         .map(|r| {
-            let mut done: BTreeSet<u32> = tally
-                .in_state(Some(r.role), &SlotState::Succeeded)
-                .map(|s| s.slot.id.index.0)
+            let mut done: BTreeSet<u32> = states
+                .in_phase(Some(r.role), &ReplicaPhase::Succeeded)
+                .map(|s| s.id().index.0)
                 .collect();
             let succeeded = i32::try_from(done.len()).unwrap_or(i32::MAX);
-            // Scaled down and up again, a slot that has done its work is still done.
+            // Scaled down and up again, a replica that has done its work is still done.
             let stored = status
                 .replica_statuses
                 .get(r.role.0)
                 .and_then(|c| c.succeeded_indices.as_deref());
             done.extend(
                 stored
-                    .map(tally::parse_indices)
+                    .map(replica_states::parse_indices)
                     .unwrap_or_default()
                     .range(r.count..),
             );
             let counts = ReplicaStatus {
-                active: to_i32(tally.count(r.role, &SlotState::Running)),
+                active: to_i32(states.count(r.role, &ReplicaPhase::Running)),
                 succeeded,
                 failed: 0,
                 label_selector: None,
                 selector: job.info.scaled_role.map(|_| {
                     names::role_selector(job.info.controller, &job.key.name, job.info.role_label, r.role)
                 }),
-                succeeded_indices: tally::format_indices(&done),
+                succeeded_indices: replica_states::format_indices(&done),
             };
             (r.role.0.to_owned(), counts)
         })
         .collect();
-    let (in_place, lost) = (to_i32(tally.in_place_restarts()), to_i32(tally.lost_restarts()));
+    let (in_place, lost) = (to_i32(states.in_place_restarts()), to_i32(states.lost_restarts()));
     if in_place > 0 || lost > 0 || status.restart_counts.is_some() {
         let counts = status.restart_counts.get_or_insert_default();
         // What was counted in a pod that is there no more (scaled down, vanished, done and removed, gone while nobody looked)
@@ -55,7 +55,7 @@ pub fn count_replicas(status: &mut JobStatus, tally: &Tally, job: &ResolvedJob) 
 
 /// Restarts that count against backoffLimit.
 #[must_use]
-pub fn counted_restarts(status: &JobStatus, tally: &Tally) -> u32 {
+pub fn counted_restarts(status: &JobStatus, states: &ReplicaStates) -> u32 {
     let stored = status
         .restart_counts
         .as_ref()
@@ -65,7 +65,7 @@ pub fn counted_restarts(status: &JobStatus, tally: &Tally) -> u32 {
         .as_ref()
         .map_or(0, |c| u32::try_from(c.in_place).unwrap_or(0));
     // Never fewer than were known: pods may have gone with theirs.
-    let now = tally.in_place_restarts().saturating_add(tally.lost_restarts());
+    let now = states.in_place_restarts().saturating_add(states.lost_restarts());
     stored.saturating_add(now.max(known))
 }
 

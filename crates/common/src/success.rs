@@ -3,9 +3,9 @@
 use crate::api::SuccessPolicy;
 use crate::elastic::Elastic;
 use crate::job::ResolvedJob;
-use crate::kind::{Outcome, WORKER};
+use crate::kind::{Progress, WORKER};
 use crate::names::Role;
-use crate::tally::{SlotState, Tally};
+use crate::replica_states::{ReplicaPhase, ReplicaStates};
 
 /// The role whose success is the job's, if it has any of those that decide.
 #[must_use]
@@ -17,32 +17,34 @@ pub fn deciding(job: &ResolvedJob) -> Option<Role> {
 /// It has succeeded when all pods of the role that decides have, or all there are of a job without such; under `AllWorkers` the
 /// workers must have, too. It runs when all its pods do or are done, of an elastic job's workers as many as it needs.
 #[must_use]
-pub fn outcome(tally: &Tally, job: &ResolvedJob, elastic: Option<&Elastic>) -> Outcome {
-    let done = |role: Role| tally.count(role, &SlotState::Succeeded);
+pub fn progress(states: &ReplicaStates, job: &ResolvedJob, elastic: Option<&Elastic>) -> Progress {
+    let done = |role: Role| states.count(role, &ReplicaPhase::Succeeded);
     let all_done = |role: Role| done(role) >= count(job, role);
     let workers = job.success != SuccessPolicy::AllWorkers || all_done(WORKER);
-    let any = job.replicas.iter().any(|replica| replica.count > 0);
+    let any = job.roles.iter().any(|replica| replica.count > 0);
     let decided = match deciding(job) {
         Some(role) => all_done(role),
         // Nobody is left to wait for.
-        None => any && job.replicas.iter().all(|replica| all_done(replica.role)),
+        None => any && job.roles.iter().all(|replica| all_done(replica.role)),
     };
     if decided && workers {
-        return Outcome::Succeeded;
+        return Progress::Succeeded;
     }
     let runs = |role: Role| {
-        let alive = tally.count(role, &SlotState::Running).saturating_add(done(role));
+        let alive = states
+            .count(role, &ReplicaPhase::Running)
+            .saturating_add(done(role));
         alive >= needed(job, role, elastic)
     };
-    if any && job.replicas.iter().all(|replica| runs(replica.role)) {
-        Outcome::Running
+    if any && job.roles.iter().all(|replica| runs(replica.role)) {
+        Progress::Running
     } else {
-        Outcome::Waiting
+        Progress::Waiting
     }
 }
 
 fn count(job: &ResolvedJob, role: Role) -> u32 {
-    job.replica(role).map_or(0, |replica| replica.count)
+    job.role(role).map_or(0, |replica| replica.count)
 }
 
 fn needed(job: &ResolvedJob, role: Role, elastic: Option<&Elastic>) -> u32 {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::{Container, EnvVar, Volume, VolumeMount};
 use serde::Serialize;
 
-use crate::cast::Slot;
+use crate::replicas::Replica;
 
 /// How one pod finds the others, and what else the framework wants of it.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -32,7 +32,7 @@ pub struct Wiring {
     pub dns_policy: Option<String>,
     /// Service account if the user names none.
     pub service_account: Option<String>,
-    /// Labels that tell what the pod is, where they are not those of [`crate::names::slot_labels`].
+    /// Labels that tell what the pod is, where they are not those of [`crate::names::replica_labels`].
     pub labels: Option<BTreeMap<String, String>>,
 }
 
@@ -55,12 +55,12 @@ pub struct Task {
 }
 
 impl Task {
-    /// The process of a slot.
+    /// The process of a replica.
     #[must_use]
-    pub fn of(slot: &Slot) -> Self {
+    pub fn of(replica: &Replica) -> Self {
         Self {
-            role: slot.id.role.lower(),
-            index: slot.id.index.0,
+            role: replica.id.role.lower(),
+            index: replica.id.index.0,
         }
     }
 }

@@ -8,7 +8,7 @@ mod wiring;
 use common::api::RestartPolicy;
 use common::api::schema::{self, NoFields};
 use common::kind::{Example, PortInfo, WORKER};
-use common::{Cast, Framework, KindInfo, ResolvedJob, RoleInfo, Settings, Slot, Wiring};
+use common::{Framework, KindInfo, Replica, Replicas, ResolvedJob, RoleInfo, Settings, Wiring};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 
 /// The framework, for the operator's registry.
@@ -53,7 +53,13 @@ impl Framework for Jax {
         schema::crd::<NoFields>(&KIND, "jxj", about, &[])
     }
 
-    fn wiring(&self, slot: &Slot, cast: &Cast, job: &ResolvedJob, _settings: &Settings) -> Wiring {
-        wiring::wiring(slot, cast, job)
+    fn wiring(
+        &self,
+        replica: &Replica,
+        replicas: &Replicas,
+        job: &ResolvedJob,
+        _settings: &Settings,
+    ) -> Wiring {
+        wiring::wiring(replica, replicas, job)
     }
 }

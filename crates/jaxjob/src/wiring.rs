@@ -2,14 +2,14 @@
 //! `pkg/controller.v1/jax/envvar.go`), and after them what Kubeflow's Trainer calls the same.
 
 use common::wiring::variable as var;
-use common::{Cast, ResolvedJob, Slot, Wiring};
+use common::{Replica, Replicas, ResolvedJob, Wiring};
 
-/// The wiring of one slot.
-pub(crate) fn wiring(slot: &Slot, cast: &Cast, job: &ResolvedJob) -> Wiring {
+/// The wiring of one replica.
+pub(crate) fn wiring(replica: &Replica, replicas: &Replicas, job: &ResolvedJob) -> Wiring {
     // Process 0 leads, and so has a Service of its own.
-    let coordinator = cast.slots().first().unwrap_or(slot);
+    let coordinator = replicas.all().first().unwrap_or(replica);
     let port = job.port(coordinator.id.role);
-    let (processes, process) = (cast.len().to_string(), slot.rank.0.to_string());
+    let (processes, process) = (replicas.len().to_string(), replica.rank.0.to_string());
     Wiring {
         env: vec![
             var("PYTHONUNBUFFERED", "1"),

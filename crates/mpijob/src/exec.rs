@@ -6,9 +6,11 @@ use std::collections::BTreeMap;
 use common::kind::WORKER;
 use common::objects::Extra;
 use common::problems::Problems;
-use common::tally::Tally;
+use common::replica_states::ReplicaStates;
 use common::wiring::{Containers, variable as var};
-use common::{Cast, Framework, KindInfo, ResolvedJob, Settings, Slot, SlotId, Wiring, build, names};
+use common::{
+    Framework, KindInfo, Replica, ReplicaId, Replicas, ResolvedJob, Settings, Wiring, build, names,
+};
 use k8s_openapi::api::core::v1::{
     Capabilities, ConfigMap, Container, EmptyDirVolumeSource, EnvVar, ResourceRequirements, SeccompProfile,
     SecurityContext, Service, ServiceAccount, Volume,
@@ -41,15 +43,15 @@ impl Framework for Exec {
         api::crd()
     }
 
-    fn wiring(&self, slot: &Slot, _cast: &Cast, job: &ResolvedJob, settings: &Settings) -> Wiring {
-        if slot.id.role == LAUNCHER {
+    fn wiring(&self, replica: &Replica, _cast: &Replicas, job: &ResolvedJob, settings: &Settings) -> Wiring {
+        if replica.id.role == LAUNCHER {
             launcher(job, settings)
         } else {
             worker(job)
         }
     }
 
-    fn addressed(&self, _cast: &Cast, _job: &ResolvedJob) -> Vec<SlotId> {
+    fn needs_own_service(&self, _cast: &Replicas, _job: &ResolvedJob) -> Vec<ReplicaId> {
         Vec::new()
     }
 
@@ -71,10 +73,10 @@ impl Framework for Exec {
         Vec::new()
     }
 
-    fn extras(&self, job: &ResolvedJob, tally: &Tally, _settings: &Settings) -> Vec<Extra> {
+    fn extras(&self, job: &ResolvedJob, states: &ReplicaStates, _settings: &Settings) -> Vec<Extra> {
         let mut extras = vec![
-            Extra::ConfigMap(Box::new(config_map(job, tally))),
-            Extra::Role(Box::new(role(job, tally))),
+            Extra::ConfigMap(Box::new(config_map(job, states))),
+            Extra::Role(Box::new(role(job, states))),
             Extra::RoleBinding(Box::new(role_binding(job))),
         ];
         // An account that the user names is the user's.
@@ -95,7 +97,7 @@ fn launcher_name(job: &ResolvedJob) -> String {
 
 /// The service account that the user names for the launcher.
 fn own_account(job: &ResolvedJob) -> Option<&str> {
-    let spec = job.replica(LAUNCHER)?.template.spec.as_ref()?;
+    let spec = job.role(LAUNCHER)?.template.spec.as_ref()?;
     spec.service_account_name
         .as_deref()
         .filter(|name| !name.is_empty())
@@ -103,7 +105,7 @@ fn own_account(job: &ResolvedJob) -> Option<&str> {
 
 /// A launcher that asks for GPUs runs ranks itself.
 fn has_gpus(job: &ResolvedJob) -> bool {
-    let spec = job.replica(LAUNCHER).and_then(|r| r.template.spec.as_ref());
+    let spec = job.role(LAUNCHER).and_then(|r| r.template.spec.as_ref());
     let limits = spec
         .into_iter()
         .flat_map(|s| &s.containers)
@@ -111,14 +113,14 @@ fn has_gpus(job: &ResolvedJob) -> bool {
     limits.flat_map(BTreeMap::keys).any(|name| name.contains("gpu"))
 }
 
-fn config_map(job: &ResolvedJob, tally: &Tally) -> ConfigMap {
+fn config_map(job: &ResolvedJob, states: &ReplicaStates) -> ConfigMap {
     let fields = fields(job);
     let (with_launcher, slots) = (has_gpus(job), hosts::slots(&fields));
     // As upstream writes it: the launcher's line ends with a line break of its own, and the script has none at its end.
     let line = |host: &str| format!("\necho {host}:{slots}");
     let launcher = launcher_name(job);
     let mut discover = "#!/bin/sh".to_owned();
-    for host in hosts::running(tally, with_launcher) {
+    for host in hosts::running(states, with_launcher) {
         discover.push_str(&line(host));
         if *host == *launcher {
             discover.push('\n');
@@ -128,7 +130,7 @@ fn config_map(job: &ResolvedJob, tally: &Tally) -> ConfigMap {
     let data = [
         (
             HOSTFILE.to_owned(),
-            hosts::hostfile(&job.cast, with_launcher, slots, open_mpi, str::to_owned),
+            hosts::hostfile(&job.replicas, with_launcher, slots, open_mpi, str::to_owned),
         ),
         (DISCOVER.to_owned(), discover),
         (KUBEXEC.to_owned(), kubexec(&fields)),
@@ -154,10 +156,10 @@ fn kubexec(fields: &Fields) -> String {
 /// No more than is needed: exec into those workers that are there and the job's own, since a pod of somebody else may have
 /// a worker's name. `get` is there twice: to open the connection of an exec, and because kubectl, which a user may deliver
 /// instead of our helper, reads the pod first.
-fn role(job: &ResolvedJob, tally: &Tally) -> Role {
-    let slots = tally.slots.iter().filter(|slot| slot.slot.id.role == WORKER);
-    let workers: Vec<String> = slots
-        .filter_map(|slot| Some(slot.pod.as_ref()?.name.to_string()))
+fn role(job: &ResolvedJob, states: &ReplicaStates) -> Role {
+    let replicas = states.replicas.iter().filter(|replica| replica.role() == WORKER);
+    let workers: Vec<String> = replicas
+        .filter_map(|replica| Some(replica.pod.as_ref()?.name.to_string()))
         .collect();
     let rule = |resource: &str, verbs: &[&str]| PolicyRule {
         api_groups: Some(vec![String::new()]),
@@ -225,7 +227,7 @@ fn launcher_env(job: &ResolvedJob) -> Vec<EnvVar> {
     if !has_gpus(job) {
         env.extend(no_gpus());
     }
-    let container = job.replica(LAUNCHER).and_then(|r| r.training_container());
+    let container = job.role(LAUNCHER).and_then(|r| r.training_container());
     let set = |name: &str| container.is_some_and(|c| c.env.iter().flatten().any(|e| e.name == name));
     let intel = [
         ("I_MPI_HYDRA_BOOTSTRAP", "rsh"),
@@ -287,7 +289,7 @@ fn delivery(job: &ResolvedJob, settings: &Settings) -> Container {
 
 /// The script is mounted because Open MPI's daemon looks for it on every host.
 fn worker(job: &ResolvedJob) -> Wiring {
-    let container = job.replica(WORKER).and_then(|r| r.training_container());
+    let container = job.role(WORKER).and_then(|r| r.training_container());
     let idle = container.is_some_and(|c| c.command.as_ref().is_none_or(Vec::is_empty));
     Wiring {
         command: idle.then(|| vec!["sleep".to_owned()]),

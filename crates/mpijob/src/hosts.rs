@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use common::tally::{SlotState, SlotTally, Tally};
-use common::{Cast, ResolvedJob, Settings, names};
+use common::replica_states::{ReplicaPhase, ReplicaState, ReplicaStates};
+use common::{Replicas, ResolvedJob, Settings, names};
 
 use k8s_openapi::api::core::v1::{ConfigMapVolumeSource, KeyToPath, Volume, VolumeMount};
 
@@ -36,7 +36,7 @@ pub(crate) fn domain(job: &ResolvedJob, settings: &Settings) -> String {
 
 /// `hostfile` in the dialect of an implementation: all workers, the launcher first if it runs ranks.
 pub(crate) fn hostfile(
-    cast: &Cast,
+    replicas: &Replicas,
     with_launcher: bool,
     slots: i32,
     implementation: MpiImplementation,
@@ -46,26 +46,26 @@ pub(crate) fn hostfile(
         MpiImplementation::OpenMpi => " slots=",
         MpiImplementation::Intel | MpiImplementation::Mpich => ":",
     };
-    let launcher = cast.of(LAUNCHER).filter(move |_| with_launcher);
-    let hosts = launcher.chain(cast.of(WORKER));
+    let launcher = replicas.of(LAUNCHER).filter(move |_| with_launcher);
+    let hosts = launcher.chain(replicas.of(WORKER));
     hosts
-        .map(|slot| format!("{}{separator}{slots}\n", name(&slot.name)))
+        .map(|replica| format!("{}{separator}{slots}\n", name(&replica.name)))
         .collect::<Vec<_>>()
         .concat()
 }
 
 /// Hosts that run now, by index (upstream sorts them as texts); a launcher that runs ranks is always among them, since
 /// it is the one who asks.
-pub(crate) fn running(tally: &Tally, with_launcher: bool) -> Vec<&str> {
-    let is_host = |slot: &&SlotTally| match slot.slot.id.role {
+pub(crate) fn running(states: &ReplicaStates, with_launcher: bool) -> Vec<&str> {
+    let is_host = |replica: &&ReplicaState| match replica.role() {
         LAUNCHER => with_launcher,
-        _ => slot.state == SlotState::Running,
+        _ => replica.phase == ReplicaPhase::Running,
     };
-    tally
-        .slots
+    states
+        .replicas
         .iter()
         .filter(is_host)
-        .map(|slot| &*slot.slot.name)
+        .map(|replica| replica.name())
         .collect()
 }
 

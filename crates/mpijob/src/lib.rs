@@ -16,6 +16,7 @@ mod hosts;
 mod ssh;
 
 use common::api::{RestartPolicy, SuccessPolicy};
+use common::kind::MessageStyle;
 use common::kind::{ExtraKind, GangInfo, HostNames, Stamp, WORKER, Workload};
 use common::problems::Problems;
 use common::wiring::variable as var;
@@ -42,7 +43,7 @@ const fn launcher(workload: Workload, policy: RestartPolicy) -> RoleInfo {
         default_restart_policy: policy,
         only: true,
         workload,
-        needs: Some(WORKER),
+        depends_on: Some(WORKER),
     }
 }
 
@@ -62,7 +63,7 @@ pub static KIND: KindInfo = KindInfo {
     ],
     // What a batch Job allows that states none.
     default_backoff_limit: Some(6),
-    long_names: true,
+    message_style: MessageStyle::Qualified,
     active_succeeds: false,
     makes: &[ExtraKind::ConfigMap, ExtraKind::KeyPair, ExtraKind::BatchJob],
     // mpi-operator 0.8, pkg/controller/podgroup.go.

@@ -8,9 +8,9 @@ use common::kind::{OnFailure, WORKER};
 use common::names::{self, ReplicaIndex};
 use common::objects::Extra;
 use common::problems::Problems;
-use common::tally::Tally;
+use common::replica_states::ReplicaStates;
 use common::wiring::{Containers, variable as var};
-use common::{Cast, Framework, KindInfo, ResolvedJob, Role, Settings, Slot, SlotId, Wiring, build};
+use common::{Framework, KindInfo, Replica, ReplicaId, Replicas, ResolvedJob, Role, Settings, Wiring, build};
 use k8s_openapi::api::core::v1::{
     ConfigMap, EnvVar, KeyToPath, Secret, SecretVolumeSource, Service, ServiceSpec, Volume,
 };
@@ -42,16 +42,16 @@ impl Framework for Ssh {
         &DIALECTS
     }
 
-    fn wiring(&self, slot: &Slot, _cast: &Cast, job: &ResolvedJob, settings: &Settings) -> Wiring {
+    fn wiring(&self, replica: &Replica, _cast: &Replicas, job: &ResolvedJob, settings: &Settings) -> Wiring {
         let fields = fields(job);
-        let is_launcher = slot.id.role == LAUNCHER;
+        let is_launcher = replica.id.role == LAUNCHER;
         let mut wiring = Wiring {
-            env: vec![var("K_MPI_JOB_ROLE", slot.id.role.lower())],
+            env: vec![var("K_MPI_JOB_ROLE", replica.id.role.lower())],
             env_in: Containers::Training,
             volumes: vec![key_pair(job, &fields)],
             mounts: vec![mount("ssh-auth", ssh_path(&fields))],
-            dns_policy: host_network(job, slot.id.role).then(|| "ClusterFirstWithHostNet".to_owned()),
-            labels: Some(labels(job, slot.id, &fields)),
+            dns_policy: host_network(job, replica.id.role).then(|| "ClusterFirstWithHostNet".to_owned()),
+            labels: Some(labels(job, replica.id, &fields)),
             ..Wiring::default()
         };
         if is_launcher {
@@ -72,11 +72,7 @@ impl Framework for Ssh {
         wiring
     }
 
-    fn called_briefly(&self, _job: &ResolvedJob) -> bool {
-        false
-    }
-
-    fn addressed(&self, _cast: &Cast, _job: &ResolvedJob) -> Vec<SlotId> {
+    fn needs_own_service(&self, _cast: &Replicas, _job: &ResolvedJob) -> Vec<ReplicaId> {
         Vec::new()
     }
 
@@ -87,7 +83,7 @@ impl Framework for Ssh {
         if fields.ssh_auth_mount_path.is_some_and(|path| path.is_empty()) {
             problems.add("spec.sshAuthMountPath", "must not be empty");
         }
-        for replica in &job.replicas {
+        for replica in &job.roles {
             if !matches!(
                 replica.restart_policy,
                 RestartPolicy::Never | RestartPolicy::OnFailure
@@ -116,13 +112,13 @@ impl Framework for Ssh {
         }]
     }
 
-    fn extras(&self, job: &ResolvedJob, tally: &Tally, settings: &Settings) -> Vec<Extra> {
+    fn extras(&self, job: &ResolvedJob, states: &ReplicaStates, settings: &Settings) -> Vec<Extra> {
         let fields = fields(job);
         let (with_launcher, slots) = (launcher_is_worker(&fields), hosts::slots(&fields));
         let domain = hosts::domain(job, settings);
         let full = |host: &str| format!("{host}.{domain}");
         let implementation = fields.mpi_implementation.unwrap_or_default();
-        let running = hosts::running(tally, with_launcher);
+        let running = hosts::running(states, with_launcher);
         let discover: Vec<String> = running
             .into_iter()
             .map(|host| format!("echo {}\n", full(host)))
@@ -131,7 +127,7 @@ impl Framework for Ssh {
         let data = [
             (
                 HOSTFILE.to_owned(),
-                hosts::hostfile(&job.cast, with_launcher, slots, implementation, full),
+                hosts::hostfile(&job.replicas, with_launcher, slots, implementation, full),
             ),
             (DISCOVER.to_owned(), format!("#!/bin/sh\n{discover}")),
         ];
@@ -160,7 +156,7 @@ impl Framework for Ssh {
         }
     }
 
-    fn waits_for_needed(&self, job: &ResolvedJob) -> bool {
+    fn waits_for_dependency(&self, job: &ResolvedJob) -> bool {
         fields(job).launcher_creation_policy == Some(LauncherCreationPolicy::WaitForWorkersReady)
     }
 }
@@ -174,7 +170,7 @@ fn ssh_path(fields: &Fields) -> &str {
 }
 
 /// Kueue takes the index for the pod's rank: where the launcher runs ranks, it is the first.
-fn labels(job: &ResolvedJob, id: SlotId, fields: &Fields) -> BTreeMap<String, String> {
+fn labels(job: &ResolvedJob, id: ReplicaId, fields: &Fields) -> BTreeMap<String, String> {
     let mut labels = names::job_labels(job.info.controller, &job.key.name);
     labels.insert(names::JOB_ROLE.to_owned(), id.role.lower());
     let ReplicaIndex(index) = id.index;
@@ -189,12 +185,12 @@ fn labels(job: &ResolvedJob, id: SlotId, fields: &Fields) -> BTreeMap<String, St
 }
 
 fn host_network(job: &ResolvedJob, role: Role) -> bool {
-    let spec = job.replica(role).and_then(|r| r.template.spec.as_ref());
+    let spec = job.role(role).and_then(|r| r.template.spec.as_ref());
     spec.is_some_and(|spec| spec.host_network == Some(true))
 }
 
 fn has_no_command(job: &ResolvedJob) -> bool {
-    let container = job.replica(WORKER).and_then(|r| r.training_container());
+    let container = job.role(WORKER).and_then(|r| r.training_container());
     container.is_some_and(|c| {
         c.command.as_ref().is_none_or(Vec::is_empty) && c.args.as_ref().is_none_or(Vec::is_empty)
     })

@@ -12,6 +12,6 @@
 
 mod gang;
 mod rules;
-mod stories;
+mod scenarios;
 mod traps;
 mod vectors;

@@ -10,7 +10,9 @@ mod wiring;
 use common::api::RestartPolicy;
 use common::kind::{Example, PortInfo, WORKER};
 use common::problems::Problems;
-use common::{Cast, Framework, KindInfo, ResolvedJob, Role, RoleInfo, Settings, Slot, SlotId, Wiring};
+use common::{
+    Framework, KindInfo, Replica, ReplicaId, Replicas, ResolvedJob, Role, RoleInfo, Settings, Wiring,
+};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 
 /// Introduces Servers and Workers to each other.
@@ -73,21 +75,27 @@ impl Framework for MxNet {
         api::crd()
     }
 
-    fn wiring(&self, slot: &Slot, cast: &Cast, job: &ResolvedJob, settings: &Settings) -> Wiring {
-        wiring::wiring(slot, cast, job, settings)
+    fn wiring(
+        &self,
+        replica: &Replica,
+        replicas: &Replicas,
+        job: &ResolvedJob,
+        settings: &Settings,
+    ) -> Wiring {
+        wiring::wiring(replica, replicas, job, settings)
     }
 
     /// The Scheduler decides, and says nothing.
-    fn leader(&self, cast: &Cast, _job: &ResolvedJob) -> Option<SlotId> {
-        cast.first_of(&[WORKER, TUNER, SCHEDULER])
+    fn leader(&self, replicas: &Replicas, _job: &ResolvedJob) -> Option<ReplicaId> {
+        replicas.first_of(&[WORKER, TUNER, SCHEDULER])
     }
 
-    fn rendezvous(&self, cast: &Cast, _job: &ResolvedJob) -> Option<SlotId> {
-        cast.first_of(&[SCHEDULER, TUNER_TRACKER])
+    fn rendezvous(&self, replicas: &Replicas, _job: &ResolvedJob) -> Option<ReplicaId> {
+        replicas.first_of(&[SCHEDULER, TUNER_TRACKER])
     }
 
-    fn addressed(&self, cast: &Cast, job: &ResolvedJob) -> Vec<SlotId> {
-        job.with_own_host_names(cast, cast.first_of(&[SCHEDULER]))
+    fn needs_own_service(&self, replicas: &Replicas, job: &ResolvedJob) -> Vec<ReplicaId> {
+        job.with_own_host_names(replicas, replicas.first_of(&[SCHEDULER]))
     }
 
     fn check(&self, job: &ResolvedJob, problems: &mut Problems) {

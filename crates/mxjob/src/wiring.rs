@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use common::job::ResolvedReplica;
+use common::job::ResolvedRole;
 use common::kind::WORKER;
 use common::wiring::{Task, variable as var};
-use common::{Cast, ResolvedJob, Settings, Slot, Wiring};
+use common::{Replica, Replicas, ResolvedJob, Settings, Wiring};
 use serde::Serialize;
 
 use crate::{SCHEDULER, SERVER};
@@ -28,25 +28,30 @@ struct Address {
     port: i32,
 }
 
-/// The wiring of one slot.
-pub(crate) fn wiring(slot: &Slot, cast: &Cast, job: &ResolvedJob, settings: &Settings) -> Wiring {
-    let role = slot.id.role;
-    let scheduler = cast.of(SCHEDULER).next();
+/// The wiring of one replica.
+pub(crate) fn wiring(
+    replica: &Replica,
+    replicas: &Replicas,
+    job: &ResolvedJob,
+    settings: &Settings,
+) -> Wiring {
+    let role = replica.id.role;
+    let scheduler = replicas.of(SCHEDULER).next();
     let (host, port) = scheduler.map_or((String::new(), 0), |s| (s.name.clone(), job.port(SCHEDULER)));
-    let config = config(slot, cast, job, settings);
+    let config = config(replica, replicas, job, settings);
     let mut env = vec![
         // There always is a text: texts and numbers below keys that are texts.
         var("MX_CONFIG", serde_json::to_string(&config).unwrap_or_default()),
         var("DMLC_PS_ROOT_PORT", port.to_string()),
         var("DMLC_PS_ROOT_URI", host),
-        var("DMLC_NUM_SERVER", cast.count(SERVER).to_string()),
-        var("DMLC_NUM_WORKER", cast.count(WORKER).to_string()),
+        var("DMLC_NUM_SERVER", replicas.count(SERVER).to_string()),
+        var("DMLC_NUM_WORKER", replicas.count(WORKER).to_string()),
         var("DMLC_ROLE", role.lower()),
         // The scheduler listens on all addresses: its own name is a Service's.
         var("DMLC_USE_KUBERNETES", "1"),
     ];
     if role == WORKER {
-        env.push(var("DMLC_WORKER_ID", slot.id.index.0.to_string())); // BytePS's
+        env.push(var("DMLC_WORKER_ID", replica.id.index.0.to_string())); // BytePS's
     }
     Wiring {
         env,
@@ -54,20 +59,20 @@ pub(crate) fn wiring(slot: &Slot, cast: &Cast, job: &ResolvedJob, settings: &Set
     }
 }
 
-fn config(slot: &Slot, cast: &Cast, job: &ResolvedJob, settings: &Settings) -> Config {
+fn config(replica: &Replica, replicas: &Replicas, job: &ResolvedJob, settings: &Settings) -> Config {
     let mut cluster: BTreeMap<String, Vec<Address>> = BTreeMap::new();
-    for peer in cast.slots() {
+    for peer in replicas.all() {
         let (url, port) = (job.host(peer, settings), job.port(peer.id.role));
         let peers = cluster.entry(peer.id.role.lower()).or_default();
         peers.push(Address { url, port });
     }
-    let key = |replica: &ResolvedReplica| {
+    let key = |replica: &ResolvedRole| {
         let annotations = replica.template.metadata.as_ref()?.annotations.as_ref()?;
         annotations.get(TUNER_SERVER_KEY).cloned()
     };
-    let roles = job.replicas.iter().filter(|replica| replica.count > 0);
+    let roles = job.roles.iter().filter(|replica| replica.count > 0);
     let labels = roles.map(|replica| (replica.role.lower(), key(replica).unwrap_or_default()));
-    let (labels, task) = (labels.collect(), Task::of(slot));
+    let (labels, task) = (labels.collect(), Task::of(replica));
     Config {
         cluster,
         labels,

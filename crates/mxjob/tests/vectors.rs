@@ -114,7 +114,7 @@ fn more_hosts_than_fit_into_a_variable_are_refused_by_field() {
     let world = World::new(&FRAMEWORK, &job);
     let plan = world.plan(&FRAMEWORK);
     assert!(plan.writes.is_empty());
-    let told = &plan.notes[0].message;
+    let told = &plan.events[0].message;
     assert!(
         told.contains("spec.mxReplicaSpecs: too many replicas: MX_CONFIG"),
         "{told}"

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use common::api::JobStatus;
-use common::plan::NoteKind;
+use common::plan::EventType;
 use common::{Framework, Observed, Plan, PodView, Settings, Write};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -23,8 +23,8 @@ struct Readable<'a> {
     status: Option<&'a JobStatus>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     events: Vec<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    wake: Option<Timestamp>,
+    #[serde(rename = "wake", skip_serializing_if = "Option::is_none")]
+    requeue_at: Option<Timestamp>,
 }
 
 /// Plans for the job in `file`, with the pods in `pods`. Returns the plan as YAML.
@@ -66,7 +66,7 @@ pub(crate) fn plan(
         priorities: Arc::default(),
         vanished: Vec::new(),
         refusals: Vec::new(),
-        lost_nodes: std::collections::BTreeMap::new(),
+        unreachable_nodes: std::collections::BTreeMap::new(),
     };
     let plan = common::plan(framework, &observed, settings);
     Ok(serde_saphyr::to_string(&readable(&observed, &plan)?)?)
@@ -112,11 +112,11 @@ fn readable<'a>(observed: &Observed, plan: &'a Plan) -> Result<Readable<'a>> {
         intent,
         writes,
         status,
-        blind: _,
-        urgent: _,
-        notes,
+        keeps_vanished: _,
+        status_is_urgent: _,
+        events,
         counters: _,
-        wake,
+        requeue_at,
     } = plan;
     let why = |status: &JobStatus| {
         let conditions = status.conditions.iter().map(|c| {
@@ -127,12 +127,12 @@ fn readable<'a>(observed: &Observed, plan: &'a Plan) -> Result<Readable<'a>> {
             .chain(status.waiting_for.as_ref().map(|what| format!("waits: {what}")))
             .collect()
     };
-    let event = |note: &common::Note| {
-        let kind = match note.kind {
-            NoteKind::Normal => "Normal",
-            NoteKind::Warning => "Warning",
+    let event = |event: &common::Event| {
+        let kind = match event.kind {
+            EventType::Normal => "Normal",
+            EventType::Warning => "Warning",
         };
-        format!("{kind} {}: {}", note.reason, note.message)
+        format!("{kind} {}: {}", event.reason, event.message)
     };
     Ok(Readable {
         job: observed.job.key.to_string(),
@@ -142,8 +142,8 @@ fn readable<'a>(observed: &Observed, plan: &'a Plan) -> Result<Readable<'a>> {
         intent: intent.as_ref(),
         writes: writes.iter().map(write).collect::<Result<_, _>>()?,
         status: status.as_ref(),
-        events: notes.iter().map(event).collect(),
-        wake: *wake,
+        events: events.iter().map(event).collect(),
+        requeue_at: *requeue_at,
     })
 }
 
@@ -152,16 +152,24 @@ fn write(write: &Write) -> Result<Value, serde_json::Error> {
         Write::CreateChild(child) => {
             json!({"create": child.kind().as_str(), "object": serde_json::to_value(child)?})
         }
-        Write::CreatePod { slot, attempt, pod } => json!({
+        Write::CreatePod {
+            replica,
+            attempt,
+            pod,
+        } => json!({
             "create": "Pod",
-            "slot": format!("{} {}", slot.role, slot.index.0),
+            "slot": format!("{} {}", replica.role, replica.index.0),
             "attempt": attempt.0,
             "object": serde_json::to_value(pod)?,
         }),
         Write::Ensure(extra) => json!({"ensure": extra.id().0, "object": serde_json::to_value(extra)?}),
-        Write::CreateBatchJob { slot, attempt, job } => json!({
+        Write::CreateBatchJob {
+            replica,
+            attempt,
+            job,
+        } => json!({
             "create": "Job",
-            "slot": format!("{} {}", slot.role, slot.index.0),
+            "slot": format!("{} {}", replica.role, replica.index.0),
             "attempt": attempt.0,
             "object": serde_json::to_value(job)?,
         }),

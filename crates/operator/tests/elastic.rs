@@ -3,7 +3,7 @@
 use common::api::ConditionType;
 use common::plan::{Plan, Write};
 use common::testing::{World, manifest, meanings, whole};
-use common::{Framework, Role, SlotId, conditions};
+use common::{Framework, ReplicaId, Role, conditions};
 use serde_json::{Value, json};
 
 fn spec(world: &mut World) -> &mut Value {
@@ -30,10 +30,10 @@ fn deletes(plans: &[Plan]) -> Vec<String> {
     .collect()
 }
 
-/// The slot that leads the job, if any.
-fn leader(framework: &'static dyn Framework, world: &World) -> Option<SlotId> {
+/// The replica that leads the job, if any.
+fn leader(framework: &'static dyn Framework, world: &World) -> Option<ReplicaId> {
     let resolved = common::resolve::resolve(framework, world.job.as_ref().unwrap()).ok()?;
-    framework.leader(&resolved.cast, &resolved)
+    framework.leader(&resolved.replicas, &resolved)
 }
 
 /// Jobs of one role that may lead, all of whose pods run.
@@ -79,10 +79,10 @@ fn the_leader_of_a_running_job_is_never_scaled_away() {
         );
         assert_eq!(status.replica_statuses, before.2.replica_statuses);
         assert!(conditions::is_true(&status, ConditionType::Running));
-        let notes: Vec<_> = plans.iter().flat_map(|plan| &plan.notes).collect();
-        assert_eq!(notes.len(), 1, "told once");
+        let events: Vec<_> = plans.iter().flat_map(|plan| &plan.events).collect();
+        assert_eq!(events.len(), 1, "told once");
         assert_eq!(
-            (&notes[0].reason, &notes[0].message),
+            (&events[0].reason, &events[0].message),
             (&format!("{}Invalid", kind.kind), &told)
         );
 

@@ -220,9 +220,9 @@ proptest! {
                     prop_assert!(named && !problem.message.is_empty(), "{problem:?}");
                 }
             }
-            Ok(resolved) if resolved.cast.len() < 5000 => {
+            Ok(resolved) if resolved.replicas.len() < 5000 => {
                 let made = plan.writes.iter().filter(|write| matches!(write, Write::CreatePod { .. } | Write::CreateBatchJob { .. }));
-                prop_assert!(made.count() <= resolved.cast.len() as usize);
+                prop_assert!(made.count() <= resolved.replicas.len() as usize);
                 world.settle(framework);
             }
             Ok(_) => {}
@@ -232,7 +232,7 @@ proptest! {
     }
 
     #[test]
-    fn any_status_of_pods_and_of_the_job_is_sorted_into_slots(
+    fn any_status_of_pods_and_of_the_job_is_sorted_into_replicas(
         framework in 0..frameworks().len(),
         of_pods in prop::collection::vec(edits(5), 1..4),
         of_status in edits(4),

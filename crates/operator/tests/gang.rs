@@ -98,7 +98,7 @@ fn half_a_gang_is_never_placed_and_it_says_what_it_waits_for() {
         let room = before - 1;
         assert_eq!(world.schedule(room), 0);
         let words = format!("minCount ({before}) cannot be satisfied");
-        let none = Placement::Refused {
+        let none = Placement::Unschedulable {
             reason: "Unschedulable".into(),
             message: words.as_str().into(),
         };

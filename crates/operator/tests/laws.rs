@@ -12,7 +12,7 @@ use common::objects::{Child, ChildKind};
 use common::observe::{ChildView, Phase};
 use common::plan::{Plan, Write, WriteClass};
 use common::testing::{World, manifest, meanings};
-use common::{Cast, Framework, PodView, RoleInfo, SlotId};
+use common::{Framework, PodView, ReplicaId, Replicas, RoleInfo};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -270,7 +270,7 @@ fn happen(world: &mut World, framework: &dyn Framework, step: &Step) {
         Step::Schedule(phase, room) => {
             if world.pod_group().is_some() {
                 let placed = world.schedule(*room) > 0;
-                let none = Placement::Refused {
+                let none = Placement::Unschedulable {
                     reason: "Unschedulable".into(),
                     message: "no room".into(),
                 };
@@ -469,7 +469,7 @@ fn check_delete(world: &World, plan: &Plan, name: &str, uid: &str, force: bool) 
             .find(is)
             .unwrap_or_else(|| panic!("{name} is not ours"));
         assert!(!pod.has_ended(), "{name} has ended");
-        let node = &world.lost_nodes[pod.node.as_ref().unwrap()];
+        let node = &world.unreachable_nodes[pod.node.as_ref().unwrap()];
         let limit = world.settings.node_lost_after.expect("never");
         let lost_for = world.now.duration_since(node.since).as_secs();
         assert!(node.out_of_service || lost_for >= limit, "{name} may be alive");
@@ -488,9 +488,9 @@ fn check_delete(world: &World, plan: &Plan, name: &str, uid: &str, force: bool) 
 }
 
 /// Retries are never forgotten, whatever becomes of the pods that they were of. (A launcher's that are its workers' fault
-/// are forgiven.)
+/// are excused_retries.)
 fn check_retries(kind: &str, stored: &JobStatus, next: &JobStatus) {
-    let forgiving = |f: &&dyn Framework| f.kind().roles.iter().any(|role| role.needs.is_some());
+    let forgiving = |f: &&dyn Framework| f.kind().roles.iter().any(|role| role.depends_on.is_some());
     if frameworks()
         .iter()
         .filter(|f| f.kind().kind == kind)
@@ -533,14 +533,14 @@ fn check_leader_stays(world: &World, framework: &dyn Framework, plan: &Plan) {
     let Some(intent) = plan.intent.as_ref() else {
         return;
     };
-    let scaled_down = |slot: &String| {
-        let reason = |s: &JobStatus| s.slots.get(slot).and_then(|s| s.reason.clone());
+    let scaled_down = |replica: &String| {
+        let reason = |s: &JobStatus| s.slots.get(replica).and_then(|s| s.reason.clone());
         reason(intent).as_deref() == Some("scaled down")
-            && intent.slots.get(slot) != world.status().slots.get(slot)
+            && intent.slots.get(replica) != world.status().slots.get(replica)
     };
     let info = framework.kind();
-    let id = |slot: &String| info.slot_of(&job.key.name, &format!("{}-{slot}", job.key.name));
-    let gone: Vec<SlotId> = intent
+    let id = |replica: &String| info.replica_of(&job.key.name, &format!("{}-{replica}", job.key.name));
+    let gone: Vec<ReplicaId> = intent
         .slots
         .keys()
         .filter(|s| scaled_down(s))
@@ -554,9 +554,9 @@ fn check_leader_stays(world: &World, framework: &dyn Framework, plan: &Plan) {
     let before = info
         .roles
         .iter()
-        .map(|role| (role, resolved.cast.count(role.role).max(u32::from(one(role)))));
-    let before = Cast::new(&job.key.name, before);
-    let first = before.slots().first().map(|slot| slot.id);
+        .map(|role| (role, resolved.replicas.count(role.role).max(u32::from(one(role)))));
+    let before = Replicas::new(&job.key.name, before);
+    let first = before.all().first().map(|replica| replica.id);
     let leader = framework.leader(&before, &resolved).or(first);
     assert!(
         !gone.iter().any(|id| Some(*id) == leader),
@@ -582,7 +582,7 @@ fn check_order_is_irrelevant(world: &World, framework: &dyn Framework, plan: &Pl
 }
 
 /// Woken when the plans ask for it, the operator leaves no pod on a lost node that nobody wants any more, and none of a
-/// slot that could go on elsewhere.
+/// replica that could go on elsewhere.
 fn check_that_none_is_stuck(world: &mut World, framework: &dyn Framework) {
     if world.settings.node_lost_after.is_none() {
         return;
@@ -593,11 +593,11 @@ fn check_that_none_is_stuck(world: &mut World, framework: &dyn Framework) {
         }
         let plan = world.plan(framework);
         // A job whose spec cannot be carried out goes on as it is.
-        if plan.blind {
+        if plan.keeps_vanished {
             return;
         }
-        let Some(wake) = plan.wake else { break };
-        world.now = world.now.max(wake);
+        let Some(requeue_at) = plan.requeue_at else { break };
+        world.now = world.now.max(requeue_at);
         world.settle(framework);
     }
     let finished = conditions::is_finished(&world.status());
@@ -609,7 +609,7 @@ fn check_that_none_is_stuck(world: &mut World, framework: &dyn Framework) {
         let lost = pod
             .node
             .as_ref()
-            .is_some_and(|node| world.lost_nodes.contains_key(node));
+            .is_some_and(|node| world.unreachable_nodes.contains_key(node));
         assert!(
             !lost || (finished && !pod.deleting),
             "{} hangs: {}",
@@ -644,7 +644,7 @@ proptest! {
         world.settle(framework);
         if world.job.is_some() {
             let again = world.plan(framework);
-            prop_assert!(world.open(&again).is_empty() && again.intent.is_none() && again.notes.is_empty());
+            prop_assert!(world.open(&again).is_empty() && again.intent.is_none() && again.events.is_empty());
             prop_assert_eq!(again.status, Some(world.status()));
             check_autoscaler(&world, framework);
         }

@@ -48,13 +48,13 @@ fn is(world: &World, condition: ConditionType) -> bool {
     conditions::is_true(&world.status(), condition)
 }
 
-/// A pod of ours whose failure its role's restart policy judges: the last one.
+/// A pod of ours to whose failure the restart policy of its role applies: the last one.
 fn by_policy(framework: &'static dyn Framework, world: &World) -> Option<String> {
     let job = common::resolve::resolve(framework, world.job.as_ref().unwrap()).unwrap();
-    let slots = job.cast.slots().iter().rev();
+    let replicas = job.replicas.all().iter().rev();
     let judged = |role| framework.on_failure(role, &job) == OnFailure::ByPolicy;
-    let mut judged = slots.filter(|slot| slot.workload == Workload::Pod && judged(slot.id.role));
-    judged.next().map(|slot| slot.name.clone())
+    let mut judged = replicas.filter(|replica| replica.workload == Workload::Pod && judged(replica.id.role));
+    judged.next().map(|replica| replica.name.clone())
 }
 
 fn restart_policy(spec: &mut Value, info: &KindInfo, policy: &str) {
@@ -125,7 +125,7 @@ fn the_example_of_a_kind_is_a_valid_job_whose_names_resolve() {
         let world = World::new(*framework, &manifest(*framework, example.name, &roles));
         let job = common::resolve::resolve(*framework, world.job.as_ref().unwrap()).unwrap();
         assert!(
-            framework.leader(&job.cast, &job).is_some(),
+            framework.leader(&job.replicas, &job).is_some(),
             "somebody's log stands for the job"
         );
         assert!(!example.about.is_empty() && !example.command.is_empty());
@@ -282,9 +282,9 @@ fn one_failure_of_a_job_that_begins_anew_as_a_whole_takes_all_pods_with_it() {
 }
 
 /// A pod that terminates, or is of an earlier attempt, has neither failed nor is it done, whatever its phase says; and its
-/// slot is taken (trainer#2124, mpi#552, jobset#1276).
+/// replica is taken (trainer#2124, mpi#552, jobset#1276).
 #[test]
-fn a_pod_on_its_way_out_counts_for_nothing_and_keeps_its_slot() {
+fn a_pod_on_its_way_out_counts_for_nothing_and_keeps_its_replica() {
     for_every_kind(|framework| {
         let info = framework.kind();
         for phase in [Phase::Pending, Phase::Running, Phase::Succeeded, Phase::Failed] {
@@ -294,10 +294,11 @@ fn a_pod_on_its_way_out_counts_for_nothing_and_keeps_its_slot() {
                     spec["runPolicy"]["backoffLimit"] = json!(0);
                 });
                 let name = world.pods.last().unwrap().name.to_string();
-                let id = info.slot_of("j", &name).unwrap();
+                let id = info.replica_of("j", &name).unwrap();
                 if old {
-                    let slot = json!({"attempt": 1});
-                    world.job.as_mut().unwrap().status["slots"][names::slot_key(id.role, id.index)] = slot;
+                    let replica = json!({"attempt": 1});
+                    world.job.as_mut().unwrap().status["slots"][names::replica_key(id.role, id.index)] =
+                        replica;
                 }
                 let pod = world.pod(&name);
                 (pod.phase, pod.deleting) = (phase, deleting);

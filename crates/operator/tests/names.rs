@@ -54,7 +54,10 @@ fn longest(framework: &dyn Framework, job: &Value) -> usize {
     let roles = job["spec"][info.replicas_field].as_object().unwrap();
     let added = roles.iter().map(|(role, spec)| {
         let last = u32::try_from(spec["replicas"].as_u64().unwrap()).unwrap() - 1;
-        info.role(role).unwrap().slot_name("", ReplicaIndex(last)).len()
+        info.role(role)
+            .unwrap()
+            .replica_name("", ReplicaIndex(last))
+            .len()
     });
     MAX_LABEL - added.max().unwrap()
 }

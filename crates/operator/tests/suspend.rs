@@ -55,8 +55,8 @@ fn suspend(world: &mut World, suspend: bool) {
 }
 
 fn reasons(plans: &[Plan]) -> Vec<String> {
-    let notes = plans.iter().flat_map(|plan| &plan.notes);
-    notes.map(|note| note.reason.clone()).collect()
+    let events = plans.iter().flat_map(|plan| &plan.events);
+    events.map(|event| event.reason.clone()).collect()
 }
 
 fn conditions(status: &JobStatus) -> Vec<(ConditionType, ConditionStatus)> {
@@ -193,11 +193,11 @@ fn resumed_it_is_made_from_the_templates_as_they_are_then() {
             world.run_all();
             plans.extend(world.settle(framework));
             let made = templates(&plans);
-            let slots = common::resolve::resolve(framework, world.job.as_ref().unwrap())
+            let replicas = common::resolve::resolve(framework, world.job.as_ref().unwrap())
                 .unwrap()
-                .cast
+                .replicas
                 .len();
-            assert_eq!(made.len(), slots as usize, "{:?}", made.keys());
+            assert_eq!(made.len(), replicas as usize, "{:?}", made.keys());
             let wanted = directives();
             for (name, pod) in made {
                 for field in ["nodeSelector", "tolerations", "schedulingGates"] {

@@ -10,7 +10,7 @@ use common::api::RestartPolicy;
 use common::elastic::{self, Elastic};
 use common::kind::{Example, ExtraKind, MASTER, PortInfo, WORKER};
 use common::problems::Problems;
-use common::{Cast, Framework, KindInfo, ResolvedJob, RoleInfo, Settings, Slot, Wiring};
+use common::{Framework, KindInfo, Replica, Replicas, ResolvedJob, RoleInfo, Settings, Wiring};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 
 /// The framework, for the operator's registry.
@@ -64,8 +64,14 @@ impl Framework for Paddle {
         api::crd()
     }
 
-    fn wiring(&self, slot: &Slot, cast: &Cast, job: &ResolvedJob, _settings: &Settings) -> Wiring {
-        wiring::wiring(slot, cast, job)
+    fn wiring(
+        &self,
+        replica: &Replica,
+        replicas: &Replicas,
+        job: &ResolvedJob,
+        _settings: &Settings,
+    ) -> Wiring {
+        wiring::wiring(replica, replicas, job)
     }
 
     /// Without etcd a launcher waits for the number of peers that it was told, and those that run know of no others.

@@ -5,33 +5,37 @@
 use common::elastic::{self, Elastic};
 use common::kind::{MASTER, WORKER};
 use common::wiring::variable as var;
-use common::{Cast, ResolvedJob, Slot, Wiring};
+use common::{Replica, Replicas, ResolvedJob, Wiring};
 use k8s_openapi::api::core::v1::{EnvVar, EnvVarSource, ObjectFieldSelector};
 
 /// Address of the pod itself, under upstream's name for it.
 const OWN_ADDRESS: &str = "POD_IP_DUMMY";
 
-/// The wiring of one slot.
-pub(crate) fn wiring(slot: &Slot, cast: &Cast, job: &ResolvedJob) -> Wiring {
+/// The wiring of one replica.
+pub(crate) fn wiring(replica: &Replica, replicas: &Replicas, job: &ResolvedJob) -> Wiring {
     let (policy, etcd) = (elastic::policy(job), has_etcd(job));
     let mut env = vec![
         var("PYTHONUNBUFFERED", "1"),
         var("PADDLE_JOB_ID", &*job.key.name),
         var(
             "PADDLE_NNODES",
-            nodes(cast, job, policy.as_ref().filter(|_| etcd)),
+            nodes(replicas, job, policy.as_ref().filter(|_| etcd)),
         ),
     ];
     if !etcd {
-        env.extend(rendezvous(slot, cast, job));
+        env.extend(rendezvous(replica, replicas, job));
     }
-    if cast.count(MASTER) > 0 {
+    if replicas.count(MASTER) > 0 {
         let (servers, trainers) = ("PADDLE_SERVER_NUM", "PADDLE_TRAINER_NUM");
-        let own = if slot.id.role == MASTER { servers } else { trainers };
+        let own = if replica.id.role == MASTER {
+            servers
+        } else {
+            trainers
+        };
         env.push(var(own, "1"));
     }
     // Else the launcher ranks its peers at random. By etcd, ranks must stay dense as peers come and go.
-    let rank = (!etcd).then(|| var("PADDLE_RANK", slot.rank.0.to_string()));
+    let rank = (!etcd).then(|| var("PADDLE_RANK", replica.rank.0.to_string()));
     let restarts = policy.and_then(|policy| policy.max_restarts);
     let restarts = restarts.map(|restarts| var("PADDLE_MAX_RESTART", restarts.to_string()));
     Wiring {
@@ -42,21 +46,21 @@ pub(crate) fn wiring(slot: &Slot, cast: &Cast, job: &ResolvedJob) -> Wiring {
 }
 
 /// How many pods the launcher waits for. It takes a range as such by an etcd master only; else it would wait for the most.
-fn nodes(cast: &Cast, job: &ResolvedJob, elastic: Option<&Elastic>) -> String {
+fn nodes(replicas: &Replicas, job: &ResolvedJob, elastic: Option<&Elastic>) -> String {
     let Some(elastic) = elastic else {
-        return cast.len().to_string();
+        return replicas.len().to_string();
     };
-    let others = cast.len().saturating_sub(cast.count(WORKER));
+    let others = replicas.len().saturating_sub(replicas.count(WORKER));
     let (min, max) = elastic.limits(job);
     let all = |workers: i32| i64::from(workers) + i64::from(others);
     format!("{}:{}", all(min), all(max))
 }
 
 /// Where rank 0 gathers the others, and by which it knows that it is the one.
-fn rendezvous(slot: &Slot, cast: &Cast, job: &ResolvedJob) -> Vec<EnvVar> {
-    let host = cast.slots().first().unwrap_or(slot);
+fn rendezvous(replica: &Replica, replicas: &Replicas, job: &ResolvedJob) -> Vec<EnvVar> {
+    let host = replicas.all().first().unwrap_or(replica);
     let port = job.port(host.id.role);
-    if host.id != slot.id {
+    if host.id != replica.id {
         return vec![var("PADDLE_MASTER", format!("{}:{port}", host.name))];
     }
     let address = ObjectFieldSelector {
@@ -77,7 +81,7 @@ fn rendezvous(slot: &Slot, cast: &Cast, job: &ResolvedJob) -> Vec<EnvVar> {
 /// Whether the user's templates have the launchers meet by an etcd of the user's.
 pub(crate) fn has_etcd(job: &ResolvedJob) -> bool {
     let containers = job
-        .replicas
+        .roles
         .iter()
         .filter_map(|replica| replica.training_container());
     let mut env = containers.flat_map(|container| container.env.iter().flatten());

@@ -144,9 +144,9 @@ fn limits_that_are_none_are_named_by_field() {
         let plan = world.plan(&FRAMEWORK);
         assert!(plan.writes.is_empty());
         assert!(
-            plan.notes[0].message.contains(expected),
+            plan.events[0].message.contains(expected),
             "{}",
-            plan.notes[0].message
+            plan.events[0].message
         );
     }
 }

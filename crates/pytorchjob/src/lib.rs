@@ -14,10 +14,10 @@ mod wiring;
 use common::api::{RestartPolicy, SuccessPolicy};
 use common::kind::{ExtraKind, MASTER, PortInfo, WORKER};
 use common::problems::Problems;
-use common::tally::{SlotState, Tally};
+use common::replica_states::{ReplicaPhase, ReplicaStates};
 use common::{
-    Cast, Framework, KindInfo, Outcome, ResolvedJob, RoleInfo, Settings, Slot, SlotId, Wiring, elastic,
-    success,
+    Framework, KindInfo, Progress, Replica, ReplicaId, Replicas, ResolvedJob, RoleInfo, Settings, Wiring,
+    elastic, success,
 };
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 
@@ -60,28 +60,34 @@ impl Framework for PyTorch {
         api::crd()
     }
 
-    fn wiring(&self, slot: &Slot, cast: &Cast, job: &ResolvedJob, settings: &Settings) -> Wiring {
-        wiring::wiring(slot, cast, job, settings)
+    fn wiring(
+        &self,
+        replica: &Replica,
+        replicas: &Replicas,
+        job: &ResolvedJob,
+        settings: &Settings,
+    ) -> Wiring {
+        wiring::wiring(replica, replicas, job, settings)
     }
 
-    fn outcome(&self, tally: &Tally, job: &ResolvedJob) -> Outcome {
+    fn progress(&self, states: &ReplicaStates, job: &ResolvedJob) -> Progress {
         // In an elastic job without a Master the others finish with the first worker that does, or were surplus.
         let first = |job: &ResolvedJob| {
             elastic::policy(job).is_some()
                 && job.success != SuccessPolicy::AllWorkers
-                && tally.count(WORKER, &SlotState::Succeeded) > 0
+                && states.count(WORKER, &ReplicaPhase::Succeeded) > 0
         };
         match success::deciding(job) {
-            Some(WORKER) if first(job) => Outcome::Succeeded,
-            _ => success::outcome(tally, job, self.elastic(job).as_ref()),
+            Some(WORKER) if first(job) => Progress::Succeeded,
+            _ => success::progress(states, job, self.elastic(job).as_ref()),
         }
     }
 
-    fn addressed(&self, cast: &Cast, job: &ResolvedJob) -> Vec<SlotId> {
+    fn needs_own_service(&self, replicas: &Replicas, job: &ResolvedJob) -> Vec<ReplicaId> {
         // The rendezvous of an elastic job is at worker 0 even beside a Master.
         let elastic = elastic::policy(job).is_some();
-        let host = cast.first_of(&[WORKER]).filter(|_| elastic);
-        let leader = self.leader(cast, job);
+        let host = replicas.first_of(&[WORKER]).filter(|_| elastic);
+        let leader = self.leader(replicas, job);
         leader
             .into_iter()
             .chain(host.filter(|host| Some(*host) != leader))

@@ -5,7 +5,7 @@ use common::kind::{MASTER, WORKER};
 use common::names::{self, ReplicaIndex};
 use common::problems::Problems;
 use common::wiring::variable as var;
-use common::{Cast, ResolvedJob, Settings, Slot, Wiring, build, elastic};
+use common::{Replica, Replicas, ResolvedJob, Settings, Wiring, build, elastic};
 use k8s_openapi::api::core::v1::EnvVar;
 
 use crate::api::{ElasticPolicy, Fields};
@@ -25,37 +25,49 @@ pub(crate) fn check(job: &ResolvedJob, problems: &mut Problems) {
     }
 }
 
-/// The wiring of one slot.
-pub(crate) fn wiring(slot: &Slot, cast: &Cast, job: &ResolvedJob, settings: &Settings) -> Wiring {
+/// The wiring of one replica.
+pub(crate) fn wiring(
+    replica: &Replica,
+    replicas: &Replicas,
+    job: &ResolvedJob,
+    settings: &Settings,
+) -> Wiring {
     let fields: Fields = job.own();
     let mut env = vec![var("PYTHONUNBUFFERED", "1")];
-    if let Some(leader) = static_leader(cast, job, &fields) {
-        env.extend(static_env(slot, leader, cast, job, &fields));
+    if let Some(leader) = static_leader(replicas, job, &fields) {
+        env.extend(static_env(replica, leader, replicas, job, &fields));
     }
     env.extend(nproc_per_node(&fields).map(|n| var("PET_NPROC_PER_NODE", n)));
     match &fields.elastic_policy {
-        None => env.push(var("PET_NNODES", cast.len().to_string())),
+        None => env.push(var("PET_NNODES", replicas.len().to_string())),
         Some(elastic) => env.extend(elastic_env(elastic, job)),
     }
     Wiring {
         env,
-        init_containers: build::init_container::wait_for_master("init-pytorch", slot, job, settings),
+        init_containers: build::init_container::wait_for_master("init-pytorch", replica, job, settings),
         ..Wiring::default()
     }
 }
 
 /// Who hosts the store of a static rendezvous. Upstream names nobody where there is no Master, so that plain `torchrun`
 /// could not connect; here worker 0 does it. An elastic job without Master has its own rendezvous.
-fn static_leader<'a>(cast: &'a Cast, job: &ResolvedJob, fields: &Fields) -> Option<&'a Slot> {
-    let master = job.replica(MASTER).is_some_and(|master| master.count > 0);
-    cast.slots()
+fn static_leader<'a>(replicas: &'a Replicas, job: &ResolvedJob, fields: &Fields) -> Option<&'a Replica> {
+    let master = job.role(MASTER).is_some_and(|master| master.count > 0);
+    replicas
+        .all()
         .first()
         .filter(|_| master || fields.elastic_policy.is_none())
 }
 
-fn static_env(slot: &Slot, leader: &Slot, cast: &Cast, job: &ResolvedJob, fields: &Fields) -> [EnvVar; 7] {
+fn static_env(
+    replica: &Replica,
+    leader: &Replica,
+    replicas: &Replicas,
+    job: &ResolvedJob,
+    fields: &Fields,
+) -> [EnvVar; 7] {
     let port = job.port(leader.id.role).to_string();
-    let rank = slot.rank.0.to_string();
+    let rank = replica.rank.0.to_string();
     // A number multiplies the world; auto, cpu and gpu leave it at one process per pod, as far as is known here.
     let processes = fields
         .nproc_per_node
@@ -67,7 +79,7 @@ fn static_env(slot: &Slot, leader: &Slot, cast: &Cast, job: &ResolvedJob, fields
         var("PET_MASTER_PORT", port),
         var("MASTER_ADDR", &leader.name),
         var("PET_MASTER_ADDR", &leader.name),
-        var("WORLD_SIZE", cast.len().saturating_mul(processes).to_string()),
+        var("WORLD_SIZE", replicas.len().saturating_mul(processes).to_string()),
         var("RANK", &*rank),
         var("PET_NODE_RANK", rank),
     ]

@@ -204,5 +204,5 @@ fn one_that_is_refused_holds_up_no_pod_and_is_told_of() {
         &status,
         common::api::ConditionType::Running
     ));
-    assert_eq!(plan.notes[0].reason, "FailedCreateHorizontalPodAutoscaler");
+    assert_eq!(plan.events[0].reason, "FailedCreateHorizontalPodAutoscaler");
 }

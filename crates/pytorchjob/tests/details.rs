@@ -113,13 +113,13 @@ fn a_failure_is_told_at_once_and_mere_counts_are_not() {
             .status
             .is_some_and(|status| status != scenario.world.status())
     );
-    assert!(!counts.urgent);
+    assert!(!counts.status_is_urgent);
     fails(&mut scenario.world, "j-worker-1");
     let failure = scenario.world.plan(&FRAMEWORK);
-    assert!(failure.urgent);
+    assert!(failure.status_is_urgent);
     let mut scenario = started(|_| {});
     scenario.world.end("j-master-0", "pytorch", 0, "Completed", None);
-    assert!(scenario.world.plan(&FRAMEWORK).urgent, "the end");
+    assert!(scenario.world.plan(&FRAMEWORK).status_is_urgent, "the end");
 }
 
 #[test]
@@ -200,9 +200,11 @@ fn of_very_many_replaced_pods_not_every_status_has_its_reason() {
         spec["elasticPolicy"] = json!({"minReplicas": 1, "maxReplicas": MANY});
     });
     let reasons = |scenario: &Scenario, with: &str| {
-        let slots = scenario.world.status().slots;
-        let of = slots.values().filter(|slot| slot.reason.as_deref() == Some(with));
-        (slots.len(), of.count())
+        let replicas = scenario.world.status().slots;
+        let of = replicas
+            .values()
+            .filter(|replica| replica.reason.as_deref() == Some(with));
+        (replicas.len(), of.count())
     };
     scenario.when("a hundred are left", |w| {
         w.edit("/pytorchReplicaSpecs/Worker/replicas", json!(100));
@@ -218,9 +220,15 @@ fn of_very_many_replaced_pods_not_every_status_has_its_reason() {
             w.end(&format!("j-worker-{n}"), "pytorch", 137, "Error", None);
         }
     });
-    let slots = scenario.world.status().slots;
-    assert_eq!(slots.len(), 1200);
-    assert_eq!(slots.values().filter(|slot| slot.reason.is_some()).count(), 1000);
+    let replicas = scenario.world.status().slots;
+    assert_eq!(replicas.len(), 1200);
+    assert_eq!(
+        replicas
+            .values()
+            .filter(|replica| replica.reason.is_some())
+            .count(),
+        1000
+    );
 }
 
 #[test]
@@ -234,10 +242,12 @@ fn of_many_pods_that_are_made_a_few_are_named() {
         ),
     ] {
         let scenario = Scenario::new(&FRAMEWORK, &[("Worker", count)], |_| {});
-        let notes = scenario.world.plan(&FRAMEWORK).notes;
+        let events = scenario.world.plan(&FRAMEWORK).events;
         assert!(
-            notes.iter().any(|note| note.message == text && note.of_writes),
-            "{notes:?}"
+            events
+                .iter()
+                .any(|event| event.message == text && event.of_writes),
+            "{events:?}"
         );
     }
 }
@@ -267,7 +277,7 @@ fn begun_anew_together_it_is_counted_as_a_restart() {
     let plan = scenario.world.plan(&FRAMEWORK);
     assert_eq!(plan.counters, [Counter::Restarted]);
     let began = scenario.world.status().start_time.unwrap().0;
-    assert_eq!(plan.wake.unwrap().as_second() - began.as_second(), 90);
+    assert_eq!(plan.requeue_at.unwrap().as_second() - began.as_second(), 90);
 }
 
 #[test]
@@ -297,8 +307,8 @@ fn a_leader_that_is_kept_counts_as_long_as_it_runs() {
     assert_eq!(active(&scenario), 1, "{}", scenario.transcript);
     // Its time runs all the same.
     let began = scenario.world.status().start_time.unwrap().0;
-    let wake = scenario.world.plan(&FRAMEWORK).wake.unwrap();
-    assert_eq!(wake.as_second() - began.as_second(), 600);
+    let requeue_at = scenario.world.plan(&FRAMEWORK).requeue_at.unwrap();
+    assert_eq!(requeue_at.as_second() - began.as_second(), 600);
     scenario.when("it is told to go", |w| w.delete("j-master-0"));
     assert_eq!(active(&scenario), 0, "{}", scenario.transcript);
 }
@@ -310,8 +320,8 @@ fn what_is_deleted_after_the_time_to_live_is_looked_at_in_time() {
         w.end("j-master-0", "pytorch", 0, "Completed", None);
     });
     let ended = scenario.world.status().completion_time.unwrap().0;
-    let wake = scenario.world.plan(&FRAMEWORK).wake.unwrap();
-    assert_eq!(wake.as_second() - ended.as_second(), 60);
+    let requeue_at = scenario.world.plan(&FRAMEWORK).requeue_at.unwrap();
+    assert_eq!(requeue_at.as_second() - ended.as_second(), 60);
     scenario.world.pass_time(60);
     let plan = scenario.world.plan(&FRAMEWORK);
     assert!(matches!(&*plan.writes, [Write::DeleteJob { .. }]), "{plan:?}");

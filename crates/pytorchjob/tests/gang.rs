@@ -4,7 +4,7 @@
 use common::gang::{Gang, Placement};
 use common::objects::Child;
 use common::observe::{PodDetail, Refusal, RefusalCause};
-use common::plan::{NoteKind, Plan, Write};
+use common::plan::{EventType, Plan, Write};
 use common::testing::{Scenario, World, manifest};
 use pytorchjob::FRAMEWORK;
 use serde_json::{Value, json};
@@ -27,7 +27,7 @@ fn coscheduling() -> Gang {
 }
 
 fn no_place(message: &str) -> Placement {
-    Placement::Refused {
+    Placement::Unschedulable {
         reason: "Unschedulable".into(),
         message: message.into(),
     }
@@ -130,8 +130,8 @@ fn a_gang_that_fits_once_it_is_scaled_down_is_warned_of_once() {
     plans.extend(world.settle(&FRAMEWORK));
     world.reap();
     plans.extend(world.settle(&FRAMEWORK));
-    let notes = plans.iter().flat_map(|plan| &plan.notes);
-    let warned = notes.filter(|note| note.reason == "Unschedulable").count();
+    let events = plans.iter().flat_map(|plan| &plan.events);
+    let warned = events.filter(|event| event.reason == "Unschedulable").count();
     assert_eq!(warned, 1, "{:?}", world.status());
 }
 
@@ -404,7 +404,7 @@ fn a_gang_scheduler_that_is_not_installed_is_waited_for() {
         status.waiting_for.as_deref(),
         Some("PodGroup j was refused: the cluster does not serve it")
     );
-    assert_eq!(plan.notes.last().unwrap().reason, "FailedCreatePodGroup");
+    assert_eq!(plan.events.last().unwrap().reason, "FailedCreatePodGroup");
 }
 
 #[test]
@@ -415,14 +415,14 @@ fn other_words_of_the_scheduler_are_told_without_haste() {
         .world
         .say_of_pod_group(None, &no_place("2 scheduled, 0 remaining"));
     let first = scenario.world.plan(&FRAMEWORK);
-    assert!(!first.notes.is_empty(), "told at once");
+    assert!(!first.events.is_empty(), "told at once");
     scenario.when("told", |_| {});
     scenario
         .world
         .say_of_pod_group(None, &no_place("0 scheduled, 2 remaining"));
     let second = scenario.world.plan(&FRAMEWORK);
     assert_ne!(second.status, Some(scenario.world.status()), "other words");
-    assert!(!second.urgent && second.notes.is_empty());
+    assert!(!second.status_is_urgent && second.events.is_empty());
 }
 
 /// One that is late does not make the gang smaller, as long as none of it has a place.
@@ -489,8 +489,11 @@ fn unschedulable(world: &mut World) {
 }
 
 fn warnings(plan: &Plan) -> Vec<&str> {
-    let notes = plan.notes.iter().filter(|note| note.kind == NoteKind::Warning);
-    notes.map(|note| &*note.reason).collect()
+    let events = plan
+        .events
+        .iter()
+        .filter(|event| event.kind == EventType::Warning);
+    events.map(|event| &*event.reason).collect()
 }
 
 /// Kubernetes' own scheduler says of the gang what its pods say too; that of the scheduler-plugins says nothing.
@@ -509,7 +512,7 @@ fn where_the_scheduler_speaks_for_the_gang_its_pods_are_not_quoted_before() {
                 warnings(&plan).contains(&"Unschedulable"),
                 quoted,
                 "{gang:?} {lost} {:?}",
-                plan.notes
+                plan.events
             );
         }
     }

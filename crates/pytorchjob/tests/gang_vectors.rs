@@ -146,7 +146,7 @@ fn pod_groups_and_the_marks_of_pods_are_upstreams() {
         assert_eq!(group, expected, "{}", case.name);
         // Difference "told once".
         let warnings = plan
-            .notes
+            .events
             .iter()
             .filter(|n| n.reason == "SetPodTemplateSchedulerName");
         assert_eq!(warnings.count(), case.warnings.min(1));

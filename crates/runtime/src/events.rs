@@ -5,8 +5,8 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use common::plan::NoteKind;
-use common::{KindInfo, Note, RawJob};
+use common::plan::EventType;
+use common::{Event as PlannedEvent, KindInfo, RawJob};
 use futures::StreamExt;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Event, EventSource, ObjectReference};
@@ -67,17 +67,23 @@ pub(crate) fn channel(
 
 impl Events {
     /// Sends an event about a job, or drops it if too many wait already.
-    pub(crate) fn send(&self, kind: &KindInfo, job: &RawJob, note: &Note) {
-        let event = event(kind, job, note, &self.instance, self.clock.now());
+    pub(crate) fn send(&self, kind: &KindInfo, job: &RawJob, planned: &PlannedEvent) {
+        let event = event(kind, job, planned, &self.instance, self.clock.now());
         if self.sender.try_send(event).is_err() {
             self.metrics.event_lost();
         }
     }
 }
 
-fn event(kind: &KindInfo, job: &RawJob, note: &Note, instance: &str, now: Timestamp) -> Event {
+fn event(kind: &KindInfo, job: &RawJob, planned: &PlannedEvent, instance: &str, now: Timestamp) -> Event {
     let mut hash = DefaultHasher::new();
-    (job.uid.as_str(), &note.reason, &note.message, now.as_nanosecond()).hash(&mut hash);
+    (
+        job.uid.as_str(),
+        &planned.reason,
+        &planned.message,
+        now.as_nanosecond(),
+    )
+        .hash(&mut hash);
     let time = Some(Time(now));
     Event {
         metadata: ObjectMeta {
@@ -94,12 +100,12 @@ fn event(kind: &KindInfo, job: &RawJob, note: &Note, instance: &str, now: Timest
             resource_version: Some(job.resource_version.clone()),
             field_path: None,
         },
-        type_: Some(match note.kind {
-            NoteKind::Normal => "Normal".to_owned(),
-            NoteKind::Warning => "Warning".to_owned(),
+        type_: Some(match planned.kind {
+            EventType::Normal => "Normal".to_owned(),
+            EventType::Warning => "Warning".to_owned(),
         }),
-        reason: Some(note.reason.clone()),
-        message: Some(note.message.chars().take(LONGEST).collect()),
+        reason: Some(planned.reason.clone()),
+        message: Some(planned.message.chars().take(LONGEST).collect()),
         source: Some(EventSource {
             component: Some(kind.controller.to_owned()),
             host: None,

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use common::PodView;
-use common::observe::LostNode;
+use common::observe::UnreachableNode;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
@@ -158,7 +158,7 @@ impl Nodes {
         pods: impl Iterator<Item = &'a PodView>,
         gone: &mut GoneNodes,
         now: Timestamp,
-    ) -> BTreeMap<Box<str>, LostNode> {
+    ) -> BTreeMap<Box<str>, UnreachableNode> {
         if !self.is_known() {
             return BTreeMap::new();
         }
@@ -173,7 +173,7 @@ impl Nodes {
                 Some(node) => node.not_ready_since.unwrap_or(now),
                 None => *gone.entry(name.into()).or_insert(now),
             };
-            let node = LostNode {
+            let node = UnreachableNode {
                 since,
                 out_of_service: node.is_some_and(|node| node.out_of_service),
                 gone: node.is_none(),

@@ -17,7 +17,7 @@ use crate::view::{OwnedObjects, View};
 /// Everything that is known about a job now.
 pub(crate) fn observe(now: Timestamp, view: &View, record: &mut Record, job: &Arc<RawJob>) -> Observed {
     let owned = view.owned_objects(&job.uid);
-    let lost_nodes = view.unreachable_nodes(&owned, &mut record.gone_nodes, now);
+    let unreachable_nodes = view.unreachable_nodes(&owned, &mut record.gone_nodes, now);
     let OwnedObjects {
         pods,
         children,
@@ -34,7 +34,7 @@ pub(crate) fn observe(now: Timestamp, view: &View, record: &mut Record, job: &Ar
         priorities: Arc::clone(view.priorities()),
         vanished: record.vanished().to_vec(),
         refusals: record.refusals().to_vec(),
-        lost_nodes,
+        unreachable_nodes,
     }
 }
 

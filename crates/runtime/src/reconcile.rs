@@ -53,7 +53,7 @@ impl Reconciler {
         tracing::debug!(
             intent = plan.intent.is_some(),
             writes = plan.writes.len(),
-            urgent = plan.urgent,
+            status_is_urgent = plan.status_is_urgent,
             "planned"
         );
         let mut result = apply(&self.ctx, framework.kind(), reconcile, plan).await;

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use crate::backoff;
 use crate::node_readiness::GoneNodes;
 
-/// Shortest time between two status writes without urgent changes.
+/// Shortest time between two status writes without status_is_urgent changes.
 const QUIET: Duration = Duration::from_secs(1);
 
 /// Writes that must not be tried yet.
@@ -154,7 +154,7 @@ impl Record {
         self.ensured.insert((id.0, id.1.into()), (digest, Instant::now()));
     }
 
-    /// Time that a status without urgent changes has to wait.
+    /// Time that a status without status_is_urgent changes has to wait.
     pub(crate) fn quiet_for(&self) -> Option<Duration> {
         let left = QUIET.saturating_sub(self.last_status?.elapsed());
         (!left.is_zero()).then_some(left)

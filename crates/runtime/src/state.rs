@@ -35,7 +35,7 @@ pub(crate) struct Reconcile {
     pub(crate) finished: bool,
     /// Writes that must not be tried yet.
     pub(crate) held_writes: Option<HeldWrites>,
-    /// Time that a status without urgent changes has to wait.
+    /// Time that a status without status_is_urgent changes has to wait.
     pub(crate) quiet_for: Option<Duration>,
 }
 

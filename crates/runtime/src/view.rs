@@ -9,7 +9,7 @@ mod store;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use common::observe::{BatchJobView, ChildView, LostNode, Phase, Vanished};
+use common::observe::{BatchJobView, ChildView, Phase, UnreachableNode, Vanished};
 use common::{JobKey, PodView, Uid};
 use jiff::Timestamp;
 
@@ -137,7 +137,7 @@ impl View {
         owned: &OwnedObjects,
         gone: &mut GoneNodes,
         now: Timestamp,
-    ) -> BTreeMap<Box<str>, LostNode> {
+    ) -> BTreeMap<Box<str>, UnreachableNode> {
         let batch_pods = owned.batch_pods.iter().map(|(_, pod)| &**pod);
         let pods = owned.pods.iter().map(|pod| &**pod).chain(batch_pods);
         self.nodes.unreachable(pods, gone, now)

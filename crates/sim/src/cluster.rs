@@ -1,4 +1,4 @@
-//! A cluster: the API server, Kubernetes' controllers, and a judge who looks at every change.
+//! A cluster in memory: the API server, Kubernetes' controllers, and an invariant checker that sees every change.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -17,53 +17,53 @@ use crate::store::{Key, Object, Store, Who};
 use crate::types::{self, EVENTS, LEASES, NAMESPACES, Resource};
 use crate::value;
 
-/// The namespace in which everything is.
+/// Namespace of all objects.
 pub const NAMESPACE: &str = "ns1";
 
-/// No scenario needs so many writes: who sends more goes round in circles, and is heard no more.
+/// Limit on the writes of operators. No scenario needs so many: above it an operator loops, and its requests get no answer.
 pub const MOST_WRITES: usize = 5000;
 
-/// A write that an operator has asked for.
+/// A write requested by an operator.
 #[derive(Debug, Clone)]
 pub struct Written {
-    /// By whom.
+    /// Author.
     pub who: Who,
-    /// What, in a line.
+    /// Request, in one line.
     pub line: String,
-    /// Answer.
+    /// Code of the answer.
     pub code: u16,
-    /// Whether it was about an event or a lease, which tell nothing of a job.
+    /// True for an event or a lease, which are no part of a job.
     pub aside: bool,
 }
 
-/// What a cluster is made of.
+/// Parts of a cluster.
 #[derive(Debug)]
 pub struct Inside {
     /// API server.
     pub server: Server,
-    /// InvariantChecker.
+    /// Invariant checker.
     pub checker: InvariantChecker,
     kubernetes: Kubernetes,
-    /// Writes that were asked for, in order.
+    /// Writes requested by operators, in order.
     pub written: Vec<Written>,
-    /// All changes in a line each, if anybody wants to know.
+    /// All changes, one per line; `None` unless asked for.
     pub trace: Option<Vec<String>>,
 }
 
-/// A cluster that several can hold.
+/// Shared handle on a cluster.
 #[derive(Debug, Clone)]
 pub struct Shared(Arc<Mutex<Inside>>);
 
-/// How a cluster is to be.
+/// Options of a cluster.
 #[derive(Debug, Clone)]
 pub struct Setup {
-    /// Nodes.
+    /// Number of nodes.
     pub nodes: usize,
     /// APIs of PodGroups that are served.
     pub pod_groups: Vec<PodGroupApi>,
-    /// How long things take.
+    /// Delays of the controllers.
     pub pace: Pace,
-    /// For what is random.
+    /// Seed of random delays.
     pub seed: u64,
 }
 
@@ -81,7 +81,7 @@ impl Default for Setup {
 /// A running cluster; it ends when this is dropped.
 #[derive(Debug)]
 pub struct Cluster {
-    /// For whoever needs it.
+    /// Handle on its parts.
     pub shared: Shared,
     controllers: JoinHandle<()>,
 }
@@ -138,12 +138,12 @@ impl Cluster {
 }
 
 impl Shared {
-    /// All of it. Nobody may keep this while he waits.
+    /// Locks the cluster. The guard must not be held across an await.
     pub fn lock(&self) -> MutexGuard<'_, Inside> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes something, and lets the judge look at it.
+    /// Changes the cluster, then runs the invariant checker.
     pub fn change<T>(&self, change: impl FnOnce(&mut Inside) -> T) -> T {
         let mut inside = self.lock();
         let result = change(&mut inside);
@@ -151,12 +151,12 @@ impl Shared {
         result
     }
 
-    /// The same for the store alone.
+    /// Changes the store, then runs the invariant checker.
     pub fn store<T>(&self, change: impl FnOnce(&mut Store) -> T) -> T {
         self.change(|inside| change(&mut inside.server.store))
     }
 
-    /// Answers a request.
+    /// Serves a request.
     ///
     /// # Errors
     /// If it is refused.
@@ -206,7 +206,7 @@ impl Shared {
         })
     }
 
-    /// Changes an object as somebody else than the operator; nothing if it is not there.
+    /// Changes an object in the name of `by`, which is not the operator. No effect if the object does not exist.
     pub fn edit(&self, key: &Key, by: Who, edit: impl FnOnce(&mut Value)) {
         self.store(|store| {
             let Some(object) = store.get(key) else { return };
@@ -252,7 +252,7 @@ impl Inside {
     }
 }
 
-/// Whether a request is about an event or a lease.
+/// True for a request about an event or a lease.
 #[must_use]
 pub fn is_aside(request: &Request) -> bool {
     request.verb != Verb::Discover && (request.is_of(EVENTS) || request.is_of(LEASES))

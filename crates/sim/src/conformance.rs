@@ -1,7 +1,7 @@
-//! Requests and what must be answered to them, for the API server in memory and for a real one: where both answer alike,
-//! tests against the one say something about the other.
+//! Requests with their expected answers, for the API server in memory and for a real one: where both answer alike, tests
+//! against the one apply to the other.
 //!
-//! Texts may hold `{ns}`, the namespace, and `{name.rv}`, `{name.uid}`, `{name.continue}`: version, UID and token of the
+//! Texts may contain `{ns}`, the namespace, and `{name.rv}`, `{name.uid}`, `{name.continue}`: version, UID and token of the
 //! next page in the last answer that was kept under that name.
 
 use std::collections::BTreeMap;
@@ -16,10 +16,10 @@ use serde_json::{Value, json};
 
 use crate::value::text;
 
-/// What is asked for.
+/// A request and its expected answer.
 #[derive(Debug, Clone)]
 pub struct Operation {
-    /// What it is about.
+    /// Subject.
     pub name: String,
     method: Method,
     path: String,
@@ -28,28 +28,28 @@ pub struct Operation {
     accept: &'static str,
     /// Answer: code, and reason of a Status.
     wanted: (u16, &'static str),
-    /// Pointers to what is compared of the answer.
+    /// Pointers to the parts of the answer that are compared.
     shows: Vec<&'static str>,
     kept: &'static str,
     until: bool,
 }
 
-/// What was answered.
+/// An answer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Answered {
-    /// To what.
+    /// Subject of the request.
     pub name: String,
     /// Code and reason.
     pub verdict: (u16, String),
-    /// What is compared, by pointer; of a watch its frames.
+    /// Compared parts, by pointer; of a watch its frames.
     pub shown: BTreeMap<String, Value>,
 }
 
 const JSON: &str = "application/json";
 const MERGE: &str = "application/merge-patch+json";
-/// Asks for metadata alone.
+/// `Accept` for metadata only.
 pub const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
-/// The same for lists.
+/// `Accept` for lists of metadata only.
 pub const METADATA_LIST: &str =
     "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json";
 
@@ -71,7 +71,7 @@ impl Operation {
         }
     }
 
-    /// What of the answer is compared.
+    /// Sets the compared parts of the answer.
     #[must_use]
     pub fn shows(self, pointers: &[&'static str]) -> Self {
         Self {
@@ -80,25 +80,25 @@ impl Operation {
         }
     }
 
-    /// The answer is kept under a name.
+    /// Keeps the answer under a name.
     #[must_use]
     pub fn keep(self, kept: &'static str) -> Self {
         Self { kept, ..self }
     }
 
-    /// With another `Accept`.
+    /// Sets another `Accept`.
     #[must_use]
     pub fn accept(self, accept: &'static str) -> Self {
         Self { accept, ..self }
     }
 
-    /// With another type of body.
+    /// Sets another type of body.
     #[must_use]
     pub fn content(self, content_type: &'static str) -> Self {
         Self { content_type, ..self }
     }
 
-    /// Asked over and over until that is the answer.
+    /// Repeats the request until the answer is the expected one.
     #[must_use]
     pub fn until(self) -> Self {
         Self { until: true, ..self }
@@ -114,7 +114,7 @@ impl Operation {
     }
 }
 
-/// Sends all of them in order. Kinds of answers alone are compared, so that any two servers can be.
+/// Sends all of them in order. Only types of answers are compared, so that any two servers can be.
 ///
 /// # Panics
 /// If there is no answer.
@@ -177,7 +177,7 @@ pub async fn drive(client: &Client, namespace: &str, operations: &[Operation]) -
     answers
 }
 
-/// Which of the answers are not what the list says.
+/// Answers that are not as expected.
 #[must_use]
 pub fn unexpected(operations: &[Operation], answers: &[Answered]) -> Vec<String> {
     let both = operations.iter().zip(answers);
@@ -220,7 +220,7 @@ async fn ask(
     (code, serde_json::from_slice(&bytes).unwrap_or(Value::Null), None)
 }
 
-/// Kind of each frame, and the object's name, or the code of an error.
+/// Type of each frame with the name of its object, or the code of an error.
 async fn frames(body: Body) -> Vec<String> {
     let mut text = Vec::new();
     let mut stream = body.into_data_stream();
@@ -229,7 +229,7 @@ async fn frames(body: Body) -> Vec<String> {
     }
     let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
     let frames = lines.filter_map(|line| serde_json::from_slice::<Value>(line).ok());
-    // When bookmarks come is the server's own business.
+    // The time of bookmarks is up to the server.
     frames
         .filter(|frame| frame["type"] != "BOOKMARK")
         .map(|frame| {

@@ -246,7 +246,7 @@ impl FaultInjector {
         let role = rng.pick(roles);
         let index = u32::try_from(rng.below(3)).unwrap_or(0);
         let (resource, kind, name) = match rng.below(3) {
-            0 => (PODS, "Pod", role.slot_name("j", names::ReplicaIndex(index))),
+            0 => (PODS, "Pod", role.replica_name("j", names::ReplicaIndex(index))),
             1 => (SERVICES, "Service", names::job_service("j")),
             _ => (CONFIG_MAPS, "ConfigMap", names::config_map("j")),
         };

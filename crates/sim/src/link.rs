@@ -26,9 +26,9 @@ use crate::request::Request;
 use crate::server::{Answer, Look, Watching};
 use crate::store::{Frame, Who};
 
-/// How often a watch that stands still looks whether it still does.
+/// Interval at which a held watch checks whether it still is held.
 const LOOK: Duration = Duration::from_millis(10);
-/// Between two bookmarks of a watch that wants them.
+/// Interval of bookmarks.
 const BOOKMARKS: Duration = Duration::from_mins(1);
 
 /// Body of an answer.
@@ -58,18 +58,18 @@ impl Link {
         }
     }
 
-    /// From now on nothing of this client arrives.
+    /// Lets the client die: nothing that it sends arrives any more.
     pub fn die(&self) {
         self.dead.store(true, Ordering::SeqCst);
         self.died.notify_one();
     }
 
-    /// Waits until the client has died of a request.
+    /// Waits until the client has died of a fault.
     pub async fn died(&self) {
         self.died.notified().await;
     }
 
-    /// Whether the client is cut off: nothing arrives at either end.
+    /// Cuts the client off, or reconnects it: while it is cut off, nothing arrives at either end.
     pub fn cut_off(&self, cut_off: bool) {
         self.cut_off.store(cut_off, Ordering::SeqCst);
     }
@@ -95,7 +95,7 @@ impl Link {
         if self.cluster.lock().written.len() > MOST_WRITES {
             std::future::pending::<()>().await;
         }
-        // What is left of a dead process does not count.
+        // Requests of a dead process do not count.
         if !self.dead.load(Ordering::SeqCst) {
             let inside = &mut *self.cluster.lock();
             inside.checker.sent(inside.server.store.now(), self.who, &request);
@@ -209,7 +209,7 @@ struct WatchStream {
     link: Link,
     plural: String,
     frames: tokio::sync::mpsc::UnboundedReceiver<Frame>,
-    /// Frames that have come while the watch stood still.
+    /// Events that have come while the watch was held.
     kept: VecDeque<Frame>,
     look: Look,
     bookmark: Option<Instant>,
@@ -218,7 +218,7 @@ struct WatchStream {
     over: bool,
 }
 
-/// What comes next on a watch.
+/// Next item of a watch.
 enum Next {
     Frame(Frame),
     Bookmark,
@@ -233,14 +233,14 @@ impl WatchStream {
         })
     }
 
-    /// The next line, or its beginning.
+    /// Next line, or the first part of a cut one.
     async fn line(&mut self) -> Option<String> {
         if self.over {
             return None;
         }
         let next = self.next().await;
         while self.link.is_silent() {
-            // Dead clients never listen again; those that are cut off some time.
+            // A dead client never reads again; one that was cut off may.
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
         let line = |type_: &str, object: Value| format!("{}\n", json!({"type": type_, "object": object}));
@@ -270,7 +270,7 @@ impl WatchStream {
         self.frames.is_empty() && self.kept.is_empty()
     }
 
-    /// Waits for as long as the watch stands still. A connection that ends meanwhile takes with it what has not come through.
+    /// Waits as long as the watch is held. If the connection ends meanwhile, the events that were kept are lost.
     async fn stand_still(&mut self) -> Option<Frame> {
         while self.link.holds(&self.plural) {
             while let Ok(frame) = self.frames.try_recv() {
@@ -302,7 +302,7 @@ impl WatchStream {
             return Next::Frame(end);
         }
         match next {
-            // All that wait behind this one are as late.
+            // All events behind this one are as late.
             Next::Frame(_) if !self.late => {
                 let lag = self.link.network().lag(&self.plural);
                 pause(lag).await;

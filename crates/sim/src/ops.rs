@@ -1,4 +1,4 @@
-//! What the verbs do: create, replace, patch, delete; and what they refuse.
+//! Verbs of the API server: create, replace, patch, delete; and their refusals.
 
 use common::testing::merge_patch;
 use serde_json::{Value, json};
@@ -9,33 +9,33 @@ use crate::store::{Key, Object, Store, Who};
 use crate::types::{NAMESPACES, PODS, Type};
 use crate::value::{self, metadata, text};
 
-/// Finalizer by which an owner stays until its dependents are gone.
+/// Finalizer of an owner that waits for its dependents.
 pub const FOREGROUND: &str = "foregroundDeletion";
 
-/// Of which part of an object a request is.
+/// Part of an object that a request changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
-    /// All but the status, where that is a subresource.
+    /// All but the status, where the status is a subresource.
     Whole,
-    /// The status alone.
+    /// The status only.
     Status,
 }
 
-/// What a delete asks for.
+/// Options of a delete.
 #[derive(Debug, Clone, Default)]
 pub struct DeleteOptions {
-    /// Precondition.
+    /// Precondition: UID.
     pub uid: Option<String>,
-    /// Precondition.
+    /// Precondition: version.
     pub version: Option<String>,
-    /// Seconds.
+    /// Grace period in seconds.
     pub grace: Option<i64>,
     /// `Foreground`, `Background` or `Orphan`.
     pub propagation: Option<String>,
 }
 
 impl DeleteOptions {
-    /// From the body of a request.
+    /// Options in the body of a request.
     #[must_use]
     pub fn read(body: &Value) -> Self {
         let text = |pointer: &str| body.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
@@ -48,12 +48,12 @@ impl DeleteOptions {
     }
 }
 
-/// What a delete has done.
+/// Result of a delete.
 #[derive(Debug, Clone)]
 pub enum Deleted {
-    /// It is gone at once.
+    /// The object is gone at once.
     Gone(Object),
-    /// It is on its way out.
+    /// The object has a deletion timestamp.
     Going(Object),
 }
 
@@ -64,7 +64,7 @@ impl Store {
     /// Creates an object.
     ///
     /// # Errors
-    /// If it is not valid, or there is one.
+    /// If it is not valid, or exists already.
     pub fn create(
         &mut self,
         by: Who,
@@ -143,7 +143,7 @@ impl Store {
     /// Replaces an object, or its status.
     ///
     /// # Errors
-    /// If there is none, it is not valid, or it is not of the stored version.
+    /// If it does not exist, is not valid, or is not of the stored version.
     pub fn replace(
         &mut self,
         by: Who,
@@ -176,10 +176,10 @@ impl Store {
         self.update(by, of, version, key, part, &old, object)
     }
 
-    /// Merges a patch into an object, or into its status.
+    /// Applies a merge patch to an object, or to its status.
     ///
     /// # Errors
-    /// If there is none, the result is not valid, or the patch names another version.
+    /// If it does not exist, the result is not valid, or the patch names another version.
     pub fn merge_patch(
         &mut self,
         by: Who,
@@ -265,7 +265,7 @@ impl Store {
             let why = "metadata.finalizers: Forbidden: no new finalizers can be added if the object is being deleted";
             return Err(Refusal::invalid(of.kind, &key.name, why));
         }
-        // The last finalizer of an object that is on its way out.
+        // The last finalizer of a deleted object was removed.
         let graceless = value::number(&object, "/metadata/deletionGracePeriodSeconds") == 0;
         if value::deleting(&object) && graceless && value::finalizers(&object).next().is_none() {
             let last = self.put(by, key, object);
@@ -274,10 +274,10 @@ impl Store {
         Ok(self.put(by, key, object))
     }
 
-    /// Deletes an object, or begins to.
+    /// Deletes an object, or sets its deletion timestamp.
     ///
     /// # Errors
-    /// If there is none, or a precondition does not hold.
+    /// If it does not exist, or a precondition does not hold.
     pub fn delete(&mut self, by: Who, key: &Key, options: &DeleteOptions) -> Result<Deleted, Refusal> {
         let old = self.existing(key)?;
         for (name, stated, is) in [
@@ -327,7 +327,7 @@ impl Store {
         let meta = metadata(&mut object);
         meta.insert("deletionTimestamp".to_owned(), json!(time));
         if known.is_none() {
-            // To be deleted is a change of what is wanted.
+            // A deletion counts as a change of the spec.
             meta.entry("generation").and_modify(|generation| {
                 *generation = json!(generation.as_i64().unwrap_or(0) + 1);
             });
@@ -340,7 +340,7 @@ impl Store {
     }
 }
 
-/// Seconds that a pod is given to end: none if it is nowhere, or has ended.
+/// Grace period of a pod in seconds: none if it has no node, or has ended.
 fn grace_of(key: &Key, old: &Value, asked: Option<i64>) -> i64 {
     if key.resource != PODS || text(old, "/spec/nodeName").is_empty() || value::has_ended(old) {
         return 0;
@@ -351,7 +351,7 @@ fn grace_of(key: &Key, old: &Value, asked: Option<i64>) -> i64 {
     asked.or(own).unwrap_or(30)
 }
 
-/// An object as a version shows it.
+/// An object in a version.
 #[must_use]
 pub fn shown(of: &Type, version: &str, object: &Value) -> Value {
     let mut object = object.clone();
@@ -376,7 +376,7 @@ fn check_kind(of: &Type, version: &str, object: &Value) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Fills in and takes away what the schema says; and nulls, which are as good as absent.
+/// Applies the schema: fills in defaults, drops unknown fields and nulls.
 fn prepare(of: &Type, version: &str, object: &mut Value) {
     if let Some(schema) = of.schemas.get(version) {
         schema::apply(schema, object);
@@ -424,7 +424,7 @@ fn validate(of: &Type, version: &str, object: &Value) -> Result<(), Refusal> {
     ))
 }
 
-/// What nobody may change.
+/// Keeps the metadata that clients cannot change.
 fn keep_metadata(old: &Value, new: &mut Value) {
     let meta = metadata(new);
     for field in [

@@ -16,7 +16,7 @@ use crate::names::LEASE;
 use crate::network_faults::NetworkFaults;
 use crate::store::Who;
 
-/// How the operator is to run.
+/// Options of an operator.
 #[derive(Clone)]
 pub struct Conduct {
     /// Kinds.
@@ -25,12 +25,12 @@ pub struct Conduct {
     pub settings: Settings,
     /// Gang scheduler.
     pub gang: GangChoice,
-    /// Whether it is elected.
+    /// True if it takes part in leader election.
     pub elected: bool,
 }
 
-/// A clock that may be wrong, and that notices who asks for the time over and over while it stands still: he would do so
-/// for ever.
+/// A clock that may be wrong. It detects an operator that asks for the time again and again while time stands still: such an
+/// operator loops without end.
 #[derive(Debug, Clone, Default)]
 pub struct WallClock {
     wrong: Arc<AtomicI64>,
@@ -39,23 +39,23 @@ pub struct WallClock {
     total: Arc<AtomicUsize>,
 }
 
-/// So often the time is asked for at one moment only by who goes round in circles.
+/// Number of times that the time may be asked for at one moment.
 const CIRCLES: usize = 2000;
 
 impl WallClock {
-    /// From now on it is wrong by so many seconds.
+    /// Makes the clock wrong by so many seconds from now on.
     pub fn wrong_by(&self, seconds: i64) {
         self.wrong.store(seconds, Ordering::SeqCst);
     }
 
-    /// What the clock has noticed.
+    /// The loop that the clock has detected, if any.
     #[must_use]
     pub fn complaint(&self) -> Option<String> {
         let circles = self.circles.load(Ordering::SeqCst);
         circles.then(|| "the operator goes round in circles without any pause".to_owned())
     }
 
-    /// How often the time was asked for: once in each pass, and once for each event.
+    /// Number of times that the time was asked for: once per reconcile, and once per event.
     #[must_use]
     pub fn asked(&self) -> usize {
         self.total.load(Ordering::SeqCst)
@@ -71,13 +71,13 @@ impl WallClock {
         drop(asked);
         if times > CIRCLES {
             self.circles.store(true, Ordering::SeqCst);
-            // Only that ends it.
+            // Nothing else ends the loop.
             panic!("the operator goes round in circles");
         }
     }
 
     fn clock(&self, cluster: &Shared) -> Clock {
-        // The cluster must not be locked for it: the time is asked for in the midst of anything.
+        // The cluster must not be locked here: the time is asked for while it is.
         let (epoch, started, own) = (cluster.lock().server.store.now(), Instant::now(), self.clone());
         Clock::new(move || {
             own.count(Instant::now());
@@ -147,7 +147,7 @@ impl Process {
     /// Waits until it has ended or died.
     ///
     /// # Panics
-    /// If it ends in any other way than by a lost lease.
+    /// If it ends for another reason than a lost lease.
     pub async fn ended(&mut self) {
         tokio::select! {
             () = self.link.died() => {}

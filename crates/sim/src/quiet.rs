@@ -1,5 +1,5 @@
-//! What must hold when all is quiet: whoever looks at the store itself, rather than at what watches have told, finds
-//! nothing left to do; and of jobs that are gone nothing is left.
+//! Checks of a stable cluster: a plan made from the store itself, not from what watches have shown, is empty; and nothing is
+//! left of deleted jobs.
 
 use common::gang::{Gang, PodGroupApi};
 use common::{Framework, JobKey, Settings, Write, names};
@@ -12,7 +12,7 @@ use crate::store::{Object, Store};
 use crate::types::{EVENTS, NODES, Resource};
 use crate::value::{controller_uid, label, name};
 
-/// What would still be done for the jobs that there are.
+/// Writes that a plan would still make for the jobs in the store.
 #[must_use]
 pub fn left_to_do(store: &Store, conduct: &Conduct) -> Vec<String> {
     let settings = Settings {
@@ -28,7 +28,7 @@ pub fn left_to_do(store: &Store, conduct: &Conduct) -> Vec<String> {
         .collect()
 }
 
-/// Which gang scheduler an operator finds.
+/// Gang scheduler that an operator detects.
 fn gang(store: &Store, choice: &GangChoice) -> Gang {
     let served = |api: PodGroupApi| {
         store
@@ -55,7 +55,7 @@ fn of_job(
         namespace: job["metadata"]["namespace"].as_str().unwrap_or_default().into(),
         name: name(job).into(),
     };
-    // As the watches select them.
+    // Selected as the watches do.
     let seen = |object: &Value, resource: Resource| {
         label(object, names::OPERATOR_NAME).is_some()
             || resource == NODES
@@ -81,7 +81,7 @@ fn of_job(
     {
         found.push(format!("{key}: its status is {is:?}, and ought to be {wanted:?}"));
     }
-    // Of what no watch shows nobody hears that it is gone: it is seen to before pods are made, and some time.
+    // Ensured objects are not watched. A missing one is found before pods are created, and at later comparisons.
     let open = plan
         .writes
         .iter()
@@ -90,7 +90,7 @@ fn of_job(
     found
 }
 
-/// What belongs to owners that are gone: nothing, once the garbage collector has had its time.
+/// Objects whose owner is gone. There are none after the garbage collector has run.
 #[must_use]
 pub fn left_over(store: &Store) -> Vec<String> {
     let orphans = store.all().filter(|(key, object)| {

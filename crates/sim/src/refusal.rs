@@ -1,19 +1,19 @@
-//! Answers that say no, as the API server words them.
+//! Refusals of the API server, in its words.
 
 use serde_json::{Value, json};
 
 use crate::types::Resource;
 
-/// The API server says no.
+/// A refusal of the API server.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Refusal {
     /// HTTP status code.
     pub code: u16,
     /// Machine-readable reason; empty where nothing is served under a path.
     pub reason: &'static str,
-    /// For people.
+    /// Message for people.
     pub message: String,
-    /// Seconds after which to try again.
+    /// Seconds after which to retry.
     pub retry_after: Option<u32>,
 }
 
@@ -43,20 +43,20 @@ impl Refusal {
         Self::new(404, "", "404 page not found".to_owned())
     }
 
-    /// No such resource in a group of Kubernetes' own.
+    /// No such resource in one of Kubernetes' own groups.
     #[must_use]
     pub fn no_such_resource() -> Self {
         let message = "the server could not find the requested resource";
         Self::new(404, "NotFound", message.to_owned())
     }
 
-    /// What should be a version is none.
+    /// A version that is not a number.
     #[must_use]
     pub fn not_a_version(text: &str) -> Self {
         Self::new(500, "", format!("resourceVersion: invalid value {text:?}"))
     }
 
-    /// The name is taken.
+    /// The name exists already.
     #[must_use]
     pub fn exists(resource: Resource, name: &str) -> Self {
         let message = format!("{} {name:?} already exists", resource.qualified());
@@ -80,7 +80,7 @@ impl Refusal {
         Self::new(422, "Invalid", format!("{kind} {name:?} is invalid: {why}"))
     }
 
-    /// The request is not one.
+    /// The request cannot be parsed.
     #[must_use]
     pub fn bad_request(why: &str) -> Self {
         Self::new(400, "BadRequest", why.to_owned())
@@ -106,14 +106,14 @@ impl Refusal {
         Self::new(410, "Expired", "too old resource version".to_owned())
     }
 
-    /// Objects to be created have no version; what says so is no error of the API.
+    /// An object to be created has a version. (The answer has no reason of the API.)
     #[must_use]
     pub fn has_version() -> Self {
         let message = "resourceVersion should not be set on objects to be created";
         Self::new(500, "", message.to_owned())
     }
 
-    /// Something is wrong with the API server.
+    /// Internal error of the API server.
     #[must_use]
     pub fn internal() -> Self {
         Self::new(
@@ -123,7 +123,7 @@ impl Refusal {
         )
     }
 
-    /// Too much is asked of it.
+    /// Too many requests.
     #[must_use]
     pub fn too_many(seconds: u32) -> Self {
         let message = "the server has received too many requests and has asked us to try again later";
@@ -133,7 +133,7 @@ impl Refusal {
         }
     }
 
-    /// As a Status.
+    /// The refusal as a Status.
     #[must_use]
     pub fn status(&self) -> Value {
         let mut status = json!({

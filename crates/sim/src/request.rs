@@ -1,4 +1,4 @@
-//! Requests, taken apart.
+//! Requests of the API, parsed.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::store::Key;
 use crate::types::{Resource, Type};
 
-/// What is asked for.
+/// Verb of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verb {
     /// `POST` to a collection.
@@ -25,12 +25,12 @@ pub enum Verb {
     Patch,
     /// `DELETE` of an object.
     Delete,
-    /// `GET` of what a group and version serve.
+    /// `GET` of the resources of a group and version.
     Discover,
 }
 
 impl Verb {
-    /// Whether it changes something.
+    /// True for verbs that change something.
     #[must_use]
     pub fn writes(self) -> bool {
         match self {
@@ -43,7 +43,7 @@ impl Verb {
 /// A request.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// What is asked for.
+    /// Verb.
     pub verb: Verb,
     /// Group in the path.
     pub group: String,
@@ -59,7 +59,7 @@ pub struct Request {
     pub subresource: String,
     /// Parameters.
     pub query: Vec<(String, String)>,
-    /// Whether metadata alone are asked for.
+    /// True if only metadata is requested.
     pub metadata_only: bool,
     /// Type of the body.
     pub content_type: String,
@@ -68,7 +68,7 @@ pub struct Request {
 }
 
 impl Request {
-    /// Takes a request apart; `None` if its path is none of the API.
+    /// Parses a request; `None` if its path is not one of the API.
     #[must_use]
     pub fn read(head: &http::request::Parts, body: &[u8]) -> Option<Self> {
         let path: Vec<&str> = head
@@ -131,7 +131,7 @@ impl Request {
         })
     }
 
-    /// A parameter.
+    /// A query parameter.
     #[must_use]
     pub fn parameter(&self, name: &str) -> Option<&str> {
         let found = self
@@ -141,20 +141,20 @@ impl Request {
         found.map(|(_, value)| value.as_str())
     }
 
-    /// Whether it is about this resource.
+    /// True if the request is about this resource.
     #[must_use]
     pub fn is_of(&self, resource: Resource) -> bool {
         self.group == resource.group && self.plural == resource.plural
     }
 
-    /// The resource that it is about, if that is served in this version.
+    /// Its resource, if that is served in this version.
     #[must_use]
     pub fn type_in(&self, types: &[Arc<Type>]) -> Option<Arc<Type>> {
         let mut all = types.iter().cloned();
         all.find(|t| self.is_of(t.resource) && t.versions.contains(&self.version))
     }
 
-    /// The object that it is about, by the path or else the body; none if no such resource is served.
+    /// Key of its object, by the path or else the body; `None` if no such resource is served.
     #[must_use]
     pub fn key_in(&self, types: &[Arc<Type>]) -> Option<Key> {
         let of = self.type_in(types)?;
@@ -165,7 +165,7 @@ impl Request {
         Some(Key::new(of.resource, &self.namespace, name))
     }
 
-    /// In a line, for people.
+    /// The request in one line.
     #[must_use]
     pub fn line(&self) -> String {
         let verb = format!("{:?}", self.verb).to_lowercase();
@@ -198,7 +198,7 @@ fn parameters(query: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-/// Without percent signs.
+/// Percent-decoded text.
 fn decoded(text: &str) -> String {
     let mut bytes = text.bytes();
     let mut out = Vec::new();

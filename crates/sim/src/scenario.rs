@@ -1,11 +1,11 @@
-//! One job, what happens to it, and the operator that dies in the midst of it.
+//! Scenarios: one job, the steps that happen to it, and an operator that may die at one of its writes.
 
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
-use common::{Framework, KindInfo, SlotId};
+use common::{Framework, KindInfo, ReplicaId};
 use runtime::GangChoice;
 use serde_json::{Value, json};
 
@@ -20,52 +20,52 @@ use crate::store::{Key, Object, Store, Who};
 use crate::types::{PODS, Resource};
 use crate::value::{self, deleting, name, phase, text};
 
-/// Nothing has changed for so long: whoever had something to do has done it.
+/// Time without changes after which all controllers have finished.
 const CALM: Duration = Duration::from_secs(4);
 /// Longest time that a scenario waits for anything.
 const PATIENCE: Duration = Duration::from_hours(1);
-/// Between death and the next process.
+/// Time between death and the next process.
 const RESTART: Duration = Duration::from_secs(1);
 
-/// What happens in a scenario.
+/// Steps of a scenario.
 pub type Steps = fn(TestJob) -> Pin<Box<dyn Future<Output = ()>>>;
 
 /// A scenario.
 #[derive(Clone)]
 pub struct Scenario {
-    /// What it is about.
+    /// Name.
     pub name: &'static str,
-    /// Whether it makes sense for a kind.
+    /// True for the kinds that it applies to.
     pub applies: fn(&KindInfo) -> bool,
-    /// Makes of the usual manifest the one that is needed.
+    /// Edit of the usual manifest.
     pub manifest: fn(&KindInfo, &mut Value),
-    /// The cluster.
+    /// Options of the cluster.
     pub setup: Setup,
-    /// Which gang scheduler.
+    /// Gang scheduler.
     pub gang: GangChoice,
-    /// What happens.
+    /// Steps.
     pub steps: Steps,
 }
 
-/// Where the operator dies.
+/// Point at which the operator dies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Death {
-    /// At which of its writes, from 1.
+    /// Number of the write, from 1.
     pub write: usize,
-    /// Whether that is carried out.
+    /// True if the write is served all the same.
     pub served: bool,
 }
 
-/// How a scenario has ended.
+/// Result of a scenario.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ScenarioResult {
-    /// Objects, without what differs in every run.
+    /// Objects, without the parts that differ in every run.
     pub objects: BTreeMap<String, Value>,
-    /// How often the operator created and deleted each.
+    /// Number of times that the operator created and deleted each object.
     pub counts: BTreeMap<(&'static str, String), usize>,
-    /// Writes of the operator, events and leases left out.
+    /// Writes of the operator, without events and leases.
     pub writes: Vec<String>,
-    /// What the judge has found.
+    /// Violations that the invariant checker has found.
     pub violations: Vec<String>,
 }
 
@@ -97,10 +97,10 @@ impl NetworkFaults for DiesAtWrite {
 }
 
 impl Scenario {
-    /// Plays the scenario for a kind; the operator dies where it is to. Every play of the same is the same.
+    /// Runs the scenario for a kind; the operator dies at `death`. Each run of the same arguments is the same.
     ///
     /// # Panics
-    /// If the scenario cannot go on.
+    /// If a step waits too long.
     #[must_use]
     pub fn play(
         &self,
@@ -187,18 +187,18 @@ impl Scenario {
     }
 }
 
-/// Tells a scenario.
+/// The job `j` of a scenario, and the steps that tests take with it.
 #[derive(Clone)]
 pub struct TestJob {
     scenario: &'static str,
     /// The cluster.
     pub shared: Shared,
-    /// Of which kind the job is.
+    /// Kind of the job.
     pub framework: &'static dyn Framework,
 }
 
 impl TestJob {
-    /// Of a job named `j` of this kind.
+    /// The job `j` of this kind.
     #[must_use]
     pub fn new(scenario: &'static str, shared: Shared, framework: &'static dyn Framework) -> Self {
         Self {
@@ -220,13 +220,13 @@ impl TestJob {
         Resource::new(self.info().group, self.info().plural)
     }
 
-    /// Where the job is.
+    /// Key of the job.
     #[must_use]
     pub fn key(&self) -> Key {
         Key::new(self.resource(), NAMESPACE, "j")
     }
 
-    /// The job; null if it is gone.
+    /// The job; null if it does not exist.
     #[must_use]
     pub fn job(&self) -> Value {
         self.shared
@@ -234,7 +234,7 @@ impl TestJob {
             .map_or(Value::Null, |job| (*job).clone())
     }
 
-    /// Its pods, those of its batch Jobs too, in the order of their slots.
+    /// Its pods, those of its batch Jobs included, in rank order.
     #[must_use]
     pub fn pods(&self) -> Vec<Object> {
         let mut pods: Vec<Object> = self.shared.list(PODS);
@@ -243,14 +243,14 @@ impl TestJob {
     }
 
     fn rank(&self, pod: &str) -> (usize, u32) {
-        let place = |id: SlotId| self.info().roles.iter().position(|r| r.role == id.role);
-        match self.info().slot_of("j", pod) {
+        let place = |id: ReplicaId| self.info().roles.iter().position(|r| r.role == id.role);
+        match self.info().replica_of("j", pod) {
             Some(id) => (place(id).unwrap_or(0), id.index.0),
             None => (0, 0),
         }
     }
 
-    /// Waits until something holds and all is calm.
+    /// Waits until a condition holds and nothing changes any more.
     ///
     /// # Panics
     /// If that takes too long.
@@ -279,7 +279,7 @@ impl TestJob {
         }
     }
 
-    /// Waits until the job runs with so many pods.
+    /// Waits until the job and all its pods run.
     pub async fn runs(&self) {
         self.until("it runs", |t| {
             let pods = t.pods();
@@ -291,7 +291,7 @@ impl TestJob {
         .await;
     }
 
-    /// How many pods the job says that it wants.
+    /// Number of replicas in the spec.
     #[must_use]
     pub fn wanted(&self) -> usize {
         let job = self.job();
@@ -309,7 +309,7 @@ impl TestJob {
             .await;
     }
 
-    /// After a failure: the job runs again, and then ends well.
+    /// After a failure: the job runs again, and then succeeds.
     pub async fn goes_on(&self) {
         tokio::time::sleep(Duration::from_secs(2)).await;
         self.runs().await;
@@ -317,7 +317,7 @@ impl TestJob {
         self.ends().await;
     }
 
-    /// Lets pods end well, the last one first, with a pause between them.
+    /// Lets pods succeed, the last one first, with a pause between them.
     pub async fn finish(&self) {
         let keys: Vec<Key> = self.pods().iter().rev().map(|pod| pod_key(pod)).collect();
         for key in keys {
@@ -326,21 +326,21 @@ impl TestJob {
         }
     }
 
-    /// Does something to the pod of the last slot.
+    /// Applies a change to the pod of the last replica.
     pub fn to_last(&self, what: impl FnOnce(&mut Store, &Key)) {
         let pods = self.pods();
         let key = pods.last().map(|pod| pod_key(pod)).expect("a pod");
         self.shared.store(|store| what(store, &key));
     }
 
-    /// Does something to the pod of the first slot.
+    /// Applies a change to the pod of the first replica.
     pub fn to_first(&self, what: impl FnOnce(&mut Store, &Key)) {
         let pods = self.pods();
         let key = pods.first().map(|pod| pod_key(pod)).expect("a pod");
         self.shared.store(|store| what(store, &key));
     }
 
-    /// Changes the job's spec.
+    /// Sets a field of the spec, by JSON pointer.
     pub fn edit(&self, pointer: &str, value: Value) {
         self.shared.edit(&self.key(), Who::User, |job| {
             let (parent, field) = pointer.rsplit_once('/').expect("a pointer");
@@ -349,7 +349,7 @@ impl TestJob {
         });
     }
 
-    /// Changes the number of replicas of the role that is scaled.
+    /// Sets the number of replicas of the scaled role.
     pub fn scale(&self, count: u32) {
         let role = self.info().scaled_role.expect("a role that is scaled");
         self.edit(
@@ -358,7 +358,7 @@ impl TestJob {
         );
     }
 
-    /// A node with a pod of the job, the launcher's node last.
+    /// Node of the last pod.
     #[must_use]
     pub fn node(&self) -> String {
         let pods = self.pods();
@@ -367,7 +367,7 @@ impl TestJob {
             .unwrap_or_default()
     }
 
-    /// Whether no pod of the job is left.
+    /// True if no pod of the job is left, or only ended ones.
     #[must_use]
     pub fn has_no_pods(&self) -> bool {
         self.pods()
@@ -377,7 +377,7 @@ impl TestJob {
     }
 }
 
-/// Where a pod is.
+/// Key of a pod.
 #[must_use]
 pub fn pod_key(pod: &Value) -> Key {
     Key::new(PODS, text(pod, "/metadata/namespace"), name(pod))

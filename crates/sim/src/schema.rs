@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value};
 
-/// Makes of what was sent what is stored. `metadata` is none of the schema's business.
+/// Turns an object that was sent into one that is stored. `metadata` is not covered by the schema.
 pub fn apply(schema: &Value, object: &mut Value) {
     let Some(fields) = object.as_object_mut() else {
         return;
@@ -23,7 +23,7 @@ fn flag(schema: &Value, name: &str) -> bool {
     schema.get(name).and_then(Value::as_bool).unwrap_or(false)
 }
 
-/// Takes away what the schema does not know; and null where a default stands, which is as good as absent.
+/// Drops fields that the schema does not have, and nulls of fields with a default.
 fn prune(schema: &Value, value: &mut Value) {
     let keeps = flag(schema, "x-kubernetes-preserve-unknown-fields");
     match value {
@@ -81,7 +81,7 @@ fn default(schema: &Value, value: &mut Value) {
     }
 }
 
-/// The paths at which a value is not what its schema says.
+/// Paths at which a value does not match its schema.
 #[must_use]
 pub fn problems(schema: &Value, value: &Value) -> Vec<String> {
     let mut found = Vec::new();
@@ -135,7 +135,7 @@ fn check(schema: &Value, value: &Value, path: &str, found: &mut Vec<String>) {
             let known = schema.get("properties").and_then(Value::as_object);
             let others = schema.get("additionalProperties").filter(|s| s.is_object());
             for (key, value) in fields {
-                // The schema says nothing of metadata.
+                // The schema does not cover metadata.
                 if path.is_empty() && key == "metadata" {
                     continue;
                 }

@@ -1,4 +1,4 @@
-//! Label selectors, as they stand in URLs.
+//! Label selectors, as in URLs.
 
 use serde_json::Value;
 
@@ -21,10 +21,10 @@ enum Rule {
 }
 
 impl Selector {
-    /// Reads `a=b,c!=d,e in (f,g),h notin (i),j,!k`.
+    /// Parses `a=b,c!=d,e in (f,g),h notin (i),j,!k`.
     ///
     /// # Errors
-    /// If it is none.
+    /// If it is not a selector.
     pub fn read(text: &str) -> Result<Self, String> {
         let parts = split(text).into_iter().filter(|part| !part.is_empty());
         parts
@@ -33,7 +33,7 @@ impl Selector {
             .map(Self)
     }
 
-    /// Whether an object has such labels.
+    /// True if an object has matching labels.
     #[must_use]
     pub fn matches(&self, object: &Value) -> bool {
         let labels = object.pointer("/metadata/labels");
@@ -49,7 +49,7 @@ impl Selector {
     }
 }
 
-/// At commas outside of parentheses.
+/// Splits at commas outside of parentheses.
 fn split(text: &str) -> Vec<String> {
     let (mut parts, mut depth) = (vec![String::new()], 0_i32);
     for c in text.chars() {

@@ -1,4 +1,4 @@
-//! The API server: a request in, an answer out. Neither network nor faults.
+//! The API server: takes a request, returns an answer. It has no network and no faults.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,12 +14,12 @@ use crate::store::{Frame, Key, Object, Store, Who};
 use crate::types::Type;
 use tokio::sync::mpsc::UnboundedReceiver;
 
-/// Tokens of further pages begin like this.
+/// Prefix of tokens of further pages.
 const PAGE: &str = "page-";
-/// So far behind is who answers those that take any version.
+/// Number of versions by which a server is behind that answers requests for any version.
 const BEHIND: Duration = Duration::from_secs(3);
 
-/// What there was when a list began, for its further pages.
+/// Items of a list when it began, for its further pages.
 #[derive(Debug, Clone)]
 struct Pages {
     rv: u64,
@@ -29,7 +29,7 @@ struct Pages {
 /// The API server.
 #[derive(Debug)]
 pub struct Server {
-    /// What it keeps.
+    /// Its state.
     pub store: Store,
     pages: BTreeMap<String, Pages>,
     next_page: u64,
@@ -47,17 +47,17 @@ pub enum Answer {
 /// A watch that has begun.
 #[derive(Debug)]
 pub struct Watching {
-    /// What it is told.
+    /// Its frames.
     pub frames: UnboundedReceiver<Frame>,
-    /// How objects are shown.
+    /// Form in which objects are shown.
     pub look: Look,
-    /// Whether bookmarks are wanted.
+    /// True if bookmarks are requested.
     pub bookmarks: bool,
     /// Seconds after which it ends.
     pub timeout: Option<u64>,
 }
 
-/// How objects are shown to whoever asks.
+/// Form in which objects are shown to a client.
 #[derive(Debug, Clone)]
 pub struct Look {
     of: Arc<Type>,
@@ -66,7 +66,7 @@ pub struct Look {
 }
 
 impl Look {
-    /// An object as it is shown.
+    /// An object in this form.
     #[must_use]
     pub fn at(&self, object: &Value) -> Value {
         if self.metadata_only {
@@ -89,7 +89,7 @@ impl Look {
 }
 
 impl Server {
-    /// One that keeps nothing yet, and serves these resources.
+    /// An empty server of these resources.
     #[must_use]
     pub fn new(types: Vec<Arc<Type>>) -> Self {
         Self {
@@ -99,7 +99,7 @@ impl Server {
         }
     }
 
-    /// Answers a request.
+    /// Serves a request.
     ///
     /// # Errors
     /// If it is refused.
@@ -144,7 +144,7 @@ impl Server {
         Ok(Answer::Object(200, look.at(&object)))
     }
 
-    /// Kubernetes' own groups know what they do not serve; all else is a page that is not there.
+    /// Kubernetes' own groups answer with a Status if they do not serve a resource; other paths answer with plain text.
     fn unknown(&self, request: &Request) -> Refusal {
         let of = |t: &Arc<Type>| {
             !t.is_custom() && t.resource.group == request.group && t.versions.contains(&request.version)
@@ -211,7 +211,7 @@ impl Server {
             }
             Some(token) => self.pages.get(token).cloned().ok_or_else(Refusal::expired)?,
             None => {
-                // Any version will do: a server that is behind gives what it has.
+                // Any version will do: a server that is behind answers from its state.
                 let any = request.parameter("resourceVersion") == Some("0");
                 let behind = if any { BEHIND } else { Duration::ZERO };
                 let (rv, mut rest) = self.store.list_late(of.resource, &request.namespace, behind);
@@ -241,7 +241,7 @@ impl Server {
         } else {
             (format!("{}List", of.kind), of.api_version(&look.version))
         };
-        // Items of lists of built-in resources do not say what they are.
+        // Items of lists of built-in resources have no kind and version.
         if !of.is_custom() && !look.metadata_only {
             for item in &mut items {
                 let fields = item.as_object_mut();

@@ -1,4 +1,4 @@
-//! What is in a store, without what differs in every run: UIDs, versions, times, keys.
+//! Contents of a store without the parts that differ in every run: UIDs, versions, times, keys.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::store::Store;
 use crate::types::{EVENTS, LEASES, NAMESPACES, NODES, SECRETS};
 
-/// All objects but those that tell nothing of jobs, by plural and name.
+/// All objects of jobs, by plural and name.
 #[must_use]
 pub fn snapshot(store: &Store) -> BTreeMap<String, Value> {
     let aside = [EVENTS, LEASES, NAMESPACES, NODES];
@@ -42,7 +42,7 @@ fn mask(value: &mut Value) {
     }
 }
 
-/// Times and UIDs give way to words.
+/// Replaces times and UIDs by words.
 fn without_times(text: &str) -> String {
     let mut out = String::new();
     let mut rest = text;
@@ -65,7 +65,7 @@ fn without_times(text: &str) -> String {
     out
 }
 
-/// Whether a text begins like the pattern: `d` is a digit, `x` a hexadecimal one, anything else itself.
+/// True if a text begins like the pattern: `d` is a digit, `x` a hexadecimal one, any other character is itself.
 fn shaped(text: &str, pattern: &str) -> bool {
     text.len() >= pattern.len()
         && text.bytes().zip(pattern.bytes()).all(|(byte, like)| match like {
@@ -75,7 +75,7 @@ fn shaped(text: &str, pattern: &str) -> bool {
         })
 }
 
-/// What differs between two snapshots, in lines.
+/// Differences between two snapshots, in lines.
 #[must_use]
 pub fn differences(wanted: &BTreeMap<String, Value>, found: &BTreeMap<String, Value>) -> Vec<String> {
     let mut lines = Vec::new();

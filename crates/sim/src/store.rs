@@ -1,4 +1,4 @@
-//! What the API server keeps: objects, a version counter, a bounded history, and those who watch.
+//! State of the API server: objects, a version counter, a bounded history, and watches.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -16,22 +16,22 @@ use crate::value::{self, metadata};
 /// An object as stored.
 pub type Object = Arc<Value>;
 
-/// Changes that are kept for watches that begin late.
+/// Length of the history for watches that begin late.
 const HISTORY: usize = 4096;
 
-/// Where an object is.
+/// Key of an object.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
     /// Resource.
     pub resource: Resource,
-    /// Namespace; empty if it is in none.
+    /// Namespace; empty for cluster-scoped objects.
     pub namespace: String,
     /// Name.
     pub name: String,
 }
 
 impl Key {
-    /// From its parts.
+    /// Key of these parts.
     #[must_use]
     pub fn new(resource: Resource, namespace: &str, name: &str) -> Self {
         Self {
@@ -42,12 +42,12 @@ impl Key {
     }
 }
 
-/// Who changes something.
+/// Author of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Who {
     /// An operator, by the number of its process.
     Operator(usize),
-    /// Whoever asks over HTTP otherwise.
+    /// Any other client over HTTP.
     Client,
     /// The user, or the fault injector.
     User,
@@ -58,22 +58,22 @@ pub enum Who {
 /// One change.
 #[derive(Debug, Clone)]
 pub struct Change {
-    /// Version after it.
+    /// Version after the change.
     pub rv: u64,
-    /// Of what.
+    /// Key of the object.
     pub key: Key,
-    /// What was there.
+    /// Object before; `None` for a creation.
     pub before: Option<Object>,
-    /// What is there now; of a deletion `None`.
+    /// Object after; `None` for a deletion.
     pub after: Option<Object>,
-    /// By whom.
+    /// Author.
     pub by: Who,
-    /// When.
+    /// Time.
     pub at: Timestamp,
 }
 
 impl Change {
-    /// In a line, for people.
+    /// The change in one line.
     #[must_use]
     pub fn line(&self) -> String {
         let state = |object: &Option<Object>| {
@@ -114,20 +114,20 @@ struct Watcher {
     sender: mpsc::UnboundedSender<Frame>,
 }
 
-/// What a watch is told.
+/// One item of a watch.
 #[derive(Debug, Clone)]
 pub enum Frame {
     /// `ADDED`, `MODIFIED` or `DELETED`, with the object.
     Event(&'static str, Object),
-    /// The connection ends: in the midst of a frame, if so.
+    /// The connection ends; if true, in the middle of a frame.
     Cut(bool),
-    /// The connection stands, but nothing more ever comes.
+    /// The connection stays open, but nothing more comes.
     Stall,
-    /// The version is too old to go on from.
+    /// The version is too old to continue from.
     Gone,
 }
 
-/// What the API server keeps.
+/// State of the API server.
 #[derive(Debug)]
 pub struct Store {
     /// Resources that are served.
@@ -141,18 +141,18 @@ pub struct Store {
     next_watcher: u64,
     started: Instant,
     epoch: Timestamp,
-    /// Told of every change.
+    /// Notified of every change.
     pub changed: Arc<Notify>,
-    /// Changes that nobody has looked at yet.
+    /// Changes that were not processed yet.
     pub journal: Vec<Change>,
     /// Number of changes so far.
     pub changes: usize,
-    /// The same without those of leases, which are renewed for ever.
+    /// Number of changes so far, without those of leases, which are renewed for as long as an operator runs.
     pub stirs: usize,
 }
 
 impl Store {
-    /// An empty one that serves these resources.
+    /// An empty store that serves these resources.
     ///
     /// # Panics
     /// Never.
@@ -176,20 +176,20 @@ impl Store {
         }
     }
 
-    /// The time.
+    /// Present time.
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.epoch + self.started.elapsed()
     }
 
-    /// The time as API objects have it: whole seconds.
+    /// Present time as API objects have it: whole seconds.
     #[must_use]
     pub fn time(&self) -> String {
         let now = Timestamp::from_second(self.now().as_second());
         now.map(|now| now.to_string()).unwrap_or_default()
     }
 
-    /// The newest version.
+    /// Newest version.
     #[must_use]
     pub fn version(&self) -> u64 {
         self.rv
@@ -201,7 +201,7 @@ impl Store {
         format!("00000000-0000-4000-8000-{:012x}", self.uids)
     }
 
-    /// What is known of a resource.
+    /// Type of a resource.
     #[must_use]
     pub fn type_of(&self, resource: Resource) -> Option<Arc<Type>> {
         self.types.iter().find(|t| t.resource == resource).cloned()
@@ -213,7 +213,7 @@ impl Store {
         self.objects.get(key)
     }
 
-    /// Objects of a resource, in all namespaces if none is named.
+    /// Objects of a resource; of all namespaces if `namespace` is empty.
     pub fn list<'a>(
         &'a self,
         resource: Resource,
@@ -226,7 +226,7 @@ impl Store {
         })
     }
 
-    /// Objects of a resource as a server sees them that is so far behind, but no further than the history goes.
+    /// Objects of a resource as a server sees them that is behind by so many versions, as far as the history goes.
     #[must_use]
     pub fn list_late(&self, resource: Resource, namespace: &str, behind: Duration) -> (u64, Vec<Object>) {
         let (mut rv, now) = (self.rv, self.now());
@@ -252,13 +252,13 @@ impl Store {
         self.objects.iter()
     }
 
-    /// The object of a UID.
+    /// Object of a UID.
     #[must_use]
     pub fn by_uid(&self, uid: &str) -> Option<(&Key, &Object)> {
         self.objects.iter().find(|(_, object)| value::uid(object) == uid)
     }
 
-    /// Puts an object; gives it its version. What is as it was gets none.
+    /// Puts an object and gives it a version. An unchanged object gets none.
     pub fn put(&mut self, by: Who, key: &Key, mut object: Value) -> Object {
         let before = self.objects.get(key).cloned();
         if let Some(before) = &before {
@@ -278,7 +278,7 @@ impl Store {
         object
     }
 
-    /// Takes an object away; its last state carries the version of its end.
+    /// Removes an object; its last state carries the version of the deletion.
     pub fn remove(&mut self, by: Who, key: &Key) -> Option<Object> {
         let before = self.objects.remove(key)?;
         self.rv += 1;
@@ -315,13 +315,13 @@ impl Store {
         self.changed.notify_one();
     }
 
-    /// Forgets all history: watches from older versions must list again.
+    /// Forgets the history: watches from older versions must list again.
     pub fn compact(&mut self) {
         self.history.clear();
         self.compacted = self.rv;
     }
 
-    /// Begins a watch from a version on.
+    /// Begins a watch at a version.
     pub fn watch(
         &mut self,
         resource: Resource,
@@ -347,7 +347,7 @@ impl Store {
                     let _ = watcher.sender.send(frame);
                 }
             }
-            // What is there now, as if it had just been made.
+            // Existing objects, as if they had just been created.
             None => {
                 let there = self.list(resource, namespace);
                 for (_, object) in there.filter(|(_, object)| watcher.selector.matches(object)) {
@@ -360,7 +360,7 @@ impl Store {
         receiver
     }
 
-    /// Ends watches with this frame: those that `which` says, by their resource.
+    /// Sends this frame to the watches whose resource `which` selects; they get no changes after it.
     pub fn disturb(&mut self, frame: &Frame, mut which: impl FnMut(Resource) -> bool) {
         self.watchers.retain(|_, watcher| {
             let hit = which(watcher.resource);
@@ -373,7 +373,7 @@ impl Store {
 }
 
 impl Watcher {
-    /// What the watch is told of a change: with a selector, an object that does not match any more is gone.
+    /// Item of a watch for a change: with a selector, an object that no longer matches is deleted.
     fn frame(&self, change: &Change) -> Option<Frame> {
         let here = change.key.resource == self.resource
             && (self.namespace.is_empty() || change.key.namespace == self.namespace);

@@ -1,11 +1,11 @@
-//! What controllers wait for before they act.
+//! Delays of controllers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Times at which something is due, by what it is.
+/// Times at which actions are due, by name.
 #[derive(Debug, Default)]
 pub struct Timers {
     due: BTreeMap<String, Instant>,
@@ -14,7 +14,7 @@ pub struct Timers {
 }
 
 impl Timers {
-    /// Whether `delay` has passed since this was first asked for in each round without a gap.
+    /// True once `delay` has passed since the action was first asked for, in each round without a gap.
     pub fn ripe(&mut self, what: String, delay: Duration) -> bool {
         let now = Instant::now();
         let due = *self.due.entry(what.clone()).or_insert(now + delay);
@@ -26,7 +26,7 @@ impl Timers {
         false
     }
 
-    /// Ends a round: what was not asked for in it is forgotten. Answers with the time of the next one.
+    /// Ends a round: actions that were not asked for in it are forgotten. Returns the time of the next action.
     pub fn round(&mut self) -> Option<Instant> {
         let asked = std::mem::take(&mut self.asked);
         self.due.retain(|what, _| asked.contains(what));

@@ -1,4 +1,4 @@
-//! Which resources the API server knows, and what differs between them.
+//! Resources that the API server serves, and differences between them.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -24,7 +24,7 @@ impl Resource {
         Self { group, plural }
     }
 
-    /// `pods`, `pytorchjobs.kubeflow.org`: as messages call it.
+    /// `pods`, `pytorchjobs.kubeflow.org`: the form in messages.
     #[must_use]
     pub fn qualified(self) -> String {
         match self.group {
@@ -53,23 +53,23 @@ pub const BATCH_JOBS: Resource = Resource::new("batch", "jobs");
 /// Leases.
 pub const LEASES: Resource = Resource::new("coordination.k8s.io", "leases");
 
-/// What is known of a resource.
+/// Type of a resource.
 #[expect(clippy::struct_excessive_bools, reason = "each one is a fact by itself")]
 #[derive(Debug, Clone)]
 pub struct Type {
-    /// Which.
+    /// Resource.
     pub resource: Resource,
     /// Kind.
     pub kind: &'static str,
     /// Versions that are served, the stored one first.
     pub versions: Vec<String>,
-    /// Whether its objects are in namespaces.
+    /// True if its objects are in namespaces.
     pub namespaced: bool,
-    /// Whether the status is a subresource: otherwise it is written with the rest.
+    /// True if the status is a subresource; if not, it is written with the rest.
     pub status: bool,
-    /// Whether `DELETE` answers with the object even if it is gone at once, rather than with a Status.
+    /// True if `DELETE` answers with the object even if it is gone at once, not with a Status.
     pub returns_deleted: bool,
-    /// Whether updates without a resourceVersion are taken.
+    /// True if updates without a resourceVersion are allowed.
     pub unconditional: bool,
     /// Schemas of a custom resource, by version.
     pub schemas: BTreeMap<String, Value>,
@@ -107,7 +107,7 @@ impl Type {
         }
     }
 
-    /// Whether it is defined by a CRD.
+    /// True if a CRD defines it.
     #[must_use]
     pub fn is_custom(&self) -> bool {
         !self.schemas.is_empty()
@@ -123,7 +123,7 @@ impl Type {
     }
 }
 
-/// Kubernetes' own resources, as far as the operator and its world use them.
+/// Kubernetes' own resources, as far as the operator and the simulation use them.
 #[must_use]
 pub fn builtin() -> Vec<Type> {
     let rbac = "rbac.authorization.k8s.io";
@@ -167,11 +167,11 @@ pub fn pod_groups(api: PodGroupApi) -> Type {
 }
 
 thread_local! {
-    /// Schemas are large, and made once.
+    /// Schemas are large, and built once.
     static JOBS: RefCell<BTreeMap<&'static str, Arc<Type>>> = const { RefCell::new(BTreeMap::new()) };
 }
 
-/// The jobs of a framework, by its CRD.
+/// Jobs of a framework, by its CRD.
 #[must_use]
 pub fn jobs(framework: &'static dyn Framework) -> Arc<Type> {
     let made = || Arc::new(of_crd(framework));

@@ -35,7 +35,7 @@ pub fn version(object: &Value) -> u64 {
     text(object, "/metadata/resourceVersion").parse().unwrap_or(0)
 }
 
-/// Whether it is on its way out.
+/// True if it has a deletion timestamp.
 #[must_use]
 pub fn deleting(object: &Value) -> bool {
     object.pointer("/metadata/deletionTimestamp").is_some()
@@ -47,7 +47,7 @@ pub fn label<'a>(object: &'a Value, key: &str) -> Option<&'a str> {
     object.pointer("/metadata/labels")?.get(key)?.as_str()
 }
 
-/// The owner reference that says `controller`.
+/// The owner reference with `controller: true`.
 #[must_use]
 pub fn controller(object: &Value) -> Option<&Value> {
     owners(object).find(|owner| owner.get("controller") == Some(&Value::Bool(true)))
@@ -73,7 +73,7 @@ pub fn finalizers(object: &Value) -> impl Iterator<Item = &str> {
     all.into_iter().flatten().filter_map(Value::as_str)
 }
 
-/// Metadata, to be changed.
+/// Metadata, mutable.
 pub fn metadata(object: &mut Value) -> &mut Map<String, Value> {
     if !object.is_object() {
         *object = json!({});
@@ -90,13 +90,13 @@ pub fn phase(pod: &Value) -> &str {
     text(pod, "/status/phase")
 }
 
-/// Whether a pod has ended.
+/// True if a pod has ended.
 #[must_use]
 pub fn has_ended(pod: &Value) -> bool {
     matches!(phase(pod), "Succeeded" | "Failed")
 }
 
-/// Whether a condition of this type is True.
+/// True if the condition of this type is True.
 #[must_use]
 pub fn is_true(object: &Value, type_: &str) -> bool {
     condition(object, type_).is_some_and(|c| text(c, "/status") == "True")
@@ -109,7 +109,7 @@ pub fn condition<'a>(object: &'a Value, type_: &str) -> Option<&'a Value> {
     all.iter().find(|c| text(c, "/type") == type_)
 }
 
-/// Sets a condition; one that is as it was stays.
+/// Sets a condition. If its status and reason are the same already, it stays unchanged.
 pub fn set_condition(object: &mut Value, type_: &str, status: &str, reason: &str, message: &str, now: &str) {
     if condition(object, type_).is_some_and(|c| text(c, "/status") == status && text(c, "/reason") == reason)
     {

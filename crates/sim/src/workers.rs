@@ -1,12 +1,12 @@
-//! Many independent plays on all processors.
+//! Independent tasks on all processors.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Does `work` for each item, in any order; answers in the order of the items.
+/// Calls `work` for each item, in any order; returns the results in the order of the items.
 ///
 /// # Panics
-/// If the work does.
+/// If `work` does.
 pub fn each<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let next = AtomicUsize::new(0);

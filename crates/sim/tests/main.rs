@@ -12,9 +12,9 @@
 )]
 
 mod attacks;
+mod chaos;
 mod conformance;
 mod crash;
-mod faults;
 mod found;
 mod known;
 mod traps;

@@ -5,15 +5,17 @@
 //! names of the task that also saves and reports; where there is none, worker 0 does that.
 
 pub mod api;
-mod outcome;
+mod success;
 mod wiring;
 
 use common::api::RestartPolicy;
+use common::kind::MessageStyle;
 use common::kind::{MASTER, OnFailure, PortInfo, WORKER};
 use common::problems::Problems;
-use common::tally::Tally;
+use common::replica_states::ReplicaStates;
 use common::{
-    Cast, Framework, KindInfo, Outcome, ResolvedJob, Role, RoleInfo, Settings, Slot, SlotId, Wiring,
+    Framework, KindInfo, Progress, Replica, ReplicaId, Replicas, ResolvedJob, Role, RoleInfo, Settings,
+    Wiring,
 };
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 
@@ -54,6 +56,7 @@ pub static KIND: KindInfo = KindInfo {
     decides: &[CHIEF, MASTER, WORKER],
     success: "when the Chief (or Master) has, else when Worker 0 has; AllWorkers: without a Chief, when all workers have; \
               Leader: when the Chief, Master or Worker 0 has",
+    message_style: MessageStyle::QualifiedResult,
     ..KindInfo::COMMON
 };
 
@@ -66,21 +69,23 @@ impl Framework for TensorFlow {
         api::crd()
     }
 
-    fn wiring(&self, slot: &Slot, cast: &Cast, job: &ResolvedJob, settings: &Settings) -> Wiring {
-        wiring::wiring(slot, cast, job, settings)
+    fn wiring(
+        &self,
+        replica: &Replica,
+        replicas: &Replicas,
+        job: &ResolvedJob,
+        settings: &Settings,
+    ) -> Wiring {
+        wiring::wiring(replica, replicas, job, settings)
     }
 
-    fn outcome(&self, tally: &Tally, job: &ResolvedJob) -> Outcome {
-        outcome::outcome(tally, job)
+    fn progress(&self, states: &ReplicaStates, job: &ResolvedJob) -> Progress {
+        success::progress(states, job)
     }
 
     /// Upstream's messages call a TFJob by namespace and name whether or not it has a Chief.
-    fn called_briefly(&self, _job: &ResolvedJob) -> bool {
-        false
-    }
-
-    fn addressed(&self, cast: &Cast, job: &ResolvedJob) -> Vec<SlotId> {
-        job.with_own_host_names(cast, None)
+    fn needs_own_service(&self, replicas: &Replicas, job: &ResolvedJob) -> Vec<ReplicaId> {
+        job.with_own_host_names(replicas, None)
     }
 
     fn check(&self, job: &ResolvedJob, problems: &mut Problems) {

@@ -7,7 +7,7 @@ use common::api::RestartPolicy;
 use common::kind::{MASTER, WORKER};
 use common::problems::Problems;
 use common::wiring::{Containers, Task};
-use common::{Cast, ResolvedJob, Role, Settings, Slot, Wiring};
+use common::{Replica, Replicas, ResolvedJob, Role, Settings, Wiring};
 use k8s_openapi::api::core::v1::EnvVar;
 use serde::Serialize;
 
@@ -44,29 +44,34 @@ fn is_dynamic(job: &ResolvedJob) -> bool {
 /// anybody, and the other policies replace what fails.
 pub(crate) fn tolerates_lost_workers(job: &ResolvedJob) -> bool {
     let never = |policy| policy == RestartPolicy::Never;
-    is_dynamic(job) && job.replica(WORKER).is_some_and(|r| never(r.restart_policy))
+    is_dynamic(job) && job.role(WORKER).is_some_and(|r| never(r.restart_policy))
 }
 
 /// Checks what the schema's rules check too, for objects that came round them.
 pub(crate) fn check(job: &ResolvedJob, problems: &mut Problems) {
     job.check_own::<Fields>(problems);
-    if job.cast.count(CHIEF) > 0 && job.cast.count(MASTER) > 0 {
+    if job.replicas.count(CHIEF) > 0 && job.replicas.count(MASTER) > 0 {
         problems.add(format!("spec.{}", job.info.replicas_field), CHIEF_AND_MASTER);
     }
 }
 
-/// The wiring of one slot: nothing for a process that is alone.
-pub(crate) fn wiring(slot: &Slot, cast: &Cast, job: &ResolvedJob, settings: &Settings) -> Wiring {
-    if cast.len() == 1 {
+/// The wiring of one replica: nothing for a process that is alone.
+pub(crate) fn wiring(
+    replica: &Replica,
+    replicas: &Replicas,
+    job: &ResolvedJob,
+    settings: &Settings,
+) -> Wiring {
+    if replicas.len() == 1 {
         return Wiring::default();
     }
-    let task = Task::of(slot);
+    let task = Task::of(replica);
     let config = if is_dynamic(job) {
-        let cluster = sparse_cluster(slot, cast, job, settings);
+        let cluster = sparse_cluster(replica, replicas, job, settings);
         serde_json::to_string(&Sparse { cluster, task })
     } else {
         let mut cluster: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for peer in cast.slots() {
+        for peer in replicas.all() {
             let peers = cluster.entry(peer.id.role.lower()).or_default();
             peers.push(address(peer, job, settings));
         }
@@ -90,12 +95,22 @@ pub(crate) fn wiring(slot: &Slot, cast: &Cast, job: &ResolvedJob, settings: &Set
 }
 
 /// A worker knows itself and all parameter servers, a parameter server itself, all others nobody.
-fn sparse_cluster(slot: &Slot, cast: &Cast, job: &ResolvedJob, settings: &Settings) -> SparseCluster {
-    let all = |role: Role| cast.of(role).map(|peer| address(peer, job, settings)).collect();
-    let own = || address(slot, job, settings);
-    match slot.id.role {
+fn sparse_cluster(
+    replica: &Replica,
+    replicas: &Replicas,
+    job: &ResolvedJob,
+    settings: &Settings,
+) -> SparseCluster {
+    let all = |role: Role| {
+        replicas
+            .of(role)
+            .map(|peer| address(peer, job, settings))
+            .collect()
+    };
+    let own = || address(replica, job, settings);
+    match replica.id.role {
         WORKER => SparseCluster {
-            worker: BTreeMap::from([(slot.id.index.0, own())]),
+            worker: BTreeMap::from([(replica.id.index.0, own())]),
             ps: all(PS),
         },
         PS => SparseCluster {
@@ -107,11 +122,11 @@ fn sparse_cluster(slot: &Slot, cast: &Cast, job: &ResolvedJob, settings: &Settin
 }
 
 /// `<pod>.<namespace>.svc:<port>` by a Service of the pod's own, `<pod>.<job>.<namespace>.svc:<port>` by the job's.
-fn address(slot: &Slot, job: &ResolvedJob, settings: &Settings) -> String {
+fn address(replica: &Replica, job: &ResolvedJob, settings: &Settings) -> String {
     let (host, namespace, port) = (
-        job.host(slot, settings),
+        job.host(replica, settings),
         &job.key.namespace,
-        job.port(slot.id.role),
+        job.port(replica.id.role),
     );
     let domain = settings.cluster_domain.iter().map(|domain| format!(".{domain}"));
     format!("{host}.{namespace}.svc{}:{port}", domain.collect::<String>())

@@ -12,6 +12,6 @@
 )]
 
 mod rules;
-mod stories;
+mod scenarios;
 mod upstream_status;
 mod vectors;

@@ -8,7 +8,7 @@ mod wiring;
 use common::api::RestartPolicy;
 use common::api::schema::{self, NoFields};
 use common::kind::{Example, MASTER, PortInfo, WORKER};
-use common::{Cast, Framework, KindInfo, ResolvedJob, RoleInfo, Settings, Slot, SlotId, Wiring};
+use common::{Framework, KindInfo, Replica, ReplicaId, Replicas, ResolvedJob, RoleInfo, Settings, Wiring};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 
 /// The framework, for the operator's registry.
@@ -58,11 +58,17 @@ impl Framework for XGBoost {
         schema::crd::<NoFields>(&KIND, "xgbj", about, &[])
     }
 
-    fn wiring(&self, slot: &Slot, cast: &Cast, job: &ResolvedJob, settings: &Settings) -> Wiring {
-        wiring::wiring(slot, cast, job, settings)
+    fn wiring(
+        &self,
+        replica: &Replica,
+        replicas: &Replicas,
+        job: &ResolvedJob,
+        settings: &Settings,
+    ) -> Wiring {
+        wiring::wiring(replica, replicas, job, settings)
     }
 
-    fn addressed(&self, cast: &Cast, job: &ResolvedJob) -> Vec<SlotId> {
-        job.with_own_host_names(cast, self.leader(cast, job))
+    fn needs_own_service(&self, replicas: &Replicas, job: &ResolvedJob) -> Vec<ReplicaId> {
+        job.with_own_host_names(replicas, self.leader(replicas, job))
     }
 }

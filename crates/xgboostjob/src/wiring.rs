@@ -3,13 +3,18 @@
 
 use common::kind::WORKER;
 use common::wiring::variable as var;
-use common::{Cast, ResolvedJob, Settings, Slot, Wiring, build};
+use common::{Replica, Replicas, ResolvedJob, Settings, Wiring, build};
 
-/// The wiring of one slot.
-pub(crate) fn wiring(slot: &Slot, cast: &Cast, job: &ResolvedJob, settings: &Settings) -> Wiring {
-    let master = cast.slots().first().unwrap_or(slot);
+/// The wiring of one replica.
+pub(crate) fn wiring(
+    replica: &Replica,
+    replicas: &Replicas,
+    job: &ResolvedJob,
+    settings: &Settings,
+) -> Wiring {
+    let master = replicas.all().first().unwrap_or(replica);
     let port = job.port(master.id.role).to_string();
-    let (world, rank) = (cast.len().to_string(), slot.rank.0.to_string());
+    let (world, rank) = (replicas.len().to_string(), replica.rank.0.to_string());
     let mut env = vec![
         var("MASTER_PORT", &port),
         var("MASTER_ADDR", &master.name),
@@ -17,8 +22,11 @@ pub(crate) fn wiring(slot: &Slot, cast: &Cast, job: &ResolvedJob, settings: &Set
         var("RANK", &rank),
         var("PYTHONUNBUFFERED", "1"),
     ];
-    if cast.len() > 1 {
-        let hosts: Vec<String> = cast.of(WORKER).map(|worker| job.host(worker, settings)).collect();
+    if replicas.len() > 1 {
+        let hosts: Vec<String> = replicas
+            .of(WORKER)
+            .map(|worker| job.host(worker, settings))
+            .collect();
         env.push(var("WORKER_PORT", job.port(WORKER).to_string()));
         env.push(var("WORKER_ADDRS", hosts.join(",")));
     }
@@ -34,7 +42,7 @@ pub(crate) fn wiring(slot: &Slot, cast: &Cast, job: &ResolvedJob, settings: &Set
         env,
         more_env,
         // XGBoost gives up at once on a tracker whose name does not resolve yet.
-        init_containers: build::init_container::wait_for_master("init-xgboost", slot, job, settings),
+        init_containers: build::init_container::wait_for_master("init-xgboost", replica, job, settings),
         ..Wiring::default()
     }
 }

@@ -90,7 +90,9 @@ impl Cluster {
         if same {
             return Ok(());
         }
-        let mut import = ctr(&["images", "import", "--local=true"])?;
+        // Unpacked layers are all that a node needs: the packed ones are in the cache, and would be gigabytes to write and delete.
+        let import = ["images", "import", "--local=true", "--discard-unpacked-layers"];
+        let mut import = ctr(&import)?;
         output(import.arg(archive)).with_context(|| format!("cannot load {}", archive.display()))?;
         Ok(())
     }

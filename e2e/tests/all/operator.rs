@@ -117,7 +117,7 @@ fn killed_twice_in_a_burst_nothing_is_doubled_or_lost() {
     assert_eq!(
         made.len(),
         40,
-        "as many slots as there should be, all of attempt 0"
+        "as many replicas as there should be, all of attempt 0"
     );
     for ((name, attempt), uids) in made {
         assert_eq!(attempt, "0", "{name} was made again");

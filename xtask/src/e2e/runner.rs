@@ -16,12 +16,20 @@ use crate::guard::Guard;
 use crate::stage::{Ran, cargo, root};
 
 /// Number of tests that run side by side: most of them wait for a cluster.
-const SIDE_BY_SIDE: usize = 5;
+const SIDE_BY_SIDE: usize = 6;
 /// Times of tests in seconds, the longest first: the order in which they begin. A test that is not in it begins before all others.
 const TIMES: &str = include_str!("../../../e2e/tests/times.txt");
 /// How the names of tests begin that take `e2e::alone`, by what they take.
 const EXCLUSIVE: [&[&str]; 2] = [
-    &["coscheduling::", "gang::", "lost_node::", "operator::"],
+    &[
+        "coscheduling::",
+        "gang::a_gang_that_can_never_fit",
+        "gang::two_gangs",
+        "lost_node::",
+        "operator::killed_twice",
+        "operator::the_leader_goes",
+        "volcano::",
+    ],
     &["burst::", "outage::"],
 ];
 
@@ -123,9 +131,11 @@ fn is_in(name: &str, group: &[&str]) -> bool {
     group.iter().any(|module| name.starts_with(module))
 }
 
+/// First those that wait for each other: all of them take longer than any other test.
 fn longest_first(mut names: Vec<String>) -> Vec<String> {
     let known: BTreeMap<&str, usize> = known().zip(1..).collect();
-    names.sort_by_key(|name| known.get(name.as_str()).copied().unwrap_or(0));
+    let waits = |name: &str| EXCLUSIVE.iter().any(|group| is_in(name, group));
+    names.sort_by_key(|name| (!waits(name), known.get(name.as_str()).copied().unwrap_or(0)));
     names
 }
 
@@ -210,5 +220,55 @@ fn show(ran: &Ran, output: &str) {
     });
     for line in lines {
         println!("    {line}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tests_that_wait_for_each_other_begin_first_and_then_the_longest() {
+        let names = ["life::x", "gang::two_gangs_y", "new::z"]
+            .map(str::to_owned)
+            .to_vec();
+        assert_eq!(longest_first(names)[0], "gang::two_gangs_y");
+        let mut known: Vec<String> = known().map(str::to_owned).collect();
+        known.retain(|name| !EXCLUSIVE.iter().any(|group| is_in(name, group)));
+        let mut again = known.clone();
+        again.reverse();
+        assert_eq!(longest_first(again), known);
+    }
+
+    #[test]
+    fn one_of_a_group_runs_at_a_time() {
+        let queue = Mutex::new(Queue {
+            waiting: ["burst::a", "outage::b", "life::c"].map(str::to_owned).to_vec(),
+            taken: [false; EXCLUSIVE.len()],
+            ran: Vec::new(),
+        });
+        let freed = Condvar::new();
+        let began: Vec<String> = (0..2).filter_map(|_| next(&queue, &freed)).collect();
+        assert_eq!(began, ["burst::a", "life::c"]);
+        queue.lock().unwrap().set_taken("burst::a", false);
+        assert_eq!(next(&queue, &freed).as_deref(), Some("outage::b"));
+        assert_eq!(next(&queue, &freed), None);
+    }
+
+    /// The tests that take `e2e::alone` are in [`EXCLUSIVE`], and no others.
+    #[test]
+    fn groups_follow_the_suite() {
+        let folder = root().join("e2e/tests/all");
+        for name in known() {
+            let (module, function) = name.split_once("::").unwrap();
+            let source = std::fs::read_to_string(folder.join(module).with_extension("rs")).unwrap();
+            let Some((_, body)) = source.split_once(&format!("fn {function}()")) else {
+                panic!("{name} is not in the suite: remove it from e2e/tests/times.txt");
+            };
+            let body = body.split("\n}\n").next().unwrap();
+            let takes = body.contains("alone(") || body.contains("GangScheduler::of");
+            let listed = EXCLUSIVE.iter().any(|group| is_in(name, group));
+            assert_eq!(takes, listed, "{name}");
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! The batch Job that carries a slot: its controller makes the pod and retries it.
+//! The batch Job that carries a replica: its controller makes the pod and retries it.
 //!
 //! Fields are those of mpi-operator 0.8 (`pkg/controller/mpi_job_controller.go`, `newLauncherJob`), but for
 //! `ttlSecondsAfterFinished`: a Job that vanished before its end was seen would be run again.

@@ -5,17 +5,22 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::{Container, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
-use crate::cast::Slot;
 use crate::job::ResolvedJob;
 use crate::kind::{MASTER, WORKER};
 use crate::names::{self, ReplicaIndex};
+use crate::replicas::Replica;
 use crate::settings::Settings;
 
 /// The one of a worker beside a Master, if the operator is set so; script, names and amounts are upstream's
 /// (training-operator 1.9, `pkg/controller.v1/pytorch/initcontainer.go`).
 #[must_use]
-pub fn wait_for_master(name: &str, slot: &Slot, job: &ResolvedJob, settings: &Settings) -> Vec<Container> {
-    let waits = slot.id.role == WORKER && job.replica(MASTER).is_some_and(|master| master.count > 0);
+pub fn wait_for_master(
+    name: &str,
+    replica: &Replica,
+    job: &ResolvedJob,
+    settings: &Settings,
+) -> Vec<Container> {
+    let waits = replica.id.role == WORKER && job.role(MASTER).is_some_and(|master| master.count > 0);
     let Some(init) = settings.init_container.as_ref().filter(|_| waits) else {
         return Vec::new();
     };

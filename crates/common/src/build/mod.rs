@@ -1,4 +1,4 @@
-//! Slot to object, and nothing else.
+//! Replica to object, and nothing else.
 
 pub mod autoscaler;
 pub mod batch_job;

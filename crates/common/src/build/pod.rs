@@ -1,4 +1,4 @@
-//! The pod of a slot.
+//! The pod of a replica.
 
 use std::collections::BTreeMap;
 
@@ -6,37 +6,37 @@ use k8s_openapi::api::core::v1::{EnvVar, Pod, PodSpec, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::api::RestartPolicy;
-use crate::cast::Slot;
 use crate::job::ResolvedJob;
 use crate::kind::HostNames;
-use crate::names::{self, Attempt, SlotId};
+use crate::names::{self, Attempt, ReplicaId};
+use crate::replicas::Replica;
 use crate::settings::{ServiceMode, Settings};
 use crate::wiring::{Containers, Wiring};
 
-/// Makes the pod of `slot` from its role's template and the framework's wiring.
+/// Makes the pod of `replica` from its role's template and the framework's wiring.
 #[must_use]
 pub fn pod(
     job: &ResolvedJob,
-    slot: &Slot,
+    replica: &Replica,
     attempt: Attempt,
-    leader: Option<SlotId>,
+    leader: Option<ReplicaId>,
     wiring: Wiring,
     settings: &Settings,
 ) -> Pod {
-    let replica = job.replica(slot.id.role);
-    let template = replica.map(|r| r.template.clone()).unwrap_or_default();
+    let role = job.role(replica.id.role);
+    let template = role.map(|r| r.template.clone()).unwrap_or_default();
     let PodTemplateSpec { metadata, spec } = template;
     let mut metadata = metadata.unwrap_or_default();
     let mut labels = metadata.labels.take().unwrap_or_default();
     // What says whose a pod is and which is the operator's to say, also where it says nothing.
     labels.retain(|key, _| !names::RESERVED.contains(&key.as_str()));
-    labels.extend(identity(job, slot, leader, wiring.labels.clone()));
+    labels.extend(identity(job, replica, leader, wiring.labels.clone()));
     labels.insert(names::ATTEMPT.to_owned(), attempt.0.to_string());
     let mut spec = spec.unwrap_or_default();
-    wire(&mut spec, replica.map_or("", |r| &r.container), wiring);
-    let policy = replica.map_or(RestartPolicy::Never, |r| r.restart_policy);
+    wire(&mut spec, role.map_or("", |r| &r.container), wiring);
+    let policy = role.map_or(RestartPolicy::Never, |r| r.restart_policy);
     spec.restart_policy = Some(job.kubelet_policy(policy).to_owned());
-    let (host, domain) = (slot.name.clone(), names::job_service(&job.key.name));
+    let (host, domain) = (replica.name.clone(), names::job_service(&job.key.name));
     match job.info.host_names {
         HostNames::ByServiceMode if settings.service_mode == ServiceMode::Job => {
             spec.hostname.get_or_insert(host);
@@ -50,24 +50,24 @@ pub fn pod(
         metadata: ObjectMeta {
             annotations: metadata.annotations,
             finalizers: metadata.finalizers,
-            ..super::metadata(job, slot.name.clone(), labels)
+            ..super::metadata(job, replica.name.clone(), labels)
         },
         spec: Some(spec),
         status: None,
     }
 }
 
-/// Labels that tell which slot of which job a pod is.
+/// Labels that tell which replica of which job a pod is.
 fn identity(
     job: &ResolvedJob,
-    slot: &Slot,
-    leader: Option<SlotId>,
+    replica: &Replica,
+    leader: Option<ReplicaId>,
     own: Option<BTreeMap<String, String>>,
 ) -> BTreeMap<String, String> {
     own.unwrap_or_else(|| {
-        let SlotId { role, index } = slot.id;
-        let mut labels = names::slot_labels(job.info.controller, &job.key.name, role, index);
-        if leader == Some(slot.id) {
+        let ReplicaId { role, index } = replica.id;
+        let mut labels = names::replica_labels(job.info.controller, &job.key.name, role, index);
+        if leader == Some(replica.id) {
             labels.insert(names::JOB_ROLE.to_owned(), names::JOB_ROLE_MASTER.to_owned());
         }
         labels

@@ -93,7 +93,7 @@ fn min_resources(job: &ResolvedJob, terms: &Terms) -> Option<Value> {
     let mut sum = Amounts::new();
     let first = usize::try_from(terms.min).unwrap_or(usize::MAX);
     let of_role: BTreeMap<Role, Amounts> = job
-        .replicas
+        .roles
         .iter()
         .filter_map(|r| Some((r.role, requests(r.template.spec.as_ref()?))))
         .collect();

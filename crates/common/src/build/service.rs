@@ -7,18 +7,18 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 
 use crate::job::ResolvedJob;
-use crate::names::{self, Role, SlotId};
+use crate::names::{self, ReplicaId, Role};
 use crate::settings::{ServiceMode, Settings};
 
-/// All Services that the job should have. `addressed` are the slots that others call by their short name.
+/// All Services that the job should have. `needs_own_service` are the replicas that others call by their short name.
 #[must_use]
-pub fn services(job: &ResolvedJob, addressed: &[SlotId], settings: &Settings) -> Vec<Service> {
-    if job.cast.is_empty() {
+pub fn services(job: &ResolvedJob, needs_own_service: &[ReplicaId], settings: &Settings) -> Vec<Service> {
+    if job.replicas.is_empty() {
         return Vec::new();
     }
     let controller = job.info.controller;
-    let of_slot = |id: SlotId| {
-        let labels = names::slot_labels(controller, &job.key.name, id.role, id.index);
+    let of_replica = |id: ReplicaId| {
+        let labels = names::replica_labels(controller, &job.key.name, id.role, id.index);
         headless(
             job,
             names::replica(&job.key.name, id.role, id.index),
@@ -27,12 +27,17 @@ pub fn services(job: &ResolvedJob, addressed: &[SlotId], settings: &Settings) ->
         )
     };
     match settings.service_mode {
-        ServiceMode::PerReplica => job.cast.slots().iter().map(|slot| of_slot(slot.id)).collect(),
+        ServiceMode::PerReplica => job
+            .replicas
+            .all()
+            .iter()
+            .map(|replica| of_replica(replica.id))
+            .collect(),
         ServiceMode::Job => {
             let labels = names::job_labels(controller, &job.key.name);
             let whole = headless(job, names::job_service(&job.key.name), labels, ports(job, None));
             std::iter::once(whole)
-                .chain(addressed.iter().copied().map(of_slot))
+                .chain(needs_own_service.iter().copied().map(of_replica))
                 .collect()
         }
     }
@@ -60,7 +65,7 @@ fn headless(
 /// The training containers' ports, of one role or of all. A Service must name each of several ports, and no name twice.
 fn ports(job: &ResolvedJob, role: Option<Role>) -> Vec<ServicePort> {
     let replicas = job
-        .replicas
+        .roles
         .iter()
         .filter(|r| role.is_none_or(|role| r.role == role));
     let containers = replicas.filter_map(|r| r.training_container()?.ports.as_ref());

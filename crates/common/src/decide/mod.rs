@@ -1,41 +1,41 @@
-//! The order of questions. Each is a pure function in its own file that either answers with a [`Plan`] or passes.
+//! The order of the decision steps. Each step is a pure function in its own file that either returns a [`Plan`] or passes.
 //!
 //! 1. Is the job ours, and alive?              here
-//! 2. Has it ended?                            finished
+//! 2. Has it ended?                            cleanup
 //! 3. Is it valid?                             invalid (suspend, if that is asked for)
 //! 4. Is it to have no pods?                   suspend
 //! 5. Would its leader be scaled away?         leader
-//! 6. Has it just ended, well or badly?        outcome (success, deadline, failures, limit)
-//! 7. Must pods be replaced?                   restart (each by itself), whole (all together)
-//! 8. Does a part of it wait in vain?          give_back
+//! 6. Has it just ended, well or badly?        completion (success, deadline, failures, limit)
+//! 7. Must pods be replaced?                   restart (each by itself), restart_all (all together)
+//! 8. Does a part of it wait in vain?          release_gang
 //! 9. What is missing?                         start; whether it may be made yet: gang
 //!
-//! A pod on a node that does not answer is nobody's question: whoever deletes it asks `nodes` how.
+//! A pod on a node that does not answer is nobody's ctx: whoever deletes it asks `nodes` how.
 
+mod cleanup;
+mod completion;
 mod facts;
-mod finished;
-mod give_back;
 mod invalid;
 mod leader;
-mod outcome;
+mod release_gang;
 mod restart;
+mod restart_all;
 mod start;
 mod suspend;
-mod whole;
 
 use k8s_openapi::api::core::v1::EnvVar;
 
 use crate::api::JobStatus;
 use crate::framework::Framework;
 use crate::job::ResolvedJob;
-use crate::nodes::Losses;
 use crate::observe::Observed;
 use crate::plan::Plan;
 use crate::problems::Problems;
 use crate::settings::Settings;
-use crate::{conditions, resolve, tally};
+use crate::unreachable::UnreachableNodes;
+use crate::{conditions, replica_states, resolve};
 
-use facts::context::{Question, has_begun};
+use facts::context::{Context, has_begun};
 
 /// What to do for one job now. Total: whatever the input, there is an answer.
 #[must_use]
@@ -46,52 +46,56 @@ pub fn plan(framework: &dyn Framework, observed: &Observed, settings: &Settings)
     if raw.deleting || !resolve::is_ours(framework.kind(), raw) {
         return Plan::default();
     }
-    let losses = Losses::of(observed, settings);
-    let plan = decide(framework, observed, settings, &stored, losses);
+    let unreachable = UnreachableNodes::of(observed, settings);
+    let plan = decide(framework, observed, settings, &stored, unreachable);
     // Made again when the next pod is given up with its node.
     Plan {
-        wake: plan.wake.into_iter().chain(losses.next(observed)).min(),
+        requeue_at: plan
+            .requeue_at
+            .into_iter()
+            .chain(unreachable.next(observed))
+            .min(),
         ..plan
     }
 }
 
-/// The questions, in their order.
+/// The decision steps, in their order.
 fn decide(
     framework: &dyn Framework,
     observed: &Observed,
     settings: &Settings,
     stored: &JobStatus,
-    losses: Losses<'_>,
+    unreachable: UnreachableNodes<'_>,
 ) -> Plan {
     let raw = &observed.job;
     if conditions::is_finished(stored) {
-        return finished::plan(framework.kind(), observed, stored, &losses);
+        return cleanup::plan(framework.kind(), observed, stored, &unreachable);
     }
     let (job, mut problems) = resolve::outline(framework, raw);
     if problems.0.is_empty() {
         check_variables(framework, &job, settings, &mut problems);
     }
-    let tally = tally::tally(observed, &job, &losses);
-    let question = Question {
+    let states = replica_states::replica_states(observed, &job, &unreachable);
+    let ctx = Context {
         framework,
         observed,
         settings,
         job: &job,
-        tally: &tally,
-        losses,
+        states: &states,
+        unreachable,
     };
     if !problems.0.is_empty() {
         // Whoever wants no pods is obeyed, whatever else is wrong: queues wait for it.
         let stop = job.policy.suspend && has_begun(stored);
-        let stopped = stop.then(|| suspend::plan(&question)).flatten();
+        let stopped = stop.then(|| suspend::plan(&ctx)).flatten();
         return stopped.unwrap_or_else(|| invalid::plan(framework.kind(), observed, stored, &problems));
     }
-    suspend::plan(&question)
-        .or_else(|| leader::plan(&question))
-        .or_else(|| outcome::plan(&question))
-        .or_else(|| restart::plan(&question))
-        .or_else(|| give_back::plan(&question))
-        .unwrap_or_else(|| start::plan(&question))
+    suspend::plan(&ctx)
+        .or_else(|| leader::plan(&ctx))
+        .or_else(|| completion::plan(&ctx))
+        .or_else(|| restart::plan(&ctx))
+        .or_else(|| release_gang::plan(&ctx))
+        .unwrap_or_else(|| start::plan(&ctx))
 }
 
 /// Linux starts no program with a longer variable, its name and the end of the text included.
@@ -106,10 +110,15 @@ fn check_variables(
     settings: &Settings,
     problems: &mut Problems,
 ) {
-    let Some(slot) = job.cast.slots().last().filter(|_| job.cast.len() >= FEW_PODS) else {
+    let Some(replica) = job
+        .replicas
+        .all()
+        .last()
+        .filter(|_| job.replicas.len() >= FEW_PODS)
+    else {
         return;
     };
-    let wiring = framework.wiring(slot, &job.cast, job, settings);
+    let wiring = framework.wiring(replica, &job.replicas, job, settings);
     let length = |variable: &EnvVar| variable.name.len() + variable.value.as_ref().map_or(0, String::len) + 2;
     let too_long = wiring
         .env

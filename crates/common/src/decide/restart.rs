@@ -3,86 +3,92 @@
 //! Invariant: the new attempt is stored before the old pod is deleted, and pods are deleted by attempt; a crash anywhere
 //! in between resumes here or in `start`, and counts nothing twice.
 
-use crate::names::{Attempt, SlotId};
+use crate::names::{Attempt, ReplicaId};
 use crate::objects::ChildKind;
-use crate::plan::{Counter, Note, Plan};
-use crate::tally::{self, SlotState, SlotTally};
+use crate::plan::{Counter, Event, Plan};
+use crate::replica_states::{self, ReplicaPhase, ReplicaState};
 
-use super::facts::context::{Question, answer};
+use super::facts::context::{Context, finish_plan};
 use super::facts::draft::draft_status;
 use super::facts::{attempts, deletes, dependencies, failures, first_failure, reasons};
-use super::whole;
+use super::restart_all;
 
-pub(super) fn plan(q: &Question<'_>) -> Option<Plan> {
-    let mut replaced: Vec<&SlotTally> = q.tally.slots.iter().filter(|s| must_be_replaced(q, s)).collect();
-    let followers: Vec<&SlotTally> = q
-        .tally
-        .slots
+pub(super) fn plan(ctx: &Context<'_>) -> Option<Plan> {
+    let mut replaced: Vec<&ReplicaState> = ctx
+        .states
+        .replicas
         .iter()
-        .filter(|s| dependencies::drives_in_vain(q, s))
+        .filter(|s| must_be_replaced(ctx, s))
         .collect();
-    replaced.extend(followers.iter().filter(|f| !must_be_replaced(q, f)));
-    let current = |id: SlotId, attempt: Attempt| attempt >= tally::stored_attempt(&q.job.stored, id);
-    let strays = || {
-        q.tally
-            .strays
+    let followers: Vec<&ReplicaState> = ctx
+        .states
+        .replicas
+        .iter()
+        .filter(|s| dependencies::failed_for_dependency(ctx, s))
+        .collect();
+    replaced.extend(followers.iter().filter(|f| !must_be_replaced(ctx, f)));
+    let current =
+        |id: ReplicaId, attempt: Attempt| attempt >= replica_states::stored_attempt(&ctx.job.stored, id);
+    let excess = || {
+        ctx.states
+            .excess
             .iter()
             .filter(|(id, pod)| current(*id, pod.attempt))
     };
-    let lost_strays = || {
-        q.tally
-            .lost_strays
+    let disappeared_excess = || {
+        ctx.states
+            .disappeared_excess
             .iter()
             .filter(|(id, attempt)| current(*id, *attempt))
     };
-    if replaced.is_empty() && strays().next().is_none() && lost_strays().next().is_none() {
+    if replaced.is_empty() && excess().next().is_none() && disappeared_excess().next().is_none() {
         return None;
     }
-    let in_vain = |slot: &&SlotTally| followers.iter().any(|f| f.slot.id == slot.slot.id);
-    if q.restarts_together() && !replaced.iter().all(in_vain) {
-        return Some(whole::plan(q, &replaced));
+    let for_dependency = |replica: &&ReplicaState| followers.iter().any(|f| f.id() == replica.id());
+    if ctx.restarts_together() && !replaced.iter().all(for_dependency) {
+        return Some(restart_all::plan(ctx, &replaced));
     }
-    let mut status = draft_status(q);
-    first_failure::record(q, &mut status);
+    let mut status = draft_status(ctx);
+    first_failure::record(ctx, &mut status);
     let mut writes = Vec::new();
-    for slot in &replaced {
-        attempts::retire(q, &mut status, slot, in_vain(slot));
-        writes.extend(deletes::delete_slot(q, slot));
+    for replica in &replaced {
+        attempts::next_attempt(ctx, &mut status, replica, for_dependency(replica));
+        writes.extend(deletes::delete_replica(ctx, replica));
     }
-    for (id, pod) in strays() {
-        attempts::next_attempt(q, &mut status, *id, pod.attempt, attempts::SCALED_DOWN);
-        writes.extend(deletes::delete(&q.losses, pod));
-        let services = q
+    for (id, pod) in excess() {
+        attempts::store_attempt(ctx, &mut status, *id, pod.attempt, attempts::SCALED_DOWN);
+        writes.extend(deletes::delete(&ctx.unreachable, pod));
+        let services = ctx
             .observed
             .standing(ChildKind::Service)
             .filter(|s| s.name == pod.name);
         writes.extend(services.map(deletes::delete_child));
     }
-    for (id, attempt) in lost_strays() {
-        attempts::next_attempt(q, &mut status, *id, *attempt, attempts::SCALED_DOWN);
+    for (id, attempt) in disappeared_excess() {
+        attempts::store_attempt(ctx, &mut status, *id, *attempt, attempts::SCALED_DOWN);
     }
-    let notes = reasons::cause(q, &replaced).map(|cause| reasons::announce(q, &mut status, &cause));
-    let notes: Vec<Note> = notes.into_iter().collect();
-    let restarted = !notes.is_empty();
-    let mut plan = answer(&q.job.stored, status.clone(), writes, notes);
+    let events = reasons::cause(ctx, &replaced).map(|cause| reasons::announce(ctx, &mut status, &cause));
+    let events: Vec<Event> = events.into_iter().collect();
+    let restarted = !events.is_empty();
+    let mut plan = finish_plan(&ctx.job.stored, status.clone(), writes, events);
     if restarted {
         plan.counters.push(Counter::Restarted);
     }
-    plan.wake = q.deadline();
+    plan.requeue_at = ctx.deadline();
     Some(Plan {
         intent: Some(status),
         ..plan
     })
 }
 
-fn must_be_replaced(q: &Question<'_>, slot: &SlotTally) -> bool {
-    match &slot.state {
-        SlotState::Failed(failure) => !failures::tolerated(q, slot, failure),
-        SlotState::Terminating | SlotState::Lost => true,
-        SlotState::Missing
-        | SlotState::Previous
-        | SlotState::Pending
-        | SlotState::Running
-        | SlotState::Succeeded => false,
+fn must_be_replaced(ctx: &Context<'_>, replica: &ReplicaState) -> bool {
+    match &replica.phase {
+        ReplicaPhase::Failed(failure) => !failures::tolerated(ctx, replica, failure),
+        ReplicaPhase::Terminating | ReplicaPhase::Disappeared => true,
+        ReplicaPhase::NotCreated
+        | ReplicaPhase::Outdated
+        | ReplicaPhase::Pending
+        | ReplicaPhase::Running
+        | ReplicaPhase::Succeeded => false,
     }
 }

@@ -3,62 +3,62 @@
 use crate::api::{ConditionStatus, ConditionType};
 use crate::build;
 use crate::conditions;
-use crate::kind::{Outcome, Workload};
-use crate::names::SlotId;
+use crate::kind::{Progress, Workload};
+use crate::names::ReplicaId;
 use crate::objects::{Child, ChildKind};
-use crate::plan::{Note, Plan, Write};
-use crate::tally::{SlotState, SlotTally};
+use crate::plan::{Event, Plan, Write};
+use crate::replica_states::{ReplicaPhase, ReplicaState};
 
-use super::facts::context::{Question, after, answer, done, warning};
+use super::facts::context::{Context, after, done, finish_plan, warning};
 use super::facts::draft::draft_status;
 use super::facts::{attempts, deletes, gang, kept, missing, success, waits};
-use super::give_back;
+use super::release_gang;
 
-pub(super) fn plan(q: &Question<'_>) -> Plan {
-    let mut status = draft_status(q);
+pub(super) fn plan(ctx: &Context<'_>) -> Plan {
+    let mut status = draft_status(ctx);
     let missing::Missing {
-        slots,
+        replicas,
         waiting,
         held_until,
         waits_for,
-    } = missing::missing_slots(q);
-    let gang = gang::plan(q, &slots, &waiting);
+    } = missing::missing_replicas(ctx);
+    let gang = gang::plan(ctx, &replicas, &waiting);
     if !gang.queued {
-        let now = || conditions::whole_seconds(q.now());
+        let now = || conditions::whole_seconds(ctx.now());
         status.start_time.get_or_insert_with(now);
     }
-    if success::outcome(q) == Outcome::Running {
+    if success::progress(ctx) == Progress::Running {
         let (reason, message) = (
-            format!("{}Running", q.job.info.kind),
-            format!("{} is running.", q.subject()),
+            format!("{}Running", ctx.job.info.kind),
+            format!("{} is running.", ctx.result_name()),
         );
         let running = ConditionType::Running;
         conditions::set_condition(
             &mut status,
-            q.now(),
+            ctx.now(),
             running,
             ConditionStatus::True,
             &reason,
             &message,
         );
     }
-    let extras = q.framework.extras(q.job, q.tally, q.settings);
+    let extras = ctx.framework.extras(ctx.job, ctx.states, ctx.settings);
     let mut writes: Vec<Write> = extras.into_iter().map(Write::Ensure).collect();
-    writes.extend(services(q));
-    writes.extend(kept::writes(q, ChildKind::Autoscaler, autoscaler(q)));
-    writes.extend(leftovers(q));
+    writes.extend(services(ctx));
+    writes.extend(kept::writes(ctx, ChildKind::Autoscaler, autoscaler(ctx)));
+    writes.extend(outdated_pods(ctx));
     writes.extend(gang.writes.iter().cloned());
     let pods = if gang.hold.is_none() {
-        pods(q, &slots)
+        pods(ctx, &replicas)
     } else {
         Vec::new()
     };
-    let mut notes = if q.job.stored.conditions.is_empty() {
-        first_words(q)
+    let mut events = if ctx.job.stored.conditions.is_empty() {
+        first_words(ctx)
     } else {
         Vec::new()
     };
-    notes.extend(creation_note(&pods));
+    events.extend(creation_event(&pods));
     writes.extend(pods);
     let creating = writes.iter().any(|w| {
         matches!(
@@ -73,38 +73,38 @@ pub(super) fn plan(q: &Question<'_>) -> Plan {
         held_until,
         waits_for: waits_for.or_else(|| gang.hold.clone()),
     };
-    notes.extend(waits::trouble(q, &mut status, creating, &gang, waits));
-    give_back::record(q, &mut status);
-    let next = give_back::next(q, &status);
-    let mut plan = answer(&q.job.stored, status, writes, notes);
+    events.extend(waits::trouble(ctx, &mut status, creating, &gang, waits));
+    release_gang::record(ctx, &mut status);
+    let next = release_gang::next(ctx, &status);
+    let mut plan = finish_plan(&ctx.job.stored, status, writes, events);
     // Which meaning the job has must be stored before anything is made of it.
-    if q.job.info.stamp.is_some() && q.job.stored.dialect.is_none() {
+    if ctx.job.info.stamp.is_some() && ctx.job.stored.dialect.is_none() {
         plan.intent.clone_from(&plan.status);
     }
-    let deadline = q
+    let deadline = ctx
         .deadline()
-        .or_else(|| Some(after(q.now(), q.job.policy.active_deadline?)));
-    plan.wake = [deadline, held_until, next].into_iter().flatten().min();
+        .or_else(|| Some(after(ctx.now(), ctx.job.policy.active_deadline?)));
+    plan.requeue_at = [deadline, held_until, next].into_iter().flatten().min();
     plan
 }
 
-fn autoscaler(q: &Question<'_>) -> Option<Child> {
-    let autoscaler = q.framework.autoscaler(q.job)?;
+fn autoscaler(ctx: &Context<'_>) -> Option<Child> {
+    let autoscaler = ctx.framework.autoscaler(ctx.job)?;
     Some(Child::Autoscaler(Box::new(autoscaler)))
 }
 
-fn services(q: &Question<'_>) -> Vec<Write> {
-    let wanted = q.framework.services(q.job, q.settings);
+fn services(ctx: &Context<'_>) -> Vec<Write> {
+    let wanted = ctx.framework.services(ctx.job, ctx.settings);
     let is = |name: &str, service: &k8s_openapi::api::core::v1::Service| {
         service.metadata.name.as_deref() == Some(name)
     };
-    let surplus = q
+    let surplus = ctx
         .observed
         .standing(ChildKind::Service)
         .filter(|s| !wanted.iter().any(|w| is(&s.name, w)));
     let mut writes: Vec<Write> = surplus.map(deletes::delete_child).collect();
     let there = |service: &k8s_openapi::api::core::v1::Service| {
-        let mut services = q
+        let mut services = ctx
             .observed
             .children
             .iter()
@@ -121,17 +121,21 @@ fn services(q: &Question<'_>) -> Vec<Write> {
 }
 
 /// Pods of earlier attempts whose replacement is stored already, but that still stand.
-fn leftovers(q: &Question<'_>) -> impl Iterator<Item = Write> {
-    let previous = q.tally.slots.iter().filter(|s| s.state == SlotState::Previous);
-    let strays = q
-        .tally
-        .strays
+fn outdated_pods(ctx: &Context<'_>) -> impl Iterator<Item = Write> {
+    let previous = ctx
+        .states
+        .replicas
         .iter()
-        .filter_map(|(_, pod)| deletes::delete(&q.losses, pod));
-    let carried = deletes::carried(&q.losses, q.observed);
+        .filter(|s| s.phase == ReplicaPhase::Outdated);
+    let excess = ctx
+        .states
+        .excess
+        .iter()
+        .filter_map(|(_, pod)| deletes::delete(&ctx.unreachable, pod));
+    let carried = deletes::carried(&ctx.unreachable, ctx.observed);
     previous
-        .filter_map(|slot| deletes::delete_slot(q, slot))
-        .chain(strays)
+        .filter_map(|replica| deletes::delete_replica(ctx, replica))
+        .chain(excess)
         .chain(carried)
 }
 
@@ -139,41 +143,50 @@ fn leftovers(q: &Question<'_>) -> impl Iterator<Item = Write> {
 /// brings the next pass.
 const MOST_AT_ONCE: usize = 1000;
 
-fn pods(q: &Question<'_>, slots: &[&SlotTally]) -> Vec<Write> {
-    let leader = q.framework.leader(&q.job.cast, q.job);
-    let members = gang::members(q);
-    let create = |slot: &&SlotTally| create(q, slot, leader, members.as_ref());
-    slots.iter().take(MOST_AT_ONCE).map(create).collect()
+fn pods(ctx: &Context<'_>, replicas: &[&ReplicaState]) -> Vec<Write> {
+    let leader = ctx.framework.leader(&ctx.job.replicas, ctx.job);
+    let members = gang::members(ctx);
+    let create = |replica: &&ReplicaState| create(ctx, replica, leader, members.as_ref());
+    replicas.iter().take(MOST_AT_ONCE).map(create).collect()
 }
 
 fn create(
-    q: &Question<'_>,
-    slot: &SlotTally,
-    leader: Option<SlotId>,
+    ctx: &Context<'_>,
+    replica: &ReplicaState,
+    leader: Option<ReplicaId>,
     members: Option<&gang::Members>,
 ) -> Write {
-    let wiring = q.framework.wiring(&slot.slot, &q.job.cast, q.job, q.settings);
-    let mut pod = build::pod::pod(q.job, &slot.slot, slot.attempt, leader, wiring, q.settings);
-    gang::mark(q, members, slot.slot.id.role, &mut pod);
-    let (id, attempt) = (slot.slot.id, slot.attempt);
-    match slot.slot.workload {
+    let wiring = ctx
+        .framework
+        .wiring(&replica.replica, &ctx.job.replicas, ctx.job, ctx.settings);
+    let mut pod = build::pod::pod(
+        ctx.job,
+        &replica.replica,
+        replica.attempt,
+        leader,
+        wiring,
+        ctx.settings,
+    );
+    gang::mark(ctx, members, replica.role(), &mut pod);
+    let (id, attempt) = (replica.id(), replica.attempt);
+    match replica.replica.workload {
         Workload::Pod => Write::CreatePod {
-            slot: id,
+            replica: id,
             attempt,
             pod: Box::new(pod),
         },
         Workload::BatchJob => {
-            let used = attempts::used(q);
+            let used = attempts::used(ctx);
             Write::CreateBatchJob {
-                slot: id,
+                replica: id,
                 attempt,
-                job: Box::new(build::batch_job::batch_job(q.job, pod, used)),
+                job: Box::new(build::batch_job::batch_job(ctx.job, pod, used)),
             }
         }
     }
 }
 
-fn creation_note(pods: &[Write]) -> Option<Note> {
+fn creation_event(pods: &[Write]) -> Option<Event> {
     const SHOWN: usize = 8;
     let (mut names, mut jobs) = (Vec::new(), Vec::new());
     for write in pods {
@@ -207,8 +220,8 @@ fn creation_note(pods: &[Write]) -> Option<Note> {
 }
 
 /// What the user should know once, at the beginning.
-pub(super) fn first_words(q: &Question<'_>) -> Vec<Note> {
-    let overwritten = q.job.replicas.iter().any(|r| {
+pub(super) fn first_words(ctx: &Context<'_>) -> Vec<Event> {
+    let overwritten = ctx.job.roles.iter().any(|r| {
         r.template
             .spec
             .as_ref()
@@ -216,7 +229,7 @@ pub(super) fn first_words(q: &Question<'_>) -> Vec<Note> {
             .is_some_and(|policy| !policy.is_empty())
     });
     let text = "Restart policy in pod template will be overwritten by restart policy in replica spec";
-    let mut words = gang::first_words(q);
+    let mut words = gang::first_words(ctx);
     words.extend(overwritten.then(|| warning("SetPodTemplateRestartPolicy", text)));
     words
 }

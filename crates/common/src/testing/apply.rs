@@ -40,7 +40,7 @@ impl World {
             }
             let vanished = self.vanished.clone();
             self.store(status);
-            if plan.blind {
+            if plan.keeps_vanished {
                 self.vanished = vanished;
             }
         }

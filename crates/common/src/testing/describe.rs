@@ -62,11 +62,11 @@ pub fn describe_plan(plan: &Plan) -> String {
             Write::DeleteBatchJob { name, .. } => writeln!(text, "delete batch job {name}"),
         };
     }
-    for note in &plan.notes {
-        let _ = writeln!(text, "event {:?} {}: {}", note.kind, note.reason, note.message);
+    for event in &plan.events {
+        let _ = writeln!(text, "event {:?} {}: {}", event.kind, event.reason, event.message);
     }
-    if let Some(wake) = plan.wake {
-        let _ = writeln!(text, "wake at {wake}");
+    if let Some(at) = plan.requeue_at {
+        let _ = writeln!(text, "wake at {at}");
     }
     text
 }
@@ -128,10 +128,10 @@ pub fn describe_status(status: &JobStatus) -> String {
             "{role}: active={active} succeeded={succeeded} failed={failed}{done}"
         );
     }
-    for (slot, s) in &status.slots {
+    for (replica, s) in &status.slots {
         let _ = writeln!(
             text,
-            "{slot}: attempt {} because {}",
+            "{replica}: attempt {} because {}",
             s.attempt,
             s.reason.as_deref().unwrap_or("")
         );

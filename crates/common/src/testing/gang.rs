@@ -1,4 +1,4 @@
-//! PodGroups, and a scheduler that places pods all together.
+//! PodGroups, and a scheduler that places the pods of a gang together.
 
 use k8s_openapi::api::core::v1::PodSpec;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -10,7 +10,7 @@ use crate::names::{self, Uid};
 use crate::objects::{Child, ChildKind};
 use crate::observe::{ChildView, Phase, PodView};
 
-/// To which API's PodGroup a pod belongs.
+/// API of the PodGroup that a pod belongs to.
 pub(super) fn of(metadata: &ObjectMeta, spec: Option<&PodSpec>) -> Option<PodGroupApi> {
     let has = |map: &Option<std::collections::BTreeMap<String, String>>, key: &str| {
         map.as_ref().is_some_and(|map| map.contains_key(key))
@@ -24,7 +24,7 @@ pub(super) fn of(metadata: &ObjectMeta, spec: Option<&PodSpec>) -> Option<PodGro
     }
 }
 
-/// A PodGroup as it is seen once it is stored.
+/// View of a stored PodGroup.
 pub(super) fn view(child: &Child) -> Option<Box<PodGroupView>> {
     match child {
         Child::PodGroup(group) => Some(Box::new(PodGroupView {
@@ -35,7 +35,7 @@ pub(super) fn view(child: &Child) -> Option<Box<PodGroupView>> {
     }
 }
 
-/// Merges what a PodGroup is to be into its spec.
+/// Merges a wanted PodGroup into the spec of a stored one.
 pub(super) fn change(children: &mut [ChildView], uid: &Uid, to: &Child) {
     let Child::PodGroup(to) = to else { return };
     for group in children.iter_mut().filter(|child| child.uid == *uid) {
@@ -46,7 +46,7 @@ pub(super) fn change(children: &mut [ChildView], uid: &Uid, to: &Child) {
 }
 
 impl World {
-    /// Whether a pod runs or waits that belongs to a gang.
+    /// True if a pod of a gang has not ended.
     pub(super) fn has_gang(&self) -> bool {
         let carried = self.batch_pods.iter().map(|(_, pod)| pod);
         let ended = |pod: &PodView| matches!(pod.phase, Phase::Succeeded | Phase::Failed);
@@ -66,7 +66,7 @@ impl World {
         group.and_then(|group| group.pod_group.as_deref())
     }
 
-    /// A scheduler says something of the PodGroup: its phase, and whether it has a place.
+    /// A scheduler sets phase and placement of the PodGroup.
     ///
     /// # Panics
     /// If there is none.
@@ -80,8 +80,8 @@ impl World {
         }
     }
 
-    /// The scheduler at work, with room for so many more pods: places pods of the gang if enough of them are there and fit
-    /// beside those that were placed before. Answers with how many it placed.
+    /// One round of a scheduler with room for so many more pods: it places pods of the gang if enough of them exist and fit
+    /// beside those that were placed before. Returns the number of placed pods.
     pub fn schedule(&mut self, room: usize) -> usize {
         let min = self.pod_group().map_or(0, |group| {
             let spec = &group.spec;

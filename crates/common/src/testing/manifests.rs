@@ -31,7 +31,7 @@ pub fn manifest(framework: &dyn Framework, name: &str, replicas: &[(&str, u32)])
     })
 }
 
-/// Pod name of a slot, for tests.
+/// Pod name of a replica, for tests.
 #[must_use]
 pub fn pod_name(job: &str, role: &'static str, index: u32) -> String {
     names::replica(job, names::Role(role), names::ReplicaIndex(index))
@@ -90,6 +90,9 @@ impl World {
             .and_then(|job| resolve::resolve(framework, job).ok())
             .expect("a valid job");
         let role = crate::success::deciding(&job).expect("something that decides");
-        job.cast.of(role).map(|slot| slot.name.clone()).collect()
+        job.replicas
+            .of(role)
+            .map(|replica| replica.name.clone())
+            .collect()
     }
 }

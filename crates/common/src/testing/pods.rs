@@ -109,13 +109,13 @@ impl World {
 
     /// Terminating pods go, except on unreachable nodes. Those that the operator did not delete are reported as vanished.
     pub fn reap(&mut self) {
-        let lost = std::mem::take(&mut self.lost_nodes);
+        let lost = std::mem::take(&mut self.unreachable_nodes);
         let goes = |p: &PodView| p.deleting && p.node.as_ref().is_none_or(|node| !lost.contains_key(node));
         let (gone, left) = std::mem::take(&mut self.pods).into_iter().partition(goes);
         self.pods = left;
         self.miss(gone);
         self.batch_pods.retain(|(_, pod)| !goes(pod));
-        self.lost_nodes = lost;
+        self.unreachable_nodes = lost;
         self.after_reaping();
     }
 

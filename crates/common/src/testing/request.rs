@@ -1,24 +1,24 @@
-//! One request at a time, with the preconditions that an API server checks: for tests in which the world changes between
-//! what a plan saw and what it does.
+//! Single requests with the preconditions that an API server checks, for tests in which the world changes between plan and
+//! request.
 
 use super::World;
 use crate::api::JobStatus;
 use crate::names::{Attempt, Uid};
 use crate::plan::Write;
 
-/// What became of a request.
+/// Answer to a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
-    /// It was carried out.
+    /// It was applied.
     Done,
-    /// There was nothing left to do: the very object is there already, or is there no more.
+    /// Nothing to do: the object exists already, or is gone already.
     Already,
-    /// Another object, or one that is on its way out, has the name.
+    /// Another object, or one with a deletion timestamp, has the name.
     Taken,
 }
 
 impl World {
-    /// Carries out one write of a plan, as far as its preconditions hold now.
+    /// Applies one write of a plan if its preconditions hold at this time.
     pub fn request(&mut self, write: &Write) -> Answer {
         let met = match write {
             Write::CreatePod { pod, attempt, .. } => {
@@ -75,7 +75,7 @@ impl World {
         self.store(status);
     }
 
-    /// A terminating pod goes.
+    /// Removes a terminating pod.
     pub fn reap_pod(&mut self, uid: &Uid) {
         let goes = |pod: &crate::observe::PodView| pod.uid == *uid && pod.deleting;
         self.pods.retain(|pod| !goes(pod));

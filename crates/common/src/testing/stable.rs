@@ -18,9 +18,9 @@ impl World {
                 plan.writes
             );
             assert!(
-                plan.notes.is_empty() && plan.counters.is_empty(),
+                plan.events.is_empty() && plan.counters.is_empty(),
                 "{:?}",
-                plan.notes
+                plan.events
             );
             assert_eq!(plan.status, Some(self.status()));
         }

@@ -1,5 +1,5 @@
-//! Upstream's own output as golden data: files that hold a manifest, and the pods and Services that training-operator
-//! makes of it. Each kind runs its own by two functions; where it differs on purpose, it takes the difference out by name.
+//! Output of upstream's training-operator as golden data: files with a manifest, and the pods and Services made from it.
+//! Each kind checks its own by two functions. Intended differences are removed by name before the comparison.
 
 use std::collections::BTreeMap;
 
@@ -32,7 +32,7 @@ struct Vector {
     services: Vec<Service>,
 }
 
-/// Reads all vectors of a folder: name of the file, manifest, and what is expected of it.
+/// Reads all vectors of a folder: name of the file, manifest, expected objects.
 #[must_use]
 #[expect(clippy::expect_used, reason = "a test's own data")]
 fn read(folder: &str) -> Vec<(String, Value, Objects)> {
@@ -68,10 +68,10 @@ fn by_name<T: Metadata<Ty = ObjectMeta>>(objects: Vec<T>) -> BTreeMap<String, T>
         .collect()
 }
 
-/// All that the first plan for a manifest makes.
+/// All objects that the first plan for a manifest creates.
 ///
 /// # Panics
-/// If it does anything but to create pods and Services.
+/// If it writes anything but new pods and Services.
 #[must_use]
 #[expect(clippy::panic, reason = "a law of tests")]
 pub fn first_plan(framework: &dyn Framework, input: &Value, settings: Settings) -> Objects {
@@ -82,7 +82,7 @@ pub fn first_plan(framework: &dyn Framework, input: &Value, settings: Settings) 
         match write {
             Write::CreatePod { pod, .. } => pods.push(*pod),
             Write::CreateChild(Child::Service(service)) => services.push(*service),
-            // What an elastic job is scaled by has tests of its own.
+            // Autoscalers have tests of their own.
             Write::CreateChild(Child::Autoscaler(_)) => {}
             other => panic!("a first plan only creates: {other:?}"),
         }
@@ -93,7 +93,7 @@ pub fn first_plan(framework: &dyn Framework, input: &Value, settings: Settings) 
     }
 }
 
-/// Settings by which pods and Services are upstream's.
+/// Settings with which pods and Services are those of upstream.
 #[must_use]
 pub fn upstream_settings() -> Settings {
     Settings {
@@ -108,7 +108,7 @@ pub fn variables(pod: &mut Pod) -> impl Iterator<Item = &mut EnvVar> {
     containers.flat_map(|container| container.env.iter_mut().flatten())
 }
 
-/// Difference "additional variables": takes these out of each container.
+/// Difference "additional variables": removes these from each container.
 ///
 /// # Panics
 /// If one is missing.
@@ -122,7 +122,7 @@ pub fn take_out(pod: &mut Pod, names: &[&str]) {
     }
 }
 
-/// Difference "attempt": every pod of ours says which attempt it is.
+/// Difference "attempt": every pod has a label for its attempt; removes it.
 fn take_out_attempt(pod: &mut Pod) {
     let attempt = pod
         .metadata
@@ -138,11 +138,11 @@ fn sort_ports(service: &mut Service) {
     }
 }
 
-/// With upstream's settings all is upstream's, but for what `ours` takes out of a pod of ours, or changes in one of
-/// upstream's; it is given the vector's name, our pod and upstream's.
+/// Checks that with `settings` all objects are those of upstream. `ours` gets the name of the vector, our pod and upstream's,
+/// and removes intended differences.
 ///
 /// # Panics
-/// If not, or if there are not `count` vectors.
+/// If they are not, or if there are not `count` vectors.
 pub fn are_upstreams(
     framework: &dyn Framework,
     folder: &str,
@@ -173,11 +173,11 @@ pub fn are_upstreams(
     }
 }
 
-/// By default there is one Service for the job, and one for each of the few that are called by a short name; pods are
-/// upstream's but for what `ours` takes out, as above, and all names in their variables resolve.
+/// Checks the default settings: one Service for the job, and one for each of the few replicas with short names; pods are
+/// those of upstream after `ours` has removed intended differences, and all names in their variables resolve.
 ///
 /// # Panics
-/// If not.
+/// If it is not so.
 pub fn resolve_by_default(framework: &dyn Framework, folder: &str, ours: impl Fn(&str, &mut Pod, &mut Pod)) {
     for (name, input, mut expected) in read(folder) {
         let mut made = first_plan(framework, &input, Settings::default());
@@ -206,7 +206,7 @@ pub fn resolve_by_default(framework: &dyn Framework, folder: &str, ours: impl Fn
     }
 }
 
-/// Every host name in the variables is a Service's, or below the job's.
+/// Checks that every host name in the variables belongs to a Service, or is below the name of the job.
 fn resolves(pod: &mut Pod, job: &str, services: &[String]) {
     let own = pod.metadata.name.clone().unwrap_or_default();
     for variable in variables(pod) {

@@ -11,16 +11,16 @@ use crate::framework::Framework;
 use crate::names::{Attempt, JobKey, Uid};
 use crate::objects::Extra;
 use crate::observe::{
-    BatchJobView, ChildView, LostNode, Observed, Phase, PodView, RawJob, Refusal, Vanished,
+    BatchJobView, ChildView, Observed, Phase, PodView, RawJob, Refusal, UnreachableNode, Vanished,
 };
 use crate::plan::Plan;
 use crate::resolve;
 use crate::settings::Settings;
 
-/// One job and all that belongs to it.
+/// One job with all its objects.
 #[derive(Debug, Clone)]
 pub struct World {
-    /// The time.
+    /// Present time.
     pub now: Timestamp,
     /// The job; `None` once it was deleted.
     pub job: Option<RawJob>,
@@ -35,19 +35,19 @@ pub struct World {
     pub(super) batch_limits: BTreeMap<Uid, u32>,
     /// Other objects of the job, by kind and name, as last written.
     pub extras: BTreeMap<(&'static str, String), Extra>,
-    /// Pods that vanished unseen.
+    /// Pods that vanished without a deletion seen by the operator.
     pub vanished: Vec<Vanished>,
-    /// Refused writes that the next plan is told of.
+    /// Refused writes that the next plan gets as input.
     pub refusals: Vec<Refusal>,
     /// Number of nodes; pods that start to run are spread over them.
     pub nodes: usize,
-    /// Nodes that do not answer, by name: `node-1` to `node-<nodes>`.
-    pub lost_nodes: BTreeMap<Box<str>, LostNode>,
+    /// Unreachable nodes, by name: `node-1` to `node-<nodes>`.
+    pub unreachable_nodes: BTreeMap<Box<str>, UnreachableNode>,
     /// Settings of the operator.
     pub settings: Settings,
     /// Every incarnation of a pod ever created: name and attempt.
     pub created: Vec<(String, Attempt)>,
-    /// Pods that were deleted by us.
+    /// Pods deleted by the operator.
     pub deleted: Vec<Uid>,
     /// Values of priority classes.
     pub priorities: BTreeMap<String, i32>,
@@ -91,7 +91,7 @@ impl World {
             vanished: Vec::new(),
             refusals: Vec::new(),
             nodes: 1,
-            lost_nodes: BTreeMap::new(),
+            unreachable_nodes: BTreeMap::new(),
             settings: Settings {
                 node_lost_after: Some(300),
                 ..Settings::default()
@@ -104,7 +104,7 @@ impl World {
         }
     }
 
-    /// What a plan would be shown now; `None` once the job is gone.
+    /// Input of a plan at this time; `None` once the job is gone.
     #[must_use]
     pub fn observe(&self) -> Option<Observed> {
         Some(Observed {
@@ -121,11 +121,11 @@ impl World {
             priorities: Arc::new(self.priorities.clone()),
             vanished: self.vanished.clone(),
             refusals: self.refusals.clone(),
-            lost_nodes: self.lost_nodes.clone(),
+            unreachable_nodes: self.unreachable_nodes.clone(),
         })
     }
 
-    /// The plan of now; the empty one once the job is gone.
+    /// Plan at this time; empty once the job is gone.
     #[must_use]
     pub fn plan(&self, framework: &dyn Framework) -> Plan {
         self.observe()
@@ -133,7 +133,7 @@ impl World {
             .unwrap_or_default()
     }
 
-    /// Status as stored.
+    /// Stored status.
     #[must_use]
     pub fn status(&self) -> JobStatus {
         self.job.as_ref().map(resolve::stored_status).unwrap_or_default()
@@ -154,10 +154,10 @@ impl World {
         self.now += SignedDuration::from_secs(seconds);
     }
 
-    /// A field of `spec` changes, by JSON pointer relative to `spec`.
+    /// Sets a field of `spec`, by JSON pointer relative to `spec`.
     pub fn edit(&mut self, pointer: &str, value: Value) {
-        if let Some(slot) = self.job.as_mut().and_then(|job| job.spec.pointer_mut(pointer)) {
-            *slot = value;
+        if let Some(replica) = self.job.as_mut().and_then(|job| job.spec.pointer_mut(pointer)) {
+            *replica = value;
         }
     }
 }

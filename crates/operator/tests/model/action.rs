@@ -76,7 +76,7 @@ fn progress(state: &State, case: &Case) -> Vec<Action> {
     } else if let Some((flight, plan)) = state.pass(case.framework) {
         if flight.is_some() {
             all.push(Action::Pass);
-        } else if all.is_empty() && plan.wake.is_some_and(|at| at > state.world.now) {
+        } else if all.is_empty() && plan.requeue_at.is_some_and(|at| at > state.world.now) {
             all.push(Action::Wake);
         }
     }

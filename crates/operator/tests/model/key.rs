@@ -88,13 +88,13 @@ fn in_flight(text: &mut String, flight: &Flight) {
         intent,
         writes,
         status,
-        blind,
+        keeps_vanished,
         ..
     } = &*flight.plan;
     let left = &flight.requests[flight.next..];
     write!(
         text,
-        "{left:?} resource_version: \"{}\" {:?} {:?} {blind} {intent:?} {status:?}",
+        "{left:?} resource_version: \"{}\" {:?} {:?} {keeps_vanished} {intent:?} {status:?}",
         flight.version,
         flight.shown,
         (flight.tells, &flight.refused)

@@ -119,7 +119,7 @@ impl State {
             priorities: Arc::default(),
             vanished: self.vanished.clone(),
             refusals: self.refusals.clone(),
-            lost_nodes: BTreeMap::new(),
+            unreachable_nodes: BTreeMap::new(),
         })
     }
 
@@ -150,7 +150,7 @@ impl State {
             requests,
             next: 0,
             version: observed.job.resource_version.clone(),
-            shown: if plan.blind {
+            shown: if plan.keeps_vanished {
                 Vec::new()
             } else {
                 observed.vanished.clone()

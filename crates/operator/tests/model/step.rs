@@ -29,7 +29,7 @@ pub(crate) fn step(state: &State, case: &Case, action: &Action) -> State {
         Action::KeepQuiet => next.flight = None,
         Action::Wake => {
             let (_, plan) = next.pass(case.framework).unwrap();
-            next.world.now = plan.wake.unwrap();
+            next.world.now = plan.requeue_at.unwrap();
         }
         Action::Run(name) => next.world.run(&[name]),
         Action::Finish(name) => next.world.end(name, container(case), 0, "Completed", None),

@@ -11,7 +11,7 @@ fn attempts(status: &JobStatus) -> BTreeMap<String, u32> {
     status
         .slots
         .iter()
-        .map(|(slot, s)| (slot.clone(), s.attempt.max(status.attempt)))
+        .map(|(replica, s)| (replica.clone(), s.attempt.max(status.attempt)))
         .collect()
 }
 
@@ -19,9 +19,13 @@ fn attempts(status: &JobStatus) -> BTreeMap<String, u32> {
 pub(crate) fn check_intent(job: &RawJob, known: &JobStatus, name: &str, attempt: u32) {
     let kinds = meanings(operator::FRAMEWORKS).into_iter().map(Framework::kind);
     let mut kinds = kinds.filter(|k| k.kind == job.key.kind);
-    let slot = kinds.find_map(|k| k.slot_of(&job.key.name, name)).unwrap();
-    let slot = names::slot_key(slot.role, slot.index);
-    let stored = known.slots.get(&slot).map_or(0, |s| s.attempt).max(known.attempt);
+    let replica = kinds.find_map(|k| k.replica_of(&job.key.name, name)).unwrap();
+    let replica = names::replica_key(replica.role, replica.index);
+    let stored = known
+        .slots
+        .get(&replica)
+        .map_or(0, |s| s.attempt)
+        .max(known.attempt);
     let intended = stored > attempt
         || conditions::is_finished(known)
         || conditions::is_true(known, ConditionType::Suspended);
@@ -35,9 +39,16 @@ pub(crate) fn check_status(
     limit: Option<i64>,
     disruptions_count: bool,
 ) {
-    for (slot, attempt) in attempts(stored) {
-        let now = next.slots.get(&slot).map_or(0, |s| s.attempt).max(next.attempt);
-        assert!(now >= attempt, "attempt of {slot} falls from {attempt} to {now}");
+    for (replica, attempt) in attempts(stored) {
+        let now = next
+            .slots
+            .get(&replica)
+            .map_or(0, |s| s.attempt)
+            .max(next.attempt);
+        assert!(
+            now >= attempt,
+            "attempt of {replica} falls from {attempt} to {now}"
+        );
     }
     let used = |s: &JobStatus| {
         let disruptions = |c: &RestartCounts| if disruptions_count { c.disruptions } else { 0 };

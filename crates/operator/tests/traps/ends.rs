@@ -8,8 +8,8 @@ use common::{Framework, conditions, resolve};
 use serde_json::json;
 
 use super::kit::{
-    by_policy, by_timer, come_back, counted, end, finish, for_every_kind, held, is, job, last, notes, policy,
-    replacing, running, spec,
+    by_policy, by_timer, come_back, counted, end, events, finish, for_every_kind, held, is, job, last,
+    policy, replacing, running, spec,
 };
 
 /// How a job ends.
@@ -108,7 +108,7 @@ fn the_time_to_live_acts_though_nothing_happens_however_the_job_ended() {
             let over = world.status().completion_time.unwrap_or_else(|| panic!("{how}"));
             let plans = by_timer(framework, &mut world, |world| world.job.is_none());
             assert_eq!(world.now.duration_since(over.0).as_secs(), 500, "{how}");
-            let told = notes(&plans);
+            let told = events(&plans);
             assert_eq!(told.last().unwrap().reason, "SuccessfulDeleteJob");
             assert_eq!(counted(&plans, Counter::Deleted), 1);
         }
@@ -231,7 +231,7 @@ fn nothing_of_an_earlier_trouble_holds_after_a_success() {
         let runs = conditions::condition(&ended, ConditionType::Running).unwrap();
         assert_eq!(runs.last_transition_time, ended.completion_time);
         let job = resolve::resolve(framework, world.job.as_ref().unwrap()).unwrap();
-        for replica in &job.replicas {
+        for replica in &job.roles {
             let counts = &ended.replica_statuses[replica.role.0];
             assert!(counts.selector.is_some(), "{}", replica.role);
             assert_eq!(counts.failed, 0, "{}", replica.role);

@@ -11,7 +11,7 @@ use common::{Framework, names, resolve};
 use serde_json::{Value, json};
 
 use super::kit::{
-    active, bring_up, come_back, end, for_every_kind, is, job, last, message, notes, policy, replacing,
+    active, bring_up, come_back, end, events, for_every_kind, is, job, last, message, policy, replacing,
     running, spec,
 };
 
@@ -143,7 +143,7 @@ fn a_mistake_is_told_once_in_a_condition_and_an_event() {
         for mistake in mistakes {
             let mut world = job(framework, 2, |spec| mistake(spec, map));
             let plans = world.settle(framework);
-            let told = notes(&plans);
+            let told = events(&plans);
             assert_eq!(told.len(), 1, "{told:?}");
             assert_eq!(told[0].message, message(&world, ConditionType::Failed));
             assert!(told[0].message.contains(" is not valid: spec."), "{told:?}");
@@ -167,10 +167,10 @@ fn that_the_templates_restart_policy_does_not_count_is_said_once() {
         let pod = last(&world);
         end(framework, &mut world, &pod, 137);
         plans.extend(come_back(framework, &mut world));
-        let said = notes(&plans);
+        let said = events(&plans);
         let said = said
             .iter()
-            .filter(|note| note.reason == "SetPodTemplateRestartPolicy");
+            .filter(|event| event.reason == "SetPodTemplateRestartPolicy");
         assert_eq!(said.count(), 1);
         let pods = plans
             .iter()
@@ -192,7 +192,7 @@ fn that_the_templates_restart_policy_does_not_count_is_said_once() {
 
 /// An index that is no number ended upstream's process, and of two pods of one index none counted.
 #[test]
-fn a_pod_under_a_name_that_is_no_slots_counts_for_nothing() {
+fn a_pod_under_a_name_that_is_no_replicas_counts_for_nothing() {
     for_every_kind(|framework| {
         let mut world = running(framework, 2, |_| {});
         let before = world.status();

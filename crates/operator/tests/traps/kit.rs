@@ -4,7 +4,7 @@ use common::api::{ConditionType, JobStatus};
 use common::kind::{OnFailure, Workload};
 use common::plan::{Counter, Plan, Write};
 use common::testing::{World, meanings, whole};
-use common::{Framework, Note, conditions, resolve};
+use common::{Event, Framework, conditions, resolve};
 use serde_json::{Value, json};
 
 /// Tells each meaning of each kind by its API version and kind.
@@ -115,15 +115,15 @@ pub(crate) fn replacing(framework: &'static dyn Framework) -> &'static str {
     if exit_code { "ExitCode" } else { "OnFailure" }
 }
 
-/// A pod of ours whose failure its role's restart policy judges: the last one. None of a kind all of whose pods are
+/// A pod of ours to whose failure the restart policy of its role applies: the last one. None of a kind all of whose pods are
 /// replaced, or retried by a batch Job.
 pub(crate) fn by_policy(framework: &'static dyn Framework, world: &World) -> Option<String> {
     let job = resolve::resolve(framework, world.job.as_ref().unwrap()).unwrap();
     let judged = |role| framework.on_failure(role, &job) == OnFailure::ByPolicy;
-    let mut slots = job.cast.slots().iter().rev();
-    slots
-        .find(|slot| slot.workload == Workload::Pod && judged(slot.id.role))
-        .map(|slot| slot.name.clone())
+    let mut replicas = job.replicas.all().iter().rev();
+    replicas
+        .find(|replica| replica.workload == Workload::Pod && judged(replica.id.role))
+        .map(|replica| replica.name.clone())
 }
 
 /// The last worker: no kind runs without it.
@@ -137,8 +137,8 @@ pub(crate) fn active(world: &World) -> i32 {
     status.replica_statuses.values().map(|counts| counts.active).sum()
 }
 
-pub(crate) fn notes(plans: &[Plan]) -> Vec<&Note> {
-    plans.iter().flat_map(|plan| &plan.notes).collect()
+pub(crate) fn events(plans: &[Plan]) -> Vec<&Event> {
+    plans.iter().flat_map(|plan| &plan.events).collect()
 }
 
 pub(crate) fn counted(plans: &[Plan], counter: Counter) -> usize {
@@ -169,9 +169,9 @@ pub(crate) fn by_timer(
         if over(world) {
             return plans;
         }
-        let wake = world.plan(framework).wake.expect("a timer");
-        assert!(wake > world.now, "a timer that is over");
-        world.now = wake;
+        let requeue_at = world.plan(framework).requeue_at.expect("a timer");
+        assert!(requeue_at > world.now, "a timer that is over");
+        world.now = requeue_at;
     }
     panic!("{:?}", world.status());
 }

@@ -5,7 +5,7 @@ use common::objects::Extra;
 use common::resolve;
 use serde_json::json;
 
-use super::kit::{bring_up, come_back, end, for_every_kind, job, last, notes, policy, replacing, spec};
+use super::kit::{bring_up, come_back, end, events, for_every_kind, job, last, policy, replacing, spec};
 
 /// Counts were there from the second pass on.
 #[test]
@@ -14,7 +14,7 @@ fn the_first_status_counts_every_role() {
         let world = job(framework, 2, |_| {});
         let first = world.plan(framework).status.unwrap();
         let job = resolve::resolve(framework, world.job.as_ref().unwrap()).unwrap();
-        let roles: Vec<&str> = job.replicas.iter().map(|replica| replica.role.0).collect();
+        let roles: Vec<&str> = job.roles.iter().map(|replica| replica.role.0).collect();
         for role in &roles {
             assert!(first.replica_statuses.contains_key(*role), "{role}");
         }
@@ -44,10 +44,10 @@ fn reasons_are_single_words_and_name_the_kind_once() {
         let one_word = |text: &str| {
             text.starts_with(|c: char| c.is_ascii_uppercase()) && text.chars().all(char::is_alphanumeric)
         };
-        let told = notes(&plans);
+        let told = events(&plans);
         assert!(told.len() >= 5, "{told:?}");
-        for note in told {
-            assert!(one_word(&note.reason), "{}", note.reason);
+        for event in told {
+            assert!(one_word(&event.reason), "{}", event.reason);
         }
         for condition in world.status().conditions {
             let reason = condition.reason.unwrap();
@@ -65,7 +65,7 @@ fn a_gang_that_waits_writes_nothing_as_time_goes_by() {
             let mut world = job(framework, 2, |_| {});
             world.settings.gang = gang.clone();
             world.settle(framework);
-            let none = Placement::Refused {
+            let none = Placement::Unschedulable {
                 reason: "Unschedulable".into(),
                 message: "no room".into(),
             };

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use common::observe::RefusalCause;
 use common::plan::{Counter, WriteClass};
-use common::{KindInfo, Note, Plan, RawJob, Write};
+use common::{Event, KindInfo, Plan, RawJob, Write};
 use tokio::time::Instant;
 
 use crate::metrics::ReconcileOutcome;
@@ -81,13 +81,13 @@ pub(crate) async fn apply(
         intent,
         writes,
         status,
-        blind,
-        urgent,
-        notes,
+        keeps_vanished,
+        status_is_urgent,
+        events,
         counters,
-        wake,
+        requeue_at,
     } = plan;
-    let mut status_writer = StatusWriter::new(reconcile.job(), blind);
+    let mut status_writer = StatusWriter::new(reconcile.job(), keeps_vanished);
     if let Some(intent) = &intent
         && let Err(error) = status_writer.store(ctx, kind, reconcile, intent).await
     {
@@ -104,7 +104,7 @@ pub(crate) async fn apply(
     let complete = matches!(sent, Sent::All);
     // The plan was made to report refusals that are over now: reconcile again instead.
     let over = complete && intent.is_none() && !reconcile.observed.refusals.is_empty();
-    let urgent = urgent || !notes.is_empty() || !counters.is_empty();
+    let status_is_urgent = status_is_urgent || !events.is_empty() || !counters.is_empty();
     let reported = match status {
         Some(_) if over => Ok(Reported::Later(Duration::ZERO)),
         // Pods before statuses: while other jobs wait for their pods, the reconcile that sees these pods reports them.
@@ -113,7 +113,11 @@ pub(crate) async fn apply(
         {
             Ok(Reported::Later(Duration::ZERO))
         }
-        Some(status) => status_writer.report(ctx, kind, reconcile, &status, urgent).await,
+        Some(status) => {
+            status_writer
+                .report(ctx, kind, reconcile, &status, status_is_urgent)
+                .await
+        }
         None if complete => Ok(Reported::Now),
         None => Ok(Reported::WithWrites),
     };
@@ -125,13 +129,13 @@ pub(crate) async fn apply(
         ctx,
         kind,
         reconcile.job(),
-        &notes,
+        &events,
         counters,
         reported,
         sent.has_pods(),
     );
-    let wake = wake.map(|at| until(reconcile.observed.now, at));
-    ReconcileResult::of_writes(&sent, [wake, reported.again()].into_iter().flatten().min())
+    let requeue_at = requeue_at.map(|at| until(reconcile.observed.now, at));
+    ReconcileResult::of_writes(&sent, [requeue_at, reported.again()].into_iter().flatten().min())
 }
 
 /// Sends the events and counts the transitions of a plan: events about writes after those writes (`written`), all others after
@@ -140,15 +144,15 @@ fn emit(
     ctx: &ApplyContext,
     kind: &KindInfo,
     job: &RawJob,
-    notes: &[Note],
+    events: &[Event],
     counters: Vec<Counter>,
     reported: Reported,
     written: bool,
 ) {
     let is_stored = reported == Reported::Now;
-    let may_send = |note: &&Note| if note.of_writes { written } else { is_stored };
-    for note in notes.iter().filter(may_send) {
-        ctx.events.send(kind, job, note);
+    let may_send = |event: &&Event| if event.of_writes { written } else { is_stored };
+    for event in events.iter().filter(may_send) {
+        ctx.events.send(kind, job, event);
     }
     if is_stored {
         for counter in counters {

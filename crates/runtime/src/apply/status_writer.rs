@@ -21,7 +21,7 @@ pub(super) struct StatusWriter {
     resource_version: String,
     status: Value,
     /// `true` if the next reconcile must see the vanished pods again.
-    blind: bool,
+    keeps_vanished: bool,
 }
 
 /// Time at which a status is reported.
@@ -48,7 +48,7 @@ impl Reported {
 impl StatusWriter {
     /// Starts from the status that was decided on. A reconcile starts only when all our own writes are visible, so this is the
     /// last acknowledged status, or a younger one of another client.
-    pub(super) fn new(job: &RawJob, blind: bool) -> Self {
+    pub(super) fn new(job: &RawJob, keeps_vanished: bool) -> Self {
         let status = if job.status.is_null() {
             json!({})
         } else {
@@ -57,13 +57,13 @@ impl StatusWriter {
         Self {
             resource_version: job.resource_version.clone(),
             status,
-            blind,
+            keeps_vanished,
         }
     }
 
     /// Vanished pods that the status takes account of.
     fn shown<'a>(&self, reconcile: &'a Reconcile) -> &'a [Vanished] {
-        if self.blind {
+        if self.keeps_vanished {
             &[]
         } else {
             &reconcile.observed.vanished
@@ -104,16 +104,16 @@ impl StatusWriter {
         Ok(())
     }
 
-    /// Stores a status now if it is urgent, or if the last one was stored a while ago.
+    /// Stores a status now if it is status_is_urgent, or if the last one was stored a while ago.
     pub(super) async fn report(
         &mut self,
         ctx: &ApplyContext,
         kind: &KindInfo,
         reconcile: &Reconcile,
         status: &JobStatus,
-        urgent: bool,
+        status_is_urgent: bool,
     ) -> Result<Reported, RequestError> {
-        if let Some(delay) = reconcile.quiet_for.filter(|_| !urgent) {
+        if let Some(delay) = reconcile.quiet_for.filter(|_| !status_is_urgent) {
             let new = serde_json::to_value(status)?;
             if new != self.status {
                 return Ok(Reported::Later(delay));

@@ -31,7 +31,7 @@ pub(super) async fn send(
         Write::CreateBatchJob {
             job: batch_job,
             attempt,
-            slot: _,
+            replica: _,
         } => {
             let target = Target::created(job, kind, BATCH_JOBS, "Job", &batch_job.metadata, *attempt);
             target.create_batch_job(ctx, kind, batch_job).await
@@ -46,7 +46,7 @@ pub(super) async fn send(
         Write::CreatePod {
             pod,
             attempt,
-            slot: _,
+            replica: _,
         } => {
             let target = Target::created(job, kind, PODS, "Pod", &pod.metadata, *attempt);
             target.create(ctx, pod).await
@@ -149,7 +149,7 @@ impl Target<'_> {
         }
     }
 
-    /// Deletes a pod or a batch Job. The record notes it first: the end of an object that we delete is no vanishing. A batch Job
+    /// Deletes a pod or a batch Job. The record events it first: the end of an object that we delete is no vanishing. A batch Job
     /// stays until its pods are gone, since the propagation policy is Foreground. Without a grace period not even the kubelet
     /// is waited for.
     async fn delete_owned(

@@ -75,7 +75,7 @@ fn refused(condition: &ConditionIn<'_>) -> Placement {
         "" => "Unschedulable",
         reason => reason,
     };
-    Placement::Refused {
+    Placement::Unschedulable {
         reason: reason.into(),
         message: condition.message().into(),
     }
@@ -96,7 +96,7 @@ mod tests {
 
     fn unplaced(reason: &str, message: &str) -> Placement {
         let (reason, message) = (reason.into(), message.into());
-        Placement::Refused { reason, message }
+        Placement::Unschedulable { reason, message }
     }
 
     #[test]

@@ -92,9 +92,11 @@ impl Jobs {
     /// The attempt that a status states for the replica of this name.
     pub(super) fn stored_attempt(&self, plural: &str, job: &str, stored: &JobStatus, of: &str) -> u32 {
         let mut kinds = self.meanings.iter().filter(|k| k.plural == plural);
-        let slot = kinds.find_map(|k| k.slot_of(job, of));
-        let of_slot = slot.and_then(|id| stored.slots.get(&names::slot_key(id.role, id.index)));
-        of_slot.map_or(0, |slot| slot.attempt).max(stored.attempt)
+        let replica = kinds.find_map(|k| k.replica_of(job, of));
+        let of_replica = replica.and_then(|id| stored.slots.get(&names::replica_key(id.role, id.index)));
+        of_replica
+            .map_or(0, |replica| replica.attempt)
+            .max(stored.attempt)
     }
 }
 

@@ -94,13 +94,14 @@ fn conditions(old: &JobStatus, new: &JobStatus, clocks_differ: bool) -> Vec<Stri
 
 fn counts(old: &JobStatus, new: &JobStatus, job: &Value) -> Vec<String> {
     let mut found = Vec::new();
-    let attempts = |s: &JobStatus, slot: &str| s.slots.get(slot).map_or(0, |s| s.attempt).max(s.attempt);
-    let fallen = |slot: &&String| attempts(new, slot) < attempts(old, slot);
+    let attempts =
+        |s: &JobStatus, replica: &str| s.slots.get(replica).map_or(0, |s| s.attempt).max(s.attempt);
+    let fallen = |replica: &&String| attempts(new, replica) < attempts(old, replica);
     found.extend(
         old.slots
             .keys()
             .filter(fallen)
-            .map(|slot| format!("the attempt of {slot} falls")),
+            .map(|replica| format!("the attempt of {replica} falls")),
     );
     if new.attempt < old.attempt {
         found.push("its attempt falls".to_owned());

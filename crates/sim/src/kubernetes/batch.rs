@@ -1,4 +1,4 @@
-//! The controller of batch Jobs: one pod at a time, tried again until it succeeds or the limit is reached.
+//! Controller of batch Jobs: one pod at a time, retried until it succeeds or the limit is reached.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,10 +11,10 @@ use crate::store::{Key, Object, Store, Who};
 use crate::types::{BATCH_JOBS, PODS};
 use crate::value::{self, label, metadata, phase, text};
 
-/// What the controller remembers. (The real one has finalizers on pods for this.)
+/// Memory of the controller. (The real one has finalizers on pods for this.)
 #[derive(Debug, Default)]
 pub(super) struct Batch {
-    /// Pods of each batch Job that were seen, and whether each has failed.
+    /// Pods of each batch Job by UID; true for those that have failed.
     pods: BTreeMap<String, BTreeMap<String, bool>>,
     succeeded: BTreeSet<String>,
 }
@@ -44,7 +44,7 @@ impl Batch {
                 self.succeeded.insert(uid.clone());
             }
         }
-        // What vanished before its end has failed.
+        // A pod that vanished before its end has failed.
         for (pod, failed) in known.iter_mut() {
             *failed |= pods.iter().all(|(_, p)| value::uid(p) != *pod) && !self.succeeded.contains(&uid);
         }
@@ -110,7 +110,7 @@ impl Batch {
     }
 }
 
-/// Its name is that of the batch Job and of how often that has been made and tried, not random: runs can be compared.
+/// Creates a pod. Its name is not random, so that runs can be compared: name and attempt of the batch Job, number of the try.
 fn make_pod(store: &mut Store, key: &Key, job: &Value, made: usize) {
     let attempt = label(job, common::names::ATTEMPT).unwrap_or("0");
     let name = format!("{}-{attempt}x{made}", key.name);

@@ -1,4 +1,4 @@
-//! The garbage collector: what all of its owners have left goes, and an owner that goes in the foreground goes last.
+//! Garbage collector: an object goes when all its owners are gone; an owner that is deleted in the foreground goes last.
 
 use serde_json::Value;
 
@@ -35,7 +35,7 @@ pub(super) fn collect(store: &mut Store, schedule: &mut Schedule) {
     }
 }
 
-/// Dependents first; then the owner.
+/// Deletes the dependents first, then the owner.
 fn go_last(store: &mut Store, schedule: &mut Schedule, key: &Key) {
     let Some(owner) = store.get(key).cloned() else {
         return;

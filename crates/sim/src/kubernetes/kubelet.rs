@@ -1,4 +1,4 @@
-//! Kubelets: they start pods, and stop those that are told to go. What runs in a pod ends when a scenario says so.
+//! Kubelets: they start pods, and stop deleted ones. Containers end when a scenario says so.
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ use crate::store::{Key, Store, Who};
 use crate::types::PODS;
 use crate::value::{self, phase, text};
 
-/// Exit code of what was told to go.
+/// Exit code of a container that is stopped.
 const TOLD_TO_GO: i64 = 143;
 
 pub(super) fn run_pods(store: &mut Store, schedule: &mut Schedule) {
@@ -21,7 +21,7 @@ pub(super) fn run_pods(store: &mut Store, schedule: &mut Schedule) {
         if node_of(&pod).is_empty() {
             continue;
         }
-        // Pods of a node that is gone are collected some time (by the pod garbage collector).
+        // Pods of an unreachable node stay.
         if !answers(store, node_of(&pod)) {
             continue;
         }
@@ -61,7 +61,7 @@ fn start(store: &mut Store, key: &Key) {
     store.put(Who::Kubernetes, key, pod);
 }
 
-/// All containers of a pod end with this code, and the pod with them.
+/// Ends all containers of a pod with this code, and the pod with them.
 fn terminate(store: &mut Store, key: &Key, code: i64, reason: &str) {
     let Some(pod) = store.get(key) else { return };
     let (mut pod, time) = ((**pod).clone(), store.time());
@@ -77,8 +77,8 @@ fn terminate(store: &mut Store, key: &Key, code: i64, reason: &str) {
     store.put(Who::Kubernetes, key, pod);
 }
 
-/// What runs in a pod ends with this code: the pod ends, or its containers are restarted in place, as its policy says. A
-/// pod that does not run stays as it is.
+/// Ends the containers of a pod with this code: the pod ends, or its containers are restarted in place, as the restart policy
+/// says. A pod that does not run stays unchanged.
 pub fn end(store: &mut Store, key: &Key, code: i64) {
     let Some(pod) = store.get(key) else { return };
     if phase(pod) != "Running" {
@@ -96,7 +96,7 @@ pub fn end(store: &mut Store, key: &Key, code: i64) {
     }
 }
 
-/// The containers of a pod are restarted in place.
+/// Restarts the containers of a pod in place.
 pub fn restart_in_place(store: &mut Store, key: &Key, code: i64) {
     let Some(pod) = store.get(key) else { return };
     let (mut pod, time) = ((**pod).clone(), store.time());
@@ -111,7 +111,7 @@ pub fn restart_in_place(store: &mut Store, key: &Key, code: i64) {
     store.put(Who::Kubernetes, key, pod);
 }
 
-/// A pod fails as a whole, whatever its policy: evicted, if a reason is given.
+/// Fails a pod whatever its restart policy; with `disruption` it is evicted for that reason.
 pub fn fail(store: &mut Store, key: &Key, code: i64, disruption: Option<&str>) {
     let Some(pod) = store.get(key) else { return };
     if value::has_ended(pod) {

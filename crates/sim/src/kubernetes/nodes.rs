@@ -6,7 +6,7 @@ use crate::store::{Key, Store, Who};
 use crate::types::{NODES, Resource};
 use crate::value::{self, text};
 
-/// Adds a node that is ready.
+/// Adds a ready node.
 pub fn add_node(store: &mut Store, name: &str) {
     let time = store.time();
     let uid = store.uid();
@@ -16,7 +16,7 @@ pub fn add_node(store: &mut Store, name: &str) {
     store.put(Who::Kubernetes, &Key::new(NODES, "", name), node);
 }
 
-/// Says whether a node answers.
+/// Makes a node ready or unreachable.
 pub fn set_node(store: &mut Store, name: &str, ready: bool) {
     let key = Key::new(NODES, "", name);
     let Some(node) = store.get(&key) else { return };
@@ -30,7 +30,7 @@ pub fn set_node(store: &mut Store, name: &str, ready: bool) {
     store.put(Who::Kubernetes, &key, node);
 }
 
-/// Makes all nodes answer again.
+/// Makes all nodes ready.
 pub fn mend_nodes(store: &mut Store) {
     let nodes: Vec<String> = store.list(NODES, "").map(|(key, _)| key.name.clone()).collect();
     for node in nodes {
@@ -38,7 +38,7 @@ pub fn mend_nodes(store: &mut Store) {
     }
 }
 
-/// Whether a node answers.
+/// True if a node is ready.
 pub(super) fn answers(store: &Store, name: &str) -> bool {
     let node = store.get(&Key::new(NODES, "", name));
     node.is_some_and(|node| value::is_true(node, "Ready"))
@@ -49,7 +49,7 @@ pub(super) fn keys(store: &Store, resource: Resource) -> Vec<Key> {
     store.list(resource, "").map(|(key, _)| key.clone()).collect()
 }
 
-/// The node that a pod is on.
+/// Node of a pod; empty if it has none.
 pub(super) fn node_of(pod: &Value) -> &str {
     text(pod, "/spec/nodeName")
 }

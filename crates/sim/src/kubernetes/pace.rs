@@ -7,23 +7,23 @@ use tokio::time::Instant;
 use crate::rng::Rng;
 use crate::timers::Timers;
 
-/// How long things take, in milliseconds: at least, and at most so much more.
+/// Delays in milliseconds: a minimum, and a limit on the random part.
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
     /// Until a pod is placed.
     pub place: (u64, usize),
     /// Until it runs.
     pub start: (u64, usize),
-    /// Until it has stopped once it is told to.
+    /// Until a deleted pod has stopped.
     pub stop: (u64, usize),
-    /// Until what belongs to nobody any more is collected.
+    /// Until an object without owners is collected.
     pub collect: (u64, usize),
     /// Until the controller of batch Jobs acts.
     pub batch: (u64, usize),
 }
 
 impl Pace {
-    /// The same for everything of a kind.
+    /// Constant delays.
     pub const STEADY: Self = Self {
         place: (10, 0),
         start: (200, 0),
@@ -31,7 +31,7 @@ impl Pace {
         collect: (50, 0),
         batch: (20, 0),
     };
-    /// Anything may come before anything else.
+    /// Random delays, so that any order of events can occur.
     pub const UNEVEN: Self = Self {
         place: (1, 500),
         start: (10, 2000),

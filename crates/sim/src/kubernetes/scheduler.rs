@@ -1,4 +1,4 @@
-//! The scheduler: it places pods on nodes that answer; those of a gang only when there are enough of them.
+//! Scheduler: it places pods on ready nodes; pods of a gang only when there are enough of them.
 
 use common::gang::PodGroupApi;
 use common::names;
@@ -10,7 +10,7 @@ use crate::store::{Key, Store, Who};
 use crate::types::{NODES, PODS, Resource};
 use crate::value::{self, label, text};
 
-/// The PodGroup that a pod names.
+/// PodGroup that a pod names.
 fn group_of(pod: &Value) -> Option<(PodGroupApi, &str)> {
     let annotation = |key: &str| pod.pointer("/metadata/annotations")?.get(key)?.as_str();
     let native = Some(text(pod, "/spec/schedulingGroup/podGroupName")).filter(|name| !name.is_empty());
@@ -24,7 +24,7 @@ fn groups(api: PodGroupApi) -> Resource {
     Resource::new(api.group_version().0, "podgroups")
 }
 
-/// How many pods have to be there before any is placed.
+/// Number of pods that must exist before any is placed.
 fn least(group: &Value) -> i64 {
     let native = value::number(group, "/spec/schedulingPolicy/gang/minCount");
     native.max(value::number(group, "/spec/minMember"))
@@ -55,7 +55,7 @@ pub(super) fn place(store: &mut Store, schedule: &mut Schedule) {
     }
 }
 
-/// Volcano looks at a gang before any of its pods is made.
+/// Volcano admits a gang before any of its pods is created.
 fn admit(store: &mut Store, schedule: &mut Schedule) {
     for key in keys(store, groups(PodGroupApi::Volcano)) {
         let Some(group) = store.get(&key).cloned() else {
@@ -106,7 +106,7 @@ fn may_be_placed(store: &mut Store, key: &Key, pod: &Value) -> bool {
 fn bind(store: &mut Store, key: &Key, nodes: &[String]) {
     let Some(pod) = store.get(key) else { return };
     let (mut pod, time) = ((**pod).clone(), store.time());
-    // A function of the name alone: the order in which pods are made does not matter.
+    // A function of the name alone: the order in which pods are created does not matter.
     let sum: usize = key.name.bytes().map(usize::from).sum();
     pod["spec"]["nodeName"] = json!(nodes[sum % nodes.len()]);
     value::set_condition(&mut pod, "PodScheduled", "True", "", "", &time);

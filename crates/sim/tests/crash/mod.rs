@@ -1,7 +1,7 @@
-//! The operator dies at each of its writes, before and after it is carried out, in each scenario, for each kind: the end is
-//! the same as if it had not.
+//! The operator dies at each of its writes, before and after it is served, in each scenario, for each kind: the result is
+//! the same as without the death.
 
-mod stories;
+mod scenarios;
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use sim::scenario::{Death, Scenario, ScenarioResult};
 use sim::snapshot::differences;
 use sim::workers::each;
 
-/// Plays that differ from the undisturbed one.
+/// Differences from the undisturbed run.
 fn divergences(wanted: &ScenarioResult, found: &ScenarioResult) -> Vec<String> {
     let mut lines = differences(&wanted.objects, &found.objects);
     lines.extend(found.violations.iter().cloned());
@@ -38,7 +38,7 @@ const SHARE: usize = 5;
 #[test]
 fn dying_at_any_write_changes_nothing_in_the_end() {
     let only = std::env::var("TRAINYARD_SCENARIO").unwrap_or_default();
-    let all = stories::all();
+    let all = scenarios::all();
     let kinds = meanings(FRAMEWORKS);
     let cases: Vec<(&Scenario, &'static dyn Framework)> = all
         .iter()

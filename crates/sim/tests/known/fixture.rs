@@ -1,4 +1,4 @@
-//! Where the scenarios play: a cluster, a job named `j`, an operator whose requests and watches a scenario has in its hands.
+//! Fixture of the scenarios: a cluster, a job named `j`, an operator whose requests and watches a scenario controls.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Deref;
@@ -26,11 +26,11 @@ use sim::value;
 
 /// Longer than anything the operator does by the clock while nothing happens.
 const SETTLED: Duration = Duration::from_mins(15);
-/// Longest time until all is quiet.
+/// Longest time until nothing is written any more.
 const PATIENCE: Duration = Duration::from_hours(6);
 
-/// What the operator makes anew to compare it, when it begins and every ten minutes: being told that it is there changes
-/// nothing.
+/// Resources that the operator creates again in order to compare them, when it begins and every ten minutes: the answer
+/// "already exists" changes nothing.
 const COMPARED: [&str; 5] = [
     "configmaps",
     "secrets",
@@ -39,12 +39,12 @@ const COMPARED: [&str; 5] = [
     "rolebindings",
 ];
 
-/// All kinds, and all meanings of each.
+/// All kinds, and all dialects of each.
 pub(crate) fn kinds() -> Vec<&'static dyn Framework> {
     meanings(FRAMEWORKS)
 }
 
-/// What a scenario makes of a request; nothing, if it is none of its business.
+/// Rule for requests: the way of a request, or `None` if the rule does not apply to it.
 type Rule = Box<dyn FnMut(&Request) -> Option<Trip> + Send>;
 
 #[derive(Default)]
@@ -60,7 +60,7 @@ struct Inside {
 #[derive(Clone, Default)]
 pub(crate) struct Network(Arc<Mutex<Inside>>);
 
-/// By which a rule is ended.
+/// Identity of a rule, to end it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RuleId(usize);
 
@@ -69,7 +69,7 @@ impl Network {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// From now on `rule` says what becomes of requests; the first rule that says anything holds.
+    /// Adds a rule for requests. The first rule that applies to a request decides.
     pub(crate) fn rule(&self, rule: impl FnMut(&Request) -> Option<Trip> + Send + 'static) -> RuleId {
         let mut inside = self.lock();
         inside.next_rule += 1;
@@ -83,17 +83,17 @@ impl Network {
         self.lock().rules.remove(&rule.0);
     }
 
-    /// Watches of this plural stand still until they are released.
+    /// Holds watches of this plural until they are released.
     pub(crate) fn hold(&self, plural: &str) {
         self.lock().held.insert(plural.to_owned());
     }
 
-    /// They go on.
+    /// Releases the watches of this plural.
     pub(crate) fn release(&self, plural: &str) {
         self.lock().held.remove(plural);
     }
 
-    /// Watches of this plural are late by so much.
+    /// Delays watches of this plural.
     pub(crate) fn lag(&self, plural: &str, by: Duration) {
         self.lock().lags.insert(plural.to_owned(), by);
     }
@@ -122,17 +122,17 @@ impl NetworkFaults for Network {
     }
 }
 
-/// A trip that ends in a refusal.
+/// Way of a request that is refused.
 pub(crate) fn refused(refusal: Refusal) -> Trip {
     with_fault(Fault::Refused(refusal))
 }
 
-/// A trip without an answer; the connection is seen to break.
+/// Way of a request without an answer; the client sees the connection break.
 pub(crate) fn lost(served: bool) -> Trip {
     with_fault(Fault::Lost { served, broken: true })
 }
 
-/// A trip that ends like this.
+/// Way of a request with this fault.
 pub(crate) fn with_fault(fault: Fault) -> Trip {
     Trip {
         fault,
@@ -140,14 +140,14 @@ pub(crate) fn with_fault(fault: Fault) -> Trip {
     }
 }
 
-/// How a fixture is to be.
+/// Options of a fixture.
 #[derive(Clone)]
 pub(crate) struct FixtureOptions {
     pub(crate) setup: Setup,
     pub(crate) gang: GangChoice,
     pub(crate) settings: Settings,
     pub(crate) elected: bool,
-    /// Replicas of each role, as far as it may have so many.
+    /// Replicas of each role, as far as its maximum allows.
     pub(crate) replicas: u32,
 }
 
@@ -164,7 +164,7 @@ impl Default for FixtureOptions {
 }
 
 impl FixtureOptions {
-    /// With a gang scheduler.
+    /// Options with a gang scheduler.
     pub(crate) fn gang(api: PodGroupApi) -> Self {
         let (gang, served) = match api {
             PodGroupApi::Native => (GangChoice::Auto, api),
@@ -187,12 +187,12 @@ impl FixtureOptions {
     }
 }
 
-/// Whether a role of the kind is carried by batch Jobs, which have rules of their own about restarts.
+/// True if batch Jobs carry a role of the kind: they have their own rules about restarts.
 pub(crate) fn by_batch_job(info: &KindInfo) -> bool {
     info.roles.iter().any(|role| role.workload == Workload::BatchJob)
 }
 
-/// Failed pods are replaced if their exit code says so, thrice at most.
+/// Failed pods are replaced if their exit code says so, three times at most.
 pub(crate) fn replaced(info: &KindInfo, manifest: &mut Value) {
     manifest["spec"]["runPolicy"]["backoffLimit"] = json!(3);
     if !by_batch_job(info) {
@@ -200,7 +200,7 @@ pub(crate) fn replaced(info: &KindInfo, manifest: &mut Value) {
     }
 }
 
-/// Gives all roles this restart policy.
+/// Sets the restart policy of all roles.
 pub(crate) fn restart_policy(info: &KindInfo, manifest: &mut Value, policy: &str) {
     let roles = manifest["spec"][info.replicas_field].as_object_mut();
     for role in roles.into_iter().flat_map(|roles| roles.values_mut()) {
@@ -208,7 +208,7 @@ pub(crate) fn restart_policy(info: &KindInfo, manifest: &mut Value, policy: &str
     }
 }
 
-/// A cluster whose pods take so long to end.
+/// A cluster whose pods take so many seconds to end.
 pub(crate) fn slow_to_stop(seconds: u64) -> Setup {
     Setup {
         pace: Pace {
@@ -219,13 +219,13 @@ pub(crate) fn slow_to_stop(seconds: u64) -> Setup {
     }
 }
 
-/// A cluster, a job of a kind, and an operator. All of `TestJob` can be said of it.
+/// A cluster, a job of a kind, and an operator. It has all methods of `TestJob`.
 pub(crate) struct Fixture {
     _cluster: Cluster,
     test_job: TestJob,
-    /// The operator's clock.
+    /// Clock of the operator.
     pub(crate) clock: WallClock,
-    /// What befalls its requests and watches.
+    /// Network faults of the operator.
     pub(crate) network: Network,
     options: FixtureOptions,
     process: Option<Process>,
@@ -241,7 +241,7 @@ impl Deref for Fixture {
 }
 
 impl Fixture {
-    /// A cluster with an operator and without a job.
+    /// A cluster with an operator and no job.
     pub(crate) fn empty(framework: &'static dyn Framework, options: FixtureOptions) -> Self {
         fastrand::seed(1);
         let cluster = Cluster::start(FRAMEWORKS, &options.setup);
@@ -258,7 +258,7 @@ impl Fixture {
         fixture
     }
 
-    /// The same with a job, the usual one but for what `edit` makes of it.
+    /// A cluster with an operator and the usual job, edited.
     pub(crate) fn new(
         framework: &'static dyn Framework,
         options: FixtureOptions,
@@ -269,7 +269,7 @@ impl Fixture {
         fixture
     }
 
-    /// A job that runs, and nothing special about it.
+    /// A cluster with an operator and the usual job, once it runs.
     pub(crate) async fn running(framework: &'static dyn Framework) -> Self {
         let fixture = Self::new(framework, FixtureOptions::default(), |_| {});
         fixture.runs().await;
@@ -309,13 +309,13 @@ impl Fixture {
         self.process = None;
     }
 
-    /// The operator dies, and another one begins.
+    /// The operator dies, and another one starts.
     pub(crate) fn restart(&mut self) {
         self.crash();
         self.start();
     }
 
-    /// Waits until the operator has died of a request; then another one begins.
+    /// Waits until the operator has died of a fault; then another one starts.
     pub(crate) async fn restart_once_dead(&mut self) {
         if let Some(process) = &mut self.process {
             let ended = tokio::time::timeout(SETTLED, process.ended()).await;
@@ -335,32 +335,32 @@ impl Fixture {
         self.shared.store(|store| store.disturb(frame, hit));
     }
 
-    /// All watches must list again: what they could go on from is forgotten.
+    /// Makes all watches list again: the history that they could continue from is forgotten.
     pub(crate) fn relist(&self, plurals: &[&str]) {
         self.shared.store(Store::compact);
         self.disturb(plurals, &Frame::Gone);
     }
 
-    /// A watch that stands still breaks off; what it had to tell is lost, and it must list again.
+    /// Ends a held watch; the events that it has kept are lost, and it must list again.
     pub(crate) async fn lose(&self, plural: &str) {
         self.relist(&[plural]);
         tokio::time::sleep(Duration::from_millis(50)).await;
         self.network.release(plural);
     }
 
-    /// Changes the job as a user, metadata too.
+    /// Edits the job as a user, metadata included.
     pub(crate) fn edit_job(&self, edit: impl FnOnce(&mut Value)) {
         self.shared.edit(&self.key(), Who::User, edit);
     }
 
-    /// A change of the job that says nothing.
+    /// Edits an annotation of the job, which changes nothing for the operator.
     pub(crate) fn nudge(&self, text: &str) {
         self.edit_job(|job| {
             value::metadata(job).insert("annotations".to_owned(), json!({"nudge": text}));
         });
     }
 
-    /// Deletes something as a user; `grace` in seconds, if it is not the object's own.
+    /// Deletes an object as a user; `grace` in seconds replaces the grace period of the object.
     pub(crate) fn delete(&self, key: &Key, grace: Option<i64>) {
         let options = DeleteOptions {
             grace,
@@ -371,12 +371,12 @@ impl Fixture {
         assert!(deleted.is_ok(), "{deleted:?}");
     }
 
-    /// Where the pod of this name is.
+    /// Key of the pod of this name.
     pub(crate) fn pod(name: &str) -> Key {
         Key::new(PODS, NAMESPACE, name)
     }
 
-    /// Names of the pods, in the order of their slots.
+    /// Names of the pods, in rank order.
     pub(crate) fn pod_names(&self) -> Vec<String> {
         self.pods()
             .iter()
@@ -384,7 +384,7 @@ impl Fixture {
             .collect()
     }
 
-    /// What the operator has asked to be changed so far, leases left out: answer and request. `---` instead of an answer
+    /// Writes requested by the operator so far, without leases: code of the answer and request. `---` instead of a code
     /// stands for a request with a network fault.
     pub(crate) fn writes(&self) -> Vec<String> {
         let inside = self.shared.lock();
@@ -405,12 +405,12 @@ impl Fixture {
         writes
     }
 
-    /// How many of the writes so far contain this text.
+    /// Number of writes so far that contain this text.
     pub(crate) fn count(&self, text: &str) -> usize {
         self.writes().iter().filter(|line| line.contains(text)).count()
     }
 
-    /// Waits until nothing has been written for a long while.
+    /// Waits until nothing has been written for fifteen minutes.
     ///
     /// # Panics
     /// If that takes too long.
@@ -433,11 +433,11 @@ impl Fixture {
         }
     }
 
-    /// The scenario is over: all grows quiet, no relist and no new process find anything to do, nothing is left of what has
-    /// gone, and the judge has nothing to say.
+    /// End of a scenario: writes stop, a relist and a new process find nothing to do, nothing is left of deleted objects, and
+    /// the invariant checker has found nothing.
     ///
     /// # Panics
-    /// If it is otherwise.
+    /// If it is not so.
     pub(crate) async fn closes(mut self) {
         self.quiet().await;
         let before = self.writes();
@@ -458,10 +458,10 @@ impl Fixture {
         self.is_right();
     }
 
-    /// What must hold at any time; and that there are no orphans.
+    /// Checks that no invariant was violated, and that no object has lost its owner.
     ///
     /// # Panics
-    /// If it does not.
+    /// If one was.
     pub(crate) fn is_right(&self) {
         let kind = self.info().kind;
         let inside = self.shared.lock();
@@ -480,7 +480,7 @@ impl Fixture {
     }
 }
 
-/// The usual job of every kind runs, ends well, and then all is quiet.
+/// The usual job of every kind runs and succeeds, and then nothing more is written.
 #[tokio::test(start_paused = true)]
 async fn the_fixture_itself() {
     for framework in kinds() {

@@ -1,5 +1,5 @@
-//! Ways in which controllers of this sort have broken, each provoked on purpose. Tests are named after the symptom; what
-//! stands in brackets is where it was first described. After each scenario `Fixture::closes` asks for all that must always hold.
+//! Bugs that controllers of this sort have had, each provoked on purpose. Tests are named after the symptom; in brackets
+//! stands the place of its first description. `Fixture::closes` checks all invariants at the end of each scenario.
 
 #[allow(
     dead_code,

@@ -452,7 +452,7 @@ async fn scaling_down_deletes_pods_of_other_names() {
                 .map(|n| {
                     info.role(role.0)
                         .unwrap()
-                        .slot_name(job, common::names::ReplicaIndex(n))
+                        .replica_name(job, common::names::ReplicaIndex(n))
                 })
                 .collect();
             assert_eq!(gone, wanted, "{} {job}", info.kind);

@@ -95,7 +95,7 @@ async fn a_pod_that_terminates_on_a_dead_node_is_named_and_given_up_once() {
                 fixture.pass(3600).await;
                 assert_eq!(by_force.lock().unwrap().len(), 0, "{}", fixture.info().kind);
                 let now: Vec<String> = lost.iter().map(|key| uid(&fixture, key)).collect();
-                assert_eq!(now, before, "{}: their slots stay taken", fixture.info().kind);
+                assert_eq!(now, before, "{}: their replicas stay taken", fixture.info().kind);
             }
             fixture.shared.store(|store| set_node(store, &node, true));
             when(&fixture, "all run", |t| {

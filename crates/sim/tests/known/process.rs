@@ -268,7 +268,7 @@ async fn nothing_outlives_a_deleted_job() {
     }
 }
 
-/// What a job does not need any more outlives its end, its suspension, or the slot that it was for.
+/// What a job does not need any more outlives its end, its suspension, or the replica that it was for.
 #[tokio::test(start_paused = true)]
 async fn what_is_needed_no_more_goes() {
     let gone = |test_job: &TestJob, plurals: &[&str]| {

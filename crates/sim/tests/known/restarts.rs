@@ -111,7 +111,7 @@ async fn a_launcher_is_tried_so_often_and_no_more() {
             let launchers = fixture
                 .pods()
                 .iter()
-                .filter(|pod| fixture.info().slot_of("j", value::name(pod)).is_none())
+                .filter(|pod| fixture.info().replica_of("j", value::name(pod)).is_none())
                 .count();
             assert_eq!(launchers, usize::try_from(limit).unwrap() + 1);
             fixture.closes().await;

@@ -99,7 +99,7 @@ fn kept(job: &Value) -> (Vec<String>, Option<String>, i32, BTreeMap<String, u32>
         status
             .slots
             .iter()
-            .map(|(slot, of)| (slot.clone(), of.attempt))
+            .map(|(replica, of)| (replica.clone(), of.attempt))
             .collect(),
     )
 }
@@ -158,8 +158,8 @@ async fn an_error_resets_times_and_counts() {
             assert!(before.0.iter().all(|type_| during.0.contains(type_)), "{context}");
             assert_eq!(during.1, before.1, "{context}");
             assert_eq!(during.2, 2, "{context}");
-            for (slot, attempt) in &before.3 {
-                assert!(during.3[slot] >= *attempt, "{context}");
+            for (replica, attempt) in &before.3 {
+                assert!(during.3[replica] >= *attempt, "{context}");
             }
             fixture.network.end(rule);
             fixture.runs().await;
@@ -315,14 +315,14 @@ async fn a_launcher_that_is_done_and_removed_runs_again() {
     }
 }
 
-/// The pod of a slot whose end is not the job's, if the kind has such.
+/// The pod of a replica whose end is not the job's, if the kind has such.
 fn follower(fixture: &Fixture) -> Option<Key> {
     let info = fixture.info();
     let pods = fixture.pods();
     let last = pods.last()?;
-    let slot = info.slot_of("j", name(last))?;
+    let replica = info.replica_of("j", name(last))?;
     // Where a launcher decides, workers are to run for as long as it does.
-    (!by_batch_job(info) && pods.len() > 1 && info.role(slot.role.0).is_some()).then(|| pod_key(last))
+    (!by_batch_job(info) && pods.len() > 1 && info.role(replica.role.0).is_some()).then(|| pod_key(last))
 }
 
 /// A pod that had succeeded and was removed before its job ended ran again, and hung the job (trainer#1186, trainer#1997,

@@ -1,4 +1,4 @@
-//! What several scenarios do.
+//! Steps that several scenarios share.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::fixture::Fixture;
 
-/// Why Kubernetes takes pods away.
+/// Reasons for which Kubernetes disrupts pods.
 pub(crate) const DISRUPTIONS: [&str; 5] = [
     "PreemptionByScheduler",
     "DeletionByTaintManager",
@@ -22,12 +22,12 @@ pub(crate) const DISRUPTIONS: [&str; 5] = [
     "TerminationByKubelet",
 ];
 
-/// Whether a role is carried by batch Jobs, which have rules of their own about restarts.
+/// True if batch Jobs carry a role: they have their own rules about restarts.
 pub(crate) fn by_batch_job(info: &KindInfo) -> bool {
     info.roles.iter().any(|role| role.workload == Workload::BatchJob)
 }
 
-/// All roles have this restart policy.
+/// Sets the restart policy of all roles.
 pub(crate) fn policy(info: &KindInfo, manifest: &mut Value, policy: &str) {
     if let Some(roles) = manifest["spec"][info.replicas_field].as_object_mut() {
         roles
@@ -36,7 +36,7 @@ pub(crate) fn policy(info: &KindInfo, manifest: &mut Value, policy: &str) {
     }
 }
 
-/// Pods that fail are replaced, where their exit code says so.
+/// Failed pods are replaced if their exit code says so.
 pub(crate) fn replaced(info: &KindInfo, manifest: &mut Value) {
     policy(
         info,
@@ -59,18 +59,18 @@ pub(crate) fn status(test_job: &TestJob) -> JobStatus {
     sim::checker::stored(&test_job.job())
 }
 
-/// Restarts that count, in place or not, and those that do not.
+/// Restarts that count, in place or not, and those that do not count.
 pub(crate) fn restarts(test_job: &TestJob) -> (i32, i32) {
     let counts = status(test_job).restart_counts.unwrap_or_default();
     (counts.failures + counts.in_place, counts.disruptions)
 }
 
-/// Whether a condition of the job is True.
+/// True if a condition of the job is True.
 pub(crate) fn is(test_job: &TestJob, condition: &str) -> bool {
     value::is_true(&test_job.job(), condition)
 }
 
-/// Whether the job has ended.
+/// True if the job has ended.
 pub(crate) fn has_ended(test_job: &TestJob) -> bool {
     !sim::checker::end_of(&test_job.job()).is_empty()
 }
@@ -81,19 +81,19 @@ pub(crate) fn message(test_job: &TestJob, condition: &str) -> String {
     value::condition(&job, condition).map_or(String::new(), |c| value::text(c, "/message").to_owned())
 }
 
-/// What the job says that it waits for.
+/// `waitingFor` of the job.
 pub(crate) fn waits_for(test_job: &TestJob) -> String {
     status(test_job).waiting_for.unwrap_or_default()
 }
 
-/// Pods that run and stay.
+/// Running pods that are not deleted.
 pub(crate) fn alive(test_job: &TestJob) -> Vec<Object> {
     let mut pods = test_job.pods();
     pods.retain(|pod| phase(pod) == "Running" && !value::deleting(pod));
     pods
 }
 
-/// The last pod that runs.
+/// Key of the last running pod.
 pub(crate) fn last(test_job: &TestJob) -> Key {
     alive(test_job)
         .last()
@@ -101,7 +101,7 @@ pub(crate) fn last(test_job: &TestJob) -> Key {
         .expect("a pod that runs")
 }
 
-/// The first pod that runs: the launcher's, where there is one.
+/// Key of the first running pod; that of the launcher, where there is one.
 pub(crate) fn first(test_job: &TestJob) -> Key {
     alive(test_job)
         .first()
@@ -109,12 +109,12 @@ pub(crate) fn first(test_job: &TestJob) -> Key {
         .expect("a pod that runs")
 }
 
-/// Does something to a pod.
+/// Applies a change to a pod.
 pub(crate) fn to(test_job: &TestJob, key: &Key, act: impl FnOnce(&mut Store, &Key)) {
     test_job.shared.store(|store| act(store, key));
 }
 
-/// UID of what is there now.
+/// UID of the object of this key.
 pub(crate) fn uid(test_job: &TestJob, key: &Key) -> String {
     test_job
         .shared
@@ -122,7 +122,7 @@ pub(crate) fn uid(test_job: &TestJob, key: &Key) -> String {
         .map_or(String::new(), |object| value::uid(&object).to_owned())
 }
 
-/// Waits until something holds, and looks often; answers with when that was.
+/// Waits until a condition holds, with short intervals; returns the time.
 pub(crate) async fn when(test_job: &TestJob, what: &str, holds: impl Fn(&TestJob) -> bool) -> Instant {
     let begun = Instant::now();
     while !holds(test_job) {
@@ -154,9 +154,9 @@ pub(crate) async fn suspended(test_job: &TestJob) {
         .await;
 }
 
-/// The slot of a pod, those of batch Jobs too.
-pub(crate) fn slot(test_job: &TestJob, pod: &Value) -> String {
-    match test_job.info().slot_of("j", value::name(pod)) {
+/// The replica of a pod, those of batch Jobs included.
+pub(crate) fn replica(test_job: &TestJob, pod: &Value) -> String {
+    match test_job.info().replica_of("j", value::name(pod)) {
         Some(_) => value::name(pod).to_owned(),
         None => value::label(pod, names::REPLICA_TYPE)
             .or_else(|| value::label(pod, names::JOB_ROLE))
@@ -165,18 +165,18 @@ pub(crate) fn slot(test_job: &TestJob, pod: &Value) -> String {
     }
 }
 
-/// Two pods of one slot that have not ended, if there are such.
+/// Two live pods of one replica, if there are any.
 pub(crate) fn twins(test_job: &TestJob) -> Option<(String, String)> {
     let mut pods = test_job.pods();
     pods.retain(|pod| !value::has_ended(pod));
     let mut seen = std::collections::BTreeMap::new();
     pods.iter().find_map(|pod| {
-        let other = seen.insert(slot(test_job, pod), value::name(pod).to_owned());
+        let other = seen.insert(replica(test_job, pod), value::name(pod).to_owned());
         other.map(|other| (other, value::name(pod).to_owned()))
     })
 }
 
-/// Watches that no slot has two pods until something holds.
+/// Waits until a condition holds, and checks that no replica has two pods meanwhile.
 pub(crate) async fn without_twins_until(test_job: &TestJob, what: &str, holds: impl Fn(&TestJob) -> bool) {
     when(test_job, what, |t| {
         assert_eq!(twins(t), None, "{}", t.info().kind);
@@ -185,7 +185,7 @@ pub(crate) async fn without_twins_until(test_job: &TestJob, what: &str, holds: i
     .await;
 }
 
-/// All that belongs to the job, by plural and name.
+/// All objects of the job, by plural and name.
 pub(crate) fn belongings(test_job: &TestJob) -> Vec<String> {
     let job = test_job.job();
     let owner = value::uid(&job);
@@ -196,7 +196,7 @@ pub(crate) fn belongings(test_job: &TestJob) -> Vec<String> {
         .collect()
 }
 
-/// Waits until the job runs, whether or not all is calm: where there is an election it never is.
+/// Waits until the job runs, whether or not changes go on: with leader election they never stop.
 pub(crate) async fn runs(test_job: &TestJob) {
     when(test_job, "it runs", |t| {
         alive(t).len() == t.wanted() && is(t, "Running")
@@ -204,13 +204,13 @@ pub(crate) async fn runs(test_job: &TestJob) {
     .await;
 }
 
-/// Runs, ends well, and nothing is left to do.
+/// The job runs and succeeds, and nothing is left to do.
 pub(crate) async fn ends_well(fixture: Fixture) {
     succeeds(&fixture).await;
     fixture.closes().await;
 }
 
-/// Runs and ends well, and all is right so far.
+/// The job runs and succeeds, and no invariant was violated so far.
 pub(crate) async fn succeeds(fixture: &Fixture) {
     runs(fixture).await;
     fixture.finish().await;

@@ -58,8 +58,8 @@ async fn a_pod_that_lost_its_label_is_waited_for_in_silence() {
         ] {
             let mut fixture = Fixture::running(framework).await;
             let told = format!("{} {down} {taken_off} {way_out}", framework.kind().kind);
-            let slot = |pod: &Object| framework.kind().slot_of("j", name(pod)).is_some();
-            let pod = pod_key(fixture.pods().iter().rev().find(|pod| slot(pod)).unwrap());
+            let replica = |pod: &Object| framework.kind().replica_of("j", name(pod)).is_some();
+            let pod = pod_key(fixture.pods().iter().rev().find(|pod| replica(pod)).unwrap());
             let right = fixture.shared.get(&pod).unwrap()["metadata"]["labels"][OPERATOR_NAME].clone();
             if down {
                 fixture.crash();

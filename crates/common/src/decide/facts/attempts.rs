@@ -2,42 +2,47 @@
 //!
 //! Invariant: attempts only grow.
 
-use super::context::Question;
+use super::context::Context;
 use super::reasons;
 use crate::api::{JobStatus, SlotStatus};
-use crate::names::{self, Attempt, SlotId};
-use crate::tally::{SlotState, SlotTally};
+use crate::names::{self, Attempt, ReplicaId};
+use crate::replica_states::{ReplicaPhase, ReplicaState};
 use crate::{conditions, status};
 
-/// Beyond so many slots none is given a reason, so that the largest jobs fit too.
+/// Beyond so many replicas none is given a reason, so that the largest jobs fit too.
 pub(crate) const MOST_REASONS: usize = 1000;
 
-/// Why a slot that is wanted no more moved to its next attempt.
+/// Why a replica that is wanted no more moved to its next attempt.
 pub(crate) const SCALED_DOWN: &str = "scaled down";
 
-/// Counts the restart and moves the slot to its next attempt. Where it failed because of another, that one counts, and
+/// Counts the restart and moves the replica to its next attempt. Where it failed because of another, that one counts, and
 /// the last of its own retries does not.
-pub(crate) fn retire(q: &Question<'_>, status: &mut JobStatus, slot: &SlotTally, in_vain: bool) {
+pub(crate) fn next_attempt(
+    ctx: &Context<'_>,
+    status: &mut JobStatus,
+    replica: &ReplicaState,
+    for_dependency: bool,
+) {
     // If it failed because of another, the restart is not its own.
-    if !in_vain {
-        count(status, is_disruption(slot));
+    if !for_dependency {
+        count(status, is_disruption(replica));
     }
     let counts = status.restart_counts.get_or_insert_default();
     // Retries of what goes stay counted.
-    let in_place = status::to_i32(slot.retries);
-    let own = if in_vain {
+    let in_place = status::to_i32(replica.retries);
+    let own = if for_dependency {
         in_place.saturating_sub(1).max(0)
     } else {
         in_place
     };
     counts.failures = counts.failures.saturating_add(own);
     counts.in_place = counts.in_place.saturating_sub(in_place).max(0);
-    next_attempt(
-        q,
+    store_attempt(
+        ctx,
         status,
-        slot.slot.id,
-        slot.attempt,
-        &reasons::short_reason(q, slot),
+        replica.id(),
+        replica.attempt,
+        &reasons::short_reason(ctx, replica),
     );
 }
 
@@ -51,27 +56,33 @@ pub(crate) fn count(status: &mut JobStatus, disruption: bool) {
     }
 }
 
-/// Whether a slot is to be replaced through no fault of its program.
-pub(crate) fn is_disruption(slot: &SlotTally) -> bool {
-    match &slot.state {
-        SlotState::Failed(failure) => failure.disruption.is_some(),
-        SlotState::Missing
-        | SlotState::Lost
-        | SlotState::Previous
-        | SlotState::Terminating
-        | SlotState::Pending
-        | SlotState::Running
-        | SlotState::Succeeded => true,
+/// Whether a replica is to be replaced through no fault of its program.
+pub(crate) fn is_disruption(replica: &ReplicaState) -> bool {
+    match &replica.phase {
+        ReplicaPhase::Failed(failure) => failure.disruption.is_some(),
+        ReplicaPhase::NotCreated
+        | ReplicaPhase::Disappeared
+        | ReplicaPhase::Outdated
+        | ReplicaPhase::Terminating
+        | ReplicaPhase::Pending
+        | ReplicaPhase::Running
+        | ReplicaPhase::Succeeded => true,
     }
 }
 
-pub(crate) fn next_attempt(q: &Question<'_>, status: &mut JobStatus, id: SlotId, old: Attempt, reason: &str) {
+pub(crate) fn store_attempt(
+    ctx: &Context<'_>,
+    status: &mut JobStatus,
+    id: ReplicaId,
+    old: Attempt,
+    reason: &str,
+) {
     let entry = SlotStatus {
         attempt: old.next().0,
-        since: Some(conditions::whole_seconds(q.now())),
+        since: Some(conditions::whole_seconds(ctx.now())),
         reason: (status.slots.len() < MOST_REASONS || reason == SCALED_DOWN).then(|| reason.to_owned()),
     };
-    status.slots.insert(names::slot_key(id.role, id.index), entry);
+    status.slots.insert(names::replica_key(id.role, id.index), entry);
 }
 
 /// What was done belongs to the time before.
@@ -81,17 +92,18 @@ pub(crate) fn forget_success(counts: &mut crate::api::ReplicaStatus) {
 }
 
 /// All pods there are become pods of the past; their container restarts stay counted.
-pub(crate) fn retire_all(q: &Question<'_>, status: &mut JobStatus) {
+pub(crate) fn next_attempt_of_all(ctx: &Context<'_>, status: &mut JobStatus) {
     // Pods may be there although no status was ever stored: the operator may have died in between.
-    let nothing =
-        q.observed.pods.is_empty() && q.observed.batch_jobs.is_empty() && q.observed.vanished.is_empty();
+    let nothing = ctx.observed.pods.is_empty()
+        && ctx.observed.batch_jobs.is_empty()
+        && ctx.observed.vanished.is_empty();
     if status.start_time.is_none() && nothing {
         return;
     }
-    let stored = status.slots.values().map(|slot| slot.attempt);
-    let pods = q.observed.pods.iter().map(|pod| pod.attempt.0);
-    let seen = pods.chain(q.observed.batch_jobs.iter().map(|job| job.attempt.0));
-    let missed = q.observed.vanished.iter().map(|pod| pod.attempt.0);
+    let stored = status.slots.values().map(|replica| replica.attempt);
+    let pods = ctx.observed.pods.iter().map(|pod| pod.attempt.0);
+    let seen = pods.chain(ctx.observed.batch_jobs.iter().map(|job| job.attempt.0));
+    let missed = ctx.observed.vanished.iter().map(|pod| pod.attempt.0);
     let highest = stored
         .chain(seen)
         .chain(missed)
@@ -107,16 +119,16 @@ pub(crate) fn retire_all(q: &Question<'_>, status: &mut JobStatus) {
 }
 
 /// Restarts so far that count against backoffLimit.
-pub(crate) fn used(q: &Question<'_>) -> u32 {
-    let counted = status::counted_restarts(&q.job.stored, q.tally);
-    if q.settings.count_disruptions {
-        counted.saturating_add(disruptions_so_far(q))
+pub(crate) fn used(ctx: &Context<'_>) -> u32 {
+    let counted = status::counted_restarts(&ctx.job.stored, ctx.states);
+    if ctx.settings.count_disruptions {
+        counted.saturating_add(disruptions_so_far(ctx))
     } else {
         counted
     }
 }
 
-pub(crate) fn disruptions_so_far(q: &Question<'_>) -> u32 {
-    let counts = q.job.stored.restart_counts.as_ref();
+pub(crate) fn disruptions_so_far(ctx: &Context<'_>) -> u32 {
+    let counts = ctx.job.stored.restart_counts.as_ref();
     counts.map_or(0, |counts| u32::try_from(counts.disruptions).unwrap_or(0))
 }

@@ -1,5 +1,8 @@
 //! Everything that a decision step may look at, and the parts that all answers share.
 
+use crate::kind::MessageStyle;
+use crate::kind::WORKER;
+use crate::success;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::api::{ConditionStatus, ConditionType, JobCondition, JobStatus, RestartScope};
@@ -8,41 +11,51 @@ use crate::framework::Framework;
 use crate::job::ResolvedJob;
 use crate::kind::KindInfo;
 use crate::names::JobKey;
-use crate::nodes::Losses;
 use crate::observe::Observed;
-use crate::plan::{Counter, Note, NoteKind, Plan, Write};
+use crate::plan::{Counter, Event, EventType, Plan, Write};
+use crate::replica_states::ReplicaStates;
 use crate::settings::Settings;
-use crate::tally::Tally;
+use crate::unreachable::UnreachableNodes;
 
-/// All that a question may look at.
+/// All that a ctx may look at.
 #[derive(Clone, Copy)]
-pub(crate) struct Question<'a> {
+pub(crate) struct Context<'a> {
     pub(crate) framework: &'a dyn Framework,
     pub(crate) observed: &'a Observed,
     pub(crate) settings: &'a Settings,
     pub(crate) job: &'a ResolvedJob,
-    pub(crate) tally: &'a Tally,
-    pub(crate) losses: Losses<'a>,
+    pub(crate) states: &'a ReplicaStates,
+    pub(crate) unreachable: UnreachableNodes<'a>,
 }
 
-impl Question<'_> {
+impl Context<'_> {
     pub(crate) fn now(&self) -> Timestamp {
         self.observed.now
     }
 
-    /// How messages of its running and its success call the job.
-    pub(crate) fn subject(&self) -> String {
+    /// Name of the job in messages about Running and Succeeded.
+    pub(crate) fn result_name(&self) -> String {
         let key = &self.job.key;
-        if self.framework.called_briefly(self.job) {
-            title(self.job.info, key)
+        if self.result_is_short() {
+            short_name(self.job.info, key)
         } else {
             format!("{} {}/{}", key.kind, key.namespace, key.name)
         }
     }
 
-    /// How all other messages call the job.
-    pub(crate) fn title(&self) -> String {
-        title(self.job.info, &self.job.key)
+    /// True if messages about Running and Succeeded name the job without its namespace.
+    pub(crate) fn result_is_short(&self) -> bool {
+        match self.job.info.message_style {
+            MessageStyle::ShortUnlessWorkersDecide => {
+                success::deciding(self.job).is_some_and(|role| role != WORKER)
+            }
+            MessageStyle::Qualified | MessageStyle::QualifiedResult => false,
+        }
+    }
+
+    /// Name of the job in all other messages.
+    pub(crate) fn name(&self) -> String {
+        short_name(self.job.info, &self.job.key)
     }
 
     /// Time at which the job's `activeDeadlineSeconds` is over.
@@ -64,8 +77,8 @@ pub(crate) fn has_begun(stored: &JobStatus) -> bool {
     stored.start_time.is_some() || stored.attempt > 0
 }
 
-pub(crate) fn title(info: &KindInfo, key: &JobKey) -> String {
-    if info.long_names {
+pub(crate) fn short_name(info: &KindInfo, key: &JobKey) -> String {
+    if info.message_style == MessageStyle::Qualified {
         format!("{} {}/{}", key.kind, key.namespace, key.name)
     } else {
         format!("{} {}", key.kind, key.name)
@@ -89,29 +102,29 @@ pub(crate) fn state_created(status: &mut JobStatus, now: Timestamp, info: &KindI
 }
 
 pub(crate) fn created_message(info: &KindInfo, key: &JobKey) -> String {
-    format!("{} is created.", title(info, key))
+    format!("{} is created.", short_name(info, key))
 }
 
-pub(crate) fn normal(reason: impl Into<String>, message: impl Into<String>) -> Note {
-    Note {
-        kind: NoteKind::Normal,
+pub(crate) fn normal(reason: impl Into<String>, message: impl Into<String>) -> Event {
+    Event {
+        kind: EventType::Normal,
         reason: reason.into(),
         message: message.into(),
         of_writes: false,
     }
 }
 
-/// A note that is true only if the plan's writes went through.
-pub(crate) fn done(reason: impl Into<String>, message: impl Into<String>) -> Note {
-    Note {
+/// A event that is true only if the plan's writes went through.
+pub(crate) fn done(reason: impl Into<String>, message: impl Into<String>) -> Event {
+    Event {
         of_writes: true,
         ..normal(reason, message)
     }
 }
 
-pub(crate) fn warning(reason: impl Into<String>, message: impl Into<String>) -> Note {
-    Note {
-        kind: NoteKind::Warning,
+pub(crate) fn warning(reason: impl Into<String>, message: impl Into<String>) -> Event {
+    Event {
+        kind: EventType::Warning,
         reason: reason.into(),
         message: message.into(),
         of_writes: false,
@@ -131,25 +144,25 @@ pub(crate) fn doubled(first: i64, times: u32, max: i64) -> i64 {
 }
 
 /// Sorts the writes and says whether the status is worth a request of its own at once.
-pub(crate) fn answer(
+pub(crate) fn finish_plan(
     stored: &JobStatus,
     status: JobStatus,
     mut writes: Vec<Write>,
-    notes: Vec<Note>,
+    events: Vec<Event>,
 ) -> Plan {
     writes.sort_by_key(Write::class);
-    let urgent = quiet(status.clone()) != quiet(stored.clone());
+    let status_is_urgent = quiet(status.clone()) != quiet(stored.clone());
     let first = stored.conditions.is_empty();
     let counters = if first { vec![Counter::Created] } else { Vec::new() };
     Plan {
         intent: None,
         writes,
         status: Some(status),
-        blind: false,
-        urgent,
-        notes,
+        keeps_vanished: false,
+        status_is_urgent,
+        events,
         counters,
-        wake: None,
+        requeue_at: None,
     }
 }
 

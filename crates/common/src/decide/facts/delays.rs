@@ -1,39 +1,39 @@
 //! The time before which a replica may not be created again: back-off after restarts, and after a gang was released.
 
 use super::attempts;
-use super::context::{Question, after, doubled};
+use super::context::{Context, after, doubled};
 use crate::api::JobStatus;
 use crate::names;
-use crate::tally::SlotTally;
+use crate::replica_states::ReplicaState;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-/// Pause before the second restart of a slot, in seconds; doubled for each further one. The first restart is at once.
+/// Pause before the second restart of a replica, in seconds; doubled for each further one. The first restart is at once.
 pub(crate) const RESTART_DELAY: i64 = 5;
 
 /// Longest pause before a restart, in seconds.
 pub(crate) const MAX_RESTART_DELAY: i64 = 300;
 
-/// A slot that fails again and again is restarted ever more slowly.
-pub(crate) fn of_replica(q: &Question<'_>, slot: &SlotTally) -> Option<Timestamp> {
-    let stored = q
+/// A replica that fails again and again is restarted ever more slowly.
+pub(crate) fn of_replica(ctx: &Context<'_>, replica: &ReplicaState) -> Option<Timestamp> {
+    let stored = ctx
         .job
         .stored
         .slots
-        .get(&names::slot_key(slot.slot.id.role, slot.slot.id.index))
+        .get(&names::replica_key(replica.role(), replica.id().index))
         // Who went because fewer were wanted has not failed.
         .filter(|stored| stored.reason.as_deref() != Some(attempts::SCALED_DOWN));
     let own = stored.and_then(|stored| {
-        let restarts = stored.attempt.saturating_sub(q.job.stored.attempt);
-        restart_due(q, stored.since.as_ref()?, restarts)
+        let restarts = stored.attempt.saturating_sub(ctx.job.stored.attempt);
+        restart_due(ctx, stored.since.as_ref()?, restarts)
     });
-    own.max(of_all(q)).max(of_gang(q))
+    own.max(of_all(ctx)).max(of_gang(ctx))
 }
 
 /// When the last of so many restarts, decided at `since`, is due.
-pub(crate) fn restart_due(q: &Question<'_>, since: &Time, restarts: u32) -> Option<Timestamp> {
+pub(crate) fn restart_due(ctx: &Context<'_>, since: &Time, restarts: u32) -> Option<Timestamp> {
     // A clock that was ahead when the restart was decided must not hold it up.
-    if since.0 > q.now() {
+    if since.0 > ctx.now() {
         return None;
     }
     let repeated = restarts.checked_sub(2)?;
@@ -44,17 +44,17 @@ pub(crate) fn restart_due(q: &Question<'_>, since: &Time, restarts: u32) -> Opti
 }
 
 /// When pods may be made again: at once after the first restart, then ever later.
-pub(crate) fn of_all(q: &Question<'_>) -> Option<Timestamp> {
-    let restarts = q.job.stored.whole_restarts.as_ref()?;
-    restart_due(q, restarts.since.as_ref()?, restarts.count)
+pub(crate) fn of_all(ctx: &Context<'_>) -> Option<Timestamp> {
+    let restarts = ctx.job.stored.whole_restarts.as_ref()?;
+    restart_due(ctx, restarts.since.as_ref()?, restarts.count)
 }
 
 /// Longest shortest pause, in seconds.
 pub(crate) const MAX_PAUSE: i64 = 600;
 
 /// Before this time nothing of the job is made.
-pub(crate) fn of_gang(q: &Question<'_>) -> Option<Timestamp> {
-    until(&q.job.stored, q.now())
+pub(crate) fn of_gang(ctx: &Context<'_>) -> Option<Timestamp> {
+    until(&ctx.job.stored, ctx.now())
 }
 
 /// Why nothing is made now, and when it will be.

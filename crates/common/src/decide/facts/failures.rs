@@ -1,9 +1,9 @@
 //! Failed replicas: their order, whether a failure is permanent, and whether the job tolerates it.
 
-use super::context::Question;
+use super::context::Context;
 use crate::api::{RestartPolicy, SuccessPolicy};
 use crate::kind::OnFailure;
-use crate::tally::{Failure, RETRIES_USED_UP, SlotState, SlotTally};
+use crate::replica_states::{Failure, RETRIES_USED_UP, ReplicaPhase, ReplicaState};
 
 /// Exit codes from here on say that a signal or the platform ended the process: worth another try under `ExitCode`
 /// (upstream pkg/util/train/train_util.go).
@@ -12,26 +12,30 @@ pub(crate) const FIRST_RETRYABLE_EXIT_CODE: i32 = 128;
 /// Exit codes of processes that died of SIGILL, SIGABRT, SIGBUS, SIGFPE, SIGKILL (out of memory, too) or SIGSEGV.
 pub(crate) const ENDED_BY_KERNEL: [i32; 6] = [132, 134, 135, 136, 137, 139];
 
-/// Failed slots, the one that failed first first.
-pub(crate) fn failures<'a>(q: &'a Question<'_>) -> Vec<(&'a SlotTally, &'a Failure)> {
-    let failed = q.tally.slots.iter().filter_map(|slot| match &slot.state {
-        SlotState::Failed(failure) => Some((slot, failure)),
-        SlotState::Missing
-        | SlotState::Lost
-        | SlotState::Previous
-        | SlotState::Terminating
-        | SlotState::Pending
-        | SlotState::Running
-        | SlotState::Succeeded => None,
-    });
+/// Failed replicas, the one that failed first first.
+pub(crate) fn failures<'a>(ctx: &'a Context<'_>) -> Vec<(&'a ReplicaState, &'a Failure)> {
+    let failed = ctx
+        .states
+        .replicas
+        .iter()
+        .filter_map(|replica| match &replica.phase {
+            ReplicaPhase::Failed(failure) => Some((replica, failure)),
+            ReplicaPhase::NotCreated
+            | ReplicaPhase::Disappeared
+            | ReplicaPhase::Outdated
+            | ReplicaPhase::Terminating
+            | ReplicaPhase::Pending
+            | ReplicaPhase::Running
+            | ReplicaPhase::Succeeded => None,
+        });
     let mut failed: Vec<_> = failed.collect();
-    failed.sort_by_key(|(slot, failure)| {
+    failed.sort_by_key(|(replica, failure)| {
         // API times have seconds: of those that ended in the same one, who was ended by the kernel is the likelier cause.
         (
             failure.finished_at.is_none(),
             failure.finished_at,
             !ended_by_kernel(failure.exit_code),
-            slot.slot.rank,
+            replica.replica.rank,
         )
     });
     failed
@@ -43,12 +47,12 @@ pub(crate) fn ended_by_kernel(exit_code: Option<i32>) -> bool {
 }
 
 /// `N T replica(s) failed: <the first one in words>`, of the role that failed first.
-pub(crate) fn describe(failures: &[(&SlotTally, &Failure)], verb: &str) -> Option<String> {
+pub(crate) fn describe(failures: &[(&ReplicaState, &Failure)], verb: &str) -> Option<String> {
     let (first, failure) = failures.first()?;
-    let role = first.slot.id.role;
+    let role = first.role();
     let count = failures
         .iter()
-        .filter(|(slot, _)| slot.slot.id.role == role)
+        .filter(|(replica, _)| replica.role() == role)
         .count();
     Some(format!("{count} {role} replica(s) {verb}: {}", failure.text))
 }
@@ -60,15 +64,15 @@ pub(crate) fn used_up_retries(failure: &Failure) -> bool {
         .is_some_and(|reason| reason.starts_with(RETRIES_USED_UP))
 }
 
-/// Whether another try is out of the question.
-pub(crate) fn is_permanent(q: &Question<'_>, slot: &SlotTally, failure: &Failure) -> bool {
+/// Whether another try is out of the ctx.
+pub(crate) fn is_permanent(ctx: &Context<'_>, replica: &ReplicaState, failure: &Failure) -> bool {
     let retryable_code = failure
         .exit_code
         .is_none_or(|code| code >= FIRST_RETRYABLE_EXIT_CODE);
-    match slot.policy {
+    match replica.policy {
         // Where all begin anew together a batch Job has no retries of its own: its failure is judged as a pod's that may
         // be replaced.
-        _ if q.restarts_together() && used_up_retries(failure) => false,
+        _ if ctx.restarts_together() && used_up_retries(failure) => false,
         _ if failure.given_up.is_some() => true,
         _ if failure.disruption.is_some() => false,
         RestartPolicy::Never => true,
@@ -78,24 +82,24 @@ pub(crate) fn is_permanent(q: &Question<'_>, slot: &SlotTally, failure: &Failure
 }
 
 /// Whether the job goes on without a pod that nobody will replace. It needs another of that role to go on with.
-pub(crate) fn tolerated(q: &Question<'_>, slot: &SlotTally, failure: &Failure) -> bool {
-    let role = slot.slot.id.role;
-    let lost = |slot: &SlotTally| match &slot.state {
-        SlotState::Failed(failure) => is_permanent(q, slot, failure),
-        SlotState::Missing
-        | SlotState::Lost
-        | SlotState::Previous
-        | SlotState::Terminating
-        | SlotState::Pending
-        | SlotState::Running
-        | SlotState::Succeeded => false,
+pub(crate) fn tolerated(ctx: &Context<'_>, replica: &ReplicaState, failure: &Failure) -> bool {
+    let role = replica.role();
+    let lost = |replica: &ReplicaState| match &replica.phase {
+        ReplicaPhase::Failed(failure) => is_permanent(ctx, replica, failure),
+        ReplicaPhase::NotCreated
+        | ReplicaPhase::Disappeared
+        | ReplicaPhase::Outdated
+        | ReplicaPhase::Terminating
+        | ReplicaPhase::Pending
+        | ReplicaPhase::Running
+        | ReplicaPhase::Succeeded => false,
     };
-    let mut peers = q.tally.slots.iter().filter(|peer| peer.slot.id.role == role);
+    let mut peers = ctx.states.replicas.iter().filter(|peer| peer.role() == role);
     // Nobody can stand in for the one whose success alone would end the job.
-    let waited_for = q.job.success == SuccessPolicy::Leader
-        && q.framework.leader(&q.job.cast, q.job) == Some(slot.slot.id);
+    let waited_for = ctx.job.success == SuccessPolicy::Leader
+        && ctx.framework.leader(&ctx.job.replicas, ctx.job) == Some(replica.id());
     !waited_for
-        && q.framework.on_failure(role, q.job) == OnFailure::Tolerate
-        && is_permanent(q, slot, failure)
+        && ctx.framework.on_failure(role, ctx.job) == OnFailure::Tolerate
+        && is_permanent(ctx, replica, failure)
         && peers.any(|peer| !lost(peer))
 }

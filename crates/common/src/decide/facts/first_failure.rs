@@ -4,9 +4,9 @@ use crate::conditions;
 use jiff::Timestamp;
 
 use crate::api::{ConditionType, FirstFailure, JobStatus};
-use crate::tally::{Failure, SlotState, SlotTally};
+use crate::replica_states::{Failure, ReplicaPhase, ReplicaState};
 
-use super::context::Question;
+use super::context::Context;
 use super::{attempts, failures, reasons};
 
 /// Names of so many followers are kept.
@@ -14,16 +14,16 @@ const MOST_FOLLOWERS: usize = 32;
 
 /// Notes the pod that failed first, and the others as its followers. What fails while the job is still restarting is of
 /// the same trouble; an earlier failure that shows only now takes the first one's place.
-pub(crate) fn record(q: &Question<'_>, status: &mut JobStatus) {
-    let troubles = troubles(q);
+pub(crate) fn record(ctx: &Context<'_>, status: &mut JobStatus) {
+    let troubles = troubles(ctx);
     if troubles.is_empty() {
         return;
     }
-    let same_trouble = conditions::is_true(&q.job.stored, ConditionType::Restarting);
+    let same_trouble = conditions::is_true(&ctx.job.stored, ConditionType::Restarting);
     let known = status
         .first_failure
         .take()
-        .filter(|known| same_trouble && !troubles.iter().any(|t| is_another(q, &t.entry, known)));
+        .filter(|known| same_trouble && !troubles.iter().any(|t| is_another(ctx, &t.entry, known)));
     let mut others = troubles.into_iter().map(|trouble| trouble.entry);
     let first = match (known, others.next()) {
         (Some(known), Some(next)) if is_before(&next, &known) => follow(next, known),
@@ -38,22 +38,27 @@ pub(crate) fn record(q: &Question<'_>, status: &mut JobStatus) {
 }
 
 /// Whether the trouble began with a pod that was taken away, and the others failed for want of it.
-pub(crate) fn is_disruption(q: &Question<'_>) -> bool {
-    troubles(q).first().is_some_and(|first| first.disruption)
+pub(crate) fn is_disruption(ctx: &Context<'_>) -> bool {
+    troubles(ctx).first().is_some_and(|first| first.disruption)
 }
 
 /// All pods that have failed or were taken away, the first one first.
-fn troubles(q: &Question<'_>) -> Vec<Trouble> {
-    let mut troubles: Vec<Trouble> = q.tally.slots.iter().filter_map(|slot| trouble(q, slot)).collect();
+fn troubles(ctx: &Context<'_>) -> Vec<Trouble> {
+    let mut troubles: Vec<Trouble> = ctx
+        .states
+        .replicas
+        .iter()
+        .filter_map(|replica| trouble(ctx, replica))
+        .collect();
     troubles.sort_by_key(|trouble| trouble.order);
     troubles
 }
 
 /// Whether a failure is of another trouble than the known one: nobody follows himself, and after a restart of all nothing
 /// follows from the time before.
-fn is_another(q: &Question<'_>, next: &FirstFailure, known: &FirstFailure) -> bool {
+fn is_another(ctx: &Context<'_>, next: &FirstFailure, known: &FirstFailure) -> bool {
     let again = next.role == known.role && next.index == known.index;
-    again || known.followers.contains(&next.pod) || (q.restarts_together() && next.attempt > known.attempt)
+    again || known.followers.contains(&next.pod) || (ctx.restarts_together() && next.attempt > known.attempt)
 }
 
 /// As [`Trouble::order`] has it of two that are seen at the same time.
@@ -85,41 +90,44 @@ struct Trouble {
     entry: FirstFailure,
 }
 
-fn trouble(q: &Question<'_>, slot: &SlotTally) -> Option<Trouble> {
-    let now = q.now();
-    let silent = slot.pod.as_deref().and_then(|pod| q.losses.silent_since(pod));
-    let (entry, class, by_itself) = match &slot.state {
-        SlotState::Failed(failure) if failures::tolerated(q, slot, failure) => return None,
-        SlotState::Failed(failure) => {
+fn trouble(ctx: &Context<'_>, replica: &ReplicaState) -> Option<Trouble> {
+    let now = ctx.now();
+    let silent = replica
+        .pod
+        .as_deref()
+        .and_then(|pod| ctx.unreachable.not_ready_since(pod));
+    let (entry, class, by_itself) = match &replica.phase {
+        ReplicaPhase::Failed(failure) if failures::tolerated(ctx, replica, failure) => return None,
+        ReplicaPhase::Failed(failure) => {
             let class = match (failure.finished_at, &failure.disruption) {
                 (None, Some(_)) => 0,
                 (Some(_), _) => 1,
                 (None, None) => 2,
             };
             (
-                failed(slot, failure, now),
+                failed(replica, failure, now),
                 class,
                 !failures::ended_by_kernel(failure.exit_code),
             )
         }
-        SlotState::Terminating | SlotState::Lost => (taken(q, slot), 0, false),
+        ReplicaPhase::Terminating | ReplicaPhase::Disappeared => (taken(ctx, replica), 0, false),
         // It is not given up yet, but whoever misses it fails sooner.
-        SlotState::Running if silent.is_some() => (taken(q, slot), 0, false),
-        SlotState::Missing
-        | SlotState::Previous
-        | SlotState::Pending
-        | SlotState::Running
-        | SlotState::Succeeded => return None,
+        ReplicaPhase::Running if silent.is_some() => (taken(ctx, replica), 0, false),
+        ReplicaPhase::NotCreated
+        | ReplicaPhase::Outdated
+        | ReplicaPhase::Pending
+        | ReplicaPhase::Running
+        | ReplicaPhase::Succeeded => return None,
     };
     let at = entry.finished_at.as_ref().map_or(now, |time| time.0);
     Some(Trouble {
-        order: (class, at, by_itself, slot.slot.rank.0),
-        disruption: attempts::is_disruption(slot),
+        order: (class, at, by_itself, replica.replica.rank.0),
+        disruption: attempts::is_disruption(replica),
         entry,
     })
 }
 
-fn failed(slot: &SlotTally, failure: &Failure, now: Timestamp) -> FirstFailure {
+fn failed(replica: &ReplicaState, failure: &Failure, now: Timestamp) -> FirstFailure {
     let Failure {
         disruption: _, // its reason is in `reason` if nothing else is
         exit_code,
@@ -138,31 +146,34 @@ fn failed(slot: &SlotTally, failure: &Failure, now: Timestamp) -> FirstFailure {
         reason: reason.clone(),
         finished_at: Some(conditions::whole_seconds(finished_at.unwrap_or(now))),
         message: message.clone(),
-        ..entry(slot)
+        ..entry(replica)
     }
 }
 
-fn taken(q: &Question<'_>, slot: &SlotTally) -> FirstFailure {
-    let silent = slot.pod.as_deref().and_then(|pod| q.losses.silent_since(pod));
+fn taken(ctx: &Context<'_>, replica: &ReplicaState) -> FirstFailure {
+    let silent = replica
+        .pod
+        .as_deref()
+        .and_then(|pod| ctx.unreachable.not_ready_since(pod));
     let reason = if silent.is_some() {
         Some("NodeLost".to_owned())
     } else {
-        reasons::disruption_of(slot)
+        reasons::disruption_of(replica)
     };
     FirstFailure {
         reason: Some(reason.unwrap_or_else(|| "Deleted".to_owned())),
-        finished_at: Some(conditions::whole_seconds(silent.unwrap_or(q.now()))),
-        ..entry(slot)
+        finished_at: Some(conditions::whole_seconds(silent.unwrap_or(ctx.now()))),
+        ..entry(replica)
     }
 }
 
-fn entry(slot: &SlotTally) -> FirstFailure {
-    let pod = slot.pod.as_deref();
+fn entry(replica: &ReplicaState) -> FirstFailure {
+    let pod = replica.pod.as_deref();
     FirstFailure {
-        pod: pod.map_or_else(|| slot.slot.name.clone(), |pod| pod.name.to_string()),
-        role: slot.slot.id.role.to_string(),
-        index: slot.slot.id.index.0,
-        attempt: slot.attempt.0,
+        pod: pod.map_or_else(|| replica.name().to_owned(), |pod| pod.name.to_string()),
+        role: replica.role().to_string(),
+        index: replica.id().index.0,
+        attempt: replica.attempt.0,
         node: pod.and_then(|pod| pod.node.as_ref().map(ToString::to_string)),
         ..FirstFailure::default()
     }

@@ -11,14 +11,14 @@ use serde_json::{Map, Value};
 use crate::api::ConditionType;
 use crate::build::pod_group::{self, Terms, unstated};
 use crate::gang::{Gang, Placement, PodGroup, PodGroupApi, PodGroupView};
-use crate::job::ResolvedReplica;
-use crate::names::{self, Role, SlotId};
+use crate::job::ResolvedRole;
+use crate::names::{self, ReplicaId, Role};
 use crate::objects::{Child, ChildKind};
 use crate::observe::{ChildView, Phase};
-use crate::plan::{Note, Write};
-use crate::tally::{SlotState, SlotTally};
+use crate::plan::{Event, Write};
+use crate::replica_states::{ReplicaPhase, ReplicaState};
 
-use super::context::{Question, warning};
+use super::context::{Context, warning};
 
 /// Upstream's words (`pkg/controller.v1/common/pod.go`).
 const OTHER_SCHEDULER: &str =
@@ -29,7 +29,7 @@ const NO_PLACE: &str = "finds no place";
 
 /// What becomes of a gang.
 #[derive(Default)]
-pub(crate) struct Answer {
+pub(crate) struct GangPlan {
     /// What its scheduler has to be told.
     pub(crate) writes: Vec<Write>,
     /// Why no pod may be made now.
@@ -37,7 +37,7 @@ pub(crate) struct Answer {
     /// Whether the job waits in a queue, so that it has not begun.
     pub(crate) queued: bool,
     /// Reason and words if its scheduler finds no place for it.
-    pub(crate) refused: Option<(String, String)>,
+    pub(crate) unschedulable: Option<(String, String)>,
     /// Whether its scheduler will have more to say than its pods do.
     pub(crate) speaks_for_pods: bool,
 }
@@ -48,59 +48,64 @@ pub(crate) struct Members {
     class: Option<String>,
 }
 
-/// What to do about the gang before the slots in `wanted` are made. Those in `waiting` will be made when others are ready.
-pub(crate) fn plan(q: &Question<'_>, wanted: &[&SlotTally], waiting: &[SlotId]) -> Answer {
-    let (Some(api), Some(members)) = (q.settings.gang.api(), members(q)) else {
-        return Answer::default();
+/// What to do about the gang before the replicas in `wanted` are made. Those in `waiting` will be made when others are ready.
+pub(crate) fn plan(ctx: &Context<'_>, wanted: &[&ReplicaState], waiting: &[ReplicaId]) -> GangPlan {
+    let (Some(api), Some(members)) = (ctx.settings.gang.api(), members(ctx)) else {
+        return GangPlan::default();
     };
-    let all = || q.tally.slots.iter().filter(|slot| members.has(slot));
-    let live = || all().filter(|slot| is_live(slot, api));
-    let made = || wanted.iter().copied().filter(|slot| members.has(slot));
-    let unscheduled = live().any(|slot| slot.pod.as_ref().is_none_or(|pod| pod.node.is_none()));
+    let all = || ctx.states.replicas.iter().filter(|replica| members.has(replica));
+    let live = || all().filter(|replica| is_live(replica, api));
+    let made = || wanted.iter().copied().filter(|replica| members.has(replica));
+    let unscheduled = live().any(|replica| replica.pod.as_ref().is_none_or(|pod| pod.node.is_none()));
     let (making, alive) = (made().next().is_some(), live().next().is_some());
-    let begun = live().any(|slot| slot.pod.as_ref().is_some_and(|pod| pod.node.is_some()));
+    let begun = live().any(|replica| replica.pod.as_ref().is_some_and(|pod| pod.node.is_some()));
     if !making && !unscheduled {
-        return Answer::default();
+        return GangPlan::default();
     }
-    let stated = q.job.policy.scheduling.min_available;
+    let stated = ctx.job.policy.scheduling.min_available;
     let stated = stated
         .map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(0))
         .max(1);
-    let begins = all().filter(|slot| is_to_begin(slot) && !waiting.contains(&slot.slot.id));
+    let begins = all().filter(|replica| is_to_begin(replica) && !waiting.contains(&replica.id()));
     let least = stated.min(begins.count().saturating_add(live().count()));
     // A gang without a place is not asked for less because one of it is late.
     if !begun && live().count().saturating_add(made().count()) < least {
-        return Answer::hold(format!(
+        return GangPlan::hold(format!(
             "the gang begins when {least} of its pods can be made together"
         ));
     }
-    let mut counted: Vec<&SlotTally> = live().chain(made()).collect();
+    let mut counted: Vec<&ReplicaState> = live().chain(made()).collect();
     let min = stated.min(counted.len()).max(1);
-    counted.sort_by_key(|slot| (std::cmp::Reverse(priority(q, slot.slot.id.role)), slot.slot.rank));
+    counted.sort_by_key(|replica| {
+        (
+            std::cmp::Reverse(priority(ctx, replica.role())),
+            replica.replica.rank,
+        )
+    });
     let terms = Terms {
         api,
         min: u32::try_from(min).unwrap_or(u32::MAX),
-        class: class(q, api, &members),
-        pods: counted.iter().map(|slot| slot.slot.id.role).collect(),
+        class: class(ctx, api, &members),
+        pods: counted.iter().map(|replica| replica.role()).collect(),
     };
-    match stored(q, api) {
-        None => create(q, &terms, alive),
+    match stored(ctx, api) {
+        None => create(ctx, &terms, alive),
         // Pods that are there would keep it in use; new ones can still belong to it.
         Some(group) if group.deleting && !alive => {
-            Answer::hold(format!("PodGroup {} has to terminate first", group.name))
+            GangPlan::hold(format!("PodGroup {} has to terminate first", group.name))
         }
-        Some(group) => Answer {
+        Some(group) => GangPlan {
             writes: if begun && asks_for_no_more(group, &terms) {
                 Vec::new()
             } else {
-                patch(q, group, &terms).into_iter().collect()
+                patch(ctx, group, &terms).into_iter().collect()
             },
             ..read(group, alive)
         },
     }
 }
 
-impl Answer {
+impl GangPlan {
     fn hold(why: String) -> Self {
         Self {
             hold: Some(why),
@@ -110,21 +115,21 @@ impl Answer {
 }
 
 impl Members {
-    pub(crate) fn has(&self, slot: &SlotTally) -> bool {
-        self.roles.contains(&slot.slot.id.role)
+    pub(crate) fn has(&self, replica: &ReplicaState) -> bool {
+        self.roles.contains(&replica.role())
     }
 }
 
-fn create(q: &Question<'_>, terms: &Terms, alive: bool) -> Answer {
-    let group = pod_group::pod_group(q.job, &q.observed.job.annotations, terms);
-    let name = names::pod_group(&q.job.key.name);
+fn create(ctx: &Context<'_>, terms: &Terms, alive: bool) -> GangPlan {
+    let group = pod_group::pod_group(ctx.job, &ctx.observed.job.annotations, terms);
+    let name = names::pod_group(&ctx.job.key.name);
     let queued = terms.api == PodGroupApi::Volcano && !alive;
-    Answer {
+    GangPlan {
         writes: vec![Write::CreateChild(Child::PodGroup(Box::new(group)))],
         hold: queued.then(|| format!("PodGroup {name} waits to be admitted by Volcano")),
         queued,
         speaks_for_pods: terms.api == PodGroupApi::Native,
-        ..Answer::default()
+        ..GangPlan::default()
     }
 }
 
@@ -141,9 +146,9 @@ fn asks_for_no_more(group: &ChildView, terms: &Terms) -> bool {
 }
 
 /// Makes a PodGroup say what it should.
-fn patch(q: &Question<'_>, group: &ChildView, terms: &Terms) -> Option<Write> {
+fn patch(ctx: &Context<'_>, group: &ChildView, terms: &Terms) -> Option<Write> {
     let stored = &group.pod_group.as_deref()?.spec;
-    let mut wanted = pod_group::spec(q.job, &q.observed.job.annotations, terms);
+    let mut wanted = pod_group::spec(ctx.job, &ctx.observed.job.annotations, terms);
     leave_alone(&mut wanted, stored, terms.api);
     let metadata = ObjectMeta {
         name: Some(group.name.to_string()),
@@ -161,26 +166,26 @@ fn patch(q: &Question<'_>, group: &ChildView, terms: &Terms) -> Option<Write> {
 }
 
 /// What a PodGroup says itself.
-fn read(group: &ChildView, alive: bool) -> Answer {
+fn read(group: &ChildView, alive: bool) -> GangPlan {
     let none = PodGroupView::default();
     let view = group.pod_group.as_deref().unwrap_or(&none);
     let of = |api| group.kind == ChildKind::PodGroup(api);
     let pending = matches!(view.phase.as_deref(), None | Some("" | "Pending"));
     let queued = of(PodGroupApi::Volcano) && pending && !alive;
-    let refused = match &view.placement {
-        Placement::Refused { reason, message } => Some((reason.to_string(), message.to_string())),
+    let unschedulable = match &view.placement {
+        Placement::Unschedulable { reason, message } => Some((reason.to_string(), message.to_string())),
         Placement::Unknown | Placement::Found => None,
     };
     let in_queue = || match view.spec.get("queue").and_then(Value::as_str) {
         Some(queue) if !queue.is_empty() => format!("PodGroup {} waits in queue {queue}", group.name),
         _ => format!("PodGroup {} waits to be admitted by Volcano", group.name),
     };
-    Answer {
+    GangPlan {
         hold: queued.then(in_queue),
         queued,
-        refused,
+        unschedulable,
         speaks_for_pods: of(PodGroupApi::Native) && view.placement == Placement::Unknown,
-        ..Answer::default()
+        ..GangPlan::default()
     }
 }
 
@@ -224,57 +229,62 @@ fn changes(stored: &Value, wanted: &Value) -> Option<Value> {
     (!patch.is_empty()).then_some(Value::Object(patch))
 }
 
-fn stored<'a>(q: &'a Question<'_>, api: PodGroupApi) -> Option<&'a ChildView> {
-    let name = names::pod_group(&q.job.key.name);
+fn stored<'a>(ctx: &'a Context<'_>, api: PodGroupApi) -> Option<&'a ChildView> {
+    let name = names::pod_group(&ctx.job.key.name);
     let is = |child: &ChildView| child.kind == ChildKind::PodGroup(api) && *child.name == *name;
-    q.observed.children.iter().map(|c| &**c).find(|child| is(child))
+    ctx.observed.children.iter().map(|c| &**c).find(|child| is(child))
 }
 
 /// Whether a pod of the gang is there that its scheduler counts. (What runs since before there was a gang is not.)
-fn is_live(slot: &SlotTally, api: PodGroupApi) -> bool {
-    match slot.state {
-        SlotState::Pending | SlotState::Running => match &slot.pod {
+fn is_live(replica: &ReplicaState, api: PodGroupApi) -> bool {
+    match replica.phase {
+        ReplicaPhase::Pending | ReplicaPhase::Running => match &replica.pod {
             Some(pod) => {
                 let ended = matches!(pod.phase, Phase::Succeeded | Phase::Failed);
                 pod.gang == Some(api) && !pod.deleting && !ended
             }
             // Its batch Job will make one in a moment; later ones only after ever longer pauses.
-            None => slot.batch_job.as_ref().is_some_and(|job| job.failed == 0),
+            None => replica.batch_job.as_ref().is_some_and(|job| job.failed == 0),
         },
-        SlotState::Missing
-        | SlotState::Lost
-        | SlotState::Previous
-        | SlotState::Terminating
-        | SlotState::Succeeded
-        | SlotState::Failed(_) => false,
+        ReplicaPhase::NotCreated
+        | ReplicaPhase::Disappeared
+        | ReplicaPhase::Outdated
+        | ReplicaPhase::Terminating
+        | ReplicaPhase::Succeeded
+        | ReplicaPhase::Failed(_) => false,
     }
 }
 
-/// Whether a pod will be made for the slot, sooner or later.
-fn is_to_begin(slot: &SlotTally) -> bool {
-    match slot.state {
-        SlotState::Missing | SlotState::Lost | SlotState::Previous | SlotState::Terminating => true,
-        SlotState::Pending | SlotState::Running | SlotState::Succeeded | SlotState::Failed(_) => false,
+/// Whether a pod will be made for the replica, sooner or later.
+fn is_to_begin(replica: &ReplicaState) -> bool {
+    match replica.phase {
+        ReplicaPhase::NotCreated
+        | ReplicaPhase::Disappeared
+        | ReplicaPhase::Outdated
+        | ReplicaPhase::Terminating => true,
+        ReplicaPhase::Pending | ReplicaPhase::Running | ReplicaPhase::Succeeded | ReplicaPhase::Failed(_) => {
+            false
+        }
     }
 }
 
 /// Value of the priority class that pods of a role name.
-fn priority(q: &Question<'_>, role: Role) -> i32 {
-    let class = q.job.replica(role).and_then(own_class);
+fn priority(ctx: &Context<'_>, role: Role) -> i32 {
+    let class = ctx.job.role(role).and_then(own_class);
     class
-        .and_then(|class| q.observed.priorities.get(class).copied())
+        .and_then(|class| ctx.observed.priorities.get(class).copied())
         .unwrap_or(0)
 }
 
 /// The priority class that the PodGroup names.
-fn class(q: &Question<'_>, api: PodGroupApi, members: &Members) -> Option<String> {
-    let policy = q.job.policy.scheduling.priority_class.as_deref();
+fn class(ctx: &Context<'_>, api: PodGroupApi, members: &Members) -> Option<String> {
+    let policy = ctx.job.policy.scheduling.priority_class.as_deref();
     match api {
         PodGroupApi::Native => members.class.clone(),
         PodGroupApi::Volcano => stated(policy).or_else(|| {
-            let first = q.job.replicas.iter().find_map(own_class);
+            let first = ctx.job.roles.iter().find_map(own_class);
             first
-                .filter(|_| q.job.info.gang.class_of_template)
+                .filter(|_| ctx.job.info.gang.class_of_template)
                 .map(str::to_owned)
         }),
         PodGroupApi::Coscheduling => None,
@@ -283,21 +293,21 @@ fn class(q: &Question<'_>, api: PodGroupApi, members: &Members) -> Option<String
 
 /// Which pods belong to the gang: a gang has one scheduler, and in Kubernetes' own API one priority. Who names another is
 /// left out, lest all wait for him for ever; nobody, if there is no gang at all.
-pub(crate) fn members(q: &Question<'_>) -> Option<Members> {
-    let api = q.settings.gang.api()?;
-    let roles: Vec<&ResolvedReplica> = q.job.replicas.iter().filter(|r| r.count > 0).collect();
-    let (_, mut roles) = agreed(roles, Some(q.settings.gang.scheduler()), own_scheduler);
+pub(crate) fn members(ctx: &Context<'_>) -> Option<Members> {
+    let api = ctx.settings.gang.api()?;
+    let roles: Vec<&ResolvedRole> = ctx.job.roles.iter().filter(|r| r.count > 0).collect();
+    let (_, mut roles) = agreed(roles, Some(ctx.settings.gang.scheduler()), own_scheduler);
     let mut class = None;
     if api == PodGroupApi::Native {
         roles.retain(|r| spec_of(r).is_none_or(|spec| spec.scheduling_group.is_none()));
         let stated = |text: Option<&str>| text.filter(|class| !class.is_empty()).map(str::to_owned);
         // A PodGroup keeps the priority that it was made with.
-        if let Some(group) = stored(q, api).filter(|group| !group.deleting) {
+        if let Some(group) = stored(ctx, api).filter(|group| !group.deleting) {
             let spec = group.pod_group.as_deref().map(|view| &view.spec);
             class = stated(spec.and_then(|spec| spec.get("priorityClassName")?.as_str()));
             roles.retain(|r| own_class(r).is_none_or(|own| Some(own) == class.as_deref()));
         } else {
-            let policy = stated(q.job.policy.scheduling.priority_class.as_deref());
+            let policy = stated(ctx.job.policy.scheduling.priority_class.as_deref());
             (class, roles) = agreed(roles, policy.as_deref(), own_class);
         }
     }
@@ -312,32 +322,32 @@ fn stated(text: Option<&str>) -> Option<String> {
 /// The value that pods of a gang share, and the roles that go along with it: what is proposed if anybody does, else what
 /// is stated first.
 fn agreed<'a>(
-    roles: Vec<&'a ResolvedReplica>,
+    roles: Vec<&'a ResolvedRole>,
     proposed: Option<&str>,
-    stated: fn(&ResolvedReplica) -> Option<&str>,
-) -> (Option<String>, Vec<&'a ResolvedReplica>) {
-    let fits = |role: &&ResolvedReplica, value: &str| stated(role).is_none_or(|own| own == value);
+    stated: fn(&ResolvedRole) -> Option<&str>,
+) -> (Option<String>, Vec<&'a ResolvedRole>) {
+    let fits = |role: &&ResolvedRole, value: &str| stated(role).is_none_or(|own| own == value);
     let value = proposed
         .filter(|value| roles.iter().any(|role| fits(role, value)))
         .or_else(|| roles.iter().find_map(|role| stated(role)))
         .map(str::to_owned);
-    let of_value = |role: &&ResolvedReplica| value.as_deref().is_none_or(|value| fits(role, value));
+    let of_value = |role: &&ResolvedRole| value.as_deref().is_none_or(|value| fits(role, value));
     let along = roles.into_iter().filter(of_value).collect();
     (value, along)
 }
 
-fn spec_of(role: &ResolvedReplica) -> Option<&PodSpec> {
+fn spec_of(role: &ResolvedRole) -> Option<&PodSpec> {
     role.template.spec.as_ref()
 }
 
-fn own_scheduler(role: &ResolvedReplica) -> Option<&str> {
+fn own_scheduler(role: &ResolvedRole) -> Option<&str> {
     spec_of(role)?
         .scheduler_name
         .as_deref()
         .filter(|name| !name.is_empty())
 }
 
-fn own_class(role: &ResolvedReplica) -> Option<&str> {
+fn own_class(role: &ResolvedRole) -> Option<&str> {
     spec_of(role)?
         .priority_class_name
         .as_deref()
@@ -346,36 +356,36 @@ fn own_class(role: &ResolvedReplica) -> Option<&str> {
 
 /// What is said of a gang that does not fit. Its scheduler says how many do not, in `words`; its pods say why, but for those
 /// that only repeat the words.
-pub(crate) fn no_place(q: &Question<'_>, words: &str, pods: impl Iterator<Item = String>) -> String {
+pub(crate) fn no_place(ctx: &Context<'_>, words: &str, pods: impl Iterator<Item = String>) -> String {
     let mut pods = pods.filter(|why| words.is_empty() || !why.contains(words));
     let why = pods.next().map_or(String::new(), |why| format!("; {why}"));
-    let name = names::pod_group(&q.job.key.name);
+    let name = names::pod_group(&ctx.job.key.name);
     format!("PodGroup {name} {NO_PLACE}: {words}{why}")
 }
 
 /// Whether the job says already that its gang does not fit. The numbers in it change with what else the cluster does: an
 /// event tells it once.
-pub(crate) fn is_told(q: &Question<'_>) -> bool {
-    let told = conditions::condition(&q.job.stored, ConditionType::Created);
+pub(crate) fn is_told(ctx: &Context<'_>) -> bool {
+    let told = conditions::condition(&ctx.job.stored, ConditionType::Created);
     let message = told.and_then(|c| c.message.as_deref());
     message.is_some_and(|message| message.contains(NO_PLACE))
 }
 
 /// What the user should know once, at the beginning.
-pub(crate) fn first_words(q: &Question<'_>) -> Vec<Note> {
-    let gang = &q.settings.gang;
+pub(crate) fn first_words(ctx: &Context<'_>) -> Vec<Event> {
+    let gang = &ctx.settings.gang;
     if *gang == Gang::None {
         return Vec::new();
     }
-    let roles = || q.job.replicas.iter().filter(|r| r.count > 0);
-    let other = |role: &ResolvedReplica| own_scheduler(role).is_some_and(|own| own != gang.scheduler());
-    let mut notes = Vec::new();
+    let roles = || ctx.job.roles.iter().filter(|r| r.count > 0);
+    let other = |role: &ResolvedRole| own_scheduler(role).is_some_and(|own| own != gang.scheduler());
+    let mut events = Vec::new();
     if *gang != Gang::Native && roles().any(other) {
-        notes.push(warning("SetPodTemplateSchedulerName", OTHER_SCHEDULER));
+        events.push(warning("SetPodTemplateSchedulerName", OTHER_SCHEDULER));
     }
-    let members = members(q);
+    let members = members(ctx);
     let inside = |role: Role| members.as_ref().is_some_and(|m| m.roles.contains(&role));
-    notes.extend(roles().filter(|r| !inside(r.role)).map(|r| {
+    events.extend(roles().filter(|r| !inside(r.role)).map(|r| {
         let text = format!(
             "{} pods are placed by themselves: a gang has one scheduler and one priority, and their template asks for \
              others (schedulerName {}, priorityClassName {})",
@@ -385,13 +395,13 @@ pub(crate) fn first_words(q: &Question<'_>) -> Vec<Note> {
         );
         warning("NotInGang", text)
     }));
-    notes
+    events
 }
 
 /// Marks a pod as one of the gang, if pods of its role are.
-pub(crate) fn mark(q: &Question<'_>, members: Option<&Members>, role: Role, pod: &mut Pod) {
+pub(crate) fn mark(ctx: &Context<'_>, members: Option<&Members>, role: Role, pod: &mut Pod) {
     if let Some(members) = members.filter(|m| m.roles.contains(&role)) {
-        pod_group::mark(pod, q.job, role, &q.settings.gang, members.class.as_deref());
+        pod_group::mark(pod, ctx.job, role, &ctx.settings.gang, members.class.as_deref());
     }
 }
 
@@ -403,7 +413,7 @@ mod tests {
 
     #[test]
     fn what_is_stored_besides_stays_and_is_no_difference() {
-        let stored = json!({"minMember": 3, "queue": "q", "minTaskMember": {"a": 1}, "minResources": {"cpu": "1", "gpu": "2"}});
+        let stored = json!({"minMember": 3, "queue": "ctx", "minTaskMember": {"a": 1}, "minResources": {"cpu": "1", "gpu": "2"}});
         assert_eq!(changes(&stored, &json!({"minMember": 3})), None);
         assert_eq!(
             changes(&stored, &json!({"minMember": 2, "minResources": {"cpu": "1"}})),

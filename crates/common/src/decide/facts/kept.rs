@@ -3,16 +3,19 @@
 use crate::objects::{Child, ChildKind};
 use crate::plan::Write;
 
-use super::context::Question;
+use super::context::Context;
 use super::deletes;
 
 /// What makes the children of `kind` the one that is wanted. Digests are compared, since what is stored is not what was
 /// sent; one that is on its way out is waited for.
-pub(crate) fn writes(q: &Question<'_>, kind: ChildKind, wanted: Option<Child>) -> Vec<Write> {
+pub(crate) fn writes(ctx: &Context<'_>, kind: ChildKind, wanted: Option<Child>) -> Vec<Write> {
     let is_wanted = |name: &str| wanted.as_ref().is_some_and(|w| w.name() == name);
-    let surplus = q.observed.standing(kind).filter(|child| !is_wanted(&child.name));
+    let surplus = ctx
+        .observed
+        .standing(kind)
+        .filter(|child| !is_wanted(&child.name));
     let mut writes: Vec<Write> = surplus.map(deletes::delete_child).collect();
-    let mut of_kind = q.observed.children.iter().filter(|child| child.kind == kind);
+    let mut of_kind = ctx.observed.children.iter().filter(|child| child.kind == kind);
     let there = of_kind.find(|child| is_wanted(&child.name));
     match (wanted, there) {
         (Some(wanted), None) => writes.push(Write::CreateChild(wanted)),

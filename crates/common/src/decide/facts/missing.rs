@@ -1,60 +1,60 @@
 //! Replicas without a pod or batch Job: which are created now, and what the others wait for.
 
-use super::context::Question;
+use super::context::Context;
 use super::{delays, dependencies};
-use crate::names::SlotId;
-use crate::tally::{SlotState, SlotTally};
+use crate::names::ReplicaId;
+use crate::replica_states::{ReplicaPhase, ReplicaState};
 use jiff::Timestamp;
 
 /// What is to be made of what is missing.
 #[derive(Default)]
 pub(crate) struct Missing<'a> {
-    /// Slots whose pods and batch Jobs are to be made now; those that need others last.
-    pub(crate) slots: Vec<&'a SlotTally>,
-    /// Slots that are made when others are ready.
-    pub(crate) waiting: Vec<SlotId>,
+    /// Replicas whose pods and batch Jobs are to be made now; those that need others last.
+    pub(crate) replicas: Vec<&'a ReplicaState>,
+    /// Replicas that are made when others are ready.
+    pub(crate) waiting: Vec<ReplicaId>,
     /// When the next one that must wait is due.
     pub(crate) held_until: Option<Timestamp>,
     /// What one of them waits for, in words.
     pub(crate) waits_for: Option<String>,
 }
 
-pub(crate) fn missing_slots<'a>(q: &'a Question<'_>) -> Missing<'a> {
+pub(crate) fn missing_replicas<'a>(ctx: &'a Context<'_>) -> Missing<'a> {
     let mut missing = Missing::default();
-    let mut slots: Vec<_> = q
-        .tally
-        .slots
+    let mut replicas: Vec<_> = ctx
+        .states
+        .replicas
         .iter()
-        .filter(|s| s.state == SlotState::Missing)
+        .filter(|s| s.phase == ReplicaPhase::NotCreated)
         .collect();
-    slots.sort_by_key(|slot| dependencies::needs(q, slot).is_some());
-    if let Some(name) = leftover(q) {
+    replicas.sort_by_key(|replica| dependencies::dependency(ctx, replica).is_some());
+    if let Some(name) = outdated(ctx) {
         missing.waits_for = Some(format!("{name} of the previous attempt has to terminate first"));
         return missing;
     }
-    for slot in slots {
-        if let Some(due) = delays::of_replica(q, slot).filter(|due| *due > q.now()) {
+    for replica in replicas {
+        if let Some(due) = delays::of_replica(ctx, replica).filter(|due| *due > ctx.now()) {
             missing.held_until = Some(missing.held_until.map_or(due, |t: Timestamp| t.min(due)));
             continue;
         }
-        if let Some(needed) =
-            dependencies::needs(q, slot).filter(|needed| dependencies::must_wait(q, slot, *needed))
+        if let Some(needed) = dependencies::dependency(ctx, replica)
+            .filter(|needed| dependencies::must_wait(ctx, replica, *needed))
         {
             missing.waits_for = Some(format!(
                 "{} waits until all {needed} pods are ready",
-                slot.slot.name
+                replica.name()
             ));
-            missing.waiting.push(slot.slot.id);
+            missing.waiting.push(replica.id());
             continue;
         }
-        missing.slots.push(slot);
+        missing.replicas.push(replica);
     }
     missing
 }
 
-/// The first by name of the pods of the time before the last restart that are still there, whether or not their slots are.
-pub(crate) fn leftover<'a>(q: &Question<'a>) -> Option<&'a str> {
-    let (first, observed) = (q.job.stored.attempt, q.observed);
+/// The first by name of the pods of the time before the last restart that are still there, whether or not their replicas are.
+pub(crate) fn outdated<'a>(ctx: &Context<'a>) -> Option<&'a str> {
+    let (first, observed) = (ctx.job.stored.attempt, ctx.observed);
     let pods = observed.pods.iter().map(|pod| (&*pod.name, pod.attempt));
     let jobs = observed.batch_jobs.iter().map(|job| (&*job.name, job.attempt));
     let carried = observed
@@ -64,5 +64,5 @@ pub(crate) fn leftover<'a>(q: &Question<'a>) -> Option<&'a str> {
     let all = pods.chain(jobs).chain(carried);
     let old = all.filter(|(_, attempt)| attempt.0 < first);
     let name = old.map(|(name, _)| name).min()?;
-    q.restarts_together().then_some(name)
+    ctx.restarts_together().then_some(name)
 }

@@ -1,23 +1,27 @@
 //! How the job does, by its success policy.
 
 use crate::api::SuccessPolicy;
-use crate::kind::Outcome;
-use crate::tally::SlotState;
+use crate::kind::Progress;
+use crate::replica_states::ReplicaPhase;
 
-use super::context::Question;
+use super::context::Context;
 
 /// The kind's judgement; under `Leader` the leader's success is the job's, and nothing else is.
-pub(crate) fn outcome(q: &Question<'_>) -> Outcome {
-    let by_kind = q.framework.outcome(q.tally, q.job);
-    if q.job.success != SuccessPolicy::Leader {
+pub(crate) fn progress(ctx: &Context<'_>) -> Progress {
+    let by_kind = ctx.framework.progress(ctx.states, ctx.job);
+    if ctx.job.success != SuccessPolicy::Leader {
         return by_kind;
     }
-    let leader = q.framework.leader(&q.job.cast, q.job);
-    let leader = q.tally.slots.iter().find(|slot| Some(slot.slot.id) == leader);
-    match (leader.map(|slot| &slot.state), by_kind) {
-        (Some(SlotState::Succeeded), _) => Outcome::Succeeded,
-        (Some(SlotState::Running), Outcome::Succeeded) => Outcome::Running,
-        (_, Outcome::Succeeded) => Outcome::Waiting,
-        (_, Outcome::Running | Outcome::Waiting) => by_kind,
+    let leader = ctx.framework.leader(&ctx.job.replicas, ctx.job);
+    let leader = ctx
+        .states
+        .replicas
+        .iter()
+        .find(|replica| Some(replica.id()) == leader);
+    match (leader.map(|replica| &replica.phase), by_kind) {
+        (Some(ReplicaPhase::Succeeded), _) => Progress::Succeeded,
+        (Some(ReplicaPhase::Running), Progress::Succeeded) => Progress::Running,
+        (_, Progress::Succeeded) => Progress::Waiting,
+        (_, Progress::Running | Progress::Waiting) => by_kind,
     }
 }

@@ -1,13 +1,13 @@
 //! The condition message, `waitingFor` and event for a job that waits.
 
-use super::context::{Question, created_message, warning};
+use super::context::{Context, created_message, warning};
 use super::{delays, gang};
 use crate::api::{ConditionType, JobStatus};
 use crate::conditions;
 use crate::kind::Workload;
 use crate::observe::{ContainerState, Phase, PodView, Refusal, RefusalCause};
-use crate::plan::Note;
-use crate::tally::SlotState;
+use crate::plan::Event;
+use crate::replica_states::ReplicaPhase;
 use jiff::Timestamp;
 
 /// What is told of a pod that its scheduler finds no node for.
@@ -23,56 +23,56 @@ pub(crate) struct Waits {
 
 /// Fills in what the job waits for; an event when it begins to wait for something that will not pass by itself.
 pub(crate) fn trouble(
-    q: &Question<'_>,
+    ctx: &Context<'_>,
     status: &mut JobStatus,
     creating: bool,
-    gang: &gang::Answer,
+    gang: &gang::GangPlan,
     waits: Waits,
-) -> Option<Note> {
-    let created = created_message(q.job.info, &q.job.key);
-    if let Some(refusal) = q.observed.refusals.first() {
+) -> Option<Event> {
+    let created = created_message(ctx.job.info, &ctx.job.key);
+    if let Some(refusal) = ctx.observed.refusals.first() {
         if refusal.cause != RefusalCause::Transient {
             let message = format!("{created} It waits: {}", refusal_text(refusal));
-            conditions::refresh_message(status, q.now(), ConditionType::Created, &message);
+            conditions::refresh_message(status, ctx.now(), ConditionType::Created, &message);
         }
-        return refused(q, status, refusal);
+        return refused(ctx, status, refusal);
     }
-    if creating && q.job.stored.waiting_for.is_some() {
+    if creating && ctx.job.stored.waiting_for.is_some() {
         // Whether the cause is gone shows when these writes went through: until then the old words stand, and an operator
         // that was just started does not tell them twice.
-        status.waiting_for.clone_from(&q.job.stored.waiting_for);
+        status.waiting_for.clone_from(&ctx.job.stored.waiting_for);
         return None;
     }
     if let Some(text) = status.waiting_for.clone() {
-        conditions::refresh_message(status, q.now(), ConditionType::Created, &created);
-        let news = q.job.stored.waiting_for.is_none();
+        conditions::refresh_message(status, ctx.now(), ConditionType::Created, &created);
+        let news = ctx.job.stored.waiting_for.is_none();
         return news.then(|| warning("NodeNotReady", text));
     }
-    let pods = q.tally.slots.iter().filter_map(|s| s.pod.as_deref());
+    let pods = ctx.states.replicas.iter().filter_map(|s| s.pod.as_deref());
     let mut troubles = pods.filter_map(pod_trouble);
-    if let Some((reason, words)) = &gang.refused {
-        let text = gang::no_place(q, words, troubles.map(|(_, text)| text));
+    if let Some((reason, words)) = &gang.unschedulable {
+        let text = gang::no_place(ctx, words, troubles.map(|(_, text)| text));
         let message = format!("{created} It waits: {text}");
-        conditions::refresh_message(status, q.now(), ConditionType::Created, &message);
+        conditions::refresh_message(status, ctx.now(), ConditionType::Created, &message);
         status.waiting_for = Some(text.clone());
-        return (!gang::is_told(q)).then(|| warning(reason, text));
+        return (!gang::is_told(ctx)).then(|| warning(reason, text));
     }
-    conditions::refresh_message(status, q.now(), ConditionType::Created, &created);
+    conditions::refresh_message(status, ctx.now(), ConditionType::Created, &created);
     if let Some((reason, text)) = troubles.next() {
         // Words of the scheduler that a pod still has although its gang has found a place were told with the gang.
-        let told = reason == UNSCHEDULABLE && gang::is_told(q);
-        let news = q.job.stored.waiting_for.is_none() && !gang.speaks_for_pods && !told;
+        let told = reason == UNSCHEDULABLE && gang::is_told(ctx);
+        let news = ctx.job.stored.waiting_for.is_none() && !gang.speaks_for_pods && !told;
         status.waiting_for = Some(text.clone());
         return news.then(|| warning(reason, text));
     }
-    status.waiting_for = waiting_for_time(q, waits.held_until).or(waits.waits_for);
+    status.waiting_for = waiting_for_time(ctx, waits.held_until).or(waits.waits_for);
     None
 }
 
 /// Says what was refused; an event if it is news.
-pub(crate) fn refused(q: &Question<'_>, status: &mut JobStatus, refusal: &Refusal) -> Option<Note> {
+pub(crate) fn refused(ctx: &Context<'_>, status: &mut JobStatus, refusal: &Refusal) -> Option<Event> {
     let text = refusal_text(refusal);
-    let news = q.job.stored.waiting_for.as_deref() != Some(&text);
+    let news = ctx.job.stored.waiting_for.as_deref() != Some(&text);
     status.waiting_for = Some(text.clone());
     let what = if refusal.deletion { "Delete" } else { "Create" };
     let kind = refusal.object.split(' ').next().unwrap_or("Object");
@@ -126,19 +126,23 @@ pub(crate) fn pod_trouble(pod: &PodView) -> Option<(String, String)> {
         })
 }
 
-pub(crate) fn waiting_for_time(q: &Question<'_>, held_until: Option<Timestamp>) -> Option<String> {
-    if let Some(given_back) = delays::gang_words(&q.job.stored, q.now()) {
+pub(crate) fn waiting_for_time(ctx: &Context<'_>, held_until: Option<Timestamp>) -> Option<String> {
+    if let Some(given_back) = delays::gang_words(&ctx.job.stored, ctx.now()) {
         return Some(given_back);
     }
-    let previous = q.tally.slots.iter().find(|s| s.state == SlotState::Previous);
+    let previous = ctx
+        .states
+        .replicas
+        .iter()
+        .find(|s| s.phase == ReplicaPhase::Outdated);
     let terminating = previous.map(|s| {
-        let what = match s.slot.workload {
+        let what = match s.replica.workload {
             Workload::Pod => "pod",
             Workload::BatchJob => "job",
         };
         format!(
             "{what} {} of the previous attempt has to terminate first",
-            s.slot.name
+            s.name()
         )
     });
     terminating.or_else(|| {

@@ -542,7 +542,7 @@ fn child_fields(object: &Object) -> Fields {
     {
         fields.extend([field("spec", spec), field("phase", phase)]);
         match placement {
-            Placement::Refused { reason, message } => {
+            Placement::Unschedulable { reason, message } => {
                 fields.extend([
                     field("placement.reason", reason),
                     field("placement.message", message),

@@ -1,0 +1,81 @@
+//! The replicas of a job: every replica in rank order, with the names by which pods find each other.
+
+use crate::kind::{RoleInfo, Workload};
+use crate::names::{Rank, ReplicaId, ReplicaIndex, Role};
+
+/// A replica with its rank and name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replica {
+    /// Role and index.
+    pub id: ReplicaId,
+    /// Position in the job, leader first.
+    pub rank: Rank,
+    /// Name of what carries the replica, its host name, and name of the Service that reaches it alone where there is one.
+    pub name: String,
+    /// What carries it.
+    pub workload: Workload,
+}
+
+/// All replicas of a job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replicas {
+    replicas: Vec<Replica>,
+}
+
+impl Replicas {
+    /// Lines up `count` replicas for each role, in the order given.
+    #[must_use]
+    pub fn new(job: &str, roles: impl IntoIterator<Item = (&'static RoleInfo, u32)>) -> Self {
+        let all = roles
+            .into_iter()
+            .flat_map(|(info, count)| (0..count).map(move |i| (info, ReplicaIndex(i))));
+        let replicas = all
+            .zip(0..)
+            .map(|((info, index), rank)| Replica {
+                id: ReplicaId {
+                    role: info.role,
+                    index,
+                },
+                rank: Rank(rank),
+                name: info.replica_name(job, index),
+                workload: info.workload,
+            })
+            .collect();
+        Self { replicas }
+    }
+
+    /// Replicas in rank order.
+    #[must_use]
+    pub fn all(&self) -> &[Replica] {
+        &self.replicas
+    }
+
+    /// Replicas of one role, by index.
+    pub fn of(&self, role: Role) -> impl Iterator<Item = &Replica> {
+        self.replicas.iter().filter(move |s| s.id.role == role)
+    }
+
+    /// The first replica of the first of these roles that has any.
+    #[must_use]
+    pub fn first_of(&self, roles: &[Role]) -> Option<ReplicaId> {
+        roles.iter().find_map(|role| Some(self.of(*role).next()?.id))
+    }
+
+    /// Number of replicas of one role.
+    #[must_use]
+    pub fn count(&self, role: Role) -> u32 {
+        u32::try_from(self.of(role).count()).unwrap_or(u32::MAX)
+    }
+
+    /// Number of replicas.
+    #[must_use]
+    pub fn len(&self) -> u32 {
+        u32::try_from(self.replicas.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Whether the job has no replica at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.replicas.is_empty()
+    }
+}
