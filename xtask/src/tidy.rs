@@ -71,7 +71,7 @@ pub(crate) fn run(_args: Args) -> Result<()> {
         stubs(&sources),
         crds(&root, &files)?,
         homes(&root, &files)?,
-        test_files(&root, &files)?,
+        test_files(&root, &files),
         doc_examples(&root, &files)?,
         purity(&root)?,
         frameworks(&root, &sources)?,
@@ -276,7 +276,7 @@ fn crates_below(root: &Path, cargo: &str, name: &str) -> Result<BTreeSet<String>
 }
 
 /// Each file of tests is named by `main.rs` beside it: one that is not would not be run.
-fn test_files(root: &Path, files: &[PathBuf]) -> Result<Finding> {
+fn test_files(root: &Path, files: &[PathBuf]) -> Finding {
     let (mut count, mut breaches) = (0, Vec::new());
     for path in files.iter().filter(|path| is_test_file(path)) {
         count += 1;
@@ -288,11 +288,11 @@ fn test_files(root: &Path, files: &[PathBuf]) -> Result<Finding> {
             breaches.push(format!("{}:1: not named by main.rs", path.display()));
         }
     }
-    Ok(Finding {
+    Finding {
         check: "test files",
         figures: format!("{count} files, each in the program of its crate"),
         breaches,
-    })
+    }
 }
 
 /// Whether it is `crates/<crate>/tests/<file>.rs`.
