@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_mins(10);
 
 /// Runs the command.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let mut stages = Stages::default();
+    let mut stages = Stages::new();
     let target = stages.run(
         "cluster up with its images, side by side (the first time, all of it is built)",
         |_| prepare(&args.choice),

@@ -5,14 +5,27 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 
 use crate::guard::Guard;
 
+/// Number of tests that are listed with their times.
+const LISTED: usize = 20;
+
+/// A test that has run.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) name: String,
+    pub(crate) passed: bool,
+    pub(crate) time: Duration,
+}
+
 /// What happened so far.
-#[derive(Default)]
 pub(crate) struct Stages {
+    begun: Instant,
     done: Vec<(String, Duration, bool)>,
+    /// The slowest tests, by what they are tests of.
+    slowest: Vec<(String, Vec<Ran>)>,
     passed: u64,
     failed: u64,
     /// Ends what is run, and more, when this program is ended.
@@ -20,6 +33,31 @@ pub(crate) struct Stages {
 }
 
 impl Stages {
+    /// None yet.
+    pub(crate) fn new() -> Self {
+        Self {
+            begun: Instant::now(),
+            done: Vec::new(),
+            slowest: Vec::new(),
+            passed: 0,
+            failed: 0,
+            guard: None,
+        }
+    }
+
+    /// Counts a stage that was over before this program began.
+    pub(crate) fn before(&mut self, name: &str, time: Duration) {
+        self.begun = self.begun.checked_sub(time).unwrap_or(self.begun);
+        self.done.push((name.to_owned(), time, true));
+    }
+
+    /// Adds stages that ran beside these.
+    pub(crate) fn add(&mut self, beside: Self) {
+        self.done.extend(beside.done);
+        self.slowest.extend(beside.slowest);
+        self.count(beside.passed, beside.failed);
+    }
+
     /// Runs a step, says its name before and its time after.
     pub(crate) fn run<T>(&mut self, name: &str, step: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
         eprintln!("\n==> {name}");
@@ -86,21 +124,48 @@ impl Stages {
         self.failed += figure("failed").unwrap_or(0);
     }
 
-    /// Adds up tests that ran otherwise.
-    pub(crate) fn count(&mut self, passed: u64, failed: u64) {
+    /// Adds up tests that ran one by one. The slowest of them are listed at the end.
+    pub(crate) fn tests(&mut self, title: &str, mut ran: Vec<Ran>) -> Result<()> {
+        let mut failed: Vec<&str> = ran
+            .iter()
+            .filter(|ran| !ran.passed)
+            .map(|ran| &*ran.name)
+            .collect();
+        failed.sort_unstable();
+        self.count((ran.len() - failed.len()) as u64, failed.len() as u64);
+        let result = if failed.is_empty() {
+            Ok(())
+        } else {
+            Err(anyhow!("failed: {}", failed.join(", ")))
+        };
+        ran.sort_by_key(|ran| std::cmp::Reverse(ran.time));
+        ran.truncate(LISTED);
+        self.slowest.push((title.to_owned(), ran));
+        result
+    }
+
+    fn count(&mut self, passed: u64, failed: u64) {
         self.passed += passed;
         self.failed += failed;
     }
 
     /// Times of all steps, and the sum of all tests on a line of its own.
     pub(crate) fn summary(&self) {
+        for (title, tests) in &self.slowest {
+            show(&format!("\nthe slowest {title}:"));
+            for test in tests {
+                show(&format!("{:>7.1} s  {}", test.time.as_secs_f64(), test.name));
+            }
+        }
         show("\ntime of each stage:");
         for (name, time, good) in &self.done {
             let verdict = if *good { "" } else { "  FAILED" };
             show(&format!("{:>7.1} s  {name}{verdict}", time.as_secs_f64()));
         }
-        let whole: Duration = self.done.iter().map(|(_, time, _)| time).sum();
-        show(&format!("{:>7.1} s  in all\n", whole.as_secs_f64()));
+        show(&format!(
+            "{:>7.1} s  in all\n",
+            self.begun.elapsed().as_secs_f64()
+        ));
         let other = self.done.iter().filter(|(_, _, good)| !good).count() as u64;
         show(&format!(
             "{} passed, {} failed",

@@ -1,11 +1,18 @@
 //! `cargo xtask test`: everything, in the order in which it is cheapest to fail.
 
-use anyhow::Result;
+use std::collections::BTreeMap;
+use std::time::{Duration, UNIX_EPOCH};
+
+use anyhow::{Result, anyhow};
 
 use crate::e2e::{self, Ahead};
+use crate::programs::{self, Program, Queue, Test};
 use crate::stage::{Stages, cargo, must};
 use crate::target::Choice;
-use crate::{codegen, deny, sbom, tidy};
+use crate::{deny, sbom, seed, tidy};
+
+/// Tests that call cargo.
+const CALL_CARGO: [&str; 1] = ["new_kind::tests::a_new_kind_is_one_of_the_registry_at_once"];
 
 /// Arguments.
 #[derive(clap::Args)]
@@ -36,7 +43,10 @@ pub(crate) struct Args {
 
 /// Runs the command.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let mut stages = Stages::default();
+    let mut stages = Stages::new();
+    if let Some(time) = built_before() {
+        stages.before("this program and the tests are built", time);
+    }
     let outcome = all(args, &mut stages);
     stages.summary();
     outcome
@@ -46,7 +56,7 @@ fn all(args: &Args, stages: &mut Stages) -> Result<()> {
     let suite = args.suite();
     let ahead = (!args.no_e2e).then(|| Ahead::start(&suite));
     if args.only.is_none() && !args.e2e {
-        without_cluster(stages);
+        without_cluster(args, stages)?;
     }
     if let Some(ahead) = ahead {
         ahead.finish(stages)?;
@@ -67,16 +77,80 @@ impl Args {
     }
 }
 
+/// Time that `.ci/run` took to build this program together with the tests: it says when it began.
+fn built_before() -> Option<Duration> {
+    let begun: u64 = std::env::var("TRAINYARD_BEGUN").ok()?.parse().ok()?;
+    UNIX_EPOCH.checked_add(Duration::from_secs(begun))?.elapsed().ok()
+}
+
 /// What fails here does not keep the rest from being tried: who waits for minutes wants to know all.
-fn without_cluster(stages: &mut Stages) {
-    let check = codegen::Args::CHECK;
-    stages.attempt("generated files are current", |_| codegen::run(check));
-    stages.attempt("house rules", |_| tidy::run(tidy::Args {}));
+fn without_cluster(args: &Args, stages: &mut Stages) -> Result<()> {
+    let mut env = BTreeMap::new();
+    if !args.all {
+        let seed = seed::today()?;
+        eprintln!(
+            "long tests take the share of {}={seed}; `--all` runs all of them",
+            seed::VARIABLE
+        );
+        env.insert(seed::VARIABLE, seed.to_string());
+    }
+    let Ok(programs) = stages.run("all tests are built", |_| programs::build()) else {
+        checks(stages);
+        return Ok(());
+    };
+    stages.attempt(
+        "tests without a cluster, and beside them what follows",
+        |stages| {
+            let (cargo, tests) = tests(&programs)?;
+            let (cargo, tests) = (Queue::new(cargo, env.clone()), Queue::new(tests, env));
+            let beside = std::thread::scope(|scope| {
+                // What calls cargo has one thread, since cargo does one thing at a time in one folder.
+                let checks = scope.spawn(|| {
+                    let mut beside = Stages::new();
+                    checks(&mut beside);
+                    cargo.work().and_then(|()| tests.work()).map(|()| beside)
+                });
+                let others: Vec<_> = (1..processors()).map(|_| scope.spawn(|| tests.work())).collect();
+                for worker in others {
+                    worker.join().map_err(|_| anyhow!("a thread ended"))??;
+                }
+                checks.join().map_err(|_| anyhow!("a thread ended"))?
+            })?;
+            stages.add(beside);
+            let ran = cargo.ran().into_iter().chain(tests.ran()).collect();
+            stages.tests("tests without a cluster", ran)
+        },
+    );
+    Ok(())
+}
+
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Tests that call cargo, and all others.
+type Tests<'a> = (Vec<Test<'a>>, Vec<Test<'a>>);
+
+fn tests(programs: &[Program]) -> Result<Tests<'_>> {
+    let mut all = Vec::new();
+    for program in programs.iter().filter(|program| !program.needs_cluster()) {
+        let tests = program.tests()?;
+        eprintln!("{:>5} tests of {}", tests.len(), program.name());
+        all.extend(tests);
+    }
+    eprintln!("{:>5} tests in all", all.len());
+    Ok(all
+        .into_iter()
+        .partition(|test| CALL_CARGO.contains(&&*test.name)))
+}
+
+/// Everything that is no test. The order is from the cheapest to the most expensive.
+fn checks(stages: &mut Stages) {
+    stages.attempt("format", |_| must(cargo("fmt", &["--all", "--check"])));
     stages.attempt("licences, unwanted crates and sources", |_| {
         deny::run(deny::Args {})
     });
     stages.attempt("list of the operator's dependencies (SBOM)", |_| sbom::check());
-    stages.attempt("format", |_| must(cargo("fmt", &["--all", "--check"])));
     let lints = [
         "--workspace",
         "--all-targets",
@@ -86,6 +160,5 @@ fn without_cluster(stages: &mut Stages) {
         "warnings",
     ];
     stages.attempt("lints", |_| must(cargo("clippy", &lints)));
-    let tests = ["--workspace", "--exclude", "e2e", "--no-fail-fast"];
-    stages.attempt("tests without a cluster", |stages| stages.cargo_test(&tests, &[]));
+    stages.attempt("house rules", |_| tidy::run(tidy::Args {}));
 }

@@ -4,6 +4,7 @@
 
 mod source;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -27,6 +28,8 @@ const CRD: usize = 200_000;
 const IMPURE: [&str; 3] = ["tokio", "hyper", "kube-client"];
 /// Crates that do I/O, and their tests; all others below `crates/` are pure, and but for `common` frameworks.
 const RUNTIME: [&str; 3] = ["operator", "runtime", "sim"];
+/// Tests that are a program of their own.
+const PROGRAMS: [&str; 1] = ["crates/sim/tests/secrets.rs"];
 /// Prefixes of label keys; in two pieces each, so that this file does not hold them.
 const LABELS: [&str; 2] = [
     concat!("training.kubeflow", ".org/"),
@@ -68,6 +71,8 @@ pub(crate) fn run(_args: Args) -> Result<()> {
         stubs(&sources),
         crds(&root, &files)?,
         homes(&root, &files)?,
+        test_files(&root, &files),
+        doc_examples(&root, &files)?,
         purity(&root)?,
         frameworks(&root, &sources)?,
         floors(&root)?,
@@ -230,46 +235,101 @@ fn pure(root: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// Each pure crate compiles alone, without the features that others switch on, and has no client and no executor.
+/// The pure crates compile without the features that others switch on, and have no client and no executor.
 fn purity(root: &Path) -> Result<Finding> {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let (mut figures, mut breaches) = (Vec::new(), Vec::new());
-    for name in pure(root)? {
-        let tree = output(
-            root,
-            &cargo,
-            &[
-                "tree",
-                "--package",
-                &name,
-                "--edges",
-                "normal",
-                "--prefix",
-                "none",
-            ],
-        )?;
-        let mut crates: Vec<&str> = tree
-            .lines()
-            .filter_map(|line| line.split_whitespace().next())
-            .collect();
-        crates.sort_unstable();
-        crates.dedup();
-        for impure in IMPURE.iter().filter(|impure| crates.contains(impure)) {
+    let mut check = vec!["check", "--quiet", "--keep-going"];
+    let names = pure(root)?;
+    for name in &names {
+        check.extend(["--package", name]);
+        let crates = crates_below(root, &cargo, name)?;
+        for impure in IMPURE.iter().filter(|impure| crates.contains(**impure)) {
             breaches.push(format!(
                 "crates/{name}/Cargo.toml:1: depends on {impure}, if only through others"
             ));
         }
-        if let Err(error) = output(root, &cargo, &["check", "--quiet", "--package", &name]) {
-            breaches.push(format!(
-                "crates/{name}/Cargo.toml:1: does not compile alone: {error}"
-            ));
-        }
         figures.push(format!("{name} ({} crates)", crates.len()));
     }
-    let figures = format!("no {}; compiled alone: {}", IMPURE.join(", "), figures.join(", "));
+    // One command: one by one they would have their dependencies compiled for several sets of features.
+    if let Err(error) = output(root, &cargo, &check) {
+        breaches.push(format!("pure crates do not compile without the others: {error}"));
+    }
+    let figures = format!(
+        "no {}; compiled without the others: {}",
+        IMPURE.join(", "),
+        figures.join(", ")
+    );
     Ok(Finding {
         check: "purity",
         figures,
+        breaches,
+    })
+}
+
+/// Names of all crates that a crate is made of.
+fn crates_below(root: &Path, cargo: &str, name: &str) -> Result<BTreeSet<String>> {
+    let args = ["tree", "--package", name, "--edges", "normal", "--prefix", "none"];
+    let tree = output(root, cargo, &args)?;
+    let names = tree.lines().filter_map(|line| line.split_whitespace().next());
+    Ok(names.map(str::to_owned).collect())
+}
+
+/// Each file of tests is named by `main.rs` beside it: one that is not would not be run.
+fn test_files(root: &Path, files: &[PathBuf]) -> Finding {
+    let (mut count, mut breaches) = (0, Vec::new());
+    for path in files.iter().filter(|path| is_test_file(path)) {
+        count += 1;
+        let main = path.with_file_name("main.rs");
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        let named = |text: String| text.contains(&format!("mod {stem};\n"));
+        let program = stem == "main" || PROGRAMS.iter().any(|program| path == Path::new(program));
+        if !program && !fs::read_to_string(root.join(main)).is_ok_and(named) {
+            breaches.push(format!("{}:1: not named by main.rs", path.display()));
+        }
+    }
+    Finding {
+        check: "test files",
+        figures: format!("{count} files, each in the program of its crate"),
+        breaches,
+    }
+}
+
+/// Whether it is `crates/<crate>/tests/<file>.rs`.
+fn is_test_file(path: &Path) -> bool {
+    let parts: Vec<_> = path.iter().collect();
+    parts.len() == 4
+        && path.starts_with("crates")
+        && path.parent().is_some_and(|parent| parent.ends_with("tests"))
+        && path.extension().is_some_and(|extension| extension == "rs")
+}
+
+/// No example in a doc comment is a program: those are not run.
+fn doc_examples(root: &Path, files: &[PathBuf]) -> Result<Finding> {
+    let mut breaches = Vec::new();
+    let rust = |path: &&PathBuf| path.extension().is_some_and(|extension| extension == "rs");
+    for path in files.iter().filter(rust) {
+        let text = fs::read_to_string(root.join(path))?;
+        let mut inside = false;
+        for (number, line) in text.lines().enumerate() {
+            let line = line.trim_start();
+            let doc = line.strip_prefix("///").or_else(|| line.strip_prefix("//!"));
+            let Some(language) = doc.and_then(|doc| doc.trim_start().strip_prefix("```")) else {
+                continue;
+            };
+            if !inside && (language.is_empty() || language.starts_with("rust")) {
+                breaches.push(format!(
+                    "{}:{}: an example that would not be run: write a test",
+                    path.display(),
+                    number + 1
+                ));
+            }
+            inside = !inside;
+        }
+    }
+    Ok(Finding {
+        check: "examples in comments",
+        figures: "none is a program".to_owned(),
         breaches,
     })
 }

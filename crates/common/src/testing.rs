@@ -13,6 +13,7 @@ mod nodes;
 mod pods;
 mod request;
 mod scenario;
+pub mod share;
 mod stable;
 pub mod vectors;
 mod world;

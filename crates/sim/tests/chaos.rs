@@ -5,12 +5,15 @@
 
 use std::collections::BTreeMap;
 
+use common::testing::share;
 use operator::FRAMEWORKS;
 use sim::chaos::{Report, run};
 use sim::workers::each;
 
 /// Number of seeds by default.
 const SEEDS: u64 = 500;
+/// As many of them if a share is asked for, and as many that are the day's own.
+const SHARE: u64 = 60;
 
 fn number(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
@@ -39,9 +42,16 @@ fn of_seed(seed: u64, traced: bool) -> Report {
 #[test]
 fn no_chaos_run_breaks_an_invariant_or_a_job() {
     let one = number("TRAINYARD_SEED");
-    let first = number("TRAINYARD_FIRST_SEED").unwrap_or(0);
-    let last = first + number("TRAINYARD_SEEDS").unwrap_or(SEEDS);
-    let seeds: Vec<u64> = one.map_or_else(|| (first..last).collect(), |seed| vec![seed]);
+    let (first, count) = (number("TRAINYARD_FIRST_SEED"), number("TRAINYARD_SEEDS"));
+    let day = share::daily_seed().filter(|_| first.or(count).is_none());
+    let seeds: Vec<u64> = match (one, day) {
+        (Some(seed), _) => vec![seed],
+        (None, Some(day)) => (0..SHARE).chain((day + 1) * SHARE..(day + 2) * SHARE).collect(),
+        (None, None) => {
+            let first = first.unwrap_or(0);
+            (first..first + count.unwrap_or(SEEDS)).collect()
+        }
+    };
     let reports = each(&seeds, |seed| of_seed(*seed, one.is_some()));
     let mut faults: BTreeMap<&str, usize> = BTreeMap::new();
     let mut kinds: BTreeMap<&str, (usize, usize)> = BTreeMap::new();

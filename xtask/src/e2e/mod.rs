@@ -7,12 +7,11 @@ mod selection;
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow};
 use cluster::images;
 use cluster::{Progress, Toolchain};
 
 pub(crate) use self::args::Args;
-use self::runner::Ran;
 use self::selection::Selection;
 use crate::guard::Guard;
 use crate::permissions;
@@ -120,7 +119,7 @@ fn on_cluster(args: &Args<'_>, stages: &mut Stages, ready: &Ready) -> Result<()>
     let env = environment(ready)?;
     let tests = stages.run("tests on the cluster", |stages| {
         let ran = runner::run(&ready.suite, ready.names.clone(), &env, stages.guard.as_mut())?;
-        summarize(&ran, stages)
+        stages.tests("tests on the cluster", ran)
     });
     let Some(log) = target.audit_log() else {
         eprintln!("this cluster keeps no record of requests for us: permissions are not compared with them");
@@ -136,8 +135,6 @@ fn conformance(stages: &mut Stages) {
     // As the tests without a cluster were built, so that nothing is built again.
     let args = [
         "--workspace",
-        "--exclude",
-        "e2e",
         "--test",
         "tests",
         "conformance::",
@@ -162,25 +159,4 @@ fn environment(ready: &Ready) -> Result<Vec<(&'static str, String)>> {
         env.push(("TRAINYARD_XTASK", show(&own)));
     }
     Ok(env)
-}
-
-/// Number of tests that are listed with their times.
-const LISTED: usize = 20;
-
-#[expect(clippy::print_stdout, reason = "test output goes to stdout")]
-fn summarize(ran: &[Ran], stages: &mut Stages) -> Result<()> {
-    let mut slowest: Vec<&Ran> = ran.iter().collect();
-    slowest.sort_by_key(|ran| std::cmp::Reverse(ran.time));
-    println!("\nthe slowest tests on the cluster:");
-    for ran in slowest.iter().take(LISTED) {
-        println!("{:>7.1} s  {}", ran.time.as_secs_f64(), ran.name);
-    }
-    let failed: Vec<&str> = ran
-        .iter()
-        .filter(|ran| !ran.passed)
-        .map(|ran| ran.name.as_str())
-        .collect();
-    stages.count((ran.len() - failed.len()) as u64, failed.len() as u64);
-    ensure!(failed.is_empty(), "failed: {}", failed.join(", "));
-    Ok(())
 }

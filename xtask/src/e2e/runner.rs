@@ -7,13 +7,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Condvar, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use crate::guard::Guard;
-use crate::stage::{cargo, root};
+use crate::stage::{Ran, cargo, root};
 
 /// Number of tests that run side by side: most of them wait for a cluster.
 const SIDE_BY_SIDE: usize = 6;
@@ -33,13 +33,6 @@ const EXCLUSIVE: [&[&str]; 2] = [
     ],
     &["burst::", "outage::"],
 ];
-
-/// A test that has run.
-pub(super) struct Ran {
-    pub(super) name: String,
-    pub(super) passed: bool,
-    pub(super) time: Duration,
-}
 
 /// Builds the suite with the features that the other tests are built with; its program.
 pub(super) fn build() -> Result<PathBuf> {

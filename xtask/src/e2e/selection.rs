@@ -1,18 +1,15 @@
 //! Which tests run, and which images they need.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use cluster::images::Image;
 
 use super::args::Args;
+use crate::seed;
 
 /// In the name of every end-to-end test that adds a node to the cluster.
 const SPARE: &str = "spare_node";
 /// Parts of the names of tests that need a program of another project beside the cluster, or its CRDs.
 const NEED_GUESTS: [&str; 3] = ["kueue_", "coscheduling_", "volcano_"];
-/// Sets the seed of the choice among [`BY_KIND`]; without it, the day does.
-const SEED: &str = "TRAINYARD_E2E_SEED";
 /// Number of tests of each group of [`BY_KIND`] in a usual run.
 const CHOSEN: usize = 2;
 
@@ -92,7 +89,7 @@ pub(super) struct Selection {
 impl Selection {
     /// Chooses among all tests of the suite.
     pub(super) fn new(mut names: Vec<String>, args: &Args<'_>) -> Result<Self> {
-        let seed = seed()?;
+        let seed = seed::today()?;
         let left_out = if args.all || args.only.is_some() {
             Vec::new()
         } else {
@@ -134,7 +131,8 @@ impl Selection {
         }
         if !self.left_out.is_empty() {
             eprintln!(
-                "not run today, as others show the same for two kinds ({SEED}={}; `--all` runs them):",
+                "not run today, as others show the same for two kinds ({}={}; `--all` runs them):",
+                seed::VARIABLE,
                 self.seed
             );
             let shown = |name: &&&str| args.queue || !NEED_GUESTS.iter().any(|part| name.contains(part));
@@ -142,16 +140,6 @@ impl Selection {
                 eprintln!("  {name}");
             }
         }
-    }
-}
-
-/// The seed that is set, or the number of today.
-fn seed() -> Result<u64> {
-    match std::env::var(SEED) {
-        Ok(text) => text
-            .parse()
-            .with_context(|| format!("{SEED}={text}: not a number")),
-        Err(_) => Ok(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs() / (24 * 60 * 60)),
     }
 }
 

@@ -7,6 +7,7 @@ use k8s_openapi::Metadata;
 use k8s_openapi::api::core::v1::{EnvVar, Pod, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::World;
@@ -14,6 +15,7 @@ use crate::framework::Framework;
 use crate::names;
 use crate::objects::Child;
 use crate::plan::Write;
+use crate::problems::{Problems, read as read_value};
 use crate::settings::{ServiceMode, Settings};
 
 /// Pods and Services by name.
@@ -28,8 +30,9 @@ pub struct Objects {
 #[derive(Deserialize)]
 struct Vector {
     input: Value,
-    pods: Vec<Pod>,
-    services: Vec<Service>,
+    // Read in two steps: types of Kubernetes take long to compile for each format that they are read from.
+    pods: Value,
+    services: Value,
 }
 
 /// Reads all vectors of a folder: name of the file, manifest, expected objects.
@@ -52,12 +55,18 @@ fn read(folder: &str) -> Vec<(String, Value, Objects)> {
             .to_string_lossy()
             .into_owned();
         let objects = Objects {
-            pods: by_name(pods),
-            services: by_name(services),
+            pods: by_name(read_all(&pods)),
+            services: by_name(read_all(&services)),
         };
         (name, input, objects)
     };
     paths.iter().map(vector).collect()
+}
+
+#[expect(clippy::expect_used, reason = "a test's own data")]
+fn read_all<T: DeserializeOwned>(objects: &Value) -> Vec<T> {
+    let mut problems = Problems::default();
+    read_value(objects, "", &mut problems).expect("objects")
 }
 
 fn by_name<T: Metadata<Ty = ObjectMeta>>(objects: Vec<T>) -> BTreeMap<String, T> {

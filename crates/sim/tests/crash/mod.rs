@@ -6,7 +6,7 @@ mod scenarios;
 use std::collections::BTreeMap;
 
 use common::Framework;
-use common::testing::meanings;
+use common::testing::{meanings, share};
 use operator::FRAMEWORKS;
 use sim::scenario::{Death, Scenario, ScenarioResult};
 use sim::snapshot::differences;
@@ -31,6 +31,9 @@ fn divergences(wanted: &ScenarioResult, found: &ScenarioResult) -> Vec<String> {
     }
     lines
 }
+
+/// If a share is asked for: one in as many crashes.
+const SHARE: usize = 5;
 
 #[test]
 fn dying_at_any_write_changes_nothing_in_the_end() {
@@ -64,7 +67,14 @@ fn dying_at_any_write_changes_nothing_in_the_end() {
     let mut deaths = Vec::new();
     for (n, ending) in undisturbed.iter().enumerate() {
         for write in 1..=ending.writes.len() {
-            deaths.extend([false, true].map(|served| (n, Death { write, served })));
+            let both = [false, true].map(|served| (n, Death { write, served }));
+            let place = |death: &Death| n + 2 * death.write + usize::from(death.served);
+            // Each scenario of each kind has its share.
+            let share = SHARE.min(2 * ending.writes.len());
+            deaths.extend(
+                both.into_iter()
+                    .filter(|(_, death)| share::takes(place(death), share)),
+            );
         }
     }
     let found = each(&deaths, |(n, death)| {
