@@ -82,8 +82,8 @@ fn page(framework: &dyn Framework, example: &Example, notes: &str) -> String {
          ## Fields of this kind only\n\n{own}\n\
          ## What each pod receives\n\n{told}\n\
          ## When it runs, succeeds, fails\n\n\
-         The job runs when all its pods run or have succeeded. It has succeeded {success} \
-         ([success-policy.md](success-policy.md)). Failures, restarts and limits: \
+         The job runs when all its pods run or have succeeded. It has succeeded {success}. The \
+         table in [success-policy.md](success-policy.md) explains the policies. Failures, restarts and limits: \
          [status-and-restarts.md](status-and-restarts.md) and [restart-scope.md](restart-scope.md).\n\n\
          ## Notes\n\n{notes}",
         kind = info.kind,
@@ -154,6 +154,7 @@ fn row(table: &mut String, path: &str, field: &Value) {
         .into_iter()
         .flatten()
         .filter_map(Value::as_str)
+        .map(|value| if value.is_empty() { "\"\"" } else { value })
         .collect();
     let kind = if allowed.is_empty() {
         text("type")
