@@ -8,12 +8,12 @@ use crate::names;
 use crate::replica_states::{self, ReplicaPhase, ReplicaStates};
 
 /// Counts of a job that goes on: pods being replaced count nowhere.
-pub fn count_replicas(status: &mut JobStatus, states: &ReplicaStates, job: &ResolvedJob) {
+pub fn count_replicas(status: &mut JobStatus, replicas: &ReplicaStates, job: &ResolvedJob) {
     status.replica_statuses = job
         .roles
         .iter()
         .map(|r| {
-            let mut done: BTreeSet<u32> = states
+            let mut done: BTreeSet<u32> = replicas
                 .in_phase(Some(r.role), &ReplicaPhase::Succeeded)
                 .map(|s| s.id().index.0)
                 .collect();
@@ -30,7 +30,7 @@ pub fn count_replicas(status: &mut JobStatus, states: &ReplicaStates, job: &Reso
                     .range(r.count..),
             );
             let counts = ReplicaStatus {
-                active: to_i32(states.count(r.role, &ReplicaPhase::Running)),
+                active: to_i32(replicas.count(r.role, &ReplicaPhase::Running)),
                 succeeded,
                 failed: 0,
                 label_selector: None,
@@ -42,7 +42,10 @@ pub fn count_replicas(status: &mut JobStatus, states: &ReplicaStates, job: &Reso
             (r.role.0.to_owned(), counts)
         })
         .collect();
-    let (in_place, lost) = (to_i32(states.in_place_restarts()), to_i32(states.lost_restarts()));
+    let (in_place, lost) = (
+        to_i32(replicas.in_place_restarts()),
+        to_i32(replicas.lost_restarts()),
+    );
     if in_place > 0 || lost > 0 || status.restart_counts.is_some() {
         let counts = status.restart_counts.get_or_insert_default();
         // What was counted in a pod that is there no more (scaled down, vanished, done and removed, gone while nobody looked)
@@ -55,7 +58,7 @@ pub fn count_replicas(status: &mut JobStatus, states: &ReplicaStates, job: &Reso
 
 /// Restarts that count against backoffLimit.
 #[must_use]
-pub fn counted_restarts(status: &JobStatus, states: &ReplicaStates) -> u32 {
+pub fn counted_restarts(status: &JobStatus, replicas: &ReplicaStates) -> u32 {
     let stored = status
         .restart_counts
         .as_ref()
@@ -65,7 +68,9 @@ pub fn counted_restarts(status: &JobStatus, states: &ReplicaStates) -> u32 {
         .as_ref()
         .map_or(0, |c| u32::try_from(c.in_place).unwrap_or(0));
     // Never fewer than were known: pods may have gone with theirs.
-    let now = states.in_place_restarts().saturating_add(states.lost_restarts());
+    let now = replicas
+        .in_place_restarts()
+        .saturating_add(replicas.lost_restarts());
     stored.saturating_add(now.max(known))
 }
 

@@ -65,7 +65,7 @@ pub(crate) fn running(states: &ReplicaStates, with_launcher: bool) -> Vec<&str> 
         .replicas
         .iter()
         .filter(is_host)
-        .map(|replica| replica.name())
+        .map(ReplicaState::name)
         .collect()
 }
 
