@@ -18,4 +18,5 @@ mod release_gang;
 mod restart_all;
 mod rules;
 mod scenarios;
+mod upgrade;
 mod vectors;

@@ -161,6 +161,7 @@ fn nothing_is_given_back_that_others_cannot_use_or_that_runs() {
         assert!(!late(world), "{cause:?} has nothing to do with what is held");
     }
     let mut world = half(Gang::Native, |_| {});
+    world.refusals[0].cause = RefusalCause::Forbidden;
     world.refusals[0].message = "serviceaccounts \"none\" not found".to_owned();
     assert!(!late(world), "no quota says so");
     let enough = |spec: &mut Value| spec["runPolicy"] = json!({"schedulingPolicy": {"minAvailable": 2}});

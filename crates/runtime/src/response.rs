@@ -254,6 +254,10 @@ mod tests {
         assert!(!error(409, r#"{"reason":"AlreadyExists"}"#).is_conflict());
         let ending = r#"{"reason":"Forbidden","details":{"causes":[{"reason":"NamespaceTerminating"}]}}"#;
         assert!(error(403, ending).is_namespace_ending());
+        let quota = r#"{"reason":"Forbidden","message":"pods \"p\" is forbidden: exceeded quota: q"}"#;
+        assert!(error(403, quota).is_quota());
+        let account = r#"{"reason":"Forbidden","message":"serviceaccounts \"none\" not found"}"#;
+        assert!(!error(403, account).is_quota());
         let waits = Response::of(429, b"Too many requests", Some(3));
         assert_eq!(
             RequestError::Response(Box::new(waits)).retry_after(),
