@@ -253,8 +253,8 @@ pub struct RoleInfo {
     pub only: bool,
     /// Workload that runs a replica.
     pub workload: Workload,
-    /// Role that this one depends on. A pod of this role is restarted only when all pods of the other role are ready. It
-    /// is also restarted if it is failing while one of them is not ready.
+    /// Role that this one depends on. A pod of this role is restarted only when all pods of the other role are ready.
+    /// It is also restarted if it is failing while one of them is not ready.
     pub depends_on: Option<Role>,
 }
 
