@@ -84,8 +84,8 @@ pub trait Framework: Send + Sync {
         OnFailure::ByPolicy
     }
 
-    /// True if a role that depends on another one (see [`RoleInfo::depends_on`]) also waits for that one to be ready
-    /// before its first start. Restarts always wait.
+    /// True if a role that depends on another one (see [`depends_on`](crate::kind::RoleInfo::depends_on)) also waits
+    /// for that one to be ready before its first start. Restarts always wait.
     fn waits_for_dependency(&self, _job: &ResolvedJob) -> bool {
         false
     }

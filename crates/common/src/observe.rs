@@ -1,4 +1,4 @@
-//! Input of one decision: the state that the runtime passes to [`crate::plan`].
+//! Input of one decision: the state that the runtime passes to [`crate::plan()`].
 //!
 //! All data come from the runtime's watches; nothing is fetched during a decision. A [`PodView`] is a pod reduced to
 //! the data that decisions read, a few hundred bytes.

@@ -1,4 +1,4 @@
-//! Result of [`crate::plan`]: the writes for one job and their order, as data.
+//! Result of [`crate::plan()`]: the writes for one job and their order, as data.
 
 use crate::objects::{Child, ChildKind, Extra};
 use jiff::Timestamp;
