@@ -1,39 +1,43 @@
-//! Conditions of a status, and times as the API has them: small pure edits of a [`JobStatus`].
+//! Conditions of a status, and times in the API's format: small pure edits of a [`JobStatus`].
 //!
-//! Rules of the condition list, as clients rely on them: one entry per type; an entry whose status or reason changes
-//! moves to the end; `lastTransitionTime` moves only with the status; Running and Restarting exclude each other;
-//! Succeeded and Failed are final, exclude each other and turn Running to False.
+//! Rules of the condition list, as clients rely on them:
+//!
+//! * There is one entry per type.
+//! * An entry whose status or reason changes moves to the end.
+//! * `lastTransitionTime` changes only with the status.
+//! * Running and Restarting exclude each other.
+//! * Succeeded and Failed are final, exclude each other and set Running to False.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::api::{ConditionStatus, ConditionType, JobCondition, JobStatus};
 
-/// API times have whole seconds.
+/// Time in whole seconds, as the API has it.
 #[must_use]
 pub fn whole_seconds(now: Timestamp) -> Time {
     Time(Timestamp::from_second(now.as_second()).unwrap_or(now))
 }
 
-/// The entry of a type.
+/// Entry of a type.
 #[must_use]
 pub fn condition(status: &JobStatus, type_: ConditionType) -> Option<&JobCondition> {
     status.conditions.iter().find(|c| c.type_ == type_)
 }
 
-/// Whether a type's entry is True.
+/// True if the entry of a type is True.
 #[must_use]
 pub fn is_true(status: &JobStatus, type_: ConditionType) -> bool {
     condition(status, type_).is_some_and(|c| c.status == ConditionStatus::True)
 }
 
-/// Whether the job has ended.
+/// True if the job has ended.
 #[must_use]
 pub fn is_finished(status: &JobStatus) -> bool {
     is_true(status, ConditionType::Succeeded) || is_true(status, ConditionType::Failed)
 }
 
-/// States a condition. Nothing happens if it is already stated with this status and reason, nor once the job has ended.
+/// Sets a condition. Does nothing if it already has this status and reason, or if the job has ended.
 pub fn set_condition(
     status: &mut JobStatus,
     now: Timestamp,
@@ -67,7 +71,7 @@ pub fn set_condition(
     });
 }
 
-/// What a new True condition does to the others.
+/// Effect of a new True condition on the others.
 fn make_room(status: &mut JobStatus, now: Timestamp, coming: ConditionType) {
     match coming {
         ConditionType::Running => status.conditions.retain(|c| c.type_ != ConditionType::Restarting),
@@ -90,7 +94,7 @@ fn make_room(status: &mut JobStatus, now: Timestamp, coming: ConditionType) {
     }
 }
 
-/// Changes the words of an entry that stays as it is otherwise.
+/// Changes only the message of an entry.
 pub fn refresh_message(status: &mut JobStatus, now: Timestamp, type_: ConditionType, message: &str) {
     for condition in status.conditions.iter_mut().filter(|c| c.type_ == type_) {
         if condition.message.as_deref() != Some(message) {

@@ -1,4 +1,4 @@
-//! Elastic jobs: what the `elasticPolicy` of every kind that has one says. A kind may say more beside it.
+//! Elastic jobs: the common part of `elasticPolicy`. A kind may add fields of its own.
 
 use crate::problems;
 use k8s_openapi::api::autoscaling::v2::{HorizontalPodAutoscaler, MetricSpec};
@@ -35,7 +35,7 @@ pub struct Elastic {
     pub metrics: Option<Vec<MetricSpec>>,
 }
 
-/// The job's policy, if its kind has such and the job states one.
+/// Elastic policy of the job, if its kind has one and the job sets it.
 #[must_use]
 pub fn policy(job: &ResolvedJob) -> Option<Elastic> {
     if !job.info.makes.contains(&ExtraKind::Autoscaler) {
@@ -46,7 +46,8 @@ pub fn policy(job: &ResolvedJob) -> Option<Elastic> {
 }
 
 impl Elastic {
-    /// Fewest and most workers; each is the other's default, and that of both is the number of workers.
+    /// Minimum and maximum number of workers. Each is the default of the other, and the number of workers is the
+    /// default of both.
     #[must_use]
     pub fn limits(&self, job: &ResolvedJob) -> (i32, i32) {
         let workers = job.role(WORKER).map_or(0, |r| r.count);
@@ -57,17 +58,17 @@ impl Elastic {
     }
 }
 
-/// What scales the job. Only where metrics are given: an elastic job may as well be scaled by hand, or by somebody else's
-/// autoscaler.
+/// Autoscaler of the job. It exists only if metrics are given: an elastic job may also be scaled by hand or by the
+/// user's autoscaler.
 #[must_use]
 pub fn autoscaler(job: &ResolvedJob, policy: Elastic) -> Option<HorizontalPodAutoscaler> {
     let (min, max) = policy.limits(job);
     let metrics = policy.metrics.filter(|metrics| !metrics.is_empty())?;
-    // Without limits those are the workers that there are; of none there is nothing to scale.
+    // Without limits, both are the current number of workers. With 0 workers there is nothing to scale.
     (min > 0).then(|| build::autoscaler::autoscaler(job, min, max, metrics))
 }
 
-/// Rules of the schema; `self` is `spec`.
+/// Validation rules of the schema; `self` is `spec`.
 #[must_use]
 pub fn rules(info: &KindInfo) -> [Rule; 2] {
     let policy = format!("self.{POLICY}");
@@ -90,7 +91,7 @@ pub fn rules(info: &KindInfo) -> [Rule; 2] {
     ]
 }
 
-/// Checks what these rules check too, for objects that came round them.
+/// The same checks as the rules, for objects that were stored without them.
 pub fn check(job: &ResolvedJob, problems: &mut Problems) {
     let Some(policy) = policy(job) else { return };
     if job.role(WORKER).is_none() {

@@ -1,5 +1,5 @@
-//! Gangs: the pods of a job, to be placed all together or not at all. What a gang scheduler is told is a PodGroup, of one
-//! of three APIs.
+//! Gangs: pods of a job that must be placed all together or not at all. The scheduler reads a PodGroup, which belongs
+//! to one of three APIs.
 
 use std::fmt;
 
@@ -13,25 +13,25 @@ const DEFAULT_SCHEDULER: &str = "default-scheduler";
 /// Volcano's own name for its scheduler.
 const VOLCANO_SCHEDULER: &str = "volcano";
 
-/// Who places the pods of a job all together.
+/// Gang scheduler.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Gang {
-    /// Nobody: each pod is placed by itself.
+    /// None: each pod is placed by itself.
     #[default]
     None,
     /// Kubernetes' own scheduler.
     Native,
     /// Volcano.
     Volcano,
-    /// A scheduler with the coscheduling plugin of the scheduler-plugins.
+    /// A scheduler with the coscheduling plugin of the project scheduler-plugins.
     Coscheduling {
-        /// Its name.
+        /// Name of the scheduler.
         scheduler: String,
     },
 }
 
 impl Gang {
-    /// The API of its PodGroups.
+    /// API of its PodGroups.
     #[must_use]
     pub fn api(&self) -> Option<PodGroupApi> {
         match self {
@@ -42,7 +42,7 @@ impl Gang {
         }
     }
 
-    /// The scheduler that knows its PodGroups.
+    /// Name of the scheduler that reads its PodGroups.
     #[must_use]
     pub fn scheduler(&self) -> &str {
         match self {
@@ -67,11 +67,11 @@ impl fmt::Display for Gang {
 /// APIs that have PodGroups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum PodGroupApi {
-    /// Kubernetes' own.
+    /// API of Kubernetes itself.
     Native,
-    /// Volcano's.
+    /// API of Volcano.
     Volcano,
-    /// That of the scheduler-plugins.
+    /// API of the project scheduler-plugins.
     Coscheduling,
 }
 
@@ -87,14 +87,14 @@ impl PodGroupApi {
     }
 }
 
-/// A PodGroup to be made. Serialized it is that object.
+/// A wanted PodGroup. It serializes to the object itself.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PodGroup {
-    /// Its API.
+    /// API.
     pub api: PodGroupApi,
-    /// Its metadata.
+    /// Metadata.
     pub metadata: ObjectMeta,
-    /// Its spec.
+    /// Spec.
     pub spec: Value,
 }
 
@@ -110,30 +110,30 @@ impl Serialize for PodGroup {
     }
 }
 
-/// A PodGroup, pruned to what decisions read.
+/// A PodGroup, reduced to the data that decisions read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PodGroupView {
-    /// Its spec as stored.
+    /// Stored spec.
     pub spec: Value,
-    /// Its phase, where the API has one.
+    /// Phase, in APIs that have one.
     pub phase: Option<Box<str>>,
-    /// What its scheduler says of its place.
+    /// Scheduler's result for the gang.
     pub placement: Placement,
 }
 
-/// What a scheduler says of a gang's place.
+/// Scheduler's result for a gang.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Placement {
-    /// Nothing yet.
+    /// No result yet.
     #[default]
     Unknown,
-    /// It has none.
+    /// The gang cannot be placed.
     Unschedulable {
         /// Reason, such as Unschedulable.
         reason: Box<str>,
-        /// For people.
+        /// Text for people.
         message: Box<str>,
     },
-    /// It has one, or had one once.
+    /// The gang has been placed, now or at an earlier time.
     Found,
 }

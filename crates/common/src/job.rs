@@ -1,4 +1,4 @@
-//! A job as every decision step sees it: typed, with defaults, checked. [`mod@crate::resolve`] makes it.
+//! A job in the form that every decision step reads: typed, with defaults, checked. [`mod@crate::resolve`] creates it.
 
 use crate::settings::{ServiceMode, Settings};
 use k8s_openapi::api::core::v1::{Container, PodTemplateSpec};
@@ -9,38 +9,38 @@ use crate::names::{self, JobKey, ReplicaId, Role, Uid};
 use crate::problems::{Problems, read};
 use crate::replicas::{Replica, Replicas};
 
-/// A job with all its holes filled.
+/// A job with all defaults applied.
 #[derive(Debug, Clone)]
 pub struct ResolvedJob {
     /// Kind, namespace, name.
     pub key: JobKey,
     /// UID.
     pub uid: Uid,
-    /// The kind's data.
+    /// Data of the kind.
     pub info: &'static KindInfo,
     /// Run policy.
     pub policy: ResolvedPolicy,
-    /// When the job has succeeded.
+    /// Success policy.
     pub success: SuccessPolicy,
     /// Roles that the job has, in rank order.
     pub roles: Vec<ResolvedRole>,
     /// All replicas.
     pub replicas: Replicas,
-    /// `spec` without what all kinds have: what only the framework knows.
+    /// Fields of `spec` that only this kind has, untyped. The framework reads them.
     pub fields: serde_json::Value,
     /// Status as stored.
     pub stored: JobStatus,
 }
 
 impl ResolvedJob {
-    /// The role's replicas, if the job has that role.
+    /// Spec of a role, if the job has that role.
     #[must_use]
     pub fn role(&self, role: Role) -> Option<&ResolvedRole> {
         self.roles.iter().find(|r| r.role == role)
     }
 
-    /// Number of the port that pods of `role` listen on: the training container's port of the kind's name; 0 for a kind
-    /// whose pods agree on no port beforehand.
+    /// Number of the port that pods of `role` listen on: the port of the training container that has the kind's port
+    /// name. 0 for a kind whose pods do not agree on a port beforehand.
     #[must_use]
     pub fn port(&self, role: Role) -> i32 {
         let Some(known) = self.info.port else { return 0 };
@@ -54,19 +54,21 @@ impl ResolvedJob {
         self.role(role).and_then(of).unwrap_or(known.number)
     }
 
-    /// The fields of `spec` that only the kind has. Those that [`ResolvedJob::check_own`] refuses read as absent.
+    /// Typed fields of `spec` that only this kind has. Fields that [`ResolvedJob::check_own`] rejects are treated as
+    /// absent.
     #[must_use]
     pub fn own<T: serde::de::DeserializeOwned + Default>(&self) -> T {
         self.check_own(&mut Problems::default()).unwrap_or_default()
     }
 
-    /// The same; what cannot be read is noted.
+    /// The same; fields that cannot be read are reported in `problems`.
     pub fn check_own<T: serde::de::DeserializeOwned>(&self, problems: &mut Problems) -> Option<T> {
         read(&self.fields, "spec", problems)
     }
 
-    /// Replicas of `replicas` that need a Service of their own where all are called by [`ResolvedJob::host`], but `first` by its
-    /// short name: that one, and those whose template names the pod's host, so that the job's Service cannot reach them.
+    /// Replicas that need their own Service if all are addressed by [`ResolvedJob::host`], except `first`, which is
+    /// addressed by its short name. These are `first` itself, and the replicas whose template sets the pod's host name,
+    /// so that the job's Service cannot reach them.
     #[must_use]
     pub fn with_own_host_names(&self, replicas: &Replicas, first: Option<ReplicaId>) -> Vec<ReplicaId> {
         let own = |replica: &&Replica| self.has_own_host_name(replica.id.role) && Some(replica.id) != first;
@@ -79,8 +81,8 @@ impl ResolvedJob {
         spec.is_some_and(|spec| spec.hostname.is_some() || spec.subdomain.is_some())
     }
 
-    /// How pods of the namespace reach a replica that need not have a Service of its own: `<pod>` by such a one, or
-    /// `<pod>.<job>` by the job's.
+    /// Host name by which pods of the namespace reach a replica: `<pod>` if it has its own Service, or `<pod>.<job>`
+    /// through the job's Service.
     #[must_use]
     pub fn host(&self, replica: &Replica, settings: &Settings) -> String {
         if settings.service_mode == ServiceMode::PerReplica || self.has_own_host_name(replica.id.role) {
@@ -89,14 +91,14 @@ impl ResolvedJob {
         format!("{}.{}", replica.name, names::job_service(&self.key.name))
     }
 
-    /// Restarts that are allowed, by the user or by the kind's default.
+    /// Number of allowed restarts, set by the user or by the kind's default.
     #[must_use]
     pub fn backoff_limit(&self) -> Option<u32> {
         self.policy.backoff_limit.or(self.info.default_backoff_limit)
     }
 
-    /// The pod's own restart policy. The kubelet knows no `ExitCode`: there the pod must end so that its exit code can be
-    /// judged. And where all pods begin anew together, none may begin anew by itself.
+    /// restartPolicy of the pod itself. The kubelet does not know `ExitCode`: for that policy the pod must end, so that
+    /// its exit code can be read. If all pods restart together, no pod may be restarted by the kubelet.
     #[must_use]
     pub fn kubelet_policy(&self, policy: RestartPolicy) -> &'static str {
         match policy {
@@ -111,19 +113,19 @@ impl ResolvedJob {
 /// `spec.runPolicy` with defaults.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ResolvedPolicy {
-    /// Which pods are deleted at the end.
+    /// Pods to delete at the end.
     pub clean_pod_policy: CleanPodPolicy,
-    /// Seconds to live after the end.
+    /// Seconds from the end of the job to its deletion.
     pub ttl: Option<i64>,
     /// Seconds from the start after which the job fails.
     pub active_deadline: Option<i64>,
-    /// Restarts that are allowed.
+    /// Number of allowed restarts.
     pub backoff_limit: Option<u32>,
-    /// Whether the job is to have no pods for now.
+    /// True if the job is to have no pods for now.
     pub suspend: bool,
     /// Gang scheduling.
     pub scheduling: SchedulingPolicy,
-    /// What begins anew when a pod must be replaced.
+    /// Pods that restart when one of them must be replaced.
     pub restart_scope: RestartScope,
 }
 
@@ -134,11 +136,12 @@ pub struct ResolvedRole {
     pub role: Role,
     /// Number of pods.
     pub count: u32,
-    /// Pod template with the kind's port added where the user named none.
+    /// Pod template, with the kind's port added if the user did not name it.
     pub template: PodTemplateSpec,
-    /// Name of the training container in it; empty if it has none, which only a role without pods may.
+    /// Name of the training container in the template. Empty if there is none, which is valid only for a role without
+    /// pods.
     pub container: String,
-    /// What happens when a pod fails.
+    /// Restart policy.
     pub restart_policy: RestartPolicy,
 }
 

@@ -1,102 +1,103 @@
-//! What differs between kinds, as data.
+//! Differences between kinds, as data.
 
 use crate::api::{RestartPolicy, SuccessPolicy};
 use crate::names::{self, ReplicaId, ReplicaIndex, Role};
 
-/// The role of rank 0, where a kind has one beside workers.
+/// Role of rank 0, in kinds that have one beside the workers.
 pub const MASTER: Role = Role("Master");
 
-/// Those who compute.
+/// Role of the replicas that do the training.
 pub const WORKER: Role = Role("Worker");
 
-/// What differs between kinds as data.
+/// Differences between kinds, as data.
 #[derive(Debug)]
 pub struct KindInfo {
-    /// Kind, such as `PyTorchJob`. Prefix of every reason.
+    /// Kind, such as `PyTorchJob`. It is the prefix of every reason.
     pub kind: &'static str,
     /// API group.
     pub group: &'static str,
-    /// Version that owner references name; of the framework in the registry, also the one that the operator watches.
+    /// Version in owner references. For a framework in the registry, also the version that the operator watches.
     pub version: &'static str,
-    /// Which objects are of this dialect of the kind; `None` for a kind with one meaning.
+    /// Stamp of the objects of this dialect of the kind; `None` for a kind with only one meaning.
     pub stamp: Option<Stamp>,
     /// Plural, as in URLs.
     pub plural: &'static str,
-    /// Value of label `operator-name`, and source of events.
+    /// Value of the label `operator-name`, and source of events.
     pub controller: &'static str,
-    /// Values of `runPolicy.managedBy` that mean this operator.
+    /// Values of `runPolicy.managedBy` that stand for this operator.
     pub managers: &'static [&'static str],
     /// Metric label `framework`.
     pub framework: &'static str,
     /// Field of `spec` that maps roles to replicas.
     pub replicas_field: &'static str,
-    /// Name that the training container must have; `None`: it is the first one. Its exit code is the pod's.
+    /// Required name of the training container; `None` if it is the first container. Its exit code is the pod's.
     pub container: Option<&'static str>,
-    /// The port that pods find each other on, if they agree on one beforehand.
+    /// Port on which pods find each other, if it is agreed on beforehand.
     pub port: Option<PortInfo>,
-    /// Label that tells a pod's role.
+    /// Key of the label with a pod's role.
     pub role_label: &'static str,
-    /// How pods are given host names.
+    /// Rule for the host names of pods.
     pub host_names: HostNames,
     /// Roles in rank order.
     pub roles: &'static [RoleInfo],
-    /// Roles whose success is the job's: of the first of them that the job has pods of, all must have succeeded, unless
-    /// the framework says otherwise.
+    /// Roles whose success is the job's success. Of the first of them that has pods in the job, all pods must have
+    /// succeeded, unless the framework has its own rule.
     pub decides: &'static [Role],
-    /// Role whose scale subresource and `selector` are kept, if any.
+    /// Role whose scale subresource and `selector` are maintained, if any.
     pub scaled_role: Option<Role>,
-    /// backoffLimit of jobs that state none.
+    /// backoffLimit of jobs that do not set one.
     pub default_backoff_limit: Option<u32>,
-    /// Values of `spec.successPolicy` that make sense, the kind's own rule first.
+    /// Values of `spec.successPolicy` that the kind supports, its own rule first.
     pub success_policies: &'static [SuccessPolicy],
-    /// The kind's own rule of success, in words for its schema.
+    /// The kind's own success rule, as text for its schema.
     pub success: &'static str,
-    /// Name of a job in condition messages.
+    /// Form of a job's name in condition messages.
     pub message_style: MessageStyle,
-    /// Whether pods that still run when the job succeeds are counted as succeeded.
+    /// True if pods that still run when the job succeeds are counted as succeeded.
     pub active_succeeds: bool,
-    /// Whether `spec.cleanPodPolicy` is read where `spec.runPolicy` has none.
+    /// True if `spec.cleanPodPolicy` is read for jobs without `spec.runPolicy.cleanPodPolicy`.
     pub legacy_clean_pod_policy: bool,
-    /// What the framework makes beside pods and Services.
+    /// Kinds of objects that the framework creates beside pods and Services.
     pub makes: &'static [ExtraKind],
-    /// What gang schedulers are told of its jobs.
+    /// Differences in gang scheduling.
     pub gang: GangInfo,
-    /// What its generated example and reference page are made of; `None` where both are written by hand.
+    /// Source of the generated example and reference page; `None` if both are written by hand.
     pub example: Option<Example>,
 }
 
-/// A small job that runs as it is.
+/// A small job that runs without changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Example {
     /// Name of the job.
     pub name: &'static str,
-    /// What it does, a sentence.
+    /// Description of the job in one sentence.
     pub about: &'static str,
     /// Image of all its pods.
     pub image: &'static str,
-    /// What they run.
+    /// Command of all its pods.
     pub command: &'static [&'static str],
     /// Replicas by role.
     pub roles: &'static [(Role, u32)],
 }
 
-/// What differs between kinds in what gang schedulers are told.
+/// Differences between kinds in gang scheduling.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GangInfo {
-    /// Whether pods tell Volcano their role.
+    /// True if pods have an annotation with their role for Volcano.
     pub tells_role: bool,
-    /// Annotation of the job that names its queue where the policy does not.
+    /// Annotation of the job that names its queue if the scheduling policy does not.
     pub queue_annotation: Option<&'static str>,
-    /// Queue of jobs that name none.
+    /// Queue of jobs that do not name one.
     pub default_queue: Option<&'static str>,
-    /// Whether the gang has the priority class of its first template that names one, where the policy names none.
+    /// True if the gang gets the priority class of the job's first template that names one, if the scheduling policy
+    /// names none.
     pub class_of_template: bool,
-    /// `scheduleTimeoutSeconds` of jobs that state none.
+    /// `scheduleTimeoutSeconds` of jobs that do not set it.
     pub default_timeout: Option<i32>,
 }
 
 impl GangInfo {
-    /// As training-operator 1.9 does (`pkg/controller.v1/common/job.go`).
+    /// Values of training-operator 1.9 (`pkg/controller.v1/common/job.go`).
     pub const COMMON: Self = Self {
         tells_role: true,
         queue_annotation: None,
@@ -106,47 +107,48 @@ impl GangInfo {
     };
 }
 
-/// How an object shows that it is of a dialect: the schema default of each API version fills in a field of `spec`.
+/// Field value that marks an object as one of a dialect. The schema of each API version has its own default for this
+/// field of `spec`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stamp {
     /// Field of `spec`.
     pub field: &'static str,
-    /// Its value in objects of this dialect.
+    /// Value of the field in objects of this dialect.
     pub value: &'static str,
 }
 
 /// A port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PortInfo {
-    /// Name of the port of the training container that counts.
+    /// Name of the relevant port of the training container.
     pub name: &'static str,
-    /// Number when the user names none.
+    /// Number of the port if the user does not name it.
     pub number: i32,
 }
 
-/// How pods are given host names.
+/// Rule for the host names of pods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HostNames {
-    /// As the operator's service mode says.
+    /// Follow the operator's service mode.
     ByServiceMode,
-    /// Always below the job's own Service.
+    /// Always a host name below the job's own Service.
     OfJob,
-    /// Not at all: pods do not look each other up.
+    /// No host names: pods do not look each other up.
     No,
 }
 
-/// Name of a job in condition messages, as upstream's controllers of the kind write it.
+/// Form of a job's name in condition messages, as upstream's controllers of the kind write it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MessageStyle {
     /// `Kind namespace/name` in all messages.
     Qualified,
-    /// `Kind name`; `Kind namespace/name` for Running and Succeeded if the workers decide, or nobody does.
+    /// `Kind name`; `Kind namespace/name` for Running and Succeeded if the workers decide the success, or no role does.
     ShortUnlessWorkersDecide,
     /// `Kind name`; `Kind namespace/name` for Running and Succeeded.
     QualifiedResult,
 }
 
-/// Kinds of objects that a framework makes beside pods and Services: what the operator needs rights for.
+/// Kinds of objects that a framework creates beside pods and Services. The operator needs rights for them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ExtraKind {
     /// `v1` ConfigMap.
@@ -155,17 +157,17 @@ pub enum ExtraKind {
     KeyPair,
     /// `v1` ServiceAccount.
     ServiceAccount,
-    /// `rbac.authorization.k8s.io/v1` Role and RoleBinding, which allow exec into the job's own pods.
+    /// `rbac.authorization.k8s.io/v1` Role and RoleBinding that allow exec into the job's own pods.
     ExecRole,
-    /// `batch/v1` Job that carries a replica.
+    /// `batch/v1` Job that runs a replica.
     BatchJob,
     /// `autoscaling/v2` HorizontalPodAutoscaler.
     Autoscaler,
 }
 
 impl KindInfo {
-    /// What the kinds of training-operator have in common; each writes what differs, and at least its names, the field
-    /// of its replicas, its roles and what decides.
+    /// Common values of training-operator's kinds. Each kind sets the fields that differ: at least its names, the field
+    /// of its replicas, its roles and the roles that decide.
     pub const COMMON: Self = Self {
         kind: "",
         group: "kubeflow.org",
@@ -204,19 +206,19 @@ impl KindInfo {
         format!("{}/{}", self.group, self.version)
     }
 
-    /// The role of this name, in any case.
+    /// Role of this name, in any case.
     #[must_use]
     pub fn role(&self, name: &str) -> Option<&'static RoleInfo> {
         self.roles.iter().find(|r| r.role.0.eq_ignore_ascii_case(name))
     }
 
-    /// What is known of a role of this kind.
+    /// Data of a role of this kind.
     #[must_use]
     pub fn of_role(&self, role: Role) -> Option<&'static RoleInfo> {
         self.roles.iter().find(|info| info.role == role)
     }
 
-    /// Which replica of `job` the pod (or batch Job) of this name is, whether or not the job still has that replica.
+    /// Replica of `job` that the pod or batch Job of this name belongs to, even if the job no longer has that replica.
     #[must_use]
     pub fn replica_of(&self, job: &str, name: &str) -> Option<ReplicaId> {
         let rest = name.strip_prefix(job)?.strip_prefix('-')?;
@@ -224,7 +226,7 @@ impl KindInfo {
             let after = rest.strip_prefix(&info.role.lower())?;
             let index = match after.strip_prefix('-') {
                 _ if info.only => after.is_empty().then_some(0),
-                // Only the one way to write a number is a name of ours.
+                // Names contain numbers only in their canonical form: `worker-01` is not a name of this operator.
                 Some(digits) => digits.parse::<u32>().ok().filter(|n| n.to_string() == digits),
                 None => None,
             };
@@ -241,23 +243,23 @@ impl KindInfo {
 pub struct RoleInfo {
     /// Canonical name.
     pub role: Role,
-    /// Most replicas that the role may have.
+    /// Maximum number of replicas of the role.
     pub max_replicas: Option<u32>,
-    /// Fewest replicas that the role may have; the role itself must be there if that is not 0.
+    /// Minimum number of replicas of the role. If it is not 0, the role must be present.
     pub min_replicas: u32,
-    /// Restart policy if the user states none.
+    /// Restart policy if the user does not set one.
     pub default_restart_policy: RestartPolicy,
-    /// Whether its one replica has no index in its name.
+    /// True if the role has a single replica whose name has no index.
     pub only: bool,
-    /// What carries a replica.
+    /// Workload that runs a replica.
     pub workload: Workload,
-    /// The role whose pods this one drives: it is started anew only when all of them are ready, and if it is in trouble
-    /// while one of them is not.
+    /// Role that this one depends on. A pod of this role is restarted only when all pods of the other role are ready.
+    /// It is also restarted if it is failing while one of them is not ready.
     pub depends_on: Option<Role>,
 }
 
 impl RoleInfo {
-    /// Any number of plain pods, with restart policy `policy` by default.
+    /// Role with any number of plain pods and the default restart policy `policy`.
     #[must_use]
     pub const fn pods(role: Role, policy: RestartPolicy) -> Self {
         Self {
@@ -271,7 +273,7 @@ impl RoleInfo {
         }
     }
 
-    /// The same, but no more than `max`.
+    /// The same role with at most `max` replicas.
     #[must_use]
     pub const fn at_most(self, max: u32) -> Self {
         Self {
@@ -280,7 +282,7 @@ impl RoleInfo {
         }
     }
 
-    /// The same, but no fewer than `min`.
+    /// The same role with at least `min` replicas.
     #[must_use]
     pub const fn at_least(self, min: u32) -> Self {
         Self {
@@ -300,33 +302,34 @@ impl RoleInfo {
     }
 }
 
-/// What carries a replica.
+/// Workload that runs a replica.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Workload {
-    /// A pod of ours.
+    /// A pod created by this operator.
     Pod,
-    /// A `batch/v1` Job of ours, whose controller makes the pods and retries them.
+    /// A `batch/v1` Job created by this operator. The Job controller creates and retries the pods.
     BatchJob,
 }
 
-/// What a failed pod means.
+/// Effect of a failed pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnFailure {
-    /// What the role's restart policy says.
+    /// The role's restart policy decides.
     ByPolicy,
-    /// It is replaced, whatever the policy; backoffLimit counts.
+    /// The pod is replaced, regardless of the policy; backoffLimit applies.
     Replace,
-    /// The job goes on without it where the policy would end the job, as long as another of its role is left.
+    /// Where the policy would fail the job, the job continues without the pod, as long as another pod of the role is
+    /// left.
     Tolerate,
 }
 
-/// A framework's judgement of a job of which no pod has failed for good.
+/// Progress of a job without permanently failed pods, according to its framework.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress {
     /// Not all pods that the job needs run yet.
     Waiting,
     /// All pods that the job needs run.
     Running,
-    /// The job has ended well.
+    /// The job has succeeded.
     Succeeded,
 }

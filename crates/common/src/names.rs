@@ -1,16 +1,16 @@
-//! Every label key, annotation key and object-name rule, and the newtypes that carry them.
+//! All label keys, annotation keys and rules for object names, and the newtypes for them.
 //!
-//! Invariant: a label key or an object name is written nowhere else in the workspace (`cargo xtask tidy`).
-//! The wire names are those of Kubeflow's training-operator 1.9 (`pkg/apis/kubeflow.org/v1/common_types.go`).
+//! Invariant: no other file of the workspace contains a label key or an object name (`cargo xtask tidy`). The wire
+//! names are those of Kubeflow's training-operator 1.9 (`pkg/apis/kubeflow.org/v1/common_types.go`).
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-/// Longest name of a Service, and of a pod whose name is its host name (RFC 1035 label).
+/// Maximum length of the name of a Service, and of a pod whose name is its host name (RFC 1035 label).
 pub const MAX_LABEL: usize = 63;
 
-/// Which controller made the object: `<kind lower>-controller`. The selector of every watch of children.
+/// Controller that made the object: `<kind lower>-controller`. All watches of children select by it.
 pub const OPERATOR_NAME: &str = "training.kubeflow.org/operator-name";
 /// Name of the job.
 pub const JOB_NAME: &str = "training.kubeflow.org/job-name";
@@ -22,9 +22,9 @@ pub const REPLICA_INDEX: &str = "training.kubeflow.org/replica-index";
 pub const JOB_ROLE: &str = "training.kubeflow.org/job-role";
 /// Value of [`JOB_ROLE`].
 pub const JOB_ROLE_MASTER: &str = "master";
-/// Which attempt at its replica a pod is, from 0. Ours, additive: it makes restarts exact across crashes.
+/// Attempt of the pod's replica, from 0. Trainyard's own, additional label: it makes restarts exact across crashes.
 pub const ATTEMPT: &str = "trainyard.dev/attempt";
-/// Labels that say which replica of which job a pod is: a template's own are not taken over.
+/// Labels that identify the replica and job of a pod. The values of a template are ignored.
 pub const RESERVED: [&str; 6] = [
     OPERATOR_NAME,
     JOB_NAME,
@@ -33,16 +33,16 @@ pub const RESERVED: [&str; 6] = [
     JOB_ROLE,
     ATTEMPT,
 ];
-/// Annotation of objects that are kept as the job says: a digest of what was last asked for. What is stored cannot be
-/// compared, since the API server fills in defaults and writes quantities in its own way.
+/// Annotation of synced children: a digest of the last requested spec. The stored spec cannot be compared, because the
+/// API server adds defaults and normalizes quantities.
 pub const SPEC_DIGEST: &str = "trainyard.dev/spec-digest";
 /// Label of objects that serve a whole MPIJob, with the job's name as its value (upstream's key).
 pub const APP: &str = "app";
-/// Taint by which an administrator says that nothing runs on a node any more (Kubernetes' own key).
+/// Taint by which an administrator states that nothing runs on a node any more (a key of Kubernetes).
 pub const OUT_OF_SERVICE: &str = "node.kubernetes.io/out-of-service";
-/// `runPolicy.managedBy` of jobs that are ours (absent means the same).
+/// `runPolicy.managedBy` of jobs of this operator. An absent value means the same.
 pub const MANAGED_BY_US: &str = "kubeflow.org/training-operator";
-/// The same for MPIJobs of version `v2beta1`, whose controller upstream is another one.
+/// The same for MPIJobs of version `v2beta1`, which have a different controller upstream.
 pub const MANAGED_BY_MPI_OPERATOR: &str = "kubeflow.org/mpi-operator";
 /// `runPolicy.managedBy` of jobs that belong to MultiKueue.
 pub const MANAGED_BY_MULTIKUEUE: &str = "kueue.x-k8s.io/multikueue";
@@ -51,15 +51,15 @@ pub const MANAGED_BY_MULTIKUEUE: &str = "kueue.x-k8s.io/multikueue";
 pub const COSCHEDULING_GROUP: &str = "scheduling.x-k8s.io/pod-group";
 /// Annotation by which Volcano finds the gang of a pod; the value is the name of its PodGroup.
 pub const VOLCANO_GROUP: &str = "scheduling.k8s.io/group-name";
-/// Annotation that tells Volcano the role of a pod, in lower case.
+/// Annotation with the role of a pod for Volcano, in lower case.
 pub const VOLCANO_TASK: &str = "volcano.sh/task-spec";
 /// Annotation of an MPIJob of version `v2beta1` that names its queue in Volcano.
 pub const VOLCANO_QUEUE: &str = "scheduling.volcano.sh/queue-name";
-/// Annotation in which kubectl keeps what was applied last: of the object that has it, and of no other.
+/// Annotation in which kubectl stores the last applied object. It describes that object only.
 pub const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
-/// Names by which training containers are known, of whatever kind (Katib and others rest on them). In a pod that has none of
-/// these the first container is the one.
+/// Known names of training containers, in all kinds (Katib and others rely on them). In a pod without any of these
+/// names, the first container is the training container.
 pub const TRAINING_CONTAINERS: [&str; 7] = [
     "tensorflow",
     "pytorch",
@@ -93,7 +93,7 @@ impl fmt::Display for Uid {
     }
 }
 
-/// Kind, namespace and name of a job. A record about one incarnation of it keeps the [`Uid`] beside the key.
+/// Kind, namespace and name of a job. A record about one incarnation of the job stores the [`Uid`] beside the key.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct JobKey {
     /// Kind, such as `PyTorchJob`.
@@ -115,7 +115,7 @@ impl fmt::Display for JobKey {
 pub struct Role(pub &'static str);
 
 impl Role {
-    /// The spelling in names and labels.
+    /// Spelling in names and labels.
     #[must_use]
     pub fn lower(self) -> String {
         self.0.to_ascii_lowercase()
@@ -132,7 +132,7 @@ impl fmt::Display for Role {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ReplicaIndex(pub u32);
 
-/// A place in the job: role and index.
+/// Identity of a replica in its job: role and index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ReplicaId {
     /// Role.
@@ -145,25 +145,25 @@ pub struct ReplicaId {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Rank(pub u32);
 
-/// Which incarnation of a replica, from 0. It only grows, and it is stored before the old pod is deleted.
+/// Number of the incarnation of a replica, from 0. It only grows, and it is stored before the old pod is deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Attempt(pub u32);
 
 impl Attempt {
-    /// The attempt after this one.
+    /// Next attempt.
     #[must_use]
     pub fn next(self) -> Self {
         Self(self.0.saturating_add(1))
     }
 }
 
-/// Name of the pod of a replica, and of the Service that reaches it alone: `<job>-<role lower>-<index>`.
+/// Name of the pod of a replica, and of its own Service: `<job>-<role lower>-<index>`.
 #[must_use]
 pub fn replica(job: &str, role: Role, index: ReplicaIndex) -> String {
     format!("{job}-{}-{}", role.lower(), index.0)
 }
 
-/// Name of the one replica of a role that has no more than one: `<job>-<role lower>`.
+/// Name of the single replica of a role that has at most one: `<job>-<role lower>`.
 #[must_use]
 pub fn only_replica(job: &str, role: Role) -> String {
     format!("{job}-{}", role.lower())
@@ -235,8 +235,8 @@ pub fn replica_labels(
     labels
 }
 
-/// The scale subresource's selector of one role, as upstream writes it into `replicaStatuses[].selector`; `label` tells
-/// the role.
+/// Selector of one role for the scale subresource, as upstream writes it into `replicaStatuses[].selector`. `label` is
+/// the key of the role label.
 #[must_use]
 pub fn role_selector(controller: &str, job: &str, label: &str, role: Role) -> String {
     format!(
@@ -245,7 +245,8 @@ pub fn role_selector(controller: &str, job: &str, label: &str, role: Role) -> St
     )
 }
 
-/// Why `name` cannot be the name of a job, or `None` if it can: it becomes a Service's name (RFC 1035 label).
+/// Reason why `name` cannot be the name of a job, or `None` if it can. The name becomes a Service's name (RFC 1035
+/// label).
 #[must_use]
 pub fn job_name_problem(name: &str) -> Option<&'static str> {
     let first = name.bytes().next().is_some_and(|b| b.is_ascii_lowercase());

@@ -1,4 +1,4 @@
-//! Objects beside the pods, as they are to be made.
+//! Wanted objects beside the pods.
 
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service, ServiceAccount};
@@ -9,20 +9,21 @@ use serde::Serialize;
 use crate::gang::{PodGroup, PodGroupApi};
 use crate::names;
 
-/// An object beside the pods that is watched, so that plans know whether it is there. Serialized it is that object.
+/// A synced child: an object beside the pods that the runtime watches, so that plans know its state. It serializes to
+/// the object itself.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Child {
     /// A headless Service.
     Service(Box<Service>),
-    /// Scales the job.
+    /// Autoscaler of the job.
     Autoscaler(Box<HorizontalPodAutoscaler>),
-    /// What a gang scheduler is told.
+    /// Input of a gang scheduler.
     PodGroup(Box<PodGroup>),
 }
 
 impl Child {
-    /// What it is.
+    /// Kind.
     #[must_use]
     pub fn kind(&self) -> ChildKind {
         match self {
@@ -46,7 +47,7 @@ impl Child {
         self.metadata().name.as_deref().unwrap_or_default()
     }
 
-    /// Digest of what was asked for, if it says so.
+    /// Digest of the requested spec, if the object has one.
     #[must_use]
     pub fn digest(&self) -> Option<&str> {
         let annotations = self.metadata().annotations.as_ref()?;
@@ -61,7 +62,7 @@ pub enum ChildKind {
     Service,
     /// `autoscaling/v2` HorizontalPodAutoscaler.
     Autoscaler,
-    /// A PodGroup, of this API.
+    /// A PodGroup of this API.
     PodGroup(PodGroupApi),
 }
 
@@ -77,19 +78,20 @@ impl ChildKind {
     }
 }
 
-/// An object beside pods and Services. Serialized it is that object.
+/// A supporting object, beside pods and Services. It serializes to the object itself.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Extra {
-    /// Its data are kept as given.
+    /// Its data are kept up to date.
     ConfigMap(Box<ConfigMap>),
-    /// The Secret of an ssh key pair; the keys are made when it is created and never changed. Given without data.
+    /// Secret with an ssh key pair, given here without data. The keys are generated when it is created and never
+    /// changed.
     KeyPair(Box<Secret>),
-    /// Made if it is missing.
+    /// Created if missing.
     ServiceAccount(Box<ServiceAccount>),
-    /// Its rules are kept as given.
+    /// Its rules are kept up to date.
     Role(Box<RbacRole>),
-    /// Made if it is missing.
+    /// Created if missing.
     RoleBinding(Box<RoleBinding>),
 }
 

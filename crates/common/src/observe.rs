@@ -1,7 +1,7 @@
-//! The closed world of one decision: what the runtime shows to [`crate::plan`].
+//! Input of one decision: the state that the runtime passes to [`crate::plan()`].
 //!
-//! Everything is as the runtime's views hold it; nothing here is fetched. A [`PodView`] is a pod pruned to what
-//! decisions read, a few hundred bytes.
+//! All data come from the runtime's watches; nothing is fetched during a decision. A [`PodView`] is a pod reduced to
+//! the data that decisions read, a few hundred bytes.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,10 +13,10 @@ use crate::gang::{PodGroupApi, PodGroupView};
 use crate::names::{Attempt, JobKey, Uid};
 use crate::objects::ChildKind;
 
-/// All that one decision may know.
+/// All input of one decision.
 #[derive(Debug, Clone)]
 pub struct Observed {
-    /// The current time: the only clock of the pure half.
+    /// Current time. It is the only clock of this crate.
     pub now: Timestamp,
     /// The job.
     pub job: Arc<RawJob>,
@@ -26,40 +26,41 @@ pub struct Observed {
     pub children: Vec<Arc<ChildView>>,
     /// Batch Jobs whose controller is this job (by UID), in any order.
     pub batch_jobs: Vec<Arc<BatchJobView>>,
-    /// Pods whose controller is one of these batch Jobs, or one that is gone, by its UID.
+    /// Pods whose controller is one of these batch Jobs, or one that no longer exists, with the UID of that controller.
     pub batch_pods: Vec<(Uid, Arc<PodView>)>,
-    /// Values of the cluster's priority classes, by name; empty where nothing asks for them.
+    /// Values of the cluster's priority classes, by name. Empty if no setting needs them.
     pub priorities: Arc<BTreeMap<String, i32>>,
-    /// Pods and batch Jobs of this job that were seen to vanish since the last acknowledged status write without a
-    /// deletion of ours.
+    /// Pods and batch Jobs of this job that vanished since the last acknowledged status write without having been
+    /// deleted by this operator.
     pub vanished: Vec<Vanished>,
-    /// Writes of the last pass that the API server refused; empty once they went through.
+    /// Writes of the last reconcile that the API server refused. Empty after they have succeeded.
     pub refusals: Vec<Refusal>,
-    /// Nodes that do not answer, of those that a pod of this job is on, by name.
+    /// Unreachable nodes with a pod of this job, by name.
     pub unreachable_nodes: BTreeMap<Box<str>, UnreachableNode>,
 }
 
-/// A node that does not answer.
+/// An unreachable node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnreachableNode {
-    /// Since when it is not Ready, or seen to be gone.
+    /// Time since which the node has been NotReady or missing.
     pub since: Timestamp,
-    /// Whether an administrator says that nothing runs there any more: taint `node.kubernetes.io/out-of-service`.
+    /// True if an administrator states that nothing runs on the node any more: taint
+    /// `node.kubernetes.io/out-of-service`.
     pub out_of_service: bool,
-    /// Whether there is no such node any more.
+    /// True if the node no longer exists.
     pub gone: bool,
 }
 
 impl Observed {
-    /// Children of a kind that are not on their way out.
+    /// Children of a kind that are not being deleted.
     pub fn standing(&self, kind: ChildKind) -> impl Iterator<Item = &ChildView> {
         let of_kind = self.children.iter().filter(move |child| child.kind == kind);
         of_kind.map(|child| &**child).filter(|child| !child.deleting)
     }
 }
 
-/// A job as stored: typed metadata, untyped spec. Typing happens in [`mod@crate::resolve`], so that a poison object is
-/// that job's problem and nobody else's.
+/// A job as stored, with typed metadata and an untyped spec. [`mod@crate::resolve`] does the typing, so that an
+/// unreadable object affects only its own job.
 #[derive(Debug, Clone)]
 pub struct RawJob {
     /// Kind, namespace, name.
@@ -68,7 +69,7 @@ pub struct RawJob {
     pub uid: Uid,
     /// resourceVersion.
     pub resource_version: String,
-    /// Whether deletionTimestamp is set.
+    /// True if deletionTimestamp is set.
     pub deleting: bool,
     /// Annotations.
     pub annotations: BTreeMap<String, String>,
@@ -85,15 +86,15 @@ pub enum Phase {
     Pending,
     /// Bound, at least one container started.
     Running,
-    /// All containers ended well.
+    /// All containers ended successfully.
     Succeeded,
-    /// All containers ended, one of them badly; or evicted.
+    /// All containers ended, at least one of them with an error; or the pod was evicted.
     Failed,
-    /// The node does not answer.
+    /// The node is unreachable.
     Unknown,
 }
 
-/// A pod, pruned to what decisions read.
+/// A pod, reduced to the data that decisions read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PodView {
     /// Name.
@@ -104,31 +105,31 @@ pub struct PodView {
     pub attempt: Attempt,
     /// Phase.
     pub phase: Phase,
-    /// Whether deletionTimestamp is set.
+    /// True if deletionTimestamp is set.
     pub deleting: bool,
-    /// Whether it was told to go without a grace period: what still holds it is somebody's finalizer.
+    /// True if it was deleted without a grace period: only a finalizer still holds it.
     pub forced: bool,
     /// Condition Ready.
     pub ready: bool,
-    /// Node, once bound.
+    /// Node, if bound.
     pub node: Option<Box<str>>,
-    /// Of which API the PodGroup is that it belongs to, if it belongs to one.
+    /// API of the PodGroup that it belongs to, if any.
     pub gang: Option<PodGroupApi>,
-    /// Sum of restartCount over the training container and init containers; side-cars do not count.
+    /// Sum of restartCount over the training container and init containers. Side-cars do not count.
     pub restarts: u32,
-    /// What only troubled or ended pods have.
+    /// Details that only pods with problems and ended pods have.
     pub detail: Option<Box<PodDetail>>,
 }
 
 impl PodView {
-    /// Whether all its containers have ended.
+    /// True if all its containers have ended.
     #[must_use]
     pub fn has_ended(&self) -> bool {
         matches!(self.phase, Phase::Succeeded | Phase::Failed)
     }
 }
 
-/// What only troubled or ended pods have.
+/// Details that only pods with problems and ended pods have.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PodDetail {
     /// `status.reason`, such as Evicted.
@@ -139,18 +140,18 @@ pub struct PodDetail {
     pub disruption: Option<Box<str>>,
     /// Reason and message of PodScheduled=False.
     pub unschedulable: Option<Box<str>>,
-    /// Containers that have ended or wait with a reason; init containers first.
+    /// Containers that have ended, or that wait with a reason; init containers first.
     pub containers: Vec<ContainerView>,
-    /// How containers that were restarted in place had ended before; init containers first.
+    /// Earlier terminations of containers that were restarted in place; init containers first.
     pub earlier: Vec<ContainerView>,
 }
 
-/// One container's noteworthy state.
+/// A container in a notable state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContainerView {
     /// Name.
     pub name: Box<str>,
-    /// Whether it is an init container.
+    /// True for an init container.
     pub init: bool,
     /// State.
     pub state: ContainerState,
@@ -159,7 +160,7 @@ pub struct ContainerView {
 /// State of a container that has ended or cannot start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ContainerState {
-    /// It has ended and, for now, stays so (`state.terminated`).
+    /// It has ended and is not being restarted at the moment (`state.terminated`).
     Terminated {
         /// Exit code.
         exit_code: i32,
@@ -179,24 +180,24 @@ pub enum ContainerState {
     },
 }
 
-/// An object of ours that is neither a pod nor a batch Job.
+/// An object of this operator that is neither a pod nor a batch Job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChildView {
-    /// What it is.
+    /// Kind.
     pub kind: ChildKind,
     /// Name.
     pub name: Box<str>,
     /// UID.
     pub uid: Uid,
-    /// Whether deletionTimestamp is set.
+    /// True if deletionTimestamp is set.
     pub deleting: bool,
     /// Annotation [`crate::names::SPEC_DIGEST`].
     pub digest: Option<Box<str>>,
-    /// What decisions read of a PodGroup.
+    /// PodGroup data that decisions read.
     pub pod_group: Option<Box<PodGroupView>>,
 }
 
-/// A batch Job, pruned to what decisions read.
+/// A batch Job, reduced to the data that decisions read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BatchJobView {
     /// Name.
@@ -205,38 +206,38 @@ pub struct BatchJobView {
     pub uid: Uid,
     /// Attempt label; 0 if absent.
     pub attempt: Attempt,
-    /// Whether deletionTimestamp is set.
+    /// True if deletionTimestamp is set.
     pub deleting: bool,
-    /// `status.failed`: its pods that failed.
+    /// `status.failed`: number of its failed pods.
     pub failed: u32,
-    /// How it ended, once its controller has given its verdict.
+    /// Result, after the Job controller has set a final condition.
     pub end: Option<Box<BatchEnd>>,
 }
 
-/// How a batch Job ended.
+/// Result of a batch Job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BatchEnd {
-    /// Condition Complete, not Failed or FailureTarget.
+    /// True for condition Complete, false for Failed or FailureTarget.
     pub succeeded: bool,
     /// Reason of the condition.
     pub reason: Box<str>,
     /// Message of the condition.
     pub message: Box<str>,
-    /// Its transition time.
+    /// Transition time of the condition.
     pub at: Option<Timestamp>,
 }
 
-/// A pod or batch Job that was there and then was not, although nobody here deleted it; whether or not it was seen
-/// terminating.
+/// A pod or batch Job that existed and then disappeared without having been deleted by this operator. It may or may not
+/// have been seen terminating.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Vanished {
     /// Its name.
     pub name: Box<str>,
     /// Its attempt.
     pub attempt: Attempt,
-    /// Container restarts that it had.
+    /// Number of its container restarts.
     pub restarts: u32,
-    /// Whether it had been seen to succeed before anybody deleted it.
+    /// True if it was seen to have succeeded before it was deleted.
     pub succeeded: bool,
 }
 
@@ -250,7 +251,7 @@ pub struct ObjectRef {
 }
 
 impl ObjectRef {
-    /// The object of this kind and name.
+    /// Reference to the object of this kind and name.
     #[must_use]
     pub fn new(kind: &'static str, name: &str) -> Self {
         Self {
@@ -266,35 +267,35 @@ impl fmt::Display for ObjectRef {
     }
 }
 
-/// Why a write of ours did not go through.
+/// A write of this operator that did not succeed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     /// Object of the write.
     pub object: ObjectRef,
-    /// Whether it was to be deleted.
+    /// True if the write was a deletion.
     pub deletion: bool,
-    /// Which class of trouble it is.
+    /// Class of the cause.
     pub cause: RefusalCause,
-    /// The API server's message, or ours for name clashes.
+    /// Message of the API server, or of this operator for name clashes.
     pub message: String,
 }
 
-/// Class of a refused write.
+/// Class of the cause of a refused write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RefusalCause {
-    /// An object that belongs to nobody of ours has the name. It is never touched.
+    /// The name belongs to an object that is not this operator's. That object is never touched.
     Foreign,
-    /// A pod or batch Job of this very job has the name, but not the label by which it would be seen: a user has to put that
-    /// right.
+    /// The name belongs to a pod or batch Job of this same job, but without the label by which the operator would see
+    /// it. A user must correct that.
     Unlabelled,
-    /// The object belongs to an earlier job of the same name (or is a predecessor) and is going away.
+    /// The object belongs to an earlier job of the same name (or is a predecessor) and is being deleted.
     Predecessor,
-    /// A resource quota of the namespace is used up: other jobs can make room.
+    /// A resource quota of the namespace is used up. Other jobs can make room.
     Quota,
-    /// Admission or RBAC refused it (403, or a webhook's refusal).
+    /// Admission or RBAC refused the write (403, or a refusal by a webhook).
     Forbidden,
-    /// The object is not valid (422): the user's template has a mistake that only the API server sees.
+    /// The object is invalid (422): the user's template has a mistake that only the API server detects.
     Invalid,
-    /// Anything that a retry may cure.
+    /// Any cause that a retry may resolve.
     Transient,
 }

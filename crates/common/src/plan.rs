@@ -1,4 +1,4 @@
-//! The answer of [`crate::plan`]: what to write, in which order, as data.
+//! Result of [`crate::plan()`]: the writes for one job and their order, as data.
 
 use crate::objects::{Child, ChildKind, Extra};
 use jiff::Timestamp;
@@ -8,49 +8,50 @@ use k8s_openapi::api::core::v1::Pod;
 use crate::api::JobStatus;
 use crate::names::{Attempt, ReplicaId, Uid};
 
-/// What to do for one job now. Carried out in this order, stopping at the first class that fails:
+/// Writes and status for one job. The runtime applies them in this order and stops at the first class that fails:
 /// `intent`, then `writes` class by class (see [`Write::class`]), then `status`, then `events`.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Plan {
-    /// Status that must be stored, conditional on the observed resourceVersion, before any write is sent.
+    /// Status that must be stored before any write is sent, conditional on the observed resourceVersion.
     pub intent: Option<JobStatus>,
     /// Writes, sorted by class; pods in rank order.
     pub writes: Vec<Write>,
-    /// Status to store at the end, conditional on the resourceVersion, if it differs from what is stored;
-    /// `None` means: not ours to write.
+    /// Status to store at the end, conditional on the resourceVersion, if it differs from the stored one. `None` if
+    /// this operator must not write the status.
     pub status: Option<JobStatus>,
-    /// Whether the plan was made without a look at what has vanished, which must be shown again then.
+    /// True if the plan was made without looking at [`crate::Observed::vanished`]. The runtime must then show these
+    /// objects again.
     pub keeps_vanished: bool,
-    /// Whether `status` differs from the stored one in more than pod counts. If not, the write may wait so that at most
-    /// one such write per job and second is sent.
+    /// True if `status` differs from the stored one in more than pod counts. Otherwise the write may wait, so that at
+    /// most one such write is sent per job and second.
     pub status_is_urgent: bool,
-    /// Events to send once everything above was acknowledged.
+    /// Events to send after everything above was acknowledged.
     pub events: Vec<Event>,
-    /// Counters to raise once the status was acknowledged, whether or not all writes went through.
+    /// Counters to increment after the status was acknowledged, even if some writes failed.
     pub counters: Vec<Counter>,
-    /// Decide again at this time even if nothing happens.
+    /// Time of the next decision, even if nothing happens until then.
     pub requeue_at: Option<Timestamp>,
 }
 
-/// One request.
+/// One request to the API server.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Write {
-    /// See to it that an object is there and says what it should. Planned again in every pass; what is known to be so
-    /// is not sent again.
+    /// Make sure that an object exists and has the wanted content. Planned again in every reconcile; the runtime sends
+    /// nothing if the object is known to be correct.
     Ensure(Extra),
-    /// Create an object beside the pods.
+    /// Create a synced child.
     CreateChild(Child),
-    /// Change such an object, only if it still has this UID: what `to` states becomes so, what it leaves out stays as it
-    /// is. Lists are replaced as a whole.
+    /// Change a synced child, only if it still has this UID. The fields in `to` are set and all others stay as they
+    /// are. Lists are replaced as a whole.
     ChangeChild {
-        /// What it is to be.
+        /// Wanted object.
         to: Child,
         /// Precondition.
         uid: Uid,
     },
-    /// Delete such an object, only if it still has this UID.
+    /// Delete a synced child, only if it still has this UID.
     DeleteChild {
-        /// What it is.
+        /// Kind of the child.
         kind: ChildKind,
         /// Name.
         name: String,
@@ -63,7 +64,8 @@ pub enum Write {
         name: String,
         /// Precondition.
         uid: Uid,
-        /// Without waiting for its node, which is lost, to say that it has ended.
+        /// True if the deletion does not wait for the kubelet to report the end of the pod, because the node is
+        /// unreachable.
         force: bool,
     },
     /// Create the pod of a replica.
@@ -79,19 +81,19 @@ pub enum Write {
     CreateBatchJob {
         /// Replica.
         replica: ReplicaId,
-        /// Attempt, as in its label.
+        /// Attempt, as in the batch Job's label.
         attempt: Attempt,
         /// The batch Job.
         job: Box<Job>,
     },
-    /// Delete a batch Job, only if it still has this UID; it stays until its pods are gone.
+    /// Delete a batch Job, only if it still has this UID. It stays until its pods are gone.
     DeleteBatchJob {
         /// Name.
         name: String,
         /// Precondition.
         uid: Uid,
     },
-    /// Delete the job itself (time to live is over), only if it is still this very version.
+    /// Delete the job itself because its time to live has passed, only if it still has this UID and resourceVersion.
     DeleteJob {
         /// Precondition.
         uid: Uid,
@@ -100,27 +102,27 @@ pub enum Write {
     },
 }
 
-/// Order of requests within a plan (DESIGN: 2 identity, 3 inputs, 4 services, 5 deletes, 6 pods; what scales them; the job itself last).
+/// Order of requests within a plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum WriteClass {
     /// Service accounts and roles.
     Identity,
-    /// Role bindings, which need their role first; config maps and key pairs; what gang schedulers are told.
+    /// Role bindings, which need their role first; config maps and key pairs; PodGroups.
     Inputs,
     /// Services.
     Services,
     /// Deletes of children.
     Deletes,
-    /// Pods, in rank order, by slow-start batches; batch Jobs.
+    /// Pods, in rank order and in slow-start batches; batch Jobs.
     Pods,
-    /// What scales the job: the pods need not wait for it.
+    /// Autoscaler of the job. Pods need not wait for it.
     Scaling,
-    /// The job.
+    /// The job itself.
     Job,
 }
 
 impl Write {
-    /// The class that decides when the write is sent.
+    /// Class of the write, which decides when it is sent.
     #[must_use]
     pub fn class(&self) -> WriteClass {
         match self {
@@ -160,22 +162,23 @@ pub struct Event {
     pub reason: String,
     /// Message.
     pub message: String,
-    /// Whether it tells of the plan's writes, and so is true only if all of them went through; if not, it goes with the
-    /// status.
+    /// True if the event reports the plan's writes: it is sent only if all of them succeeded. Otherwise the event goes
+    /// with the status.
     pub of_writes: bool,
 }
 
-/// Counters that clients know from upstream (`training_operator_jobs_*_total`), each raised once per transition.
+/// Counters with the names that clients know from upstream (`training_operator_jobs_*_total`). Each is incremented once
+/// per transition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Counter {
     /// First status of a job.
     Created,
     /// A job succeeded.
     Succeeded,
-    /// A job failed, for whatever reason.
+    /// A job failed, for any reason.
     Failed,
     /// A restart of one or more pods.
     Restarted,
-    /// A job was deleted by its time to live.
+    /// A job was deleted after its time to live.
     Deleted,
 }

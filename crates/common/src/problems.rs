@@ -1,13 +1,13 @@
-//! Mistakes in a job, each at the path of its field.
+//! Mistakes in a job, each with the path of its field.
 
 use std::fmt;
 
-/// One mistake in a job, at a field.
+/// One mistake in a field of a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// Path, such as `spec.pytorchReplicaSpecs[Worker].replicas`.
     pub field: String,
-    /// What is wrong and what would be right.
+    /// Description of the mistake and of a correct value.
     pub message: String,
 }
 
@@ -22,7 +22,7 @@ impl fmt::Display for Problem {
 pub struct Problems(pub Vec<Problem>);
 
 impl Problems {
-    /// Notes a mistake.
+    /// Adds a mistake.
     pub fn add(&mut self, field: impl Into<String>, message: impl Into<String>) {
         self.0.push(Problem {
             field: field.into(),

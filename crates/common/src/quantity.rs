@@ -1,13 +1,13 @@
-//! Resource quantities: as much of their arithmetic as adding up and comparing pods takes.
+//! Resource quantities, with the arithmetic that is needed to add and compare pods.
 //!
-//! Written as Kubernetes writes them (`k8s.io/apimachinery/pkg/api/resource`): the largest suffix that leaves a whole
-//! number, in the family (1000 or 1024) of the first one that was added.
+//! The format is that of Kubernetes (`k8s.io/apimachinery/pkg/api/resource`): the largest suffix that leaves a whole
+//! number, in the family (1000 or 1024) of the first summand.
 
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
-/// Billionths in one: the smallest unit.
+/// One, in billionths, which are the smallest unit.
 const ONE: i128 = 1_000_000_000;
-/// Suffixes of powers of 1000, from the smallest: the first is a billionth.
+/// Suffixes of powers of 1000, from the smallest; the first is a billionth.
 const DECIMAL: [&str; 10] = ["n", "u", "m", "", "k", "M", "G", "T", "P", "E"];
 /// Suffixes of powers of 1024.
 const BINARY: [&str; 7] = ["", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
@@ -15,14 +15,14 @@ const BINARY: [&str; 7] = ["", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
 /// An amount of a resource.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Amount {
-    /// In billionths.
+    /// Amount in billionths.
     nano: i128,
-    /// Whether it was given in powers of 1024.
+    /// True if it was given in powers of 1024.
     binary: bool,
 }
 
 impl Amount {
-    /// Reads a quantity; `None` if it is none.
+    /// Parses a quantity; `None` if `text` is not a quantity.
     #[must_use]
     pub fn read(quantity: &Quantity) -> Option<Self> {
         let text = quantity.0.trim();
@@ -37,7 +37,7 @@ impl Amount {
         })
     }
 
-    /// The sum. An amount of nothing has no family of its own.
+    /// Sum. Zero does not determine the family.
     #[must_use]
     pub fn plus(self, other: Self) -> Self {
         Self {
@@ -46,13 +46,13 @@ impl Amount {
         }
     }
 
-    /// The larger one.
+    /// Larger amount.
     #[must_use]
     pub fn max(self, other: Self) -> Self {
         if other.nano > self.nano { other } else { self }
     }
 
-    /// As Kubernetes writes it.
+    /// Text in the format of Kubernetes.
     #[must_use]
     pub fn write(self) -> Quantity {
         let (family, base, mut left): (&[&str], i128, i128) =
@@ -77,7 +77,7 @@ impl Amount {
     }
 }
 
-/// Billionths in the unit of a suffix, and whether it is of the family of 1024.
+/// Number of billionths in the unit of a suffix, and true if it is of the family of 1024.
 fn unit(suffix: &str) -> Option<(i128, bool)> {
     let at = |family: &[&str]| family.iter().position(|s| *s == suffix);
     let power = |base: i128, n: usize| base.checked_pow(u32::try_from(n).ok()?);
@@ -92,7 +92,7 @@ fn unit(suffix: &str) -> Option<(i128, bool)> {
     Some((10_i128.checked_pow(exponent)?, false))
 }
 
-/// A decimal number times a unit; what is less than a billionth is rounded up, as Kubernetes does.
+/// A decimal number multiplied by a unit. Fractions of a billionth are rounded up, as Kubernetes does.
 fn times(number: &str, unit: i128) -> Option<i128> {
     let (sign, digits) = match number.strip_prefix('-') {
         Some(rest) => (-1, rest),

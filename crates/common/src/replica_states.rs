@@ -1,7 +1,7 @@
-//! Observed pods and batch Jobs, assigned to the replicas of the job. Every decision step starts from here.
+//! Observed pods and batch Jobs, assigned to the replicas of the job. Every decision step starts from these states.
 //!
-//! A pod is judged by the training container of its kind, else by its phase: a side-car that somebody's webhook
-//! added can neither fail nor hold up a replica.
+//! The phase of a pod follows from its kind's training container if possible, otherwise from the pod's own phase. A
+//! side-car added by a webhook can neither fail a replica nor keep it from ending.
 
 mod failure;
 
@@ -21,57 +21,59 @@ use crate::unreachable::UnreachableNodes;
 pub use failure::Failure;
 use failure::{culprit, disruption, ended_by_kubelet, failure, main_exit};
 
-/// Reason of a batch Job that may not try again.
+/// Reason of a batch Job that has no retries left.
 pub(crate) const RETRIES_USED_UP: &str = "BackoffLimitExceeded";
 
-/// All replicas of a job with what is known about each.
+/// State of all replicas of a job.
 #[derive(Debug, Clone)]
 pub struct ReplicaStates {
     /// In rank order.
     pub replicas: Vec<ReplicaState>,
     /// Pods of this job whose replica no longer exists (scaled down).
     pub excess: Vec<(ReplicaId, Arc<PodView>)>,
-    /// Attempts of such pods that vanished before they were dealt with.
+    /// Attempts of such pods that vanished before they were handled.
     pub disappeared_excess: Vec<(ReplicaId, Attempt)>,
 }
 
-/// One replica with what is known about it.
+/// State of one replica.
 #[derive(Debug, Clone)]
 pub struct ReplicaState {
     /// The replica.
     pub replica: Replica,
-    /// The attempt that runs or is to run.
+    /// Attempt that runs or is to run.
     pub attempt: Attempt,
     /// Restart policy of its role.
     pub policy: RestartPolicy,
-    /// What it is doing.
+    /// Phase.
     pub phase: ReplicaPhase,
-    /// Its pod, of whatever attempt; of several that a batch Job has made, the one that tells most about now.
+    /// Its pod, of any attempt. If a batch Job has made several, the most relevant one for the current state.
     pub pod: Option<Arc<PodView>>,
-    /// Its batch Job, of whatever attempt, if it is carried by one.
+    /// Its batch Job, of any attempt, if it runs as one.
     pub batch_job: Option<Arc<BatchJobView>>,
-    /// Retries that needed nothing of us, of what is there now: container restarts, and pods that a batch Job replaced.
+    /// Retries of the current pods that happened without this operator: container restarts, and pods that a batch Job
+    /// replaced.
     pub retries: u32,
     /// Container restarts of a pod that vanished.
     pub lost_restarts: u32,
 }
 
-/// What a replica is doing.
+/// Phase of a replica.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReplicaPhase {
-    /// No pod.
+    /// It has no pod.
     NotCreated,
-    /// Its pod vanished without our doing.
+    /// Its pod vanished, and this operator had not deleted it.
     Disappeared,
-    /// A pod of an earlier attempt is still there.
+    /// A pod of an earlier attempt still exists.
     Outdated,
-    /// Its pod is being deleted, not by us, or is given up with its node. Neither failed nor done: to be replaced.
+    /// Its pod is being deleted, but not by this operator, or it is presumed dead with its node. The replica has
+    /// neither failed nor succeeded, and is to be replaced.
     Terminating,
-    /// Its pod waits.
+    /// Its pod is pending.
     Pending,
-    /// Its pod runs.
+    /// Its pod is running.
     Running,
-    /// It has done its work.
+    /// It has succeeded.
     Succeeded,
     /// Its pod failed.
     Failed(Failure),
@@ -98,7 +100,7 @@ impl ReplicaState {
 }
 
 impl ReplicaStates {
-    /// Replicas in a state.
+    /// Replicas in a phase.
     pub fn in_phase<'a>(
         &'a self,
         role: Option<Role>,
@@ -109,7 +111,7 @@ impl ReplicaStates {
             .filter(move |s| role.is_none_or(|r| s.role() == r) && s.phase == *wanted)
     }
 
-    /// Number of replicas of a role in a state.
+    /// Number of replicas of a role in a phase.
     #[must_use]
     pub fn count(&self, role: Role, wanted: &ReplicaPhase) -> u32 {
         u32::try_from(self.in_phase(Some(role), wanted).count()).unwrap_or(u32::MAX)
@@ -123,7 +125,7 @@ impl ReplicaStates {
             .fold(0_u32, |sum, replica| sum.saturating_add(replica.lost_restarts))
     }
 
-    /// Retries in place of what exists and is of the current attempt.
+    /// Retries in place, of all pods that exist and are of the current attempt.
     #[must_use]
     pub fn in_place_restarts(&self) -> u32 {
         let current = self.replicas.iter().filter(|s| s.phase != ReplicaPhase::Outdated);
@@ -131,7 +133,7 @@ impl ReplicaStates {
     }
 }
 
-/// Sorts what was observed into the replicas of the replicas.
+/// Assigns the observed pods and batch Jobs to the replicas of the job.
 #[must_use]
 pub fn replica_states(
     observed: &Observed,
@@ -151,7 +153,7 @@ pub fn replica_states(
         }
     };
     let replicas: Vec<ReplicaState> = job.replicas.all().iter().map(of).collect();
-    // By name, so that pods are told apart from those that somebody else made with our labels.
+    // Compared by name. This excludes pods that others created with this operator's labels.
     let beyond = |name: &str| {
         let id = job.info.replica_of(&job.key.name, name)?;
         let count = job.role(id.role).map_or(0, |r| r.count);
@@ -174,7 +176,7 @@ pub fn replica_states(
     }
 }
 
-/// What is known about a replica besides what carries it.
+/// Data of a replica that does not depend on its workload.
 struct Known<'a> {
     attempt: Attempt,
     policy: RestartPolicy,
@@ -183,9 +185,9 @@ struct Known<'a> {
 }
 
 impl<'a> Known<'a> {
-    /// `seen` is the attempt of what carries the replica now.
+    /// `seen` is the attempt of the replica's current pod or batch Job.
     fn of(observed: &'a Observed, job: &'a ResolvedJob, replica: &Replica, seen: Option<Attempt>) -> Self {
-        // A status that somebody wiped must not turn live pods into pods of the future.
+        // If somebody deleted the stored status, running pods must not get an attempt above the known one.
         let attempt = stored_attempt(&job.stored, replica.id).max(seen.unwrap_or_default());
         let role = job.role(replica.id.role);
         Self {
@@ -245,8 +247,8 @@ fn pod_replica(
     }
 }
 
-/// A batch Job makes its pods itself, under names of its own choice, and retries them: the replica has ended when the
-/// batch Job has.
+/// State of a replica that runs as a batch Job. The batch Job makes its pods itself, under names of its own choice, and
+/// retries them. The replica ends when the batch Job ends.
 fn batch_replica(
     observed: &Observed,
     job: &ResolvedJob,
@@ -279,7 +281,8 @@ fn batch_replica(
             let given_up = pod.as_ref().is_some_and(|pod| unreachable.presumed_dead(pod));
             batch_phase(j, pod.as_deref(), known.container, given_up)
         }
-        // Its pods outlive a batch Job that somebody deleted: two launchers must never run at a time.
+        // The pods of a deleted batch Job continue to exist for a while, and two launchers must never run at the same
+        // time.
         None if pods.iter().any(|pod| pod.attempt >= known.attempt) => match known.absent() {
             ReplicaPhase::Succeeded => ReplicaPhase::Succeeded,
             _ => ReplicaPhase::Disappeared,
@@ -298,7 +301,7 @@ fn batch_replica(
         phase,
         retries: match job.policy.restart_scope {
             RestartScope::Pod => carrier.map_or(0, |j| own_failures(j, &pods).saturating_add(restarts)),
-            // It makes one pod; the restart of all counts.
+            // The batch Job makes only one pod. The restart of all replicas counts instead.
             RestartScope::Job => 0,
         },
         pod,
@@ -306,7 +309,7 @@ fn batch_replica(
     }
 }
 
-/// Of several pods: one that lives, else the one that failed last.
+/// Order of several pods by relevance: a live one first, otherwise the one that failed last.
 fn telling(pod: &PodView, container: &str) -> (bool, bool, Option<Timestamp>) {
     let ended = matches!(pod.phase, Phase::Succeeded | Phase::Failed);
     let last = || failure(pod, container).finished_at;
@@ -317,7 +320,7 @@ fn telling(pod: &PodView, container: &str) -> (bool, bool, Option<Timestamp>) {
     )
 }
 
-/// Failed pods of a batch Job, but for those that were taken away, as far as they are still there.
+/// Number of failed pods of a batch Job, without those that were removed, as far as these still exist.
 fn own_failures(carrier: &BatchJobView, pods: &[&Arc<PodView>]) -> u32 {
     let taken = pods
         .iter()
@@ -327,8 +330,8 @@ fn own_failures(carrier: &BatchJobView, pods: &[&Arc<PodView>]) -> u32 {
         .saturating_sub(u32::try_from(taken.count()).unwrap_or(u32::MAX))
 }
 
-/// A batch Job counts whatever ends its pods, and retries on its own account: when its pod is taken away or lost it is
-/// begun anew, so that this is not held against the job.
+/// A batch Job counts every end of a pod and retries by its own rules. If its pod is removed or presumed dead, this
+/// operator restarts the batch Job, so that the loss does not count against the job.
 fn batch_phase(
     carrier: &BatchJobView,
     pod: Option<&PodView>,
@@ -353,8 +356,8 @@ fn batch_phase(
     }
 }
 
-/// The batch Job's own words, and how its last pod failed. A pod whose container is restarted in place is not Failed when
-/// its batch Job gives up: how the container had ended before tells why.
+/// Failure of a batch Job: its own message, and the failure of its last pod. A pod whose container is restarted in
+/// place is not Failed when its batch Job fails. The cause then is in the container's earlier termination.
 fn given_up(carrier: &BatchJobView, end: &BatchEnd, pod: Option<&PodView>, container: &str) -> Failure {
     let mut last = pod.cloned();
     if let Some(detail) = last
@@ -399,7 +402,7 @@ fn given_up(carrier: &BatchJobView, end: &BatchEnd, pod: Option<&PodView>, conta
     }
 }
 
-/// The attempt that status holds for a replica.
+/// Stored attempt of a replica.
 #[must_use]
 pub fn stored_attempt(stored: &JobStatus, id: ReplicaId) -> Attempt {
     let own = stored
@@ -414,8 +417,8 @@ fn pod_phase(pod: &PodView, container: &str, policy: &str, given_up: bool) -> Re
         return ReplicaPhase::Terminating;
     }
     let ended = pod.detail.as_deref().and_then(|d| main_exit(d, container));
-    // The kubelet does not start the training container again under these policies, so its end is the replica's end even
-    // while a side-car goes on.
+    // Under these policies the kubelet does not start the training container again. Its end is the replica's end, even
+    // if a side-car continues.
     let final_exit = match (policy, ended) {
         ("Never", exit) => exit,
         ("OnFailure", Some(0)) => Some(0),
@@ -423,7 +426,7 @@ fn pod_phase(pod: &PodView, container: &str, policy: &str, given_up: bool) -> Re
     };
     match (pod.phase, final_exit) {
         (Phase::Succeeded, _) | (Phase::Running | Phase::Unknown, Some(0)) => ReplicaPhase::Succeeded,
-        // A side-car failed. Where the kubelet ended the pod itself (its deadline, an eviction) it says why.
+        // A side-car failed. If the kubelet itself ended the pod (deadline, eviction), the pod's status has a reason.
         (Phase::Failed, _) if ended == Some(0) && disruption(pod).is_none() && !ended_by_kubelet(pod) => {
             ReplicaPhase::Succeeded
         }
@@ -438,7 +441,7 @@ fn pod_phase(pod: &PodView, container: &str, policy: &str, given_up: bool) -> Re
     }
 }
 
-/// Replicas that status remembers as done.
+/// Replicas that have succeeded according to the stored status.
 fn done_replicas(stored: &JobStatus, job: &ResolvedJob) -> BTreeSet<ReplicaId> {
     let roles = job.info.roles.iter().filter_map(|r| {
         let text = stored
@@ -454,7 +457,7 @@ fn done_replicas(stored: &JobStatus, job: &ResolvedJob) -> BTreeSet<ReplicaId> {
     roles.flatten().collect()
 }
 
-/// Reads `0-3,7`. What cannot be read is left out.
+/// Parses `0-3,7`. Unreadable parts are skipped.
 #[must_use]
 pub fn parse_indices(text: &str) -> BTreeSet<u32> {
     let ranges = text.split(',').filter_map(|part| {
@@ -464,7 +467,7 @@ pub fn parse_indices(text: &str) -> BTreeSet<u32> {
     ranges.flatten().collect()
 }
 
-/// Writes `0-3,7`; `None` for no index.
+/// Formats indices as `0-3,7`; `None` for no index.
 #[must_use]
 pub fn format_indices(indices: &BTreeSet<u32>) -> Option<String> {
     let mut ranges: Vec<(u32, u32)> = Vec::new();

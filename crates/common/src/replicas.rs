@@ -1,4 +1,4 @@
-//! The replicas of a job: every replica in rank order, with the names by which pods find each other.
+//! All replicas of a job, in rank order, with the names by which pods find each other.
 
 use crate::kind::{RoleInfo, Workload};
 use crate::names::{Rank, ReplicaId, ReplicaIndex, Role};
@@ -10,9 +10,10 @@ pub struct Replica {
     pub id: ReplicaId,
     /// Position in the job, leader first.
     pub rank: Rank,
-    /// Name of what carries the replica, its host name, and name of the Service that reaches it alone where there is one.
+    /// Name of the pod or batch Job of the replica. It is also its host name, and the name of its own Service if it has
+    /// one.
     pub name: String,
-    /// What carries it.
+    /// Workload that runs the replica.
     pub workload: Workload,
 }
 
@@ -23,7 +24,7 @@ pub struct Replicas {
 }
 
 impl Replicas {
-    /// Lines up `count` replicas for each role, in the order given.
+    /// Creates `count` replicas for each role, in the given order.
     #[must_use]
     pub fn new(job: &str, roles: impl IntoIterator<Item = (&'static RoleInfo, u32)>) -> Self {
         let all = roles
@@ -55,7 +56,7 @@ impl Replicas {
         self.replicas.iter().filter(move |s| s.id.role == role)
     }
 
-    /// The first replica of the first of these roles that has any.
+    /// First replica of the first of these roles that has any.
     #[must_use]
     pub fn first_of(&self, roles: &[Role]) -> Option<ReplicaId> {
         roles.iter().find_map(|role| Some(self.of(*role).next()?.id))
@@ -73,7 +74,7 @@ impl Replicas {
         u32::try_from(self.replicas.len()).unwrap_or(u32::MAX)
     }
 
-    /// Whether the job has no replica at all.
+    /// True if the job has no replicas.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.replicas.is_empty()

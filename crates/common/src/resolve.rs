@@ -1,6 +1,6 @@
 //! Raw spec to [`ResolvedJob`]: typed, defaults applied, checked; or [`Problems`] with field paths.
 //!
-//! Defaults live here and nowhere else; they are never written back to the object.
+//! All defaults are in this module. They are never written back to the object.
 
 use crate::job::{ResolvedJob, ResolvedPolicy, ResolvedRole};
 use crate::problems::{Problems, read};
@@ -15,10 +15,11 @@ use crate::names::{self, ReplicaIndex, Role};
 use crate::observe::RawJob;
 use crate::replicas::Replicas;
 
-/// Most replicas of a role, as in the schema: jobs may be older than that.
+/// Maximum number of replicas of a role, as in the schema. It is checked here too because jobs may be older than the
+/// schema.
 const MAX_REPLICAS: u32 = 100_000;
 
-/// Whether the job is ours at all, by `spec.runPolicy.managedBy`.
+/// True if the job is this operator's, according to `spec.runPolicy.managedBy`.
 #[must_use]
 pub fn is_ours(info: &KindInfo, job: &RawJob) -> bool {
     match job.spec.pointer("/runPolicy/managedBy") {
@@ -27,8 +28,8 @@ pub fn is_ours(info: &KindInfo, job: &RawJob) -> bool {
     }
 }
 
-/// The meaning of the kind that this job has: the one that status remembers, else the one whose stamp it bears. Later
-/// changes of the stamp are of no consequence: a full update by a client of another API version drops and so changes it.
+/// Dialect of the job: the stored one, else the one whose stamp the job has. Later changes of the stamp have no effect:
+/// a full update by a client of another API version drops the field, and the default then changes it.
 #[must_use]
 pub fn dialect<'a>(framework: &'a dyn Framework, job: &RawJob, stored: &JobStatus) -> &'a dyn Framework {
     let dialects = || framework.dialects().iter().copied();
@@ -43,14 +44,15 @@ pub fn dialect<'a>(framework: &'a dyn Framework, job: &RawJob, stored: &JobStatu
         .unwrap_or(framework)
 }
 
-/// Status as stored. Only this operator writes it, through the schema; yet an older or a younger one may have written
-/// what cannot be read here. That is left out, and nothing else with it: a finished job must not run again.
+/// Stored status. Only this operator writes it, through the schema, but an older or newer version may have written
+/// something that this version cannot read. Only the unreadable part is dropped, so that a finished job never runs
+/// again.
 #[must_use]
 pub fn stored_status(job: &RawJob) -> JobStatus {
     readable_status(&job.status)
 }
 
-/// As much of a status as can be read.
+/// Readable part of a status.
 #[must_use]
 pub fn readable_status(status: &serde_json::Value) -> JobStatus {
     if let Ok(whole) = JobStatus::deserialize(status) {
@@ -70,10 +72,10 @@ pub fn readable_status(status: &serde_json::Value) -> JobStatus {
     JobStatus::deserialize(serde_json::Value::Object(readable)).unwrap_or_default()
 }
 
-/// Types, defaults and checks a job.
+/// Types, applies defaults to and checks a job.
 ///
 /// # Errors
-/// All mistakes found, each with the path of its field.
+/// All problems found, each with the path of its field.
 pub fn resolve(framework: &dyn Framework, raw: &RawJob) -> Result<ResolvedJob, Problems> {
     let (job, problems) = outline(framework, raw);
     if problems.0.is_empty() {
@@ -83,7 +85,7 @@ pub fn resolve(framework: &dyn Framework, raw: &RawJob) -> Result<ResolvedJob, P
     }
 }
 
-/// A job as far as it can be read, and all that is wrong with it.
+/// Readable part of a job, and all its problems.
 #[must_use]
 pub fn outline(framework: &dyn Framework, raw: &RawJob) -> (ResolvedJob, Problems) {
     let info = framework.kind();
@@ -160,7 +162,7 @@ pub(crate) fn run_policy(info: &KindInfo, raw: &RawJob, problems: &mut Problems)
         scheduling_policy,
         suspend,
         restart_scope,
-        managed_by: _, // is_ours() has looked at it
+        managed_by: _, // checked by is_ours()
     } = stated;
     ResolvedPolicy {
         clean_pod_policy: clean_pod_policy.or(legacy).unwrap_or_default(),
@@ -283,7 +285,7 @@ fn check_template(info: &KindInfo, template: &PodTemplateSpec, path: &str, probl
     }
 }
 
-/// The training container always names the port that the others use.
+/// Adds the kind's port to the training container, so that it always names the port that the other pods use.
 fn add_default_port(info: &KindInfo, template: &mut PodTemplateSpec) {
     let Some(port) = info.port else { return };
     let containers = template.spec.iter_mut().flat_map(|s| s.containers.iter_mut());

@@ -1,23 +1,24 @@
-//! The operator's own settings, as far as planning reads them.
+//! Settings of the operator that decisions read.
 
 use crate::gang::Gang;
 
-/// The operator's own settings that change what pods and services look like, or what becomes of them.
+/// Settings of the operator that change the content of pods and Services, or decisions about them.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Settings {
-    /// One Service per job, or one per replica as upstream.
+    /// Shape of the headless Services.
     pub service_mode: ServiceMode,
     /// Init container of PyTorch and XGBoost workers that waits for the master's name; off by default.
     pub init_container: Option<InitContainer>,
-    /// Domain of the cluster, such as `cluster.local`, to be appended to host names that end in `.svc`; off by default.
+    /// Domain of the cluster, such as `cluster.local`, that is appended to host names that end in `.svc`; off by
+    /// default.
     pub cluster_domain: Option<String>,
-    /// Image of the init container that brings the exec helper into launchers of `v1` MPIJobs.
+    /// Init container that copies the exec helper into launchers of `v1` MPIJobs.
     pub exec_helper: ExecHelper,
-    /// Seconds after which a node that does not answer counts as lost, with the pods on it; `None` for never.
+    /// Seconds after which an unreachable node and its pods are presumed dead; `None` for never.
     pub node_lost_after: Option<i64>,
-    /// Whether restarts of pods that were taken away count against backoffLimit, as those of failed ones do.
+    /// True if restarts of pods that were removed count against backoffLimit, as those of failed pods do.
     pub count_disruptions: bool,
-    /// Who places the pods of a job all together.
+    /// Gang scheduler.
     pub gang: Gang,
 }
 
@@ -31,12 +32,12 @@ pub enum ServiceMode {
     PerReplica,
 }
 
-/// What brings the exec helper into launchers.
+/// Init container that copies the exec helper into launchers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExecHelper {
-    /// Image: the operator's own, or one that works as upstream's `kubectl-delivery`.
+    /// Image: the operator's own, or one that behaves as upstream's `kubectl-delivery`.
     pub image: String,
-    /// Command of the container; the image's own if empty.
+    /// Command of the container; empty for the image's own.
     pub command: Vec<String>,
 }
 
@@ -49,11 +50,11 @@ impl Default for ExecHelper {
     }
 }
 
-/// What the waiting init container runs.
+/// Init container that waits for the master's name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InitContainer {
     /// Image with `sh` and `nslookup`.
     pub image: String,
-    /// Number of look-ups, 2 seconds apart, before it gives up.
+    /// Maximum number of look-ups, 2 seconds apart.
     pub max_tries: u32,
 }

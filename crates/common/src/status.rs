@@ -7,7 +7,7 @@ use crate::job::ResolvedJob;
 use crate::names;
 use crate::replica_states::{self, ReplicaPhase, ReplicaStates};
 
-/// Counts of a job that goes on: pods being replaced count nowhere.
+/// Updates the counts of a job that has not ended. Pods that are being replaced are not counted.
 pub fn count_replicas(status: &mut JobStatus, replicas: &ReplicaStates, job: &ResolvedJob) {
     status.replica_statuses = job
         .roles
@@ -18,7 +18,7 @@ pub fn count_replicas(status: &mut JobStatus, replicas: &ReplicaStates, job: &Re
                 .map(|s| s.id().index.0)
                 .collect();
             let succeeded = i32::try_from(done.len()).unwrap_or(i32::MAX);
-            // Scaled down and up again, a replica that has done its work is still done.
+            // After a scale-down and scale-up, a replica that had succeeded still counts as succeeded.
             let stored = status
                 .replica_statuses
                 .get(r.role.0)
@@ -48,15 +48,15 @@ pub fn count_replicas(status: &mut JobStatus, replicas: &ReplicaStates, job: &Re
     );
     if in_place > 0 || lost > 0 || status.restart_counts.is_some() {
         let counts = status.restart_counts.get_or_insert_default();
-        // What was counted in a pod that is there no more (scaled down, vanished, done and removed, gone while nobody looked)
-        // stays counted.
+        // Restarts of a pod that no longer exists stay counted. It may have been scaled down, have vanished, have
+        // succeeded and been removed, or have gone while the operator was not running.
         let gone = counts.in_place.saturating_sub(in_place).max(lost);
         counts.failures = counts.failures.saturating_add(gone);
         counts.in_place = in_place;
     }
 }
 
-/// Restarts that count against backoffLimit.
+/// Number of restarts that count against backoffLimit.
 #[must_use]
 pub fn counted_restarts(status: &JobStatus, replicas: &ReplicaStates) -> u32 {
     let stored = status
@@ -67,14 +67,14 @@ pub fn counted_restarts(status: &JobStatus, replicas: &ReplicaStates) -> u32 {
         .restart_counts
         .as_ref()
         .map_or(0, |c| u32::try_from(c.in_place).unwrap_or(0));
-    // Never fewer than were known: pods may have gone with theirs.
+    // Never fewer than the stored number: pods may have gone together with their counts.
     let now = replicas
         .in_place_restarts()
         .saturating_add(replicas.lost_restarts());
     stored.saturating_add(now.max(known))
 }
 
-/// Number for an API field of type int32.
+/// Number as an API field of type int32.
 #[must_use]
 pub fn to_i32(n: u32) -> i32 {
     i32::try_from(n).unwrap_or(i32::MAX)

@@ -1,4 +1,4 @@
-//! When a job runs and when it has succeeded, by the data of its kind.
+//! Running and success of a job, by the data of its kind.
 
 use crate::api::SuccessPolicy;
 use crate::elastic::Elastic;
@@ -7,15 +7,18 @@ use crate::kind::{Progress, WORKER};
 use crate::names::Role;
 use crate::replica_states::{ReplicaPhase, ReplicaStates};
 
-/// The role whose success is the job's, if it has any of those that decide.
+/// Role whose success is the job's success, if the job has one of the roles that decide.
 #[must_use]
 pub fn deciding(job: &ResolvedJob) -> Option<Role> {
     let mut roles = job.info.decides.iter().copied();
     roles.find(|role| count(job, *role) > 0)
 }
 
-/// It has succeeded when all pods of the role that decides have, or all there are of a job without such; under `AllWorkers` the
-/// workers must have, too. It runs when all its pods do or are done, of an elastic job's workers as many as it needs.
+/// Progress of a job.
+///
+/// * Succeeded: all pods of the deciding role have succeeded, or all pods of a job without such a role. Under
+///   `AllWorkers` the workers must have succeeded too.
+/// * Running: all pods run or have succeeded. Of the workers of an elastic job, its minimum is enough.
 #[must_use]
 pub fn progress(states: &ReplicaStates, job: &ResolvedJob, elastic: Option<&Elastic>) -> Progress {
     let done = |role: Role| states.count(role, &ReplicaPhase::Succeeded);
@@ -24,7 +27,7 @@ pub fn progress(states: &ReplicaStates, job: &ResolvedJob, elastic: Option<&Elas
     let any = job.roles.iter().any(|replica| replica.count > 0);
     let decided = match deciding(job) {
         Some(role) => all_done(role),
-        // Nobody is left to wait for.
+        // No role decides, so all roles must have succeeded.
         None => any && job.roles.iter().all(|replica| all_done(replica.role)),
     };
     if decided && workers {

@@ -1,7 +1,7 @@
-//! Nodes that do not answer: which pods on them are given up, and when the others will be.
+//! Unreachable nodes: the pods on them that are presumed dead, and the time at which the others will be.
 //!
-//! A pod on such a node neither ends nor goes: nobody is there who would say so. Only after a limit, or when an
-//! administrator vouches for it, is it taken to be dead; until then it may well be alive, and its replica stays taken.
+//! Nothing reports the end or the deletion of a pod on such a node. The pod is presumed dead only after a limit, or
+//! when an administrator confirms it with a taint. Until then it may still run, so its replica is not created again.
 
 use crate::conditions;
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::observe::{Observed, PodView, UnreachableNode};
 use crate::settings::Settings;
 
-/// What is to be thought of pods, by the nodes that they are on.
+/// State of pods according to the nodes that they are on.
 #[derive(Debug, Clone, Copy)]
 pub struct UnreachableNodes<'a> {
     nodes: &'a BTreeMap<Box<str>, UnreachableNode>,
@@ -20,7 +20,7 @@ pub struct UnreachableNodes<'a> {
 }
 
 impl<'a> UnreachableNodes<'a> {
-    /// As of now.
+    /// State at the time of the observation.
     #[must_use]
     pub fn of(observed: &'a Observed, settings: &Settings) -> Self {
         Self {
@@ -30,13 +30,13 @@ impl<'a> UnreachableNodes<'a> {
         }
     }
 
-    /// Whether the pod counts as dead although nobody can say so.
+    /// True if the pod is treated as dead although its node cannot report it.
     #[must_use]
     pub fn presumed_dead(&self, pod: &PodView) -> bool {
         self.due(pod).is_some_and(|due| due <= self.now)
     }
 
-    /// When that will be, of a pod whose node does not answer.
+    /// Time at which a pod on an unreachable node is presumed dead.
     #[must_use]
     pub fn due(&self, pod: &PodView) -> Option<Timestamp> {
         let (_, node) = self.node(pod)?;
@@ -47,14 +47,14 @@ impl<'a> UnreachableNodes<'a> {
         Some(node.since.checked_add(limit).unwrap_or(Timestamp::MAX))
     }
 
-    /// Since when the pod's node has not answered.
+    /// Time since which the pod's node has been unreachable.
     #[must_use]
     pub fn not_ready_since(&self, pod: &PodView) -> Option<Timestamp> {
         self.limit?;
         Some(self.node(pod)?.1.since)
     }
 
-    /// The next time at which a pod of the job is given up.
+    /// Next time at which a pod of the job is presumed dead.
     #[must_use]
     pub fn next(&self, observed: &Observed) -> Option<Timestamp> {
         let pods = observed.pods.iter();
@@ -64,7 +64,7 @@ impl<'a> UnreachableNodes<'a> {
             .min()
     }
 
-    /// Where a pod is that may be lost, in words: `node n (NotReady since ...)`.
+    /// Location of a pod on an unreachable node, as text: `node n (NotReady since ...)`.
     #[must_use]
     pub fn place(&self, pod: &PodView) -> Option<String> {
         let (name, node) = self.node(pod)?;
@@ -79,7 +79,7 @@ impl<'a> UnreachableNodes<'a> {
         Some(format!("node {name} ({what} since {since}{vouched})"))
     }
 
-    /// What the job waits for, if a pod of it is on such a node.
+    /// Text about the wait for an unreachable node, if a pod of the job is on one.
     #[must_use]
     pub fn wait(&self, observed: &Observed) -> Option<String> {
         let pods = observed.pods.iter();
@@ -87,7 +87,7 @@ impl<'a> UnreachableNodes<'a> {
         let mut waiting: Vec<_> = all
             .filter_map(|pod| Some((self.due(pod).filter(|due| *due > self.now)?, pod)))
             .collect();
-        // The order in which pods are observed must not matter.
+        // The result must not depend on the order of observed pods.
         waiting.sort_by_key(|(due, pod)| (*due, pod.name.clone()));
         let (due, pod) = waiting.first()?;
         let others = match waiting.len().saturating_sub(1) {
@@ -103,7 +103,7 @@ impl<'a> UnreachableNodes<'a> {
         ))
     }
 
-    /// The node of a pod that has not ended, if it does not answer.
+    /// Node of a pod that has not ended, if the node is unreachable.
     fn node<'p>(&self, pod: &'p PodView) -> Option<(&'p str, &'a UnreachableNode)> {
         let name = pod.node.as_deref().filter(|_| !pod.has_ended())?;
         Some((name, self.nodes.get(name)?))

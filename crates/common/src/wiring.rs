@@ -1,4 +1,4 @@
-//! What a framework wants in one pod: variables, init containers, volumes, names.
+//! Additions of a framework to one pod: variables, init containers, volumes, names.
 
 use std::collections::BTreeMap;
 
@@ -7,36 +7,37 @@ use serde::Serialize;
 
 use crate::replicas::Replica;
 
-/// How one pod finds the others, and what else the framework wants of it.
+/// Settings by which one pod finds the others, and further additions of the framework.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Wiring {
-    /// Variables appended, in this order, to the containers that `env_in` says (never to init containers).
+    /// Variables appended, in this order, to the containers in `env_in`. Init containers never get them.
     pub env: Vec<EnvVar>,
-    /// Variables that upstream does not set: after those, to containers that have none of the name.
+    /// Variables that upstream does not set. They follow those of `env`, in containers that have no variable of that
+    /// name.
     pub more_env: Vec<EnvVar>,
-    /// Which containers get the variables.
+    /// Containers that get the variables.
     pub env_in: Containers,
     /// Init containers appended to the user's.
     pub init_containers: Vec<Container>,
-    /// Command of the training container, instead of the user's.
+    /// Command of the training container, replacing the user's.
     pub command: Option<Vec<String>>,
-    /// Arguments of the training container, instead of the user's.
+    /// Arguments of the training container, replacing the user's.
     pub args: Option<Vec<String>>,
     /// Volumes appended to the user's.
     pub volumes: Vec<Volume>,
     /// Mounts appended to those of the training container.
     pub mounts: Vec<VolumeMount>,
-    /// Domains appended to those in which the pod looks names up.
+    /// Domains appended to the pod's DNS search domains.
     pub dns_searches: Vec<String>,
-    /// DNS policy, instead of the user's.
+    /// DNS policy, replacing the user's.
     pub dns_policy: Option<String>,
-    /// Service account if the user names none.
+    /// Service account, if the user names none.
     pub service_account: Option<String>,
-    /// Labels that tell what the pod is, where they are not those of [`crate::names::replica_labels`].
+    /// Labels that identify the pod, if they differ from those of [`crate::names::replica_labels`].
     pub labels: Option<BTreeMap<String, String>>,
 }
 
-/// A variable. An absent value is the empty string (upstream's client leaves it out as well).
+/// A variable. An absent value stands for the empty string (upstream's client omits it too).
 #[must_use]
 pub fn variable(name: &str, value: impl Into<String>) -> EnvVar {
     EnvVar {
@@ -46,7 +47,7 @@ pub fn variable(name: &str, value: impl Into<String>) -> EnvVar {
     }
 }
 
-/// Who a process is, in the JSON of `TF_CONFIG` and of `MX_CONFIG`.
+/// Role and index of a process, in the JSON of `TF_CONFIG` and of `MX_CONFIG`.
 #[derive(Debug, Serialize)]
 pub struct Task {
     #[serde(rename = "type")]
@@ -55,7 +56,7 @@ pub struct Task {
 }
 
 impl Task {
-    /// The process of a replica.
+    /// Task of a replica.
     #[must_use]
     pub fn of(replica: &Replica) -> Self {
         Self {
@@ -65,12 +66,12 @@ impl Task {
     }
 }
 
-/// Which containers of a pod.
+/// Selection of containers of a pod.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Containers {
-    /// All but init containers.
+    /// All containers except init containers.
     #[default]
     All,
-    /// The training container.
+    /// Only the training container.
     Training,
 }

@@ -1,4 +1,5 @@
-//! The HorizontalPodAutoscaler of a job. Fields are upstream's (training-operator 1.9, `pkg/controller.v1/pytorch/hpa.go`).
+//! The HorizontalPodAutoscaler of a job. Its fields are upstream's (training-operator 1.9,
+//! `pkg/controller.v1/pytorch/hpa.go`).
 
 use std::collections::BTreeMap;
 
@@ -10,7 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use crate::job::ResolvedJob;
 use crate::names;
 
-/// What scales the role of the job's scale subresource between `min` and `max`, by these metrics.
+/// Autoscaler for the role of the job's scale subresource, between `min` and `max`, by these metrics.
 #[must_use]
 pub fn autoscaler(
     job: &ResolvedJob,
@@ -29,7 +30,7 @@ pub fn autoscaler(
         metrics: Some(metrics),
         behavior: None,
     };
-    // There always is a text: keys are texts.
+    // Serialization cannot fail: all keys are strings.
     let digest = super::digest(&serde_json::to_string(&spec).unwrap_or_default());
     let labels = names::job_labels(job.info.controller, &job.key.name);
     HorizontalPodAutoscaler {

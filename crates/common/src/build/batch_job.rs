@@ -1,7 +1,7 @@
-//! The batch Job that carries a replica: its controller makes the pod and retries it.
+//! The batch Job of a replica. Its controller makes the pod and retries it.
 //!
-//! Fields are those of mpi-operator 0.8 (`pkg/controller/mpi_job_controller.go`, `newLauncherJob`), but for
-//! `ttlSecondsAfterFinished`: a Job that vanished before its end was seen would be run again.
+//! The fields are those of mpi-operator 0.8 (`pkg/controller/mpi_job_controller.go`, `newLauncherJob`), except
+//! `ttlSecondsAfterFinished`: a Job that vanished before its end was observed would run again.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::api::RestartScope;
 use crate::job::ResolvedJob;
 use crate::names;
 
-/// Makes the batch Job from the pod that it is to run. `used` restarts of those that are allowed were needed before.
+/// Creates the batch Job for a pod. `used` is the number of allowed restarts that earlier attempts have used.
 #[must_use]
 pub fn batch_job(job: &ResolvedJob, pod: Pod, used: u32) -> Job {
     let Pod { metadata, spec, .. } = pod;
@@ -32,9 +32,9 @@ pub fn batch_job(job: &ResolvedJob, pod: Pod, used: u32) -> Job {
             .get_key_value(names::ATTEMPT)
             .map(|(k, v)| (k.clone(), v.clone())),
     );
-    // The API server's own default is 6; a Job that takes over from another has only what that one left.
+    // The API server's default is 6. A Job that replaces another one has only the restarts that are left.
     let limit = match (job.policy.backoff_limit, used) {
-        // All pods of the job begin anew together, or none does.
+        // All pods of the job restart together, so the Job itself must not retry.
         _ if job.policy.restart_scope == RestartScope::Job => Some(0),
         (None, 0) => None,
         (_, used) => job.backoff_limit().map(|limit| limit.saturating_sub(used)),
@@ -44,7 +44,7 @@ pub fn batch_job(job: &ResolvedJob, pod: Pod, used: u32) -> Job {
         spec: Some(JobSpec {
             active_deadline_seconds: job.policy.active_deadline.filter(|seconds| *seconds > 0),
             backoff_limit: limit.map(crate::status::to_i32),
-            // A launcher that terminates slowly must be gone before the next one begins (mpi-operator#810).
+            // A launcher that terminates slowly must be gone before the next one starts (mpi-operator#810).
             pod_replacement_policy: Some("Failed".to_owned()),
             template: PodTemplateSpec {
                 metadata: Some(ObjectMeta {

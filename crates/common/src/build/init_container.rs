@@ -11,8 +11,8 @@ use crate::names::{self, ReplicaIndex};
 use crate::replicas::Replica;
 use crate::settings::Settings;
 
-/// The one of a worker beside a Master, if the operator is set so; script, names and amounts are upstream's
-/// (training-operator 1.9, `pkg/controller.v1/pytorch/initcontainer.go`).
+/// Init container of a worker beside a Master, if the operator is configured for it. Script, names and amounts are
+/// upstream's (training-operator 1.9, `pkg/controller.v1/pytorch/initcontainer.go`).
 #[must_use]
 pub fn wait_for_master(
     name: &str,

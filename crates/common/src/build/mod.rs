@@ -1,4 +1,4 @@
-//! Replica to object, and nothing else.
+//! Builders of objects. They contain no decisions.
 
 pub mod autoscaler;
 pub mod batch_job;
@@ -25,7 +25,8 @@ pub fn metadata(job: &ResolvedJob, name: String, labels: BTreeMap<String, String
     }
 }
 
-/// A digest of a text: equal in every process and every version, unlike those of the standard library (FNV-1a, 64 bits).
+/// Digest of a text (FNV-1a, 64 bits). Unlike the hashes of the standard library it is equal in every process and every
+/// version.
 #[must_use]
 pub fn digest(text: &str) -> String {
     const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
@@ -36,7 +37,7 @@ pub fn digest(text: &str) -> String {
     format!("{hash:016x}")
 }
 
-/// The reference by which children belong to the job; complete from their first moment (admission webhooks walk it).
+/// Owner reference of children to the job. It is complete from their creation on, because admission webhooks follow it.
 #[must_use]
 pub fn owner_reference(job: &ResolvedJob) -> OwnerReference {
     OwnerReference {

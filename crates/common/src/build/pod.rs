@@ -13,7 +13,7 @@ use crate::replicas::Replica;
 use crate::settings::{ServiceMode, Settings};
 use crate::wiring::{Containers, Wiring};
 
-/// Makes the pod of `replica` from its role's template and the framework's wiring.
+/// Builds the pod of `replica` from its role's template and the framework's wiring.
 #[must_use]
 pub fn pod(
     job: &ResolvedJob,
@@ -28,7 +28,7 @@ pub fn pod(
     let PodTemplateSpec { metadata, spec } = template;
     let mut metadata = metadata.unwrap_or_default();
     let mut labels = metadata.labels.take().unwrap_or_default();
-    // What says whose a pod is and which is the operator's to say, also where it says nothing.
+    // Identity labels are always the operator's, even those that it does not set.
     labels.retain(|key, _| !names::RESERVED.contains(&key.as_str()));
     labels.extend(identity(job, replica, leader, wiring.labels.clone()));
     labels.insert(names::ATTEMPT.to_owned(), attempt.0.to_string());
@@ -42,7 +42,7 @@ pub fn pod(
             spec.hostname.get_or_insert(host);
             spec.subdomain.get_or_insert(domain);
         }
-        // Host lists say so.
+        // The host lists contain these names.
         HostNames::OfJob => (spec.hostname, spec.subdomain) = (Some(host), Some(domain)),
         HostNames::ByServiceMode | HostNames::No => {}
     }
@@ -57,7 +57,7 @@ pub fn pod(
     }
 }
 
-/// Labels that tell which replica of which job a pod is.
+/// Labels that identify the replica and job of a pod.
 fn identity(
     job: &ResolvedJob,
     replica: &Replica,
@@ -74,8 +74,8 @@ fn identity(
     })
 }
 
-/// Adds to the user's pod what the framework wants. Variables are appended, not merged: of two entries of one name the
-/// later wins, and upstream appends too.
+/// Applies the framework's wiring to the user's pod. Variables are appended, not merged: of two entries with the same
+/// name the later one takes effect, and upstream appends too.
 fn wire(spec: &mut PodSpec, training: &str, wiring: Wiring) {
     let Wiring {
         env,

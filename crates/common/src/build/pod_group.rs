@@ -1,7 +1,7 @@
-//! The PodGroup of a job, and the marks by which its pods belong to it.
+//! The PodGroup of a job, and the labels, annotations and fields by which its pods belong to it.
 //!
-//! Fields are those of training-operator 1.9 (`pkg/controller.v1/common/job.go`, `scheduling.go`) and mpi-operator 0.8
-//! (`pkg/controller/podgroup.go`); of Kubernetes' own API those of `k8s.io/api/scheduling/v1beta1`.
+//! The fields are those of training-operator 1.9 (`pkg/controller.v1/common/job.go`, `scheduling.go`) and mpi-operator
+//! 0.8 (`pkg/controller/podgroup.go`); for Kubernetes' own API, those of `k8s.io/api/scheduling/v1beta1`.
 
 use std::collections::BTreeMap;
 
@@ -14,23 +14,23 @@ use crate::job::ResolvedJob;
 use crate::names::{self, Role};
 use crate::quantity::Amount;
 
-/// What is asked of a scheduler.
+/// Request to a gang scheduler.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Terms {
-    /// The API in which it is asked.
+    /// API of the request.
     pub api: PodGroupApi,
-    /// Pods that must be placed together.
+    /// Number of pods that must be placed together.
     pub min: u32,
-    /// Their priority class.
+    /// Priority class of the pods.
     pub class: Option<String>,
-    /// Roles of the pods that may be among them, one entry for each pod, those that matter most first.
+    /// Roles of the pods that may belong to the gang, one entry per pod, the most important ones first.
     pub pods: Vec<Role>,
 }
 
-/// Amounts by the name of the resource.
+/// Amounts by resource name.
 type Amounts = BTreeMap<String, Amount>;
 
-/// Makes the PodGroup. Its annotations are the job's.
+/// Builds the PodGroup. It has the job's annotations.
 #[must_use]
 pub fn pod_group(job: &ResolvedJob, annotations: &BTreeMap<String, String>, terms: &Terms) -> PodGroup {
     let labels = names::job_labels(job.info.controller, &job.key.name);
@@ -45,7 +45,7 @@ pub fn pod_group(job: &ResolvedJob, annotations: &BTreeMap<String, String>, term
     }
 }
 
-/// The spec of the PodGroup.
+/// Spec of the PodGroup.
 #[must_use]
 pub fn spec(job: &ResolvedJob, annotations: &BTreeMap<String, String>, terms: &Terms) -> Value {
     let mut spec = Map::new();
@@ -84,7 +84,7 @@ fn put(spec: &mut Map<String, Value>, field: &str, value: Option<impl Into<Value
     spec.extend(value.map(|value| (field.to_owned(), value.into())));
 }
 
-/// What must be free for the gang: as the user says, else what the pods of the gang that matter most ask for.
+/// Minimum resources of the gang: the user's value, else the requests of the most important pods of the gang.
 fn min_resources(job: &ResolvedJob, terms: &Terms) -> Option<Value> {
     let stated = job.policy.scheduling.min_resources.as_ref();
     if let Some(stated) = stated.filter(|stated| !stated.is_empty()) {
@@ -105,8 +105,9 @@ fn min_resources(job: &ResolvedJob, terms: &Terms) -> Option<Value> {
     (!written.is_empty()).then(|| serde_json::to_value(written).ok())?
 }
 
-/// What a pod asks for, by Kubernetes' rule (`k8s.io/component-helpers/resource`, `PodRequests`): all containers and
-/// side-cars together, or the init container that asks for most beside the side-cars that run by then; and the overhead.
+/// Request of a pod, by Kubernetes' rule (`k8s.io/component-helpers/resource`, `PodRequests`). It is the larger of two
+/// amounts, plus the overhead: all containers and side-cars together; or the largest init container together with the
+/// side-cars that run by then.
 fn requests(spec: &PodSpec) -> Amounts {
     let mut sum = Amounts::new();
     for container in &spec.containers {
@@ -124,7 +125,7 @@ fn requests(spec: &PodSpec) -> Amounts {
     }
     add(&mut sum, &sidecars);
     raise(&mut sum, &init);
-    // What is stated for the pod as a whole stands for its containers.
+    // Pod-level resources replace those of the containers.
     let whole = spec.resources.as_ref();
     for (name, limit) in amounts(whole.and_then(|r| r.limits.as_ref())) {
         sum.entry(name).or_insert(limit);
@@ -134,7 +135,7 @@ fn requests(spec: &PodSpec) -> Amounts {
     sum
 }
 
-/// What a container asks for: where it states only a limit, that is what it asks for.
+/// Request of a container. Where only a limit is set, the limit is the request.
 fn of_container(container: &Container) -> Amounts {
     let resources = container.resources.as_ref();
     let mut all = amounts(resources.and_then(|r| r.limits.as_ref()));
@@ -161,7 +162,7 @@ fn raise(most: &mut Amounts, other: &Amounts) {
     }
 }
 
-/// Marks a pod of a role as one of the gang.
+/// Makes a pod of a role a member of the gang.
 pub fn mark(pod: &mut Pod, job: &ResolvedJob, role: Role, gang: &Gang, class: Option<&str>) {
     let name = names::pod_group(&job.key.name);
     let spec = pod.spec.get_or_insert_default();
@@ -171,7 +172,7 @@ pub fn mark(pod: &mut Pod, job: &ResolvedJob, role: Role, gang: &Gang, class: Op
             spec.scheduling_group = Some(PodSchedulingGroup {
                 pod_group_name: Some(name),
             });
-            // The pods of a gang must all be of its priority.
+            // All pods of a gang must have its priority.
             if unstated(spec.priority_class_name.as_deref()) {
                 spec.priority_class_name = class.map(str::to_owned);
             }
@@ -194,7 +195,7 @@ pub fn mark(pod: &mut Pod, job: &ResolvedJob, role: Role, gang: &Gang, class: Op
     }
 }
 
-/// Go clients write what is not stated as the empty string.
+/// True if a text is absent or empty. Go clients write absent values as the empty string.
 #[must_use]
 pub fn unstated(text: Option<&str>) -> bool {
     text.is_none_or(str::is_empty)

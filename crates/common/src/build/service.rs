@@ -1,6 +1,6 @@
 //! The headless Services of a job.
 //!
-//! They publish addresses of pods that are not ready: pods look each other up in order to become ready.
+//! They publish addresses of pods that are not ready, because pods look each other up in order to become ready.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use crate::job::ResolvedJob;
 use crate::names::{self, ReplicaId, Role};
 use crate::settings::{ServiceMode, Settings};
 
-/// All Services that the job should have. `needs_own_service` are the replicas that others call by their short name.
+/// All Services of the job. `needs_own_service` are the replicas that others address by their short name.
 #[must_use]
 pub fn services(job: &ResolvedJob, needs_own_service: &[ReplicaId], settings: &Settings) -> Vec<Service> {
     if job.replicas.is_empty() {
@@ -62,7 +62,8 @@ fn headless(
     }
 }
 
-/// The training containers' ports, of one role or of all. A Service must name each of several ports, and no name twice.
+/// Ports of the training containers, of one role or of all. If a Service has several ports, each must have a name, and
+/// names must be unique.
 fn ports(job: &ResolvedJob, role: Option<Role>) -> Vec<ServicePort> {
     let replicas = job
         .roles

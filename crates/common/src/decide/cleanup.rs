@@ -1,4 +1,5 @@
-//! The job has ended: clean up, and delete it when its time to live is over. Nothing undoes an end.
+//! Step for a job that has ended: delete what is left of it, and the job itself after its time to live. An end is
+//! final.
 
 use crate::api::{CleanPodPolicy, JobStatus};
 use crate::kind::KindInfo;
@@ -12,8 +13,9 @@ use crate::{conditions, resolve};
 use super::facts::context::{after, done, finish_plan};
 use super::facts::deletes;
 
-/// Seconds after the end in which pods whose container has ended are not cleaned up as running ones: the kubelet tells
-/// of the container first and of the pod's end a moment later, and a pod that is finished keeps its log.
+/// Seconds after the end of the job in which a pod with an ended container is not deleted as a running pod. The kubelet
+/// reports the end of the container first and the end of the pod a moment later, and a finished pod is kept with its
+/// log.
 const TO_FINISH: i64 = 10;
 
 pub(super) fn plan(
@@ -24,7 +26,7 @@ pub(super) fn plan(
 ) -> Plan {
     let policy = resolve::run_policy(info, &observed.job, &mut Problems::default());
     let mut status = stored.clone();
-    // Upstream left jobs without it; every rule about the time after the end needs it.
+    // Upstream left some jobs without a completion time, but every rule about the time after the end needs it.
     let ended = status
         .completion_time
         .get_or_insert_with(|| conditions::whole_seconds(observed.now))
@@ -59,7 +61,7 @@ fn delete_job(observed: &Observed) -> Plan {
     }
 }
 
-/// Whether a container of a pod that counts as running has ended.
+/// True if a container of a running pod has ended.
 fn is_finishing(pod: &PodView) -> bool {
     let ended = |c: &ContainerView| !c.init && matches!(c.state, ContainerState::Terminated { .. });
     pod.phase == Phase::Running
@@ -93,11 +95,11 @@ fn clean_up(
         .iter()
         .filter(|job| doomed_job(job) && !job.deleting);
     writes.extend(jobs.map(|job| deletes::delete_batch_job(job)));
-    // What else there is beside the pods is of no use any more. (A PodGroup of Kubernetes' own API stays for as long as pods
-    // run that belong to it.)
+    // No other object beside the pods is needed any more. (A PodGroup of Kubernetes' own API stays as long as pods of
+    // it run.)
     let others = observed.children.iter().filter(|c| c.kind != ChildKind::Service);
     writes.extend(others.filter(|c| !c.deleting).map(|c| deletes::delete_child(c)));
-    // A Service that was one pod's alone goes with its pod; one that serves the whole job goes with the last pods.
+    // A Service of one pod is deleted with its pod. A Service of the whole job is deleted with the last pods.
     let services = observed.standing(ChildKind::Service);
     let doomed_service = |name: &str| {
         policy == CleanPodPolicy::All || observed.pods.iter().any(|pod| *pod.name == *name && doomed(pod))

@@ -1,4 +1,5 @@
-//! Has the job just ended? Success first: a master that is done makes later failures of its workers meaningless.
+//! Step for a job that has just ended. Success is checked first: failures of workers do not matter once the master has
+//! succeeded.
 
 use crate::api::{CleanPodPolicy, ConditionStatus, ConditionType, JobStatus};
 use crate::kind::{OnFailure, Progress};
@@ -31,7 +32,7 @@ pub(super) fn plan(ctx: &Context<'_>) -> Option<Plan> {
     Some(fail(ctx, &failed, &message, stopped))
 }
 
-/// Reason, if it is not the usual one, and message.
+/// Reason (`None` for the default one) and message.
 fn permanent_failure(ctx: &Context<'_>) -> Option<(Option<String>, String)> {
     let all = failures::failures(ctx);
     let permanent: Vec<_> = all
@@ -52,7 +53,7 @@ fn permanent_failure(ctx: &Context<'_>) -> Option<(Option<String>, String)> {
     Some((given_up, format!("{} is failed because {what}", ctx.name())))
 }
 
-/// Whether a batch Job has used up its retries because of another replica.
+/// True if a batch Job has used up its retries because of another replica.
 fn gave_up_for_dependency(ctx: &Context<'_>, replica: &ReplicaState, failure: &Failure) -> bool {
     failures::used_up_retries(failure) && dependencies::failed_for_dependency(ctx, replica)
 }
@@ -102,7 +103,8 @@ fn past_limit(ctx: &Context<'_>) -> Option<String> {
 
 fn succeed(ctx: &Context<'_>) -> Plan {
     let mut status = draft_status(ctx);
-    // Clients wait for `succeeded` to reach the number of replicas; what still runs beside a finished job has done its part.
+    // Clients wait for `succeeded` to reach the number of replicas. Pods that still run when the job succeeds count as
+    // succeeded in kinds with `active_succeeds`.
     let stopped = ctx.job.policy.clean_pod_policy != CleanPodPolicy::None;
     for counts in status.replica_statuses.values_mut() {
         if ctx.job.info.active_succeeds {
@@ -145,7 +147,7 @@ fn fail(ctx: &Context<'_>, reason: &str, message: &str, cleanup: CleanPodPolicy)
         }
     }
     if cleanup != CleanPodPolicy::None {
-        // They are about to be deleted; counts of a finished job do not change any more.
+        // The running pods are about to be deleted, and counts of a finished job do not change any more.
         status
             .replica_statuses
             .values_mut()
@@ -172,7 +174,7 @@ fn end(
 ) {
     let now = conditions::whole_seconds(ctx.now());
     let started = status.start_time.get_or_insert_with(|| now.clone()).0;
-    // A clock that was set back must not end a job before its start.
+    // If the clock was set back, the job must not end before its start.
     status.completion_time = Some(if now.0 < started {
         conditions::whole_seconds(started)
     } else {

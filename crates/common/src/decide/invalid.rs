@@ -1,5 +1,5 @@
-//! The job cannot be understood. One that never started fails, with all mistakes named; one that runs goes on as it is
-//! and says what is wrong, so that a slip in an edit does not cost a training run.
+//! Step for a job with an invalid spec. A job that never started fails, and the message lists all mistakes. A running
+//! job continues unchanged and reports the mistakes, so that a wrong edit does not stop a training run.
 
 use crate::api::{ConditionStatus, ConditionType, JobStatus};
 use crate::conditions;
@@ -34,7 +34,8 @@ pub(super) fn plan(info: &KindInfo, observed: &Observed, stored: &JobStatus, pro
     plan
 }
 
-/// A job whose spec cannot be carried out goes on as it is, and says why. What has vanished meanwhile is for later.
+/// Plan for a running job whose spec cannot be applied: it continues unchanged and reports the reason. Pods that
+/// vanished in the meantime are handled later.
 pub(super) fn goes_on(info: &KindInfo, stored: &JobStatus, status: JobStatus, message: String) -> Plan {
     let news = stored.waiting_for.as_deref() != Some(&message);
     let events = news.then(|| warning(format!("{}Invalid", info.kind), &message));

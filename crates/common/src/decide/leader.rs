@@ -1,5 +1,6 @@
-//! The leader is never scaled away. Whoever takes the last replica of the role that leads a running job (or that role
-//! itself) has slipped, or means to stop it: the job goes on as it is and says how that is done.
+//! Step that keeps the leader from being scaled away. A user who removes the last replica of the role that leads a
+//! running job, or that whole role, either made a mistake or wants to stop the job. The job continues unchanged, and a
+//! message explains how to stop it.
 
 use crate::names::{Attempt, ReplicaId};
 use crate::observe::Phase;
@@ -12,7 +13,7 @@ use super::invalid;
 
 pub(super) fn plan(ctx: &Context<'_>) -> Option<Plan> {
     let leader = lost(ctx)?;
-    // Its time is over all the same.
+    // The deadline of the job still applies.
     let due = ctx.deadline();
     if due.is_some_and(|due| due <= ctx.now()) {
         return None;
@@ -26,7 +27,7 @@ pub(super) fn plan(ctx: &Context<'_>) -> Option<Plan> {
         info.replicas_field,
         leader.role,
     );
-    // Its pods are in no replica, and yet they run.
+    // The leader's pods belong to no current replica, but they still run.
     let mut status = ctx.job.stored.clone();
     state_created(&mut status, ctx.now(), info, key);
     let of_role = ctx.states.excess.iter().filter(|(id, _)| id.role == leader.role);
@@ -40,7 +41,7 @@ pub(super) fn plan(ctx: &Context<'_>) -> Option<Plan> {
     })
 }
 
-/// The replica that leads the job as it runs, if it is not to be any more.
+/// Leader of the running job, if the spec no longer contains it.
 fn lost(ctx: &Context<'_>) -> Option<ReplicaId> {
     let current =
         |id: ReplicaId, attempt: Attempt| attempt >= replica_states::stored_attempt(&ctx.job.stored, id);
@@ -60,11 +61,11 @@ fn lost(ctx: &Context<'_>) -> Option<ReplicaId> {
         (info, wanted.max(there))
     });
     let replicas = Replicas::new(&ctx.job.key.name, runs);
-    // Where nobody leads, such as parameter servers alone, it is rank 0.
+    // In jobs without a leading role, such as parameter servers alone, rank 0 counts as the leader.
     let first = || replicas.all().first().map(|replica| replica.id);
     let leader = ctx.framework.leader(&replicas, ctx.job).or_else(first);
     let leaders = [leader, ctx.framework.rendezvous(&replicas, ctx.job)];
-    // Whether or not it has a pod at this moment.
+    // This applies whether or not the replica has a pod at the moment.
     let wanted = |id: &ReplicaId| ctx.job.role(id.role).is_some_and(|r| id.index.0 < r.count);
     leaders.into_iter().flatten().find(|id| !wanted(id))
 }

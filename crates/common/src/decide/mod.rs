@@ -1,16 +1,18 @@
-//! The order of the decision steps. Each step is a pure function in its own file that either returns a [`Plan`] or passes.
+//! Order of the decision steps. Each step is a pure function in a file of its own. It returns a [`Plan`], or `None` to
+//! pass on to the next step.
 //!
-//! 1. Is the job ours, and alive?              here
-//! 2. Has it ended?                            cleanup
-//! 3. Is it valid?                             invalid (suspend, if that is asked for)
-//! 4. Is it to have no pods?                   suspend
-//! 5. Would its leader be scaled away?         leader
-//! 6. Has it just ended, well or badly?        completion (success, deadline, failures, limit)
-//! 7. Must pods be replaced?                   restart (each by itself), restart_all (all together)
-//! 8. Does a part of it wait in vain?          release_gang
-//! 9. What is missing?                         start; whether it may be made yet: gang
+//! 1. Not this operator's job, or being deleted:  no plan (here)
+//! 2. The job has ended:                          cleanup
+//! 3. The spec is invalid:                        invalid (suspend, if that is asked for)
+//! 4. The job is to have no pods:                 suspend
+//! 5. The leader would be scaled away:            leader
+//! 6. The job has just succeeded or failed:       completion (success, deadline, failures, limit)
+//! 7. Pods must be replaced:                      restart (each by itself), restart_all (all together)
+//! 8. A part of the gang waits for too long:      release_gang
+//! 9. Replicas have no pod:                       start; facts/gang decides if they may be created yet
 //!
-//! A pod on a node that does not answer is nobody's ctx: whoever deletes it asks `nodes` how.
+//! Pods on unreachable nodes have no step of their own: `unreachable` determines which of them are presumed dead, and
+//! `facts/deletes` how they are deleted.
 
 mod cleanup;
 mod completion;
@@ -37,7 +39,7 @@ use crate::{conditions, replica_states, resolve};
 
 use facts::context::{Context, has_begun};
 
-/// What to do for one job now. Total: whatever the input, there is an answer.
+/// Plan for one job. Total: there is a plan for every input.
 #[must_use]
 pub fn plan(framework: &dyn Framework, observed: &Observed, settings: &Settings) -> Plan {
     let raw = &observed.job;
@@ -48,7 +50,7 @@ pub fn plan(framework: &dyn Framework, observed: &Observed, settings: &Settings)
     }
     let unreachable = UnreachableNodes::of(observed, settings);
     let plan = decide(framework, observed, settings, &stored, unreachable);
-    // Made again when the next pod is given up with its node.
+    // The plan is made again when the next pod is presumed dead.
     Plan {
         requeue_at: plan
             .requeue_at
@@ -59,7 +61,7 @@ pub fn plan(framework: &dyn Framework, observed: &Observed, settings: &Settings)
     }
 }
 
-/// The decision steps, in their order.
+/// Decision steps, in their order.
 fn decide(
     framework: &dyn Framework,
     observed: &Observed,
@@ -85,7 +87,7 @@ fn decide(
         unreachable,
     };
     if !problems.0.is_empty() {
-        // Whoever wants no pods is obeyed, whatever else is wrong: queues wait for it.
+        // A job that asks for no pods gets none, whatever else is wrong with it: queues wait for that.
         let stop = job.policy.suspend && has_begun(stored);
         let stopped = stop.then(|| suspend::plan(&ctx)).flatten();
         return stopped.unwrap_or_else(|| invalid::plan(framework.kind(), observed, stored, &problems));
@@ -98,12 +100,12 @@ fn decide(
         .unwrap_or_else(|| start::plan(&ctx))
 }
 
-/// Linux starts no program with a longer variable, its name and the end of the text included.
+/// Linux does not start a program with a longer variable. The length includes its name and the terminating zero.
 const LONGEST_VARIABLE: usize = 128 * 1024;
-/// Jobs of fewer pods cannot have such: what is listed of one pod takes less than 400 bytes.
+/// Jobs with fewer pods cannot exceed the limit: a list has less than 400 bytes per pod.
 const FEW_PODS: u32 = 300;
 
-/// Lists of all pods grow with the job.
+/// Reports variables that are too long. Lists of all pods grow with the job.
 fn check_variables(
     framework: &dyn Framework,
     job: &ResolvedJob,

@@ -1,8 +1,12 @@
-//! A gang of which a part is refused gives back what it has: two halves under one quota would wait for each other for ever.
+//! Step that releases an incomplete gang: if a part of a gang has pods and a quota refuses the rest, the gang releases
+//! what it has. Two halves of gangs under one quota would otherwise wait for each other forever.
 //!
-//! Invariants: nothing is given back of a job of which a pod has a place, runs or has ended, nor of a gang that has as many
-//! pods as it needs; the next attempt of all is stored first; then nothing is made for longer than others wait between two
-//! tries.
+//! Invariants:
+//!
+//! * A job is not released if one of its pods has a node, runs or has ended, or if the gang has as many pods as it
+//!   needs.
+//! * The next attempt of all replicas is stored before the pods are deleted.
+//! * After that, nothing is created for longer than the time that other jobs wait between two tries.
 
 use crate::conditions;
 use jiff::Timestamp;
@@ -16,13 +20,13 @@ use super::facts::context::{Context, after, doubled, finish_plan, warning};
 use super::facts::draft::draft_status;
 use super::facts::{attempts, delays, deletes, gang, missing, reasons, waits};
 
-/// So long a part of a gang waits for the rest at least, in seconds, where its job does not say.
+/// Minimum time that a part of a gang waits for the rest, in seconds, if the job does not set one.
 const PATIENCE: i64 = 120;
-/// By so many of these steps, in seconds, some wait longer than others: who is refused tries again within a minute or so, and
-/// then has got what the first one has given back.
+/// Number of steps of [`STEP`] seconds by which the waiting times of jobs differ. A refused job tries again within
+/// about a minute, so in that time it gets what the first job has released.
 const STEPS: i64 = 4;
 const STEP: i64 = 80;
-/// Shortest pause after it was given back, in seconds; doubled with each time. Others try once a minute.
+/// Shortest pause after a release, in seconds. It doubles with each release. Other jobs try once a minute.
 const PAUSE: i64 = 120;
 pub(super) fn plan(ctx: &Context<'_>) -> Option<Plan> {
     let why = reasons::cut(&waits::refusal_text(refusal(ctx)?));
@@ -56,13 +60,14 @@ pub(super) fn plan(ctx: &Context<'_>) -> Option<Plan> {
     })
 }
 
-/// Notes since when a part of the gang waits for the rest; forgets it when it does not any more, and all when the gang has begun.
+/// Stores the time since which a part of the gang has been waiting for the rest. Clears it when that is over, and
+/// clears all gang status when the gang has started.
 pub(super) fn record(ctx: &Context<'_>, status: &mut JobStatus) {
     if is_part(ctx) {
         if refusal(ctx).is_some() {
             let now = conditions::whole_seconds(ctx.now());
             let gang = status.gang.get_or_insert_default();
-            // A clock that was ahead would make it wait longer.
+            // If the clock was ahead when the time was stored, that must not extend the wait.
             let since = gang.incomplete_since.take().filter(|since| *since <= now);
             gang.incomplete_since = Some(since.unwrap_or(now));
         }
@@ -78,7 +83,7 @@ pub(super) fn record(ctx: &Context<'_>, status: &mut JobStatus) {
     }
 }
 
-/// When the gang gives back what it has, if the rest is refused until then.
+/// Time at which the gang is released, if the rest is still refused then.
 pub(super) fn next(ctx: &Context<'_>, status: &JobStatus) -> Option<Timestamp> {
     due(ctx, status.gang.as_ref()?).filter(|due| *due > ctx.now())
 }
@@ -100,7 +105,7 @@ fn refusal<'a>(ctx: &'a Context<'_>) -> Option<&'a Refusal> {
     refusals.find(|refusal| refusal.cause == RefusalCause::Quota && !refusal.deletion)
 }
 
-/// Whether a part of a gang is there that is not enough, the rest is to be made now, and nothing of the job has a place.
+/// True if the gang has too few pods, the rest is to be created now, and no pod of the job has a node.
 fn is_part(ctx: &Context<'_>) -> bool {
     let Some(members) = gang::members(ctx) else {
         return false;
@@ -137,13 +142,13 @@ fn has_begun(state: &ReplicaPhase) -> bool {
     }
 }
 
-/// Rivals that gave back at the same time must not try again at the same time.
+/// Pause after a release. Rivals that were released at the same time must not try again at the same time.
 fn pause(ctx: &Context<'_>, times: u32) -> i64 {
     let least = doubled(PAUSE, times.saturating_sub(1), delays::MAX_PAUSE);
     least.saturating_add(mixed(ctx, times).rem_euclid(least))
 }
 
-/// A number that is another for each job, and each time.
+/// Number that differs between jobs and between releases.
 fn mixed(ctx: &Context<'_>, times: u32) -> i64 {
     let bytes = ctx.observed.job.uid.as_str().bytes().chain(times.to_le_bytes());
     bytes.fold(0_i64, |sum, byte| {

@@ -1,7 +1,7 @@
-//! Pods that must be replaced: failed, deleted by somebody, vanished, or beyond the replicas that are wanted now.
+//! Step for pods that must be replaced: failed, deleted by others, vanished, or excess.
 //!
-//! Invariant: the new attempt is stored before the old pod is deleted, and pods are deleted by attempt; a crash anywhere
-//! in between resumes here or in `start`, and counts nothing twice.
+//! Invariant: the new attempt is stored before the old pod is deleted, and pods are deleted by attempt. After a crash
+//! at any point in between, the operator continues here or in `start`, and counts nothing twice.
 
 use crate::names::{Attempt, ReplicaId};
 use crate::objects::ChildKind;

@@ -1,8 +1,8 @@
-//! All pods of a job begin anew together: under `restartScope: Job` one that must be replaced takes the others with it,
-//! since they would only wait for it until they time out, each at another moment.
+//! Restart of all pods of a job together. Under `restartScope: Job`, one pod that must be replaced restarts all others,
+//! since these would only wait for it until they time out, each at another moment.
 //!
-//! Invariant: the new attempt of all is stored before the first pod is deleted, and no pod of it is made before the last
-//! one of the old is gone.
+//! Invariant: the new attempt of all replicas is stored before the first pod is deleted, and no new pod is created
+//! before the last old pod is gone.
 
 use crate::api::WholeRestarts;
 use crate::conditions;
@@ -14,7 +14,7 @@ use super::facts::context::{Context, finish_plan};
 use super::facts::draft::draft_status;
 use super::facts::{attempts, deletes, dependencies, first_failure, reasons};
 
-/// The restart: counted once, whatever the number of pods that failed.
+/// Plan of the restart. It counts once, whatever the number of failed pods.
 pub(super) fn plan(ctx: &Context<'_>, replaced: &[&ReplicaState]) -> Plan {
     let mut status = draft_status(ctx);
     first_failure::record(ctx, &mut status);

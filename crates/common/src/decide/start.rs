@@ -1,4 +1,4 @@
-//! Make what is missing, and say what the job waits for.
+//! Step that creates missing objects and reports what the job waits for.
 
 use crate::api::{ConditionStatus, ConditionType};
 use crate::build;
@@ -77,7 +77,7 @@ pub(super) fn plan(ctx: &Context<'_>) -> Plan {
     release_gang::record(ctx, &mut status);
     let next = release_gang::next(ctx, &status);
     let mut plan = finish_plan(&ctx.job.stored, status, writes, events);
-    // Which meaning the job has must be stored before anything is made of it.
+    // The dialect of the job must be stored before any object is created from it.
     if ctx.job.info.stamp.is_some() && ctx.job.stored.dialect.is_none() {
         plan.intent.clone_from(&plan.status);
     }
@@ -120,7 +120,7 @@ fn services(ctx: &Context<'_>) -> Vec<Write> {
     writes
 }
 
-/// Pods of earlier attempts whose replacement is stored already, but that still stand.
+/// Deletes of pods of earlier attempts that still exist although their next attempt is already stored.
 fn outdated_pods(ctx: &Context<'_>) -> impl Iterator<Item = Write> {
     let previous = ctx
         .states
@@ -139,8 +139,8 @@ fn outdated_pods(ctx: &Context<'_>) -> impl Iterator<Item = Write> {
         .chain(carried)
 }
 
-/// Most pods that one pass makes: those of a very large job are not all in memory at once. What is made is seen, and that
-/// brings the next pass.
+/// Maximum number of pods that one reconcile creates, so that not all pods of a very large job are in memory at once.
+/// The watch reports the created pods, which triggers the next reconcile.
 const MOST_AT_ONCE: usize = 1000;
 
 fn pods(ctx: &Context<'_>, replicas: &[&ReplicaState]) -> Vec<Write> {
@@ -219,7 +219,7 @@ fn creation_event(pods: &[Write]) -> Option<Event> {
     (!parts.is_empty()).then(|| done(reason, parts.join("; ")))
 }
 
-/// What the user should know once, at the beginning.
+/// Events that inform the user once, when the job starts.
 pub(super) fn first_words(ctx: &Context<'_>) -> Vec<Event> {
     let overwritten = ctx.job.roles.iter().any(|r| {
         r.template

@@ -1,6 +1,6 @@
-//! Suspension: no pods until somebody (a user, a queue) says so. Attempts and restart counts survive it.
+//! Step for suspension: no pods until a user or a queue resumes the job. Attempts and restart counts are kept.
 //!
-//! Invariant: pods are deleted only after Suspended=True is stored; `active` reads 0 only when they are gone.
+//! Invariant: pods are deleted only after Suspended=True is stored, and `active` is 0 only when they are gone.
 
 use crate::api::{ConditionStatus, ConditionType, JobStatus};
 use crate::conditions;
@@ -69,14 +69,14 @@ fn suspend(ctx: &Context<'_>) -> Plan {
 
 fn stay_suspended(ctx: &Context<'_>) -> Plan {
     let (mut status, writes) = (without_pods(ctx), deletes(ctx));
-    // Whether a deletion is still refused shows when these went through.
+    // It shows only after these writes if a deletion is still refused.
     if !writes.is_empty() {
         status.waiting_for.clone_from(&ctx.job.stored.waiting_for);
     }
-    // A queue waits for what must not be deleted.
+    // A queue waits for the deletions, so a refused one is reported.
     let refusal = ctx.observed.refusals.iter().find(|refusal| refusal.deletion);
     let told = refusal.and_then(|refusal| waits::refused(ctx, &mut status, refusal));
-    // Pods that nobody saw when the suspension was stored: theirs must not be an attempt that comes again.
+    // Pods that were not observed when the suspension was stored: their attempt must not be used again.
     let pods = ctx.observed.pods.iter().map(|pod| pod.attempt);
     let mut there = pods.chain(ctx.observed.batch_jobs.iter().map(|job| job.attempt));
     let unseen = there.any(|attempt| attempt.0 >= status.attempt);
@@ -102,7 +102,7 @@ fn resume(ctx: &Context<'_>) -> Plan {
         &reason,
         &message,
     );
-    // Where a queue admits gangs the time of the job begins when it is admitted.
+    // If a queue admits gangs, the start time of the job is the time of admission.
     let queued = ctx.settings.gang == Gang::Volcano;
     status.start_time = (!queued).then(|| conditions::whole_seconds(now));
     let mut events = vec![normal(reason, message)];
@@ -112,17 +112,18 @@ fn resume(ctx: &Context<'_>) -> Plan {
     finish_plan(&ctx.job.stored, status, Vec::new(), events)
 }
 
-/// Counts of a suspended job: what still lives counts as active, what was done belongs to the time before.
+/// Status of a suspended job. Pods that still exist count as active. Successes are dropped: they belong to the time
+/// before the suspension.
 fn without_pods(ctx: &Context<'_>) -> JobStatus {
     let mut status = draft_status(ctx);
-    // Whatever it waited for, it waits for that no more.
+    // The job no longer waits for anything it waited for before.
     let created = created_message(ctx.job.info, &ctx.job.key);
     conditions::refresh_message(&mut status, ctx.now(), ConditionType::Created, &created);
-    // One that has ended on its way out is still there.
+    // A pod that has ended but is still being deleted still exists.
     let live = |pod: &PodView| pod.deleting || !matches!(pod.phase, Phase::Succeeded | Phase::Failed);
     let role_of = |name: &str| ctx.job.info.replica_of(&ctx.job.key.name, name).map(|id| id.role);
     let of_batch_job = |uid: &Uid| ctx.observed.batch_jobs.iter().find(|job| job.uid == *uid);
-    // Of a batch Job that is gone already, pods may be left for a moment.
+    // Pods of a deleted batch Job may exist for another moment.
     let batch_role = ctx
         .job
         .info

@@ -1,25 +1,25 @@
-//! How a pod failed, in words for people and in facts for decisions.
+//! Failure of a pod, as text for people and as data for decisions.
 
 use jiff::Timestamp;
 
 use crate::observe::{ContainerState, ContainerView, PodDetail, PodView};
 
-/// How a pod failed.
+/// Failure of a pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// Whether somebody took the pod away (preemption, eviction, drain, node shutdown), by the reason given.
+    /// Reason of the disruption that removed the pod (preemption, eviction, drain, node shutdown), if there was one.
     pub disruption: Option<String>,
     /// Exit code of the training container, or of the init container that failed.
     pub exit_code: Option<i32>,
-    /// When its container ended.
+    /// Time at which its container ended.
     pub finished_at: Option<Timestamp>,
-    /// The reason for which a batch Job was given up; nothing more can be tried then.
+    /// Reason for which a batch Job has failed; no retry is possible then.
     pub given_up: Option<String>,
-    /// One word: the container's reason, else the pod's, else the disruption's.
+    /// Reason in one word: the container's, else the pod's, else the disruption's.
     pub reason: Option<String>,
-    /// The container that failed.
+    /// Container that failed.
     pub container: Option<String>,
-    /// The end of its termination message, 1 KiB at most.
+    /// End of its termination message, at most 1 KiB.
     pub message: Option<String>,
     /// Sentence for people: pod, container, exit code or reason, node, last line of the termination message.
     pub text: String,
@@ -54,7 +54,7 @@ pub(super) fn disruption(pod: &PodView) -> Option<String> {
         .map(ToString::to_string)
 }
 
-/// The container that tells why the pod failed: the training container, else an init container, else any that failed.
+/// Container that explains the pod's failure: the training container, else an init container, else any that failed.
 pub(super) fn culprit<'a>(detail: &'a PodDetail, container: &str) -> Option<&'a ContainerView> {
     let failed = |c: &&ContainerView| exit_code(c).is_some_and(|code| code != 0);
     let mut all = detail.containers.iter().filter(failed);
@@ -120,10 +120,10 @@ pub(super) fn failure(pod: &PodView, container: &str) -> Failure {
     }
 }
 
-/// Longest end of a termination message that is kept, in bytes.
+/// Maximum length of the stored end of a termination message, in bytes.
 const LONGEST_MESSAGE: usize = 1024;
 
-/// The end of a message.
+/// End of a message.
 fn end_of(message: &str) -> Option<String> {
     let message = message.trim();
     let mut from = message.len().saturating_sub(LONGEST_MESSAGE);
@@ -136,7 +136,7 @@ fn end_of(message: &str) -> Option<String> {
         .map(str::to_owned)
 }
 
-/// Last line with anything on it, cut to 256 characters so that a status stays small.
+/// Last non-empty line, cut to 256 characters to keep the status small.
 pub(super) fn last_line(message: &str) -> Option<String> {
     let line = message
         .lines()

@@ -9,23 +9,23 @@ use crate::names::{self, Attempt, ReplicaId};
 use crate::replica_states::{ReplicaPhase, ReplicaState};
 use crate::{conditions, status};
 
-/// Beyond so many replicas none is given a reason, so that the largest jobs fit too.
+/// Maximum number of replicas with a stored reason, so that the largest jobs fit into one object too.
 pub(crate) const MOST_REASONS: usize = 1000;
 
-/// Counts the restart and moves the replica to its next attempt. Where it failed because of another, that one counts, and
-/// the last of its own retries does not.
+/// Counts the restart and moves the replica to its next attempt. If it failed because of its dependency, neither this
+/// restart nor the last of its own retries is counted: the restart of the dependency is.
 pub(crate) fn next_attempt(
     ctx: &Context<'_>,
     status: &mut JobStatus,
     replica: &ReplicaState,
     for_dependency: bool,
 ) {
-    // If it failed because of another, the restart is not its own.
+    // A failure because of the dependency does not count as a restart of this replica.
     if !for_dependency {
         count(status, is_disruption(replica));
     }
     let counts = status.restart_counts.get_or_insert_default();
-    // Retries of what goes stay counted.
+    // Retries of the old pod stay counted.
     let in_place = status::to_i32(replica.retries);
     let own = if for_dependency {
         in_place.saturating_sub(1).max(0)
@@ -53,7 +53,7 @@ pub(crate) fn count(status: &mut JobStatus, disruption: bool) {
     }
 }
 
-/// Whether a replica is to be replaced through no fault of its program.
+/// True if a replica is to be replaced for a reason other than a failure of its program.
 pub(crate) fn is_disruption(replica: &ReplicaState) -> bool {
     match &replica.phase {
         ReplicaPhase::Failed(failure) => failure.disruption.is_some(),
@@ -83,15 +83,15 @@ pub(crate) fn store_attempt(
     status.slots.insert(names::replica_key(id.role, id.index), entry);
 }
 
-/// What was done belongs to the time before.
+/// Drops successes, which belong to an earlier attempt of the job.
 pub(crate) fn forget_success(counts: &mut crate::api::ReplicaStatus) {
     counts.succeeded = 0;
     counts.succeeded_indices = None;
 }
 
-/// All pods there are become pods of the past; their container restarts stay counted.
+/// Moves all replicas to a new attempt. All existing pods become outdated, and their container restarts stay counted.
 pub(crate) fn next_attempt_of_all(ctx: &Context<'_>, status: &mut JobStatus) {
-    // Pods may be there although no status was ever stored: the operator may have died in between.
+    // Pods may exist without any stored status, if the operator stopped in between.
     let nothing = ctx.observed.pods.is_empty()
         && ctx.observed.batch_jobs.is_empty()
         && ctx.observed.vanished.is_empty();
@@ -116,7 +116,7 @@ pub(crate) fn next_attempt_of_all(ctx: &Context<'_>, status: &mut JobStatus) {
     }
 }
 
-/// Restarts so far that count against backoffLimit.
+/// Number of restarts so far that count against backoffLimit.
 pub(crate) fn used(ctx: &Context<'_>) -> u32 {
     let counted = status::counted_restarts(&ctx.job.stored, ctx.states);
     if ctx.settings.count_disruptions {

@@ -1,4 +1,4 @@
-//! Everything that a decision step may look at, and the parts that all answers share.
+//! Input of the decision steps, and the parts that all plans share.
 
 use crate::kind::MessageStyle;
 use crate::kind::WORKER;
@@ -17,7 +17,7 @@ use crate::replica_states::ReplicaStates;
 use crate::settings::Settings;
 use crate::unreachable::UnreachableNodes;
 
-/// All that a ctx may look at.
+/// All input of a decision step.
 #[derive(Clone, Copy)]
 pub(crate) struct Context<'a> {
     pub(crate) framework: &'a dyn Framework,
@@ -72,7 +72,7 @@ impl Context<'_> {
     }
 }
 
-/// Whether the job has ever had pods, as far as status tells.
+/// True if the job has ever had pods, according to its status.
 pub(crate) fn has_begun(stored: &JobStatus) -> bool {
     stored.start_time.is_some() || stored.attempt > 0
 }
@@ -85,7 +85,7 @@ pub(crate) fn short_name(info: &KindInfo, key: &JobKey) -> String {
     }
 }
 
-/// What is said of a job at first sight, and from then on stands.
+/// Sets the condition Created and the dialect, which then stay unchanged.
 pub(crate) fn state_created(status: &mut JobStatus, now: Timestamp, info: &KindInfo, key: &JobKey) {
     if info.stamp.is_some() {
         status.dialect.get_or_insert_with(|| info.version.to_owned());
@@ -114,7 +114,7 @@ pub(crate) fn normal(reason: impl Into<String>, message: impl Into<String>) -> E
     }
 }
 
-/// A event that is true only if the plan's writes went through.
+/// An event that is sent only if all of the plan's writes succeeded.
 pub(crate) fn done(reason: impl Into<String>, message: impl Into<String>) -> Event {
     Event {
         of_writes: true,
@@ -131,19 +131,19 @@ pub(crate) fn warning(reason: impl Into<String>, message: impl Into<String>) -> 
     }
 }
 
-/// `time` plus seconds, as far as times go.
+/// `time` plus seconds, limited to the maximum of the type.
 pub(crate) fn after(time: Timestamp, seconds: i64) -> Timestamp {
     time.checked_add(SignedDuration::from_secs(seconds))
         .unwrap_or(Timestamp::MAX)
 }
 
-/// A delay in seconds, doubled so many times, and `max` at most.
+/// A delay in seconds, doubled `times` times, at most `max`.
 pub(crate) fn doubled(first: i64, times: u32, max: i64) -> i64 {
     let factor = 1_i64.checked_shl(times.min(16)).unwrap_or(1);
     first.saturating_mul(factor).min(max)
 }
 
-/// Sorts the writes and says whether the status is worth a request of its own at once.
+/// Plan with sorted writes. Determines if the status must be stored at once.
 pub(crate) fn finish_plan(
     stored: &JobStatus,
     status: JobStatus,
@@ -166,7 +166,7 @@ pub(crate) fn finish_plan(
     }
 }
 
-/// Status without what may be told a little later.
+/// Status without the parts that may be stored a little later.
 pub(crate) fn quiet(mut status: JobStatus) -> JobStatus {
     for counts in status.replica_statuses.values_mut() {
         counts.active = 0;
@@ -174,7 +174,8 @@ pub(crate) fn quiet(mut status: JobStatus) -> JobStatus {
     if let Some(restarts) = &mut status.restart_counts {
         restarts.in_place = 0;
     }
-    // What a job waits for is told with it, in words that change with whatever else the cluster does.
+    // The condition Created includes the text about what a job waits for. That text changes with unrelated changes in
+    // the cluster.
     let created = |c: &&mut JobCondition| c.type_ == ConditionType::Created;
     for condition in status.conditions.iter_mut().filter(created) {
         (condition.message, condition.last_update_time) = (None, None);

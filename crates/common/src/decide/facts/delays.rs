@@ -8,20 +8,21 @@ use crate::replica_states::ReplicaState;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-/// Pause before the second restart of a replica, in seconds; doubled for each further one. The first restart is at once.
+/// Pause before the second restart of a replica, in seconds. It doubles with each further restart. The first restart
+/// has no delay.
 pub(crate) const RESTART_DELAY: i64 = 5;
 
-/// Longest pause before a restart, in seconds.
+/// Maximum pause before a restart, in seconds.
 pub(crate) const MAX_RESTART_DELAY: i64 = 300;
 
-/// A replica that fails again and again is restarted ever more slowly.
+/// Earliest time for the next start of a replica. The delay grows with repeated failures.
 pub(crate) fn of_replica(ctx: &Context<'_>, replica: &ReplicaState) -> Option<Timestamp> {
     let stored = ctx
         .job
         .stored
         .slots
         .get(&names::replica_key(replica.role(), replica.id().index))
-        // Who went because fewer were wanted has not failed.
+        // A replica that was scaled down has not failed.
         .filter(|stored| stored::attempt_cause(stored) != AttemptCause::ScaledDown);
     let own = stored.and_then(|stored| {
         let restarts = stored.attempt.saturating_sub(ctx.job.stored.attempt);
@@ -30,9 +31,9 @@ pub(crate) fn of_replica(ctx: &Context<'_>, replica: &ReplicaState) -> Option<Ti
     own.max(of_all(ctx)).max(of_gang(ctx))
 }
 
-/// When the last of so many restarts, decided at `since`, is due.
+/// Due time of the last of `restarts` restarts, decided at `since`.
 pub(crate) fn restart_due(ctx: &Context<'_>, since: &Time, restarts: u32) -> Option<Timestamp> {
-    // A clock that was ahead when the restart was decided must not hold it up.
+    // If the clock was ahead when the restart was decided, that must not delay it.
     if since.0 > ctx.now() {
         return None;
     }
@@ -43,21 +44,22 @@ pub(crate) fn restart_due(ctx: &Context<'_>, since: &Time, restarts: u32) -> Opt
     ))
 }
 
-/// When pods may be made again: at once after the first restart, then ever later.
+/// Earliest time for creating pods after a restart of all: without delay after the first restart, then with growing
+/// delays.
 pub(crate) fn of_all(ctx: &Context<'_>) -> Option<Timestamp> {
     let restarts = ctx.job.stored.whole_restarts.as_ref()?;
     restart_due(ctx, restarts.since.as_ref()?, restarts.count)
 }
 
-/// Longest shortest pause, in seconds.
+/// Upper limit of the shortest pause after a release of the gang, in seconds.
 pub(crate) const MAX_PAUSE: i64 = 600;
 
-/// Before this time nothing of the job is made.
+/// Time before which no pod of the job is created, after a release of the gang.
 pub(crate) fn of_gang(ctx: &Context<'_>) -> Option<Timestamp> {
     until(&ctx.job.stored, ctx.now())
 }
 
-/// Why nothing is made now, and when it will be.
+/// Text with the reason why no pod is created now and the time of the next try.
 pub(crate) fn gang_words(status: &JobStatus, now: Timestamp) -> Option<String> {
     let (gang, at) = (status.gang.as_ref()?, until(status, now)?);
     let why = gang.reason.as_deref().unwrap_or("a part of them was refused");
@@ -68,6 +70,6 @@ pub(crate) fn gang_words(status: &JobStatus, now: Timestamp) -> Option<String> {
 
 pub(crate) fn until(status: &JobStatus, now: Timestamp) -> Option<Timestamp> {
     let stated = status.gang.as_ref()?.not_before.as_ref()?.0;
-    // What a clock has said that was ahead must not hold it up.
+    // If the clock was ahead when the time was stored, that must not delay the job.
     (stated <= after(now, 2 * MAX_PAUSE)).then_some(stated)
 }

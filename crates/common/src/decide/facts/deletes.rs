@@ -1,7 +1,7 @@
 //! Delete requests, and how they differ for pods on an unreachable node.
 //!
-//! Invariant: a pod is deleted by force only once it is presumed dead, and, as with every delete, after the next attempt of its
-//! replica (or the suspension, or the end) is stored.
+//! Invariant: a pod is deleted by force only after it is presumed dead. As with every delete, the next attempt of its
+//! replica (or the suspension, or the end) is stored first.
 
 use crate::kind::Workload;
 use crate::observe::{BatchJobView, ChildView, Observed, PodView};
@@ -11,8 +11,8 @@ use crate::unreachable::UnreachableNodes;
 
 use super::context::Context;
 
-/// The request that takes a pod away, unless it is on its way out. One that is given up would be so for ever: it is
-/// taken away by force.
+/// Delete request for a pod, unless it is already being deleted. A pod that is presumed dead is deleted by force: its
+/// deletion would never complete otherwise.
 pub(crate) fn delete(unreachable: &UnreachableNodes<'_>, pod: &PodView) -> Option<Write> {
     let force = unreachable.presumed_dead(pod);
     let there = if force { !pod.forced } else { !pod.deleting };
@@ -23,8 +23,8 @@ pub(crate) fn delete(unreachable: &UnreachableNodes<'_>, pod: &PodView) -> Optio
     })
 }
 
-/// Pods of batch Jobs are their own controller's to delete; but one that is given up would hold its batch Job, whose
-/// end waits for it, for ever.
+/// Forced deletes of pods of batch Jobs. Their own controller deletes these pods. But a pod that is presumed dead would
+/// block its batch Job forever, because the Job's deletion waits for the end of its pods.
 pub(crate) fn carried(
     unreachable: &UnreachableNodes<'_>,
     observed: &Observed,
@@ -34,7 +34,7 @@ pub(crate) fn carried(
     doomed.filter_map(|pod| delete(unreachable, pod))
 }
 
-/// Why a replica's pod has to be replaced although it has not failed.
+/// Reason why a replica's pod must be replaced although it has not failed.
 pub(crate) fn removal(unreachable: &UnreachableNodes<'_>, replica: &ReplicaState) -> String {
     let Some(pod) = replica.pod.as_deref() else {
         return format!("pod {} was deleted", replica.name());
@@ -72,7 +72,7 @@ pub(crate) fn delete_child(child: &ChildView) -> Write {
     }
 }
 
-/// The request that takes away what carries a replica, unless it is on its way out.
+/// Delete request for the pod or batch Job of a replica, unless it is already being deleted.
 pub(crate) fn delete_replica(ctx: &Context<'_>, replica: &ReplicaState) -> Option<Write> {
     match (replica.replica.workload, &replica.batch_job) {
         (Workload::BatchJob, Some(job)) => (!job.deleting).then(|| delete_batch_job(job)),
@@ -84,7 +84,7 @@ pub(crate) fn delete_replica(ctx: &Context<'_>, replica: &ReplicaState) -> Optio
     }
 }
 
-/// Deletes of all pods and batch Jobs that stand.
+/// Deletes of all existing pods and batch Jobs.
 pub(crate) fn carriers<'a>(ctx: &Context<'a>) -> impl Iterator<Item = Write> + use<'a> {
     let (unreachable, observed) = (ctx.unreachable, ctx.observed);
     let pods = observed

@@ -1,5 +1,5 @@
-//! Roles that depend on another role, such as a launcher on its workers: when such a replica waits, and when its failure is
-//! the dependency's.
+//! Roles that depend on another role, such as a launcher on its workers: the conditions under which such a replica
+//! waits, and under which its failure is attributed to the dependency.
 
 use super::context::Context;
 use crate::names::{self, Role};
@@ -7,11 +7,13 @@ use crate::observe::{ContainerState, ContainerView, PodView};
 use crate::replica_states::{ReplicaPhase, ReplicaState};
 use crate::status;
 
-/// So often a launcher is excused_retries; after that its failures are its own, whatever its workers do.
+/// Maximum number of excused failures of a launcher. All later ones count as its own, whatever the state of its
+/// workers.
 pub(crate) const MOST_EXCUSED: u32 = 10;
 
-/// A launcher that fails while a worker is not there does so for that reason: rather than let it try again and again
-/// in vain, it is begun anew when all workers are ready. One that goes on (an elastic run) is left alone.
+/// True if a replica failed because its dependency was not ready, such as a launcher that fails while a worker is
+/// missing. Instead of useless retries, it is restarted when all workers are ready. A launcher that continues (an
+/// elastic run) is not touched.
 pub(crate) fn failed_for_dependency(ctx: &Context<'_>, replica: &ReplicaState) -> bool {
     let begun_anew = replica.attempt.0.saturating_sub(ctx.job.stored.attempt);
     let missing = |needed| not_ready(ctx, needed).next().is_some();
@@ -19,7 +21,8 @@ pub(crate) fn failed_for_dependency(ctx: &Context<'_>, replica: &ReplicaState) -
         .is_some_and(|needed| begun_anew < MOST_EXCUSED && is_in_trouble(ctx, replica) && missing(needed))
 }
 
-/// Retries that are not held against the job: what failed because of another did so once, and the other counts.
+/// Number of retries that do not count against the job. A replica that failed because of its dependency made one such
+/// retry; the restart of the dependency counts instead.
 pub(crate) fn excused_retries(ctx: &Context<'_>) -> u32 {
     let for_dependency = ctx
         .states
@@ -29,7 +32,7 @@ pub(crate) fn excused_retries(ctx: &Context<'_>) -> u32 {
     for_dependency.fold(0, |sum, replica| sum.saturating_add(replica.retries.min(1)))
 }
 
-/// The role whose pods this replica drives.
+/// Role that this replica depends on.
 pub(crate) fn dependency(ctx: &Context<'_>, replica: &ReplicaState) -> Option<Role> {
     ctx.job.info.of_role(replica.role())?.depends_on
 }
@@ -58,7 +61,7 @@ pub(crate) fn is_in_trouble(ctx: &Context<'_>, replica: &ReplicaState) -> bool {
     }
 }
 
-/// Whether the container has ended badly at least once and does not run now.
+/// True if the container has ended with an error at least once and does not run now.
 pub(crate) fn is_down(container: &ContainerView, replica: &ReplicaState) -> bool {
     match &container.state {
         ContainerState::Terminated { exit_code, .. } => *exit_code != 0,
@@ -66,19 +69,19 @@ pub(crate) fn is_down(container: &ContainerView, replica: &ReplicaState) -> bool
     }
 }
 
-/// A first start need not wait unless the job says so.
+/// True if the replica must wait for its dependency. A first start need not wait unless the framework says so.
 pub(crate) fn must_wait(ctx: &Context<'_>, replica: &ReplicaState, needed: Role) -> bool {
     let key = names::replica_key(replica.role(), replica.id().index);
     let again = ctx.job.stored.slots.contains_key(&key);
     (again || ctx.framework.waits_for_dependency(ctx.job)) && not_ready(ctx, needed).next().is_some()
 }
 
-/// Replicas of a role that are not there for those that drive them.
+/// Replicas of a role that are not ready for those that depend on them.
 pub(crate) fn not_ready<'a>(ctx: &'a Context<'_>, role: Role) -> impl Iterator<Item = &'a ReplicaState> {
     let of_role = ctx.states.replicas.iter().filter(move |s| s.role() == role);
     of_role.filter(|replica| match &replica.phase {
         ReplicaPhase::Running => replica.pod.as_ref().is_none_or(|pod| !pod.ready),
-        // Whoever lets a worker end knows why.
+        // A worker that has succeeded does not block: its end was intended.
         ReplicaPhase::Succeeded => false,
         ReplicaPhase::NotCreated
         | ReplicaPhase::Disappeared

@@ -1,4 +1,4 @@
-//! The status that every answer begins with.
+//! Status draft that all plans begin with.
 
 use crate::api::JobStatus;
 use crate::status;
@@ -6,7 +6,7 @@ use crate::status;
 use super::context::{Context, state_created};
 use super::failures;
 
-/// Stored status with Created stated, a start time, and the counts of now: what every answer begins with.
+/// Stored status with the condition Created, a start time and current counts.
 pub(crate) fn draft_status(ctx: &Context<'_>) -> JobStatus {
     let mut status = ctx.job.stored.clone();
     state_created(&mut status, ctx.now(), ctx.job.info, &ctx.job.key);

@@ -1,4 +1,4 @@
-//! Reason and message, as conditions and events have them.
+//! Reason and message of conditions and events.
 
 /// Reason and message of one fact.
 #[derive(Debug, Clone, PartialEq, Eq)]

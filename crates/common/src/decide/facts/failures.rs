@@ -1,18 +1,18 @@
-//! Failed replicas: their order, whether a failure is permanent, and whether the job tolerates it.
+//! Failed replicas: their order, permanent failures and tolerated failures.
 
 use super::context::Context;
 use crate::api::{RestartPolicy, SuccessPolicy};
 use crate::kind::OnFailure;
 use crate::replica_states::{Failure, RETRIES_USED_UP, ReplicaPhase, ReplicaState};
 
-/// Exit codes from here on say that a signal or the platform ended the process: worth another try under `ExitCode`
-/// (upstream pkg/util/train/train_util.go).
+/// Lowest exit code that means that a signal or the platform ended the process. Such a failure is retried under
+/// `ExitCode` (upstream pkg/util/train/train_util.go).
 pub(crate) const FIRST_RETRYABLE_EXIT_CODE: i32 = 128;
 
-/// Exit codes of processes that died of SIGILL, SIGABRT, SIGBUS, SIGFPE, SIGKILL (out of memory, too) or SIGSEGV.
+/// Exit codes of processes that ended by SIGILL, SIGABRT, SIGBUS, SIGFPE, SIGKILL (also for out of memory) or SIGSEGV.
 pub(crate) const ENDED_BY_KERNEL: [i32; 6] = [132, 134, 135, 136, 137, 139];
 
-/// Failed replicas, the one that failed first first.
+/// Failed replicas, ordered by the time of failure.
 pub(crate) fn failures<'a>(ctx: &'a Context<'_>) -> Vec<(&'a ReplicaState, &'a Failure)> {
     let failed = ctx
         .states
@@ -30,7 +30,8 @@ pub(crate) fn failures<'a>(ctx: &'a Context<'_>) -> Vec<(&'a ReplicaState, &'a F
         });
     let mut failed: Vec<_> = failed.collect();
     failed.sort_by_key(|(replica, failure)| {
-        // API times have seconds: of those that ended in the same one, who was ended by the kernel is the likelier cause.
+        // API times have whole seconds. Among failures of the same second, one that was ended by the kernel is the more
+        // likely cause.
         (
             failure.finished_at.is_none(),
             failure.finished_at,
@@ -41,12 +42,12 @@ pub(crate) fn failures<'a>(ctx: &'a Context<'_>) -> Vec<(&'a ReplicaState, &'a F
     failed
 }
 
-/// Whether a signal that the kernel sends ended it.
+/// True if the exit code means a signal that the kernel sends.
 pub(crate) fn ended_by_kernel(exit_code: Option<i32>) -> bool {
     exit_code.is_some_and(|code| ENDED_BY_KERNEL.contains(&code))
 }
 
-/// `N T replica(s) failed: <the first one in words>`, of the role that failed first.
+/// `N T replica(s) failed: <text of the first failure>`, for the role that failed first.
 pub(crate) fn describe(failures: &[(&ReplicaState, &Failure)], verb: &str) -> Option<String> {
     let (first, failure) = failures.first()?;
     let role = first.role();
@@ -64,14 +65,14 @@ pub(crate) fn used_up_retries(failure: &Failure) -> bool {
         .is_some_and(|reason| reason.starts_with(RETRIES_USED_UP))
 }
 
-/// Whether another try is out of the ctx.
+/// True if the replica must not be retried.
 pub(crate) fn is_permanent(ctx: &Context<'_>, replica: &ReplicaState, failure: &Failure) -> bool {
     let retryable_code = failure
         .exit_code
         .is_none_or(|code| code >= FIRST_RETRYABLE_EXIT_CODE);
     match replica.policy {
-        // Where all begin anew together a batch Job has no retries of its own: its failure is judged as a pod's that may
-        // be replaced.
+        // If all replicas restart together, a batch Job has no retries of its own. Its failure is then treated as that
+        // of a replaceable pod.
         _ if ctx.restarts_together() && used_up_retries(failure) => false,
         _ if failure.given_up.is_some() => true,
         _ if failure.disruption.is_some() => false,
@@ -81,7 +82,7 @@ pub(crate) fn is_permanent(ctx: &Context<'_>, replica: &ReplicaState, failure: &
     }
 }
 
-/// Whether the job goes on without a pod that nobody will replace. It needs another of that role to go on with.
+/// True if the job continues without a pod that will not be replaced. Another replica of the role must be left.
 pub(crate) fn tolerated(ctx: &Context<'_>, replica: &ReplicaState, failure: &Failure) -> bool {
     let role = replica.role();
     let lost = |replica: &ReplicaState| match &replica.phase {
@@ -95,7 +96,7 @@ pub(crate) fn tolerated(ctx: &Context<'_>, replica: &ReplicaState, failure: &Fai
         | ReplicaPhase::Succeeded => false,
     };
     let mut peers = ctx.states.replicas.iter().filter(|peer| peer.role() == role);
-    // Nobody can stand in for the one whose success alone would end the job.
+    // The leader cannot be tolerated if its success alone decides the job.
     let waited_for = ctx.job.success == SuccessPolicy::Leader
         && ctx.framework.leader(&ctx.job.replicas, ctx.job) == Some(replica.id());
     !waited_for

@@ -1,4 +1,5 @@
-//! Which pod failed first: what a user asks when twenty have. The others mostly failed because of it.
+//! The pod that failed first. This is the main question of a user when twenty pods have failed, since most of the
+//! others failed because of it.
 
 use crate::conditions;
 use jiff::Timestamp;
@@ -9,11 +10,11 @@ use crate::replica_states::{Failure, ReplicaPhase, ReplicaState};
 use super::context::Context;
 use super::{attempts, failures, reasons};
 
-/// Names of so many followers are kept.
+/// Maximum number of stored follower names.
 const MOST_FOLLOWERS: usize = 32;
 
-/// Notes the pod that failed first, and the others as its followers. What fails while the job is still restarting is of
-/// the same trouble; an earlier failure that shows only now takes the first one's place.
+/// Stores the pod that failed first, and the others as its followers. Failures while the job is still restarting belong
+/// to the same incident. An earlier failure that is observed later replaces the first one.
 pub(crate) fn record(ctx: &Context<'_>, status: &mut JobStatus) {
     let troubles = troubles(ctx);
     if troubles.is_empty() {
@@ -37,12 +38,12 @@ pub(crate) fn record(ctx: &Context<'_>, status: &mut JobStatus) {
     status.first_failure = Some(others.fold(first, follow));
 }
 
-/// Whether the trouble began with a pod that was taken away, and the others failed for want of it.
+/// True if the incident began with a pod that was removed, so that the others failed because it was missing.
 pub(crate) fn is_disruption(ctx: &Context<'_>) -> bool {
     troubles(ctx).first().is_some_and(|first| first.disruption)
 }
 
-/// All pods that have failed or were taken away, the first one first.
+/// All pods that have failed or were removed, in the order of their failures.
 fn troubles(ctx: &Context<'_>) -> Vec<Trouble> {
     let mut troubles: Vec<Trouble> = ctx
         .states
@@ -54,14 +55,14 @@ fn troubles(ctx: &Context<'_>) -> Vec<Trouble> {
     troubles
 }
 
-/// Whether a failure is of another trouble than the known one: nobody follows himself, and after a restart of all nothing
-/// follows from the time before.
+/// True if a failure belongs to another incident than the known one. A pod cannot follow itself, and after a restart of
+/// all replicas no failure follows one from before the restart.
 fn is_another(ctx: &Context<'_>, next: &FirstFailure, known: &FirstFailure) -> bool {
     let again = next.role == known.role && next.index == known.index;
     again || known.followers.contains(&next.pod) || (ctx.restarts_together() && next.attempt > known.attempt)
 }
 
-/// As [`Trouble::order`] has it of two that are seen at the same time.
+/// Same order as [`Trouble::order`], for two failures that are observed at the same time.
 fn is_before(a: &FirstFailure, b: &FirstFailure) -> bool {
     let by_itself = |it: &FirstFailure| it.exit_code.is_some() && !failures::ended_by_kernel(it.exit_code);
     match (&a.finished_at, &b.finished_at) {
@@ -70,7 +71,7 @@ fn is_before(a: &FirstFailure, b: &FirstFailure) -> bool {
     }
 }
 
-/// Adds a pod that failed later, with those that followed it.
+/// Adds a pod that failed later, together with its followers.
 fn follow(mut first: FirstFailure, later: FirstFailure) -> FirstFailure {
     let count = later.follower_count.saturating_add(1);
     first.follower_count = first.follower_count.saturating_add(count);
@@ -82,10 +83,10 @@ fn follow(mut first: FirstFailure, later: FirstFailure) -> FirstFailure {
 }
 
 struct Trouble {
-    /// Who was taken away is the cause of those that failed in the same moment. API times have seconds: of those that
-    /// ended in the same one, who was ended by the kernel is the likelier cause.
+    /// Sort key. A removed pod is the cause of failures at the same moment. API times have whole seconds: among
+    /// failures of the same second, one that was ended by the kernel is the more likely cause.
     order: (u8, Timestamp, bool, u32),
-    /// Whether it is no fault of the program.
+    /// True if the program is not at fault.
     disruption: bool,
     entry: FirstFailure,
 }
@@ -111,7 +112,7 @@ fn trouble(ctx: &Context<'_>, replica: &ReplicaState) -> Option<Trouble> {
             )
         }
         ReplicaPhase::Terminating | ReplicaPhase::Disappeared => (taken(ctx, replica), 0, false),
-        // It is not given up yet, but whoever misses it fails sooner.
+        // The pod is not presumed dead yet, but pods that depend on it fail earlier.
         ReplicaPhase::Running if silent.is_some() => (taken(ctx, replica), 0, false),
         ReplicaPhase::NotCreated
         | ReplicaPhase::Outdated
@@ -129,7 +130,7 @@ fn trouble(ctx: &Context<'_>, replica: &ReplicaState) -> Option<Trouble> {
 
 fn failed(replica: &ReplicaState, failure: &Failure, now: Timestamp) -> FirstFailure {
     let Failure {
-        disruption: _, // its reason is in `reason` if nothing else is
+        disruption: _, // included in `reason` if there is no other reason
         exit_code,
         finished_at,
         given_up: _,
@@ -141,7 +142,7 @@ fn failed(replica: &ReplicaState, failure: &Failure, now: Timestamp) -> FirstFai
     FirstFailure {
         container: container.clone(),
         exit_code: *exit_code,
-        // As the shell and container runtimes tell of signals.
+        // Exit codes above 128 stand for signals, by the convention of shells and container runtimes.
         signal: exit_code.and_then(|code| code.checked_sub(128).filter(|n| (1..=64).contains(n))),
         reason: reason.clone(),
         finished_at: Some(conditions::whole_seconds(finished_at.unwrap_or(now))),

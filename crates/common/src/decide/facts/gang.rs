@@ -1,7 +1,12 @@
-//! Gang scheduling: what a scheduler is told of the pods that it is to place together, and when they may be made.
+//! Gang scheduling: the PodGroup of the pods that must be placed together, and the conditions under which these pods
+//! may be created.
 //!
-//! Invariant: a gang is never asked for more pods than there are or are made now, so that no pod waits for one that waits
-//! for it: a launcher that waits for workers, who has done his work, whose restart is not due yet are not counted.
+//! Invariant: the PodGroup never asks for more pods than exist or are being created now, so that no pod waits for one
+//! that waits for it. These replicas are not counted:
+//!
+//! * a launcher that waits for its workers
+//! * a replica that has succeeded
+//! * a replica whose restart is not due yet
 
 use k8s_openapi::api::core::v1::{Pod, PodSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -20,32 +25,33 @@ use super::context::{Context, warning};
 use super::explanation::Explanation;
 use super::stored;
 
-/// Upstream's words (`pkg/controller.v1/common/pod.go`).
+/// Upstream's message (`pkg/controller.v1/common/pod.go`).
 const OTHER_SCHEDULER: &str =
     "Another scheduler is specified when gang-scheduling is enabled and it will not be overwritten";
 
-/// What becomes of a gang.
+/// Decision about a gang.
 #[derive(Default)]
 pub(crate) struct GangPlan {
-    /// What its scheduler has to be told.
+    /// Writes of the PodGroup.
     pub(crate) writes: Vec<Write>,
-    /// Why no pod may be made now.
+    /// Reason why no pod may be created now.
     pub(crate) hold: Option<String>,
-    /// Whether the job waits in a queue, so that it has not begun.
+    /// True if the job waits in a queue, so that it has not started.
     pub(crate) queued: bool,
-    /// Reason and words if its scheduler finds no place for it.
+    /// Reason and message if its scheduler cannot place the gang.
     pub(crate) unschedulable: Option<Explanation>,
-    /// Whether its scheduler will have more to say than its pods do.
+    /// True if a result of its scheduler for the whole gang is still to come. It replaces the reports of the pods.
     pub(crate) speaks_for_pods: bool,
 }
 
-/// The pods of a gang.
+/// Pods of a gang.
 pub(crate) struct Members {
     roles: Vec<Role>,
     class: Option<String>,
 }
 
-/// What to do about the gang before the replicas in `wanted` are made. Those in `waiting` will be made when others are ready.
+/// Decision about the gang before the replicas in `wanted` are created. The replicas in `waiting` will be created when
+/// others are ready.
 pub(crate) fn plan(ctx: &Context<'_>, wanted: &[&ReplicaState], waiting: &[ReplicaId]) -> GangPlan {
     let (Some(api), Some(members)) = (ctx.settings.gang.api(), members(ctx)) else {
         return GangPlan::default();
@@ -65,7 +71,7 @@ pub(crate) fn plan(ctx: &Context<'_>, wanted: &[&ReplicaState], waiting: &[Repli
         .max(1);
     let begins = all().filter(|replica| is_to_begin(replica) && !waiting.contains(&replica.id()));
     let least = stated.min(begins.count().saturating_add(live().count()));
-    // A gang without a place is not asked for less because one of it is late.
+    // The minimum of an unplaced gang is not lowered because one of its pods is late.
     if !begun && live().count().saturating_add(made().count()) < least {
         return GangPlan::hold(format!(
             "the gang begins when {least} of its pods can be made together"
@@ -87,7 +93,7 @@ pub(crate) fn plan(ctx: &Context<'_>, wanted: &[&ReplicaState], waiting: &[Repli
     };
     match stored(ctx, api) {
         None => create(ctx, &terms, alive),
-        // Pods that are there would keep it in use; new ones can still belong to it.
+        // Existing pods would keep the PodGroup in use, and new ones can still belong to it.
         Some(group) if group.deleting && !alive => {
             GangPlan::hold(format!("PodGroup {} has to terminate first", group.name))
         }
@@ -130,8 +136,8 @@ fn create(ctx: &Context<'_>, terms: &Terms, alive: bool) -> GangPlan {
     }
 }
 
-/// Whether a PodGroup lets the pods be placed that are there: once a part of its gang has a place, no more than that is of
-/// interest. To ask for more then would make Volcano queue it again, beside itself.
+/// True if a PodGroup allows the existing pods to be placed. After a part of the gang has been placed, nothing more is
+/// needed. A higher minimum would make Volcano queue the gang again, although a part of it is placed.
 fn asks_for_no_more(group: &ChildView, terms: &Terms) -> bool {
     let spec = group.pod_group.as_deref().map(|view| &view.spec);
     let asked = spec.and_then(|spec| match terms.api {
@@ -142,7 +148,7 @@ fn asks_for_no_more(group: &ChildView, terms: &Terms) -> bool {
     asked.is_some_and(|asked| asked <= u64::from(terms.min))
 }
 
-/// Makes a PodGroup say what it should.
+/// Write that brings an existing PodGroup up to date.
 fn patch(ctx: &Context<'_>, group: &ChildView, terms: &Terms) -> Option<Write> {
     let stored = &group.pod_group.as_deref()?.spec;
     let mut wanted = pod_group::spec(ctx.job, &ctx.observed.job.annotations, terms);
@@ -162,7 +168,7 @@ fn patch(ctx: &Context<'_>, group: &ChildView, terms: &Terms) -> Option<Write> {
     })
 }
 
-/// What a PodGroup says itself.
+/// State of the gang according to its PodGroup.
 fn read(group: &ChildView, alive: bool) -> GangPlan {
     let none = PodGroupView::default();
     let view = group.pod_group.as_deref().unwrap_or(&none);
@@ -189,7 +195,8 @@ fn read(group: &ChildView, alive: bool) -> GangPlan {
     }
 }
 
-/// What is never changed: the queue, which administrators move jobs between, and what the API does not let anybody change.
+/// Removes fields that are never changed: the queue, because administrators move jobs between queues, and fields that
+/// the API makes immutable.
 fn leave_alone(wanted: &mut Value, stored: &Value, api: PodGroupApi) {
     let has_queue = !unstated(stored.get("queue").and_then(Value::as_str));
     let field = match api {
@@ -202,8 +209,8 @@ fn leave_alone(wanted: &mut Value, stored: &Value, api: PodGroupApi) {
     }
 }
 
-/// The merge patch after which `stored` says all that is wanted; what it says beside that, it keeps. Resources are
-/// compared as a whole: one that is wanted no more must go.
+/// Merge patch that sets all wanted fields in `stored` and keeps all others. Resources are compared as a whole: one
+/// that is no longer wanted is removed.
 fn changes(stored: &Value, wanted: &Value) -> Option<Value> {
     let (Value::Object(old), Value::Object(new)) = (stored, wanted) else {
         return (stored != wanted).then(|| wanted.clone());
@@ -235,7 +242,8 @@ fn stored<'a>(ctx: &'a Context<'_>, api: PodGroupApi) -> Option<&'a ChildView> {
     ctx.observed.children.iter().map(|c| &**c).find(|child| is(child))
 }
 
-/// Whether a pod of the gang is there that its scheduler counts. (What runs since before there was a gang is not.)
+/// True if the gang has a pod of this replica that its scheduler counts. (Pods from before the gang existed are not
+/// counted.)
 fn is_live(replica: &ReplicaState, api: PodGroupApi) -> bool {
     match replica.phase {
         ReplicaPhase::Pending | ReplicaPhase::Running => match &replica.pod {
@@ -243,7 +251,7 @@ fn is_live(replica: &ReplicaState, api: PodGroupApi) -> bool {
                 let ended = matches!(pod.phase, Phase::Succeeded | Phase::Failed);
                 pod.gang == Some(api) && !pod.deleting && !ended
             }
-            // Its batch Job will make one in a moment; later ones only after ever longer pauses.
+            // Its batch Job will create the first pod in a moment, but later ones only after growing pauses.
             None => replica.batch_job.as_ref().is_some_and(|job| job.failed == 0),
         },
         ReplicaPhase::NotCreated
@@ -255,7 +263,7 @@ fn is_live(replica: &ReplicaState, api: PodGroupApi) -> bool {
     }
 }
 
-/// Whether a pod will be made for the replica, sooner or later.
+/// True if a pod will be created for the replica, sooner or later.
 fn is_to_begin(replica: &ReplicaState) -> bool {
     match replica.phase {
         ReplicaPhase::NotCreated
@@ -268,7 +276,7 @@ fn is_to_begin(replica: &ReplicaState) -> bool {
     }
 }
 
-/// Value of the priority class that pods of a role name.
+/// Value of the priority class in the template of a role.
 fn priority(ctx: &Context<'_>, role: Role) -> i32 {
     let class = ctx.job.role(role).and_then(own_class);
     class
@@ -276,7 +284,7 @@ fn priority(ctx: &Context<'_>, role: Role) -> i32 {
         .unwrap_or(0)
 }
 
-/// The priority class that the PodGroup names.
+/// Priority class of the PodGroup.
 fn class(ctx: &Context<'_>, api: PodGroupApi, members: &Members) -> Option<String> {
     let policy = ctx.job.policy.scheduling.priority_class.as_deref();
     match api {
@@ -291,8 +299,8 @@ fn class(ctx: &Context<'_>, api: PodGroupApi, members: &Members) -> Option<Strin
     }
 }
 
-/// Which pods belong to the gang: a gang has one scheduler, and in Kubernetes' own API one priority. Who names another is
-/// left out, lest all wait for him for ever; nobody, if there is no gang at all.
+/// Members of the gang. A gang has one scheduler and, in Kubernetes' own API, one priority. Pods with another value are
+/// left out, because the whole gang would otherwise wait for them forever. `None` if there is no gang.
 pub(crate) fn members(ctx: &Context<'_>) -> Option<Members> {
     let api = ctx.settings.gang.api()?;
     let roles: Vec<&ResolvedRole> = ctx.job.roles.iter().filter(|r| r.count > 0).collect();
@@ -301,7 +309,7 @@ pub(crate) fn members(ctx: &Context<'_>) -> Option<Members> {
     if api == PodGroupApi::Native {
         roles.retain(|r| spec_of(r).is_none_or(|spec| spec.scheduling_group.is_none()));
         let stated = |text: Option<&str>| text.filter(|class| !class.is_empty()).map(str::to_owned);
-        // A PodGroup keeps the priority that it was made with.
+        // A PodGroup keeps the priority that it was created with.
         if let Some(group) = stored(ctx, api).filter(|group| !group.deleting) {
             let spec = group.pod_group.as_deref().map(|view| &view.spec);
             class = stated(spec.and_then(|spec| spec.get("priorityClassName")?.as_str()));
@@ -319,8 +327,8 @@ fn stated(text: Option<&str>) -> Option<String> {
     text.filter(|text| !text.is_empty()).map(str::to_owned)
 }
 
-/// The value that pods of a gang share, and the roles that go along with it: what is proposed if anybody does, else what
-/// is stated first.
+/// Common value of the pods of a gang, and the roles that are compatible with it. This is the proposed value if it fits
+/// any role, else the first value in a template.
 fn agreed<'a>(
     roles: Vec<&'a ResolvedRole>,
     proposed: Option<&str>,
@@ -354,15 +362,15 @@ fn own_class(role: &ResolvedRole) -> Option<&str> {
         .filter(|name| !name.is_empty())
 }
 
-/// What is said of a gang that does not fit. Its scheduler says how many do not, in `words`; its pods say why, but for those
-/// that only repeat the words.
+/// Text about a gang that cannot be placed. `words` is the scheduler's count of pods that do not fit. The pods have the
+/// reasons; texts that only repeat `words` are left out.
 pub(crate) fn no_place(ctx: &Context<'_>, words: &str, pods: impl Iterator<Item = String>) -> String {
     let mut pods = pods.filter(|why| words.is_empty() || !why.contains(words));
     let why = pods.next().map_or(String::new(), |why| format!("; {why}"));
     format!("{}{words}{why}", stored::no_place(&ctx.job.key.name))
 }
 
-/// What the user should know once, at the beginning.
+/// Events that inform the user once, when the job starts.
 pub(crate) fn first_words(ctx: &Context<'_>) -> Vec<Event> {
     let gang = &ctx.settings.gang;
     if *gang == Gang::None {
@@ -389,7 +397,7 @@ pub(crate) fn first_words(ctx: &Context<'_>) -> Vec<Event> {
     events
 }
 
-/// Marks a pod as one of the gang, if pods of its role are.
+/// Makes a pod a member of the gang, if pods of its role are members.
 pub(crate) fn mark(ctx: &Context<'_>, members: Option<&Members>, role: Role, pod: &mut Pod) {
     if let Some(members) = members.filter(|m| m.roles.contains(&role)) {
         pod_group::mark(pod, ctx.job, role, &ctx.settings.gang, members.class.as_deref());

@@ -1,4 +1,5 @@
-//! An object beside the pods that there is once at most, and that is kept as the job says: made, changed, taken away.
+//! Synced children: an object beside the pods that exists at most once and is kept up to date. It is created, changed
+//! and deleted.
 
 use crate::objects::{Child, ChildKind};
 use crate::plan::Write;
@@ -6,8 +7,8 @@ use crate::plan::Write;
 use super::context::Context;
 use super::deletes;
 
-/// What makes the children of `kind` the one that is wanted. Digests are compared, since what is stored is not what was
-/// sent; one that is on its way out is waited for.
+/// Writes that turn the existing children of `kind` into the wanted one. Digests are compared, since the stored object
+/// differs from the sent one. If a child is being deleted, its deletion is awaited.
 pub(crate) fn writes(ctx: &Context<'_>, kind: ChildKind, wanted: Option<Child>) -> Vec<Write> {
     let is_wanted = |name: &str| wanted.as_ref().is_some_and(|w| w.name() == name);
     let surplus = ctx

@@ -1,4 +1,4 @@
-//! Replicas without a pod or batch Job: which are created now, and what the others wait for.
+//! Replicas without a pod or batch Job: those that are created now, and the waits of the others.
 
 use super::context::Context;
 use super::{delays, dependencies};
@@ -6,16 +6,16 @@ use crate::names::ReplicaId;
 use crate::replica_states::{ReplicaPhase, ReplicaState};
 use jiff::Timestamp;
 
-/// What is to be made of what is missing.
+/// Replicas without a pod or batch Job, sorted by the next action.
 #[derive(Default)]
 pub(crate) struct Missing<'a> {
-    /// Replicas whose pods and batch Jobs are to be made now; those that need others last.
+    /// Replicas to create now. Those that depend on others are last.
     pub(crate) replicas: Vec<&'a ReplicaState>,
-    /// Replicas that are made when others are ready.
+    /// Replicas that are created when others are ready.
     pub(crate) waiting: Vec<ReplicaId>,
-    /// When the next one that must wait is due.
+    /// Due time of the next delayed replica.
     pub(crate) held_until: Option<Timestamp>,
-    /// What one of them waits for, in words.
+    /// Text about what one of them waits for.
     pub(crate) waits_for: Option<String>,
 }
 
@@ -52,7 +52,7 @@ pub(crate) fn missing_replicas<'a>(ctx: &'a Context<'_>) -> Missing<'a> {
     missing
 }
 
-/// The first by name of the pods of the time before the last restart that are still there, whether or not their replicas are.
+/// Name of an outdated pod from before the last restart of all, the first by name. Excess pods are included.
 pub(crate) fn outdated<'a>(ctx: &Context<'a>) -> Option<&'a str> {
     let (first, observed) = (ctx.job.stored.attempt, ctx.observed);
     let pods = observed.pods.iter().map(|pod| (&*pod.name, pod.attempt));

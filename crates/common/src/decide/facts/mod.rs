@@ -1,4 +1,4 @@
-//! Facts that more than one decision step reads. No fact names a step.
+//! Facts that more than one decision step reads. Facts do not depend on steps.
 
 pub(crate) mod attempts;
 pub(crate) mod context;

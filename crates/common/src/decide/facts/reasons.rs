@@ -7,10 +7,11 @@ use crate::plan::Event;
 use crate::replica_states::{ReplicaPhase, ReplicaState};
 use crate::{conditions, names};
 
-/// A job of a thousand pods that all restart must still fit into one object: 160 characters each.
+/// Maximum length of a stored reason, in characters. The status of a job with a thousand restarting pods must fit into
+/// one object.
 pub(crate) const LONGEST_REASON: usize = 160;
 
-/// Whether its pod was taken away, or is lost.
+/// True if the replica's pod was removed, vanished or is presumed dead.
 pub(crate) fn is_removed(replica: &ReplicaState) -> bool {
     matches!(
         replica.phase,
@@ -18,7 +19,7 @@ pub(crate) fn is_removed(replica: &ReplicaState) -> bool {
     )
 }
 
-/// `N T replica(s) were lost: the first one in words`, of the role of the first.
+/// `N T replica(s) were lost: <text of the first>`, for the role of the first one.
 pub(crate) fn describe_removed(ctx: &Context<'_>, taken: &[&ReplicaState]) -> Option<String> {
     let first = taken.first()?;
     let role = first.role();
@@ -47,23 +48,23 @@ pub(crate) fn reason(ctx: &Context<'_>, replica: &ReplicaState) -> String {
     }
 }
 
-/// A reason, cut to what a status has room for.
+/// A reason, cut to the length that is stored.
 pub(crate) fn cut(reason: &str) -> String {
     reason.chars().take(LONGEST_REASON).collect()
 }
 
-/// The same, cut to what a status has room for.
+/// Reason of a replica, cut to the length that is stored.
 pub(crate) fn short_reason(ctx: &Context<'_>, replica: &ReplicaState) -> String {
     cut(&reason(ctx, replica))
 }
 
-/// Why the pod of a replica was taken away, in one word, if it says so.
+/// Reason in one word why the replica's pod was removed, if the pod has one.
 pub(crate) fn disruption_of(replica: &ReplicaState) -> Option<String> {
     let detail = replica.pod.as_deref()?.detail.as_deref()?;
     detail.disruption.as_ref().map(ToString::to_string)
 }
 
-/// Who was missing, and why.
+/// Text about the dependency that was not ready, and the cause.
 pub(crate) fn why_dependency(ctx: &Context<'_>, replica: &ReplicaState) -> String {
     let name = replica.name();
     let needed =
@@ -77,11 +78,11 @@ pub(crate) fn why_dependency(ctx: &Context<'_>, replica: &ReplicaState) -> Strin
     format!("{name} failed while {} was not ready{cause}", missing.name())
 }
 
-/// Why pods are replaced; nothing for a mere scale-down.
+/// Cause of the replacements; `None` for a mere scale-down.
 pub(crate) fn cause(ctx: &Context<'_>, replaced: &[&ReplicaState]) -> Option<String> {
     let mut failures = failures::failures(ctx);
     failures.retain(|(replica, failure)| !failures::tolerated(ctx, replica, failure));
-    // Who failed because of another does not stand for the cause.
+    // A replica that failed because of its dependency is not the cause.
     if failures
         .iter()
         .any(|(replica, _)| !dependencies::failed_for_dependency(ctx, replica))
@@ -95,7 +96,7 @@ pub(crate) fn cause(ctx: &Context<'_>, replaced: &[&ReplicaState]) -> Option<Str
     failures::describe(&failures, "failed").or_else(|| describe_removed(ctx, &taken))
 }
 
-/// States Restarting and tells why.
+/// Sets the condition Restarting, and returns the event about it.
 pub(crate) fn announce(ctx: &Context<'_>, status: &mut JobStatus, cause: &str) -> Event {
     let now = ctx.now();
     let (reason, message) = (

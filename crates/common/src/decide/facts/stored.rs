@@ -1,7 +1,7 @@
-//! Texts in the stored status that decisions read again.
+//! Stored status texts that later decisions read.
 //!
-//! They are on the wire: an earlier version has stored them in jobs that run. A change of one of them needs a reader of the
-//! old text beside it. No other stored text is read by a decision.
+//! They are part of the wire format: running jobs have texts that earlier versions stored. If one of them changes, the
+//! old text must still be read. Decisions read no other stored text.
 
 use crate::api::{ConditionType, SlotStatus};
 use crate::conditions;
@@ -30,13 +30,13 @@ pub(crate) fn attempt_cause(replica: &SlotStatus) -> AttemptCause {
     }
 }
 
-/// Beginning of the text about a PodGroup of a job for which its scheduler finds no place.
+/// Prefix of the text about a PodGroup that its scheduler cannot place.
 pub(crate) fn no_place(job: &str) -> String {
     format!("PodGroup {} finds no place: ", names::pod_group(job))
 }
 
 /// True if the stored status says that the gang cannot be placed. The numbers in that text change with the rest of the
-/// cluster, so that only its beginning is compared; an event is sent once.
+/// cluster. So only its prefix is compared, and the event is sent once.
 pub(crate) fn tells_no_place(ctx: &Context<'_>) -> bool {
     let created = conditions::condition(&ctx.job.stored, ConditionType::Created);
     let message = created.and_then(|condition| condition.message.as_deref());

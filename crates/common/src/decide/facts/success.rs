@@ -1,4 +1,4 @@
-//! How the job does, by its success policy.
+//! Progress of the job according to its success policy.
 
 use crate::api::SuccessPolicy;
 use crate::kind::Progress;
@@ -6,7 +6,7 @@ use crate::replica_states::ReplicaPhase;
 
 use super::context::Context;
 
-/// The kind's judgement; under `Leader` the leader's success is the job's, and nothing else is.
+/// Progress by the kind's rule. Under `Leader`, only the leader's success decides.
 pub(crate) fn progress(ctx: &Context<'_>) -> Progress {
     let by_kind = ctx.framework.progress(ctx.states, ctx.job);
     if ctx.job.success != SuccessPolicy::Leader {

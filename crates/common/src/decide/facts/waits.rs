@@ -11,18 +11,18 @@ use crate::plan::Event;
 use crate::replica_states::ReplicaPhase;
 use jiff::Timestamp;
 
-/// What is told of a pod that its scheduler finds no node for.
+/// Reason for a pod that its scheduler cannot place.
 pub(crate) const UNSCHEDULABLE: &str = "Unschedulable";
 
-/// What a job waits for that will pass by itself.
+/// Waits that end without a user's action.
 pub(crate) struct Waits {
-    /// When the next restart is due.
+    /// Due time of the next restart.
     pub(crate) held_until: Option<Timestamp>,
-    /// Anything else, in words.
+    /// Text about any other wait.
     pub(crate) waits_for: Option<String>,
 }
 
-/// Fills in what the job waits for; an event when it begins to wait for something that will not pass by itself.
+/// Sets the texts about what the job waits for. Returns an event if a wait begins that does not end by itself.
 pub(crate) fn trouble(
     ctx: &Context<'_>,
     status: &mut JobStatus,
@@ -39,8 +39,8 @@ pub(crate) fn trouble(
         return refused(ctx, status, refusal);
     }
     if creating && ctx.job.stored.waiting_for.is_some() {
-        // Whether the cause is gone shows when these writes went through: until then the old words stand, and an operator
-        // that was just started does not tell them twice.
+        // It shows only after these writes if the cause is gone. Until then the old text stays, so that a restarted
+        // operator does not send the event twice.
         status.waiting_for.clone_from(&ctx.job.stored.waiting_for);
         return None;
     }
@@ -68,7 +68,8 @@ pub(crate) fn trouble(
         message: text,
     }) = troubles.next()
     {
-        // Words of the scheduler that a pod still has although its gang has found a place were told with the gang.
+        // A pod may still have the scheduler's message although its gang has been placed. The event of the gang has
+        // already reported it.
         let told = reason == UNSCHEDULABLE && stored::tells_no_place(ctx);
         let news = ctx.job.stored.waiting_for.is_none() && !gang.speaks_for_pods && !told;
         status.waiting_for = Some(text.clone());
@@ -78,7 +79,7 @@ pub(crate) fn trouble(
     None
 }
 
-/// Says what was refused; an event if it is news.
+/// Sets the text about a refused write. Returns an event if it is new.
 pub(crate) fn refused(ctx: &Context<'_>, status: &mut JobStatus, refusal: &Refusal) -> Option<Event> {
     let text = refusal_text(refusal);
     let news = ctx.job.stored.waiting_for.as_deref() != Some(&text);
@@ -110,7 +111,7 @@ pub(crate) fn refusal_text(refusal: &Refusal) -> String {
     }
 }
 
-/// Reason and text if a pod cannot start.
+/// Reason and message of a pod that cannot start.
 pub(crate) fn pod_trouble(pod: &PodView) -> Option<Explanation> {
     let detail = pod.detail.as_deref()?;
     if pod.deleting || matches!(pod.phase, Phase::Succeeded | Phase::Failed) {
