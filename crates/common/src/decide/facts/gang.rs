@@ -412,7 +412,7 @@ mod tests {
 
     #[test]
     fn what_is_stored_besides_stays_and_is_no_difference() {
-        let stored = json!({"minMember": 3, "queue": "ctx", "minTaskMember": {"a": 1}, "minResources": {"cpu": "1", "gpu": "2"}});
+        let stored = json!({"minMember": 3, "queue": "q", "minTaskMember": {"a": 1}, "minResources": {"cpu": "1", "gpu": "2"}});
         assert_eq!(changes(&stored, &json!({"minMember": 3})), None);
         assert_eq!(
             changes(&stored, &json!({"minMember": 2, "minResources": {"cpu": "1"}})),
