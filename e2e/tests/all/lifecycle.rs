@@ -37,7 +37,7 @@ fn out_of_memory_is_named() {
     let code = "x = []\nwhile True: x.append(bytearray(1 << 20))";
     let mut oom = job("o", &[("Master", 1)], "Never", DIGITS, &["python3", "-c", code]);
     let container = &mut oom["spec"]["pytorchReplicaSpecs"]["Master"]["template"]["spec"]["containers"][0];
-    container["resources"] = json!({"limits": {"memory": "48Mi", "cpu": "1"}});
+    container["resources"] = json!({"limits": {"memory": "48Mi", "cpu": "1"}, "requests": {"cpu": "10m"}});
     space.apply(&oom);
     let said = message(&space.until("o", "Failed"));
     println!("{said}");
